@@ -1,0 +1,43 @@
+"""The one source of time. Everything else is handed a clock, so that a simulation can own it."""
+
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Clock(Protocol):
+    """Wall time. Microseconds since 1970 in UTC, the precision that Firestore keeps (T-52)."""
+
+    def now_us(self) -> int: ...
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now_us(self) -> int:
+        return time.time_ns() // 1000
+
+
+def to_rfc3339(at_us: int) -> str:
+    """`2026-11-21T08:30:00.000250Z`: fixed width, so that text order is time order."""
+    return (_EPOCH + timedelta(microseconds=at_us)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def from_rfc3339(text: str) -> int:
+    """Microseconds of an RFC 3339 time with an offset; raises ValueError for anything else."""
+    at = datetime.fromisoformat(text)
+    if at.tzinfo is None:
+        raise ValueError("a time needs an offset, such as Z")
+    return (at - _EPOCH) // timedelta(microseconds=1)
+
+
+def minutes(count: int) -> int:
+    """Microseconds of `count` minutes."""
+    return count * 60_000_000
+
+
+def seconds(count: int) -> int:
+    """Microseconds of `count` seconds."""
+    return count * 1_000_000
