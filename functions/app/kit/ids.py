@@ -1,4 +1,4 @@
-"""Opaque, URL-safe ids that sort by creation time: 48 bits of milliseconds, 80 random bits, in Crockford base 32.
+"""Opaque, URL-safe ids that sort by creation time: 48 bits of milliseconds, 80 random bits, in Crockford base 32."""
 
 import hashlib
 import secrets
