@@ -1,0 +1,316 @@
+"""`Documents` on Cloud Firestore, through Google's generated client.
+
+The high-level client builds three layers of objects for each write; on the path of every message this adapter speaks
+the generated one directly, which also gives every write its own precondition (`WriteBatch.set` takes none).
+Firestore's errors become `Conflict`, `AlreadyExists` and `Unavailable` here and nowhere else.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import grpc
+from google.api_core import exceptions
+from google.cloud.firestore_v1.services.firestore import FirestoreClient
+from google.cloud.firestore_v1.services.firestore.transports import FirestoreGrpcTransport
+from google.cloud.firestore_v1.types import common, document, firestore, query, write
+from google.protobuf.struct_pb2 import NULL_VALUE
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from app.kit.documents import (
+    Create,
+    Delete,
+    Document,
+    Fields,
+    Increment,
+    Merge,
+    Query,
+    Replace,
+    Value,
+    Version,
+    Where,
+    Write,
+)
+from app.kit.errors import AlreadyExists, Conflict, InvariantViolation, Unavailable
+
+_PbValue = document.Value.pb()
+_PbDocument = document.Document.pb()
+_PbWrite = write.Write.pb()
+_PbTransform = write.DocumentTransform.FieldTransform.pb()
+_PbPrecondition = common.Precondition.pb()
+_PbQuery = query.StructuredQuery.pb()
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_TIMEOUT_S: Final = 15
+"""On every call: a client without one can hang for ever after a lost connection (PLATFORM: gcp#15619)."""
+
+_OPERATORS: Final[Mapping[str, int]] = {
+    "<": 1,
+    "<=": 2,
+    ">": 3,
+    ">=": 4,
+    "==": 5,
+    "array_contains": 7,
+    "in": 8,
+}
+"""StructuredQuery.FieldFilter.Operator, https://firebase.google.com/docs/firestore/reference/rpc."""
+
+Interceptor = Callable[[grpc.Channel], grpc.Channel]
+
+
+def connect(project: str, *, intercept: Interceptor | None = None) -> "FirestoreDocuments":
+    """The default database of `project`, or the emulator that FIRESTORE_EMULATOR_HOST names.
+
+    `intercept` may wrap the emulator's channel, which is how the benches count operations from the wire.
+    """
+    emulator = os.environ.get("FIRESTORE_EMULATOR_HOST")
+    if not emulator:
+        return FirestoreDocuments(FirestoreClient(), project)
+    channel = grpc.insecure_channel(emulator)
+    if intercept:
+        channel = intercept(channel)
+    return FirestoreDocuments(FirestoreClient(transport=FirestoreGrpcTransport(channel=channel)), project)
+
+
+class FirestoreDocuments:
+    """The port's adapter. Thread-safe; holds one channel."""
+
+    def __init__(self, client: FirestoreClient, project: str) -> None:
+        self._client = client
+        self._database = f"projects/{project}/databases/(default)"
+        self._root = f"{self._database}/documents"
+        self._metadata = (
+            ("google-cloud-resource-prefix", self._database),
+            ("authorization", "Bearer owner"),
+        )
+        if not os.environ.get("FIRESTORE_EMULATOR_HOST"):
+            self._metadata = self._metadata[:1]
+
+    def get(self, path: str) -> Document | None:
+        return self.get_all([path])[0]
+
+    def get_all(self, paths: Sequence[str]) -> list[Document | None]:
+        if not paths:
+            return []
+        request = firestore.BatchGetDocumentsRequest.pb()(
+            database=self._database, documents=[self._name(path) for path in dict.fromkeys(paths)]
+        )
+        found: dict[str, Document] = {}
+        with _translated(paths[0]):
+            for answer in self._client.batch_get_documents(
+                firestore.BatchGetDocumentsRequest.wrap(request), timeout=_TIMEOUT_S, metadata=self._metadata
+            ):
+                raw = firestore.BatchGetDocumentsResponse.pb(answer)
+                if raw.WhichOneof("result") == "found":
+                    there = self._document(raw.found)
+                    found[there.path] = there
+        return [found.get(path) for path in paths]
+
+    def commit(self, writes: Sequence[Write]) -> list[Version]:
+        if not writes:
+            return []
+        request = firestore.CommitRequest.pb()(
+            database=self._database, writes=[self._encode_write(one) for one in writes]
+        )
+        with _translated(writes[0].path):
+            answer = self._client.commit(
+                firestore.CommitRequest.wrap(request), timeout=_TIMEOUT_S, metadata=self._metadata, retry=None
+            )
+        results = firestore.CommitResponse.pb(answer).write_results
+        return [Version(result.update_time.ToNanoseconds()) for result in results]
+
+    def query(self, query: Query) -> list[Document]:
+        parent, _, collection = query.collection.rpartition("/")
+        structured = _PbQuery(where=_encode_filter(query.where))
+        getattr(structured, "from").add(collection_id=collection, all_descendants=query.group)
+        fields = _order_fields(query)
+        for field in fields:
+            order = structured.order_by.add(direction=2 if field.startswith("-") else 1)
+            order.field.field_path = field.lstrip("-")
+        if query.limit is not None:
+            structured.limit.value = query.limit
+        for field, bound in zip(fields, query.start_after):
+            structured.start_at.values.append(self._encode_bound(query, field, bound))
+        request = firestore.RunQueryRequest.pb()(
+            parent=f"{self._root}/{parent}" if parent else self._root, structured_query=structured
+        )
+        with _translated(query.collection):
+            answers = self._client.run_query(
+                firestore.RunQueryRequest.wrap(request), timeout=_TIMEOUT_S, metadata=self._metadata
+            )
+            raw = [firestore.RunQueryResponse.pb(answer) for answer in answers]
+        return [self._document(answer.document) for answer in raw if answer.HasField("document")]
+
+    def _encode_bound(self, query: Query, field: str, bound: Value) -> _PbValue:
+        if field.lstrip("-") == "__name__":
+            return _PbValue(reference_value=f"{self._root}/{query.collection}/{bound}")
+        return encode(bound)
+
+    def _name(self, path: str) -> str:
+        return f"{self._root}/{path}"
+
+    def _document(self, raw: _PbDocument) -> Document:
+        path = raw.name.removeprefix(self._root + "/")
+        fields = {name: decode(value) for name, value in raw.fields.items()}
+        return Document(path, fields, Version(raw.update_time.ToNanoseconds()))
+
+    def _encode_write(self, one: Write) -> _PbWrite:
+        name = self._name(one.path)
+        match one:
+            case Create():
+                return _PbWrite(
+                    update=_PbDocument(name=name, fields=_encode_fields(one.fields)),
+                    current_document=_PbPrecondition(exists=False),
+                )
+            case Replace():
+                return _PbWrite(
+                    update=_PbDocument(name=name, fields=_encode_fields(one.fields)),
+                    current_document=_at_version(one.version),
+                )
+            case Delete():
+                return _PbWrite(delete=name, current_document=_at_version(one.version))
+            case Merge():
+                return _encode_merge(name, one)
+
+
+def encode(value: Value) -> _PbValue:
+    """One field as Firestore's message."""
+    match value:
+        case None:
+            return _PbValue(null_value=NULL_VALUE)
+        case bool():
+            return _PbValue(boolean_value=value)
+        case int():
+            return _PbValue(integer_value=value)
+        case float():
+            return _PbValue(double_value=value)
+        case str():
+            return _PbValue(string_value=value)
+        case datetime():
+            return _PbValue(timestamp_value=_timestamp((value - _EPOCH) // timedelta(microseconds=1) * 1000))
+        case Mapping():
+            return _PbValue(map_value={"fields": _encode_fields(value)})
+        case Sequence():
+            return _PbValue(array_value={"values": [encode(member) for member in value]})
+
+
+def decode(value: _PbValue) -> Value:
+    """One field of Firestore's message."""
+    match value.WhichOneof("value_type"):
+        case "null_value":
+            return None
+        case "boolean_value":
+            return bool(value.boolean_value)
+        case "integer_value":
+            return int(value.integer_value)
+        case "double_value":
+            return float(value.double_value)
+        case "string_value":
+            return str(value.string_value)
+        case "timestamp_value":
+            return _EPOCH + timedelta(microseconds=value.timestamp_value.ToNanoseconds() // 1000)
+        case "map_value":
+            return {name: decode(member) for name, member in value.map_value.fields.items()}
+        case "array_value":
+            return [decode(member) for member in value.array_value.values]
+        case kind:
+            raise InvariantViolation(f"a stored field is of a kind that we never write: {kind}")
+
+
+def _encode_fields(fields: Fields) -> dict[str, _PbValue]:
+    return {name: encode(value) for name, value in fields.items()}
+
+
+def _encode_merge(name: str, one: Merge) -> _PbWrite:
+    plain: dict[str, Value] = {}
+    mask: list[str] = []
+    transforms: list[_PbTransform] = []
+    for key, value in one.fields.items():
+        names = (key,) if isinstance(key, str) else key
+        field = ".".join(_quoted(part) for part in names)
+        if isinstance(value, Increment):
+            transforms.append(_PbTransform(field_path=field, increment=encode(value.by)))
+            continue
+        mask.append(field)
+        _put(plain, names, value)
+    return _PbWrite(
+        update=_PbDocument(name=name, fields=_encode_fields(plain)),
+        update_mask={"field_paths": mask},
+        update_transforms=transforms,
+    )
+
+
+def _put(fields: dict[str, Value], names: Sequence[str], value: Value) -> None:
+    for parent in names[:-1]:
+        inner = fields.setdefault(parent, {})
+        if not isinstance(inner, dict):
+            raise InvariantViolation(f"a merge writes both {parent} and something inside it")
+        fields = inner
+    fields[names[-1]] = value
+
+
+def _quoted(name: str) -> str:
+    """A field name in a path: bare when it is a plain identifier, else in back-ticks."""
+    if name.isascii() and name.isidentifier():
+        return name
+    escaped = name.replace("\\", "\\\\").replace("`", "\\`")
+    return f"`{escaped}`"
+
+
+def _order_fields(query: Query) -> list[str]:
+    fields = [*query.order_by]
+    if "__name__" not in {field.lstrip("-") for field in fields}:
+        fields.append("-__name__" if fields and fields[-1].startswith("-") else "__name__")
+    return fields
+
+
+def _encode_filter(conditions: Sequence[Where]) -> object:
+    """A StructuredQuery.Filter; None for no condition."""
+    filters = [_encode_condition(condition) for condition in conditions]
+    if not filters:
+        return None
+    if len(filters) == 1:
+        return filters[0]
+    return {"composite_filter": {"op": 1, "filters": filters}}
+
+
+def _encode_condition(condition: Where) -> dict[str, object]:
+    field = {"field_path": condition.field}
+    if condition.value is None and condition.op == "==":
+        return {"unary_filter": {"op": 3, "field": field}}
+    return {
+        "field_filter": {"field": field, "op": _OPERATORS[condition.op], "value": encode(condition.value)},
+    }
+
+
+def _at_version(version: Version | None) -> _PbPrecondition | None:
+    return None if version is None else _PbPrecondition(update_time=_timestamp(version))
+
+
+def _timestamp(nanoseconds: int) -> Timestamp:
+    at = Timestamp()
+    at.FromNanoseconds(nanoseconds)
+    return at
+
+
+@contextmanager
+def _translated(path: str) -> Iterator[None]:
+    """Google's errors as ours.
+
+    A lost race shows as FAILED_PRECONDITION (a version moved), ALREADY_EXISTS or ABORTED (lock contention); a Replace
+    or Delete of a version that is gone altogether as NOT_FOUND.
+    """
+    try:
+        yield
+    except exceptions.AlreadyExists as error:
+        raise AlreadyExists(f"the document exists already: {error.message}", path=path) from error
+    except (exceptions.FailedPrecondition, exceptions.Aborted, exceptions.NotFound) as error:
+        raise Conflict(f"the document was written by another: {error.message}", path=path) from error
+    except exceptions.InvalidArgument as error:
+        raise InvariantViolation(f"Firestore cannot store this: {error.message}") from error
+    except exceptions.GoogleAPICallError as error:
+        raise Unavailable(f"Firestore did not answer: {error.message}") from error
+    except exceptions.RetryError as error:
+        raise Unavailable(f"Firestore did not answer in time: {error}") from error

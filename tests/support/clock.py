@@ -1,0 +1,40 @@
+"""Time and ids that a test or a simulation owns."""
+
+import random
+import threading
+
+from app.kit.ids import sortable
+
+_START_US = 1_800_000_000_000_000
+
+
+class ManualClock:
+    """Stands still until told to move."""
+
+    def __init__(self, at_us: int = _START_US) -> None:
+        self._at_us = at_us
+
+    def now_us(self) -> int:
+        return self._at_us
+
+    def advance(self, *, minutes: int = 0, seconds: int = 0, us: int = 0) -> None:
+        """Moves forward; never back."""
+        self._at_us += minutes * 60_000_000 + seconds * 1_000_000 + us
+
+    def set(self, at_us: int) -> None:
+        """Jumps to a time, which may lie behind: machines disagree about the time."""
+        self._at_us = at_us
+
+
+class SeededIds:
+    """The same ids for the same seed; they still sort by creation."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self._random = random.Random(seed)
+        self._lock = threading.Lock()
+        self._count = 0
+
+    def new(self, kind: str) -> str:
+        with self._lock:
+            self._count += 1
+            return sortable(kind, 1_800_000_000_000 + self._count, self._random.getrandbits(80))
