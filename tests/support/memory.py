@@ -6,7 +6,7 @@ knows the product.
 
 import copy
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from app.kit.documents import (
@@ -73,11 +73,11 @@ class MemoryDocuments:
         fields = [*query.order_by]
         if "__name__" not in {field.lstrip("-") for field in fields}:
             fields.append("-__name__" if fields and fields[-1].startswith("-") else "__name__")
-        found = [d for d in found if all(f.lstrip("-") == "__name__" or _at(d, f.lstrip("-"))[0] for f in fields)]
+        found = [d for d in found if all(_at(d, f.lstrip("-"))[0] for f in fields)]
         for field in reversed(fields):
             found.sort(key=lambda document: _order_key(document, field.lstrip("-")), reverse=field.startswith("-"))
         if query.start_after:
-            found = [document for document in found if _after(document, fields, query.start_after)]
+            found = [document for document in found if _after(document, fields, query)]
         self.reads += len(found[: query.limit])
         return found[: query.limit]
 
@@ -178,7 +178,7 @@ def _in_collection(path: str, query: Query) -> bool:
 
 def _at(document: Document, field: str) -> tuple[bool, Value]:
     if field == "__name__":
-        return True, document.id
+        return True, document.path
     value: Value = document.fields
     for name in field.split("."):
         if not isinstance(value, Mapping) or name not in value:
@@ -226,8 +226,10 @@ def _holds(document: Document, where: Where) -> bool:
     return {"<": left < right, "<=": left <= right, ">": left > right, ">=": left >= right}[where.op]
 
 
-def _after(document: Document, fields: Sequence[str], bounds: Iterable[Value]) -> bool:
-    for field, bound in zip(fields, bounds):
+def _after(document: Document, fields: Sequence[str], query: Query) -> bool:
+    for field, bound in zip(fields, query.start_after):
+        if field.lstrip("-") == "__name__" and not query.group:
+            bound = f"{query.collection}/{bound}"
         here, there = _order_key(document, field.lstrip("-")), _rank(bound)
         if here != there:
             return here < there if field.startswith("-") else here > there

@@ -97,7 +97,8 @@ class Query:
     """Documents of one collection (or, with `group`, of every collection of that name), in order.
 
     `order_by` names fields, `-` in front for descending; `__name__` is the document's id. Ties and the empty order
-    go by `__name__`. `start_after` holds the values of the order fields where the last page ended.
+    go by `__name__`. `start_after` holds the values of the order fields where the last page ended (`__name__`: the id;
+    of a group, the whole path).
     """
 
     collection: str

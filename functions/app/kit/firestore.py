@@ -9,13 +9,14 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, Protocol
 
 import grpc
 from google.api_core import exceptions
 from google.cloud.firestore_v1.services.firestore import FirestoreClient
 from google.cloud.firestore_v1.services.firestore.transports import FirestoreGrpcTransport
-from google.cloud.firestore_v1.types import common, document, firestore, query, write
+from google.cloud.firestore_v1.types import StructuredQuery, common, document, firestore, write
+from google.protobuf.message import Message
 from google.protobuf.struct_pb2 import NULL_VALUE
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -35,16 +36,44 @@ from app.kit.documents import (
 )
 from app.kit.errors import AlreadyExists, Conflict, InvariantViolation, Unavailable
 
-_PbValue = document.Value.pb()
-_PbDocument = document.Document.pb()
-_PbWrite = write.Write.pb()
-_PbTransform = write.DocumentTransform.FieldTransform.pb()
-_PbPrecondition = common.Precondition.pb()
-_PbQuery = query.StructuredQuery.pb()
+_PbValue: Callable[..., Message] = document.Value.pb()
+_PbDocument: Callable[..., Message] = document.Document.pb()
+_PbWrite: Callable[..., Message] = write.Write.pb()
+_PbTransform: Callable[..., Message] = write.DocumentTransform.FieldTransform.pb()
+_PbPrecondition: Callable[..., Message] = common.Precondition.pb()
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _TIMEOUT_S: Final = 15
 """On every call: a client without one can hang for ever after a lost connection (PLATFORM: gcp#15619)."""
+
+
+class _RawMap(Protocol):
+    fields: Mapping[str, "_RawValue"]
+
+
+class _RawList(Protocol):
+    values: Sequence["_RawValue"]
+
+
+class _RawValue(Protocol):
+    """google.firestore.v1.Value as the wire delivers it; the generated classes carry no types."""
+
+    boolean_value: bool
+    integer_value: int
+    double_value: float
+    string_value: str
+    timestamp_value: Timestamp
+    map_value: _RawMap
+    array_value: _RawList
+
+    def WhichOneof(self, oneof_group: str, /) -> str | None: ...
+
+
+class _RawDocument(Protocol):
+    name: str
+    fields: Mapping[str, _RawValue]
+    update_time: Timestamp
+
 
 _OPERATORS: Final[Mapping[str, int]] = {
     "<": 1,
@@ -81,7 +110,7 @@ class FirestoreDocuments:
         self._client = client
         self._database = f"projects/{project}/databases/(default)"
         self._root = f"{self._database}/documents"
-        self._metadata = (
+        self._metadata: tuple[tuple[str, str], ...] = (
             ("google-cloud-resource-prefix", self._database),
             ("authorization", "Bearer owner"),
         )
@@ -123,8 +152,8 @@ class FirestoreDocuments:
 
     def query(self, query: Query) -> list[Document]:
         parent, _, collection = query.collection.rpartition("/")
-        structured = _PbQuery(where=_encode_filter(query.where))
-        getattr(structured, "from").add(collection_id=collection, all_descendants=query.group)
+        structured = StructuredQuery.pb()(where=_encode_filter(query.where))
+        structured.from_.add(collection_id=collection, all_descendants=query.group)
         fields = _order_fields(query)
         for field in fields:
             order = structured.order_by.add(direction=2 if field.startswith("-") else 1)
@@ -143,20 +172,20 @@ class FirestoreDocuments:
             raw = [firestore.RunQueryResponse.pb(answer) for answer in answers]
         return [self._document(answer.document) for answer in raw if answer.HasField("document")]
 
-    def _encode_bound(self, query: Query, field: str, bound: Value) -> _PbValue:
+    def _encode_bound(self, query: Query, field: str, bound: Value) -> Message:
         if field.lstrip("-") == "__name__":
-            return _PbValue(reference_value=f"{self._root}/{query.collection}/{bound}")
+            return _PbValue(reference_value=self._name(str(bound) if query.group else f"{query.collection}/{bound}"))
         return encode(bound)
 
     def _name(self, path: str) -> str:
         return f"{self._root}/{path}"
 
-    def _document(self, raw: _PbDocument) -> Document:
+    def _document(self, raw: _RawDocument) -> Document:
         path = raw.name.removeprefix(self._root + "/")
         fields = {name: decode(value) for name, value in raw.fields.items()}
         return Document(path, fields, Version(raw.update_time.ToNanoseconds()))
 
-    def _encode_write(self, one: Write) -> _PbWrite:
+    def _encode_write(self, one: Write) -> Message:
         name = self._name(one.path)
         match one:
             case Create():
@@ -175,7 +204,7 @@ class FirestoreDocuments:
                 return _encode_merge(name, one)
 
 
-def encode(value: Value) -> _PbValue:
+def encode(value: Value) -> Message:
     """One field as Firestore's message."""
     match value:
         case None:
@@ -196,19 +225,19 @@ def encode(value: Value) -> _PbValue:
             return _PbValue(array_value={"values": [encode(member) for member in value]})
 
 
-def decode(value: _PbValue) -> Value:
+def decode(value: _RawValue) -> Value:
     """One field of Firestore's message."""
     match value.WhichOneof("value_type"):
         case "null_value":
             return None
         case "boolean_value":
-            return bool(value.boolean_value)
+            return value.boolean_value
         case "integer_value":
-            return int(value.integer_value)
+            return value.integer_value
         case "double_value":
-            return float(value.double_value)
+            return value.double_value
         case "string_value":
-            return str(value.string_value)
+            return value.string_value
         case "timestamp_value":
             return _EPOCH + timedelta(microseconds=value.timestamp_value.ToNanoseconds() // 1000)
         case "map_value":
@@ -219,14 +248,14 @@ def decode(value: _PbValue) -> Value:
             raise InvariantViolation(f"a stored field is of a kind that we never write: {kind}")
 
 
-def _encode_fields(fields: Fields) -> dict[str, _PbValue]:
+def _encode_fields(fields: Fields) -> dict[str, Message]:
     return {name: encode(value) for name, value in fields.items()}
 
 
-def _encode_merge(name: str, one: Merge) -> _PbWrite:
+def _encode_merge(name: str, one: Merge) -> Message:
     plain: dict[str, Value] = {}
     mask: list[str] = []
-    transforms: list[_PbTransform] = []
+    transforms: list[Message] = []
     for key, value in one.fields.items():
         names = (key,) if isinstance(key, str) else key
         field = ".".join(_quoted(part) for part in names)
@@ -285,7 +314,7 @@ def _encode_condition(condition: Where) -> dict[str, object]:
     }
 
 
-def _at_version(version: Version | None) -> _PbPrecondition | None:
+def _at_version(version: Version | None) -> Message | None:
     return None if version is None else _PbPrecondition(update_time=_timestamp(version))
 
 
