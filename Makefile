@@ -1,0 +1,46 @@
+# Every command sets up what it needs and skips what is done. `make` alone lists them.
+PYTHON ?= python3.11
+PY := .venv/bin/python
+UV := .local/uv/bin/uv
+SUITE := $(PY) -m emulators.suite
+COMPILE := $(UV) pip compile pyproject.toml --python 3.11 --generate-hashes --no-header --no-annotate --quiet
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run stop test check demo bench lock format doctor
+
+help: ## list these commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+setup: ## install everything (Python packages, npm packages, Java, emulators)
+	@$(PYTHON) emulators/suite/install.py
+	@$(SUITE) setup
+
+run: setup ## start the local suite; FRESH=1 forgets the data, PORT_OFFSET=1000 moves all ports
+	@exec $(SUITE) run $(if $(FRESH),--fresh)
+
+stop: setup ## stop the suite that `make run` started
+	@$(SUITE) stop
+
+test: setup ## run every test, on a suite of its own; TESTS="tests/credits -k lots" for some
+	@exec $(SUITE) test -- $(TESTS)
+
+check: setup ## format, lint, types, import rules, lock files
+	@$(PY) -m emulators.suite.check
+
+demo: setup ## a new user spends credits, live, in the terminal (needs `make run`)
+	@exec $(PY) -m emulators.demo
+
+bench: setup ## every figure that README quotes
+	@for file in bench/[a-z]*.py; do echo "== $$file"; $(PY) "$$file" || exit 1; done
+
+lock: setup ## resolve pyproject.toml and package.json into the lock files
+	@$(COMPILE) -o functions/requirements.txt
+	@$(COMPILE) --group dev -o requirements-dev.txt
+	@npm install --package-lock-only --ignore-scripts --no-audit --no-fund --loglevel error
+	@$(PY) -m emulators.suite.check --strip-addresses
+
+format: setup ## format the code and sort its imports
+	@$(PY) -m ruff check --fix --quiet . ; $(PY) -m ruff format --quiet .
+
+doctor: setup ## say what this machine has and lacks
+	@$(SUITE) doctor

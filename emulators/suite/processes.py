@@ -1,0 +1,88 @@
+"""Starting, recognising and ending the suite's processes. It ends only what carries the suite's mark."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import psutil
+
+MARK = "CREDITS_SUITE"
+LEASH = Path(__file__).parent / "leash" / "leash.py"
+
+
+def spawn(command: Sequence[str], *, log: Path, cwd: Path, env: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """Start `command` in a session of its own, tied to this process, both streams into `log`.
+
+    Call it from the main thread: the kernel ties a child to the thread that started it.
+    """
+    with log.open("wb") as output:
+        return subprocess.Popen(
+            [sys.executable, "-S", "-E", str(LEASH), *command],
+            cwd=cwd,
+            env=dict(env),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def marked(mark: str) -> list[psutil.Process]:
+    """Every living process of the suite with this mark, except the calling one and its ancestors."""
+    kin = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
+    return [process for process in psutil.process_iter() if process.pid not in kin and _carries(process, mark)]
+
+
+def _carries(process: psutil.Process, mark: str) -> bool:
+    try:
+        return bool(process.environ().get(MARK) == mark) and process.status() != psutil.STATUS_ZOMBIE
+    except (psutil.Error, OSError):
+        return False
+
+
+def workers_of(mark: str, function: str) -> list[psutil.Process]:
+    """The processes that serve one deployed function: shell, gunicorn master and worker."""
+    found = []
+    for process in marked(mark):
+        try:
+            if process.environ().get("FUNCTION_TARGET") == function:
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def end(processes: Iterable[psutil.Process], *, first: signal.Signals, patience_s: float) -> list[psutil.Process]:
+    """Ask with `first`, wait, then kill what is left. Returns those that had to be killed."""
+    targets = list(processes)
+    _signal_each(targets, first)
+    _, stubborn = psutil.wait_procs(targets, timeout=patience_s)
+    _signal_each(stubborn, signal.SIGKILL)
+    psutil.wait_procs(stubborn, timeout=5)
+    return stubborn
+
+
+def _signal_each(processes: Iterable[psutil.Process], which: signal.Signals) -> None:
+    for process in processes:
+        try:
+            process.send_signal(which)
+        except psutil.Error:
+            continue
+
+
+def listening_on(port: int) -> psutil.Process | None:
+    """The process that listens on a local TCP port, where the system tells."""
+    try:
+        connections = psutil.net_connections(kind="tcp")
+    except psutil.Error:
+        return None
+    for connection in connections:
+        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
+            try:
+                return psutil.Process(connection.pid)
+            except psutil.Error:
+                return None
+    return None
