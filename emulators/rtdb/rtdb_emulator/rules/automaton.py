@@ -14,7 +14,7 @@ from rtdb_emulator.rules.errors import RuleFailure
 
 LARGEST_PATTERN: Final = 5_000
 # Work (automaton states visited) that one search may cost beyond what is remembered from earlier ones.
-SEARCH_BUDGET: Final = 2_000_000
+SEARCH_BUDGET: Final = 1_000_000
 _REMEMBERED: Final = 200_000
 
 

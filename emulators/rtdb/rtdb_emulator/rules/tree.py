@@ -72,7 +72,9 @@ class TreeLoader:
     def load(self, document: Value) -> RuleNode:
         """The tree of a whole document: an object with the single member `rules`."""
         if not isinstance(document, Table) or "rules" not in document.members:
-            raise self._source.error(_start(document), "Expected 'rules' property.")
+            # Inside the braces, where the service points too: it says 1:2 (firebase-tools issue 9008).
+            inside = isinstance(document, Table)
+            raise self._source.error(_start(document) + inside, "Expected 'rules' property.")
         for name, (text, _) in document.members.items():
             if name != "rules":
                 raise self._source.error(text.start - 1, f"Unexpected property '{name}', expected only 'rules'.")
