@@ -1,0 +1,103 @@
+"""The routed application: features' blueprints under `/v1`, and around each handler what all of them share.
+
+Order of a request: route (404, 405), caller (401, 403), body (413, 415, 400), model (422), handler. Request ids, CORS
+and the `/api` prefix are the edge's (`app.api.edge`), which stands before this.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import flask
+from flask.typing import ResponseReturnValue
+from flask_openapi import APIBlueprint, Info, OpenAPI, SecurityScheme, Server
+from pydantic import BaseModel, ValidationError
+from werkzeug.exceptions import HTTPException
+
+from app.api import auth, bodies, context, docs, openapi, problems
+from app.kit import telemetry
+
+PREFIX: Final = "/v1"
+_INFO: Final = Info(
+    title="Credits API",
+    version="1.0.0",
+    description="An AI assistant in which every answer is paid in credits that the user can check.",
+)
+_TOKEN: Final = SecurityScheme(type="http", scheme="bearer", bearerFormat="JWT", description="A Firebase ID token.")
+# The document stands at {base}/v1/docs/openapi.json, and a relative server is resolved against that: the same
+# document is right behind the function's own URL, behind Hosting and on the emulators.
+_SERVER: Final = Server(url="../..", description="Where this document was fetched from")
+
+
+@dataclass(frozen=True, slots=True)
+class Edges:
+    """What the application needs from outside."""
+
+    verify_token: auth.TokenVerifier
+
+
+class _Application(OpenAPI):
+    """Handlers may return models: `return Answer(...)`, or with a status: `return Answer(...), 201`."""
+
+    json_provider_class = bodies.StrictJson
+
+    def make_response(self, rv: ResponseReturnValue | BaseModel) -> flask.Response:
+        if isinstance(rv, BaseModel):
+            return flask.Response(rv.model_dump_json(), mimetype="application/json")
+        if isinstance(rv, tuple) and rv and isinstance(rv[0], BaseModel):
+            body: ResponseReturnValue = flask.Response(rv[0].model_dump_json(), mimetype="application/json")
+            rv = (body, *rv[1:])
+        return super().make_response(rv)
+
+    def full_dispatch_request(self) -> flask.Response:
+        with telemetry.context(request_id=context.request_id()):
+            return super().full_dispatch_request()
+
+
+def create_app(mounts: Sequence[APIBlueprint], edges: Edges) -> OpenAPI:
+    """The WSGI application that serves `mounts` (their paths have no `/v1`) and the documentation."""
+    app = _Application(
+        "app.api",
+        info=_INFO,
+        security_schemes={openapi.SCHEME: _TOKEN},
+        servers=[_SERVER],
+        doc_ui=False,
+        validation_error_callback=_refuse,
+        static_folder=None,
+    )
+    app.openapi_version = openapi.VERSION
+    app.url_map.merge_slashes = False
+    app.url_map.redirect_defaults = False
+    app.before_request(_guard(edges.verify_token))
+    app.register_error_handler(Exception, _answer_error)
+    root = APIBlueprint("v1", __name__, url_prefix=PREFIX)
+    for blueprint in (*mounts, docs.routes()):
+        root.register_api(blueprint)
+    app.register_api(root)
+    return app
+
+
+def _guard(verify: auth.TokenVerifier) -> Callable[[], None]:
+    def guard() -> None:
+        request = flask.request
+        if request.url_rule is None or request.method == "OPTIONS":
+            return
+        view = flask.current_app.view_functions[request.url_rule.endpoint]
+        flask.g.principal = auth.admit(view, request.headers.get("Authorization"), verify)
+        bodies.check_body(request, view)
+
+    return guard
+
+
+def _refuse(error: ValidationError) -> flask.Response:
+    details = error.errors(include_url=False, include_context=False, include_input=False)
+    raise problems.ValidationFailed([{"loc": d["loc"], "msg": d["msg"], "type": d["type"]} for d in details])
+
+
+def _answer_error(error: Exception) -> ResponseReturnValue:
+    if isinstance(error, HTTPException) and error.code is not None and error.code < 400:
+        return error.get_response()
+    described = problems.describe(error)
+    problems.report(described, error)
+    response = described.response(context.request_id())
+    return flask.Response(response.get_data(), response.status_code, response.headers)

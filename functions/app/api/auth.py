@@ -1,0 +1,114 @@
+"""Who calls: bearer tokens become principals, and every route is closed unless it says that it is public.
+
+Owns the `Authorization` header and the marks that routes carry. Refuses to know how a token is verified (that is
+`app.api.firebase_tokens`) and what a user owns.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Literal, Protocol, TypeVar, cast, get_args
+
+import flask
+
+from app.kit.errors import Forbidden, Unauthenticated
+
+Role = Literal["user", "support", "admin"]
+ROLES: Final[tuple[Role, ...]] = get_args(Role)
+
+View = TypeVar("View", bound=Callable[..., object])
+
+_PUBLIC: Final = "__credits_public__"
+_ROLES: Final = "__credits_roles__"
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """A signed-in caller, as the token says. Roles come from custom claims and lag by up to an hour (T-95)."""
+
+    uid: str
+    role: Role = "user"
+    email: str | None = None
+    email_verified: bool = False
+    sign_in_provider: str | None = None
+
+
+class TokenInvalid(Unauthenticated):
+    """A token came, and it does not verify: forged, for another project, revoked, or no token at all."""
+
+    code = "token_invalid"
+    title = "The ID token is not valid"
+
+
+class TokenExpired(Unauthenticated):
+    """A token came that was good once. The client refreshes it and asks again."""
+
+    code = "token_expired"
+    title = "The ID token has expired"
+
+
+class TokenVerifier(Protocol):
+    """Turns the text of an ID token into a principal.
+
+    Raises:
+        TokenInvalid, TokenExpired: the caller's fault.
+        Unavailable: the keys to verify with could not be had.
+    """
+
+    def __call__(self, token: str, /) -> Principal: ...
+
+
+def caller() -> Principal:
+    """The signed-in user of the request being served. Public routes have none and must not ask."""
+    return cast(Principal, flask.g.principal)
+
+
+def public(view: View) -> View:
+    """Marks a handler that answers anybody. Stands below the route's decorator."""
+    setattr(view, _PUBLIC, True)
+    return view
+
+
+def only(*roles: Role) -> Callable[[View], View]:
+    """Marks a handler that serves these roles alone. Stands below the route's decorator."""
+
+    def mark(view: View) -> View:
+        setattr(view, _ROLES, roles)
+        return view
+
+    return mark
+
+
+def is_public(view: Callable[..., object]) -> bool:
+    """Whether this handler answers without a token."""
+    return bool(getattr(view, _PUBLIC, False))
+
+
+def roles_of(view: Callable[..., object]) -> tuple[Role, ...]:
+    """The roles that may use this handler; empty for every signed-in user."""
+    return cast(tuple[Role, ...], getattr(view, _ROLES, ()))
+
+
+def admit(view: Callable[..., object], authorization: str | None, verify: TokenVerifier) -> Principal | None:
+    """The principal that may run `view`, None where it is public.
+
+    Raises:
+        Unauthenticated: no credential, or one that does not verify.
+        Forbidden: the role does not suffice.
+    """
+    if is_public(view):
+        return None
+    principal = verify(bearer_token(authorization))
+    roles = roles_of(view)
+    if roles and principal.role not in roles:
+        raise Forbidden("Your role does not allow this.", required=list(roles))
+    return principal
+
+
+def bearer_token(authorization: str | None) -> str:
+    """The token in an `Authorization` header (RFC 6750)."""
+    if not authorization:
+        raise Unauthenticated("Send a Firebase ID token: `Authorization: Bearer <token>`.")
+    scheme, _, token = authorization.strip().partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise Unauthenticated("The Authorization header should read `Bearer <Firebase ID token>`.")
+    return token.strip()

@@ -1,0 +1,99 @@
+"""What may come in: size, media type and JSON that two readers cannot understand differently.
+
+Owns the bytes of a request until they are a value; refuses to know what the value means (that is pydantic's part).
+"""
+
+import json
+import math
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+import flask
+from flask.json.provider import DefaultJSONProvider
+from werkzeug.exceptions import BadRequest
+
+from app.api.problems import Malformed, UnsupportedMediaType
+
+MAX_BODY: Final = 1024 * 1024
+MAX_IMAGE_BODY: Final = 10 * 1024 * 1024
+"""Bytes. The larger one is for routes that take pictures, and the most that is ever held in memory."""
+
+View = TypeVar("View", bound=Callable[..., object])
+
+_LIMIT: Final = "__credits_body_limit__"
+
+
+class StrictJson(DefaultJSONProvider):
+    """JSON as RFC 8259 has it, and no more: UTF-8, no repeated names, no NaN, no lone surrogates, finite numbers."""
+
+    sort_keys = False
+    ensure_ascii = False
+    compact = True
+
+    def loads(self, s: str | bytes, **_: Any) -> Any:
+        """Raises ValueError for anything else, which Flask answers with 400."""
+        text = s if isinstance(s, str) else s.decode("utf-8")
+        try:
+            value = json.loads(
+                text, parse_constant=_refuse_constant, parse_float=_finite, object_pairs_hook=_without_repeats
+            )
+        except RecursionError as error:
+            raise ValueError("nested too deeply") from error
+        if "\\ud" in text.lower():
+            # An escape may have made half of a surrogate pair, which no database of ours can store.
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+        return value
+
+
+def takes_images(view: View) -> View:
+    """Marks a handler whose body may be as large as `MAX_IMAGE_BODY`. Stands below the route's decorator."""
+    setattr(view, _LIMIT, MAX_IMAGE_BODY)
+    return view
+
+
+def limit_of(view: Callable[..., object]) -> int:
+    """The most bytes that this handler takes."""
+    limit = getattr(view, _LIMIT, MAX_BODY)
+    return limit if isinstance(limit, int) else MAX_BODY
+
+
+def check_body(request: flask.Request, view: Callable[..., object]) -> None:
+    """Reads the body within its limit and parses it, so that what follows finds a value or nothing.
+
+    Raises:
+        RequestEntityTooLarge: more bytes than allowed, however they were announced.
+        UnsupportedMediaType: not application/json, or compressed.
+        Malformed: not JSON.
+    """
+    request.max_content_length = limit_of(view)
+    if not request.get_data(cache=True):
+        return
+    if request.mimetype != "application/json":
+        raise UnsupportedMediaType("The body must be application/json in UTF-8.")
+    if request.headers.get("Content-Encoding", "identity") != "identity":
+        raise UnsupportedMediaType("The body must not be compressed.")
+    try:
+        value = request.get_json()
+    except BadRequest as error:
+        raise Malformed("The body is not JSON.") from error
+    if isinstance(value, str):
+        # flask-openapi would parse a JSON text inside a JSON text.
+        raise Malformed("The body should be a JSON object.")
+
+
+def _refuse_constant(name: str) -> object:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError("a number is too large")
+    return value
+
+
+def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("a name is repeated")
+    return members

@@ -1,0 +1,36 @@
+"""The id of the request being served, and the words that go with it in the WSGI environment.
+
+Owns one name that every answer, log line and ledger entry of a request share; refuses to know what the request asks.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+import flask
+
+from app.kit.ids import Ids
+
+HEADER: Final = "X-Request-Id"
+ENVIRON: Final = "credits.request_id"
+"""Where the edge leaves the id for the application behind it."""
+
+_SANE = re.compile(r"[A-Za-z0-9._:-]{1,128}", re.ASCII)
+
+
+def accepted(given: str | None) -> str | None:
+    """The caller's own id when it is short and plain enough to stand in logs and headers; else None."""
+    return given if given is not None and _SANE.fullmatch(given) else None
+
+
+def take_or_make(environ: Mapping[str, object], ids: Ids) -> str:
+    """The id of this request: the caller's if it is a sane one, a fresh one otherwise."""
+    given = environ.get("HTTP_X_REQUEST_ID")
+    return accepted(given if isinstance(given, str) else None) or ids.new("req")
+
+
+def request_id() -> str:
+    """The id of the request being served; empty outside of one."""
+    if not flask.has_request_context():
+        return ""
+    return str(flask.request.environ.get(ENVIRON, ""))

@@ -1,0 +1,125 @@
+"""The outermost layer of the `api` function, in plain WSGI: what must hold for every answer, whatever made it.
+
+Owns request ids, the two URL prefixes, CORS, security headers, the platform's probes and the few addresses that are
+answered before the routed application is built (a cold instance says that it lives without importing a web framework's
+worth of models). Refuses to know users, bodies and features.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from werkzeug.wrappers import Response
+
+from app.api import context, problems
+from app.kit.ids import Ids
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+_EXPOSED: Final = "X-Request-Id, Idempotent-Replayed, Retry-After, RateLimit, RateLimit-Policy"
+_ALLOWED_HEADERS: Final = "Authorization, Content-Type, Accept, Idempotency-Key, X-Request-Id"
+_ALLOWED_METHODS: Final = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+_PREFLIGHT_AGE_S: Final = 7200
+"""As long as Chromium keeps one; Firefox would keep a day."""
+
+_SECURITY: Final[Mapping[str, str]] = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Strict-Transport-Security": "max-age=31536000; includeSubDomains",
+}
+"""Set where the answer does not say otherwise (the documentation page needs its own scripts)."""
+
+
+@dataclass(frozen=True, slots=True)
+class EdgePolicy:
+    """What differs between deployments.
+
+    `origins`: the web origins whose scripts may call the API; empty means any, which is safe because the API reads
+    no cookie: a foreign page has no token to send.
+    """
+
+    origins: frozenset[str] = field(default_factory=frozenset)
+
+
+class Edge:
+    """WSGI middleware. `early` maps paths, without the `/api` prefix, to applications that answer GET and HEAD."""
+
+    def __init__(
+        self,
+        app: "WSGIApplication",
+        *,
+        ids: Ids,
+        policy: EdgePolicy | None = None,
+        early: "Mapping[str, WSGIApplication] | None" = None,
+    ) -> None:
+        self._app = app
+        self._ids = ids
+        self._policy = policy or EdgePolicy()
+        self._early = early or {}
+
+    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        request_id = context.take_or_make(environ, self._ids)
+        environ[context.ENVIRON] = request_id
+        _strip_prefix(environ)
+        start = self._with_headers(environ, request_id, start_response)
+        try:
+            return self._route(environ)(environ, start)
+        except Exception as error:  # noqa: BLE001 - the outermost edge: nothing above it could answer
+            described = problems.describe(error)
+            problems.report(described, error)
+            return described.response(request_id)(environ, start)
+
+    def _route(self, environ: "WSGIEnvironment") -> "WSGIApplication":
+        path, method = environ.get("PATH_INFO", ""), environ.get("REQUEST_METHOD", "GET")
+        # firebase-tools calls every HTTP function once at `/__/health` when a worker starts.
+        if path.startswith("/__/"):
+            return Response("ok", mimetype="text/plain")
+        if method == "OPTIONS" and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ:
+            return Response(status=204)
+        if method in ("GET", "HEAD") and path in self._early:
+            return self._early[path]
+        return self._app
+
+    def _with_headers(
+        self, environ: "WSGIEnvironment", request_id: str, start_response: "StartResponse"
+    ) -> "StartResponse":
+        cors = self._cors(environ)
+
+        def start(status: str, headers: list[tuple[str, str]], exc_info: object = None, /) -> Callable[[bytes], object]:
+            present = {name.lower() for name, _ in headers}
+            added = [(context.HEADER, request_id), *cors]
+            added += [(name, value) for name, value in _SECURITY.items() if name.lower() not in present]
+            return start_response(status, [*headers, *added], exc_info)  # type: ignore[arg-type]  # handed through
+
+        return start
+
+    def _cors(self, environ: "WSGIEnvironment") -> list[tuple[str, str]]:
+        """Headers of the Fetch standard's CORS protocol: without credentials, and `Vary` where the answer depends."""
+        origin = environ.get("HTTP_ORIGIN")
+        allowed, vary = "*", []
+        if self._policy.origins:
+            vary = [("Vary", "Origin")]
+            if origin not in self._policy.origins:
+                return vary
+            allowed = origin
+        if origin is None:
+            return vary
+        headers = [*vary, ("Access-Control-Allow-Origin", allowed), ("Access-Control-Expose-Headers", _EXPOSED)]
+        if environ.get("REQUEST_METHOD") == "OPTIONS":
+            headers += [
+                ("Access-Control-Allow-Methods", _ALLOWED_METHODS),
+                ("Access-Control-Allow-Headers", _ALLOWED_HEADERS),
+                ("Access-Control-Max-Age", str(_PREFLIGHT_AGE_S)),
+            ]
+        return headers
+
+
+def _strip_prefix(environ: "WSGIEnvironment") -> None:
+    """`/api/v1/...`, which the Hosting rewrite sends, is `/v1/...` mounted under `/api`."""
+    path = environ.get("PATH_INFO", "")
+    if path.startswith("/api/"):
+        environ["SCRIPT_NAME"] = environ.get("SCRIPT_NAME", "") + "/api"
+        environ["PATH_INFO"] = path.removeprefix("/api")

@@ -1,0 +1,158 @@
+"""The OpenAPI document: what flask-openapi derives from the handlers, completed with what this edge adds to each.
+
+Security, error answers, idempotency keys and request ids are facts of the edge, so they are written into the document
+here from the same marks that the edge obeys, and no feature repeats them.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from http import HTTPStatus
+from typing import Any, Final, cast
+
+import flask
+from flask_openapi import OpenAPI
+from werkzeug.routing import Rule
+
+from app.api import auth, idempotency, problems
+from app.api.schemas import Problem
+
+Json = dict[str, Any]  # an OpenAPI document; its shape is checked by the specification's own schema in the tests
+View = Callable[..., object]
+
+SCHEME: Final = "firebase"
+VERSION: Final = "3.1.1"
+_PROBLEM: Final = {"schema": {"$ref": "#/components/schemas/Problem"}}
+_ALWAYS: Final = (500, 503)
+_NAMES: Final[Mapping[int, str]] = {
+    400: "Malformed",
+    401: "Unauthenticated",
+    403: "Forbidden",
+    404: "NotFound",
+    409: "IdempotencyConflict",
+    413: "BodyTooLarge",
+    415: "UnsupportedMediaType",
+    422: "Invalid",
+    500: "InternalError",
+    503: "Unavailable",
+}
+_DESCRIPTIONS: Final[Mapping[int, str]] = {
+    400: "The request could not be read: malformed JSON or header.",
+    401: "No ID token, or one that does not verify.",
+    403: "Your role does not allow this.",
+    404: "It does not exist, or it is not yours.",
+    409: "The first request with this Idempotency-Key is still running.",
+    413: "The body is larger than this route accepts.",
+    415: "The body must be application/json.",
+    422: "The request does not fit the documented model, or the idempotency key came with another one.",
+    500: "Something went wrong on our side.",
+    503: "A dependency did not answer; see Retry-After.",
+}
+
+
+def document(app: OpenAPI) -> Json:
+    """The finished document of `app`. Made once, when first asked for."""
+    cached = app.extensions.get("credits.openapi")
+    if cached is None:
+        cached = app.extensions["credits.openapi"] = _build(app)
+    return cast(Json, cached)
+
+
+def routes_of(app: flask.Flask) -> Iterator[tuple[str, str, View]]:
+    """Every (path as OpenAPI writes it, method, handler) that the application serves."""
+    for rule in app.url_map.iter_rules():
+        for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
+            yield _path_of(rule), method.lower(), app.view_functions[rule.endpoint]
+
+
+def _build(app: OpenAPI) -> Json:
+    written = cast(Json, app.api_doc)
+    components = written["components"]
+    components["schemas"]["Problem"] = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    _lift_definitions(components["schemas"])
+    components["responses"] = {name: _problem_response(status) for status, name in _NAMES.items()}
+    components["headers"] = {
+        "RequestId": {"description": "The caller's id, or ours", "schema": {"type": "string"}, "required": True},
+        "Replayed": {"description": "`true` on a repeated answer", "schema": {"type": "string"}},
+        "RetryAfter": {"description": "Seconds", "schema": {"type": "integer"}},
+    }
+    for path, method, view in routes_of(app):
+        operation = written["paths"].get(path, {}).get(method)
+        if operation is not None:
+            _complete(operation, view)
+    return written
+
+
+def _complete(operation: Json, view: View) -> None:
+    operation["tags"] = sorted(operation.get("tags", []))
+    operation["security"] = [] if auth.is_public(view) else [{SCHEME: []}]
+    responses: Json = operation["responses"]
+    own_422 = "422" in responses and "array" not in str(responses["422"])
+    if not own_422:
+        responses.pop("422", None)
+    for status, response in responses.items():
+        _complete_response(status, response)
+    for expected in _expected(operation, view):
+        responses.setdefault(str(expected), {"$ref": f"#/components/responses/{_NAMES[expected]}"})
+    operation["responses"] = dict(sorted(responses.items()))
+    if idempotency.takes_a_key(view):
+        _add_key(operation)
+
+
+def _expected(operation: Json, view: View) -> list[int]:
+    """The statuses with which the edge itself may refuse this operation."""
+    parameters = operation.get("parameters", [])
+    expected = [*_ALWAYS]
+    if not auth.is_public(view):
+        expected.append(401)
+    if auth.roles_of(view):
+        expected.append(403)
+    if any(parameter["in"] == "path" for parameter in parameters):
+        expected.append(404)
+    if parameters:
+        expected.append(422)
+    if operation.get("requestBody"):
+        expected += [400, 413, 415, 422]
+    if idempotency.takes_a_key(view):
+        expected += [400, 409, 422]
+    return expected
+
+
+def _complete_response(status: str, response: Json) -> None:
+    response.setdefault("headers", {})["X-Request-Id"] = {"$ref": "#/components/headers/RequestId"}
+    content = response.get("content", {})
+    if status >= "400" and content.get("application/json") == _PROBLEM:
+        content[problems.MEDIA_TYPE] = content.pop("application/json")
+        response["description"] = response.get("description") or HTTPStatus(int(status)).phrase
+
+
+def _add_key(operation: Json) -> None:
+    operation.setdefault("parameters", []).append(
+        {
+            "name": idempotency.HEADER,
+            "in": "header",
+            "required": False,
+            "description": "Same key and same body: the first answer again. Kept for 24 hours.",
+            "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]([ -~]{0,253}[!-~])?$"},
+        }
+    )
+    for status, response in operation["responses"].items():
+        if status < "300":
+            response["headers"][idempotency.REPLAYED] = {"$ref": "#/components/headers/Replayed"}
+
+
+def _problem_response(status: int) -> Json:
+    headers = {"X-Request-Id": {"$ref": "#/components/headers/RequestId"}}
+    if status in (409, 503):
+        headers["Retry-After"] = {"$ref": "#/components/headers/RetryAfter"}
+    return {"description": _DESCRIPTIONS[status], "headers": headers, "content": {problems.MEDIA_TYPE: _PROBLEM}}
+
+
+def _lift_definitions(schemas: Json) -> None:
+    """Pydantic nests the models of a model in `$defs`; the document has one place for all."""
+    for name in list(schemas):
+        for inner, schema in (schemas[name].pop("$defs", None) or {}).items():
+            schemas.setdefault(inner, schema)
+
+
+def _path_of(rule: Rule) -> str:
+    return re.sub(r"<(?:[^<:>]+:)?([^<>]+)>", r"{\1}", rule.rule)

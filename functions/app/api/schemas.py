@@ -1,0 +1,113 @@
+"""Shapes that every feature's schemas stand on. Pydantic only; no feature, no logic.
+
+Bodies are strict: an unknown field or `"5"` for 5 is refused, never guessed.
+"""
+
+from typing import Annotated, Generic, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+from app.kit.errors import Invalid
+from app.kit.money import Micro, from_decimal
+
+_DECIMAL = r"^-?(0|[1-9][0-9]{0,9})(\.[0-9]{1,6})?$"
+_POSITIVE_DECIMAL = r"^(0|[1-9][0-9]{0,9})(\.[0-9]{1,6})?$"
+
+Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,128}$", description="Opaque, URL-safe")]
+
+CreditAmount = Annotated[
+    str,
+    Field(pattern=_DECIMAL, description="Credits as a decimal with at most six places", examples=["999.25"]),
+]
+"""An amount as clients see it; write it with `app.kit.money.to_decimal`."""
+
+Timestamp = Annotated[
+    str,
+    Field(
+        description="RFC 3339, UTC", examples=["2026-11-21T08:30:00.000250Z"], json_schema_extra={"format": "date-time"}
+    ),
+]
+
+
+def _micro(value: object) -> Micro:
+    if not isinstance(value, str):
+        raise ValueError("an amount of credits is a text such as 12.5")
+    try:
+        amount = from_decimal(value)
+    except Invalid as error:
+        raise ValueError(error.detail) from error
+    if amount < 0:
+        raise ValueError("an amount of credits cannot be negative here")
+    return amount
+
+
+AmountIn = Annotated[
+    int,
+    BeforeValidator(_micro),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": _POSITIVE_DECIMAL,
+            "description": "Credits as a decimal with at most six places",
+            "examples": ["12.5"],
+        }
+    ),
+]
+"""An amount that a client sends: a decimal text outside, micro-credits inside."""
+
+
+class Body(BaseModel):
+    """A request's JSON. Unknown fields are refused, and nothing is converted."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, protected_namespaces=())
+
+
+class Parameters(BaseModel):
+    """Of a path or a query: text by nature, so it is converted; unknown names are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class Answer(BaseModel):
+    """What a route returns. Handlers return instances; the application writes them as JSON."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class PageParameters(Parameters):
+    """`?limit=&cursor=`: every list is read in pages, newest first."""
+
+    limit: int = Field(default=20, ge=1, le=100)
+    cursor: str | None = Field(default=None, max_length=512, description="`next_cursor` of the page before")
+
+
+Item = TypeVar("Item")
+
+
+class Page(Answer, Generic[Item]):
+    """One page of a list; `next_cursor` is null on the last one."""
+
+    items: list[Item]
+    next_cursor: str | None
+
+
+class FieldError(BaseModel):
+    """Where a request does not fit its model, and why."""
+
+    loc: list[str | int]
+    msg: str
+    type: str
+
+
+class Problem(BaseModel):
+    """An error, RFC 9457. `code` is stable and for programs; `detail` is for people. More members may follow."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str = Field(pattern=r"^[a-z0-9_]+$")
+    request_id: str
+    errors: list[FieldError] | None = None

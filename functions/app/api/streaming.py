@@ -1,0 +1,139 @@
+"""Server-Sent Events over WSGI: frames, a comment while the source is silent, and a clean end when the client leaves.
+
+The source is any generator of events. It runs in a thread of its own, so that a source that waits for a slow model
+does not keep the connection silent; pieces that arrive while the socket is busy go out in one write. When the client is
+gone the source is closed where it stands (GeneratorExit), and what it must do last is done there.
+"""
+
+import contextvars
+import json
+import queue
+import threading
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from flask import Response
+
+from app.api import context, problems
+from app.kit import telemetry
+
+KEEP_ALIVE_S: Final = 15.0
+_AHEAD: Final = 64
+"""Events that a source may run ahead of a slow client before it has to wait."""
+_KEEP_ALIVE: Final = b": keep-alive\n\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One frame. `data` is written as JSON."""
+
+    name: str
+    data: Mapping[str, object]
+
+    def encode(self) -> bytes:
+        """The frame on the wire. JSON holds no bare line break, so `data` is one line."""
+        return f"event: {self.name}\ndata: {json.dumps(self.data, ensure_ascii=False, default=str)}\n\n".encode()
+
+
+def sse(events: Iterable[Event], *, keep_alive_s: float = KEEP_ALIVE_S) -> Response:
+    """The answer that streams `events`.
+
+    An error that the source raises becomes a last `error` frame with the problem object: the status is long gone.
+    """
+    return Response(
+        _Frames(iter(events), context.request_id(), keep_alive_s),
+        mimetype="text/event-stream",
+        # Some proxies hold back a stream unless they are told; nginx reads the second header.
+        headers={"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"},
+        direct_passthrough=True,
+    )
+
+
+class _Frames:
+    """An iterator of bytes with a `close`, as WSGI servers expect one. Owns the pump thread."""
+
+    def __init__(self, events: Iterator[Event], request_id: str, keep_alive_s: float) -> None:
+        self._events = events
+        self._request_id = request_id
+        self._keep_alive_s = keep_alive_s
+        self._frames: queue.Queue[bytes | None] = queue.Queue(_AHEAD)
+        self._left = threading.Event()
+        self._finished = False
+        self._thread: threading.Thread | None = None
+        self._context = contextvars.copy_context()
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        if self._finished:
+            raise StopIteration
+        self._start()
+        try:
+            frame = self._frames.get(timeout=self._keep_alive_s)
+        except queue.Empty:
+            return _KEEP_ALIVE
+        return self._with_what_waits(frame)
+
+    def close(self) -> None:
+        """The client has all, or is gone. The source is told; its last words are spoken in its own thread."""
+        self._left.set()
+        self._start()
+        while True:  # makes room for a source that waits to hand over
+            try:
+                self._frames.get_nowait()
+            except queue.Empty:
+                return
+
+    def _start(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._context.run, args=(self._pump,), name="sse", daemon=True)
+            self._thread.start()
+
+    def _with_what_waits(self, frame: bytes | None) -> bytes:
+        frames: list[bytes] = []
+        while frame is not None:
+            frames.append(frame)
+            try:
+                frame = self._frames.get_nowait()
+            except queue.Empty:
+                return b"".join(frames)
+        self._finished = True
+        if not frames:
+            raise StopIteration
+        return b"".join(frames)
+
+    def _pump(self) -> None:
+        try:
+            for event in self._events:
+                if not self._put(event.encode()):
+                    break
+        except Exception as error:  # noqa: BLE001 - an edge: the source's error is told to the client and logged
+            self._put(Event("error", self._problem(error)).encode())
+        finally:
+            self._close_source()
+            self._put(None)
+
+    def _put(self, frame: bytes | None) -> bool:
+        """Hands over, waiting for room; False when the client has left."""
+        while not self._left.is_set():
+            try:
+                self._frames.put(frame, timeout=1.0)
+            except queue.Full:
+                continue
+            return True
+        return False
+
+    def _close_source(self) -> None:
+        if not isinstance(self._events, Generator):
+            return
+        try:
+            self._events.close()
+        except Exception as error:  # noqa: BLE001 - an edge: nobody is left to tell
+            telemetry.log("api").error("a stream broke while it was closed", exc_info=error)
+
+    def _problem(self, error: Exception) -> dict[str, object]:
+        described = problems.describe(error)
+        problems.report(described, error)
+        return described.body(self._request_id)

@@ -1,0 +1,1 @@
+"""Public liveness: does this backend answer, and what it stands on."""

@@ -1,0 +1,39 @@
+"""Figures in Prometheus' text format.
+
+An instance lives for minutes and knows only itself, so there are no counters of requests here: they would start at
+zero with every instance. What is given is true whoever answers: the state of the dependencies, and of this process.
+"""
+
+import resource
+import sys
+import time
+
+from app.monitoring.service import Monitoring
+
+
+def exposition(monitoring: Monitoring, version: str) -> tuple[str, str]:
+    """The text and its content type."""
+    from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry, Gauge, generate_latest
+
+    registry = CollectorRegistry()
+    build = Gauge("credits_build_info", "Always 1; the label says what runs", ["version"], registry=registry)
+    build.labels(version=version).set(1)
+    health = monitoring.health()
+    up = Gauge("credits_dependency_up", "1 when the dependency answers", ["dependency"], registry=registry)
+    for name in health.dependencies:
+        up.labels(dependency=name).set(0 if name in health.failing else 1)
+    checked = Gauge("credits_dependency_checked_timestamp_seconds", "When they were asked", registry=registry)
+    checked.set(health.at_us / 1_000_000)
+    started = Gauge("credits_instance_start_time_seconds", "When this instance started", registry=registry)
+    started.set(monitoring.started_at_us / 1_000_000)
+    cpu = Gauge("credits_instance_cpu_seconds", "CPU that this instance has used", registry=registry)
+    cpu.set(time.process_time())
+    memory = Gauge("credits_instance_peak_memory_bytes", "Most memory that this instance has used", registry=registry)
+    memory.set(_peak_memory())
+    return generate_latest(registry).decode(), CONTENT_TYPE_PLAIN_0_0_4
+
+
+def _peak_memory() -> int:
+    """getrusage counts kibibytes on Linux and bytes on macOS."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,90 @@
+"""Health of the dependencies: asked in parallel, with a short patience, and not more often than every few seconds.
+
+Owns the verdict. Refuses to know what a dependency is: a probe is a function that returns or raises.
+Light on imports, because a cold instance answers its first health question with it.
+"""
+
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from app.kit.clock import Clock, seconds, to_rfc3339
+from app.kit.errors import Unavailable
+
+Status = Literal["ok", "degraded", "down"]
+Probe = Callable[[], None]
+
+PATIENCE_S: Final = 2.0
+"""A dependency that needs longer than this to say that it lives does not help a caller who waits."""
+FRESH_US: Final = seconds(5)
+"""The route is public: however often it is asked, the dependencies are asked this rarely by an instance."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dependency:
+    """Something that we stand on. Without an essential one nothing works; without another one a part does."""
+
+    name: str
+    essential: bool
+    probe: Probe
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """The verdict. `failing` says, for each dependency that is not well, what is wrong in words for the public."""
+
+    status: Status
+    at_us: int
+    failing: Mapping[str, str]
+    dependencies: tuple[str, ...]
+
+    def to_json(self) -> dict[str, object]:
+        """As the route answers it."""
+        return {
+            "status": self.status,
+            "checked_at": to_rfc3339(self.at_us),
+            "dependencies": {
+                name: {"status": "down", "reason": self.failing[name]} if name in self.failing else {"status": "up"}
+                for name in self.dependencies
+            },
+        }
+
+
+class Monitoring:
+    """Knows how well this backend is, and since when this instance lives."""
+
+    def __init__(self, dependencies: tuple[Dependency, ...], clock: Clock) -> None:
+        self._dependencies = dependencies
+        self._clock = clock
+        self._last: Health | None = None
+        self._lock = threading.Lock()
+        self.started_at_us = clock.now_us()
+
+    def health(self) -> Health:
+        """The verdict, at most `FRESH_US` old. Callers who come at once share one look."""
+        with self._lock:
+            now_us = self._clock.now_us()
+            if self._last is None or not 0 <= now_us - self._last.at_us < FRESH_US:
+                self._last = self._look(now_us)
+            return self._last
+
+    def _look(self, now_us: int) -> Health:
+        failing: dict[str, str] = {}
+        # No `with`: leaving it would wait for the probes that are too slow.
+        pool = ThreadPoolExecutor(max_workers=max(1, len(self._dependencies)), thread_name_prefix="probe")
+        asked = {dependency.name: pool.submit(dependency.probe) for dependency in self._dependencies}
+        done, _ = wait(asked.values(), timeout=PATIENCE_S)
+        pool.shutdown(wait=False, cancel_futures=True)
+        for name, answer in asked.items():
+            if answer not in done:
+                failing[name] = f"no answer within {PATIENCE_S:g} s"
+            elif error := answer.exception():
+                failing[name] = error.detail if isinstance(error, Unavailable) else "the check itself failed"
+        return Health(self._verdict(failing), now_us, failing, tuple(asked))
+
+    def _verdict(self, failing: Mapping[str, str]) -> Status:
+        if any(dependency.essential and dependency.name in failing for dependency in self._dependencies):
+            return "down"
+        return "degraded" if failing else "ok"

@@ -1,0 +1,148 @@
+"""The whole backend in memory: the same wiring as in production over stores, time and tokens that a test owns.
+
+world = World()
+world.client("alice").post("/v1/chat/conversations", json={}).json
+world.clock.advance(minutes=31)
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from flask_openapi import APIBlueprint, OpenAPI
+from werkzeug.test import Client, TestResponse
+
+from app.api.app import Edges, create_app
+from app.api.auth import Principal, Role, TokenExpired, TokenInvalid
+from app.api.edge import Edge
+from app.kit.settings import Settings
+from app.monitoring.service import Dependency
+from app.wiring import Services
+from support.clock import ManualClock, SeededIds
+from support.memory import MemoryDocuments, MemoryRealtime
+
+SETTINGS = Settings.from_env(
+    {
+        "GCLOUD_PROJECT": "demo-credits",
+        "FUNCTIONS_EMULATOR": "true",
+        "AI_PLATFORM_API_KEY": "test",
+        "AI_PLATFORM_BASE_URL": "http://127.0.0.1:9/v1",
+        "LEDGER_SIGNING_KEY": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8",
+    }
+)
+"""Deterministic; the vendor's address answers nobody."""
+
+
+class TestTokens:
+    """Tokens that verify to whatever principal they were made for."""
+
+    __test__ = False
+
+    def __init__(self) -> None:
+        self._principals: dict[str, Principal] = {}
+        self._expired: set[str] = set()
+
+    def issue(self, principal: Principal) -> str:
+        """A token for `principal`; the same principal, the same token."""
+        token = f"token-{principal.uid}-{principal.role}"
+        self._principals[token] = principal
+        return token
+
+    def expire(self, token: str) -> None:
+        """As an hour later."""
+        self._expired.add(token)
+
+    def __call__(self, token: str, /) -> Principal:
+        if token in self._expired:
+            raise TokenExpired("The ID token has expired; refresh it.")
+        if token not in self._principals:
+            raise TokenInvalid("The ID token could not be verified.")
+        return self._principals[token]
+
+
+@dataclass
+class MemoryOutside:
+    """`app.wiring.Outside` without a network."""
+
+    settings: Settings = SETTINGS
+    clock: ManualClock = field(default_factory=ManualClock)
+    ids: SeededIds = field(default_factory=SeededIds)
+    documents: MemoryDocuments = field(default_factory=MemoryDocuments)
+    realtime: MemoryRealtime = field(default_factory=MemoryRealtime)
+    verify_token: TestTokens = field(default_factory=TestTokens)
+    dependencies: tuple[Dependency, ...] = ()
+
+
+class Caller(Client):
+    """A test client that signs its requests. `open` and its verbs return responses with `.json` and `.data`."""
+
+    def __init__(self, application: Edge, token: str | None) -> None:
+        super().__init__(application, TestResponse)
+        self.token = token
+
+    def open(self, *args: Any, **kwargs: Any) -> TestResponse:
+        if self.token is not None:
+            kwargs["environ_base"] = {
+                "HTTP_AUTHORIZATION": f"Bearer {self.token}",
+                **(kwargs.get("environ_base") or {}),
+            }
+        return super().open(*args, **kwargs)
+
+
+class World:
+    """One backend and the things around it. Pass `settings` to change a limit, `dependencies` to break one."""
+
+    def __init__(
+        self,
+        *,
+        seed: int = 0,
+        settings: Settings = SETTINGS,
+        dependencies: Sequence[Dependency] = (),
+        outside: MemoryOutside | None = None,
+    ) -> None:
+        self.outside = outside or MemoryOutside(
+            settings=settings, ids=SeededIds(seed), dependencies=tuple(dependencies)
+        )
+        self.clock = self.outside.clock
+        self.ids = self.outside.ids
+        self.documents = self.outside.documents
+        self.realtime = self.outside.realtime
+        self.tokens = self.outside.verify_token
+        self.services = Services(self.outside)
+
+    @property
+    def app(self) -> OpenAPI:
+        """The routed application, without the edge around it."""
+        return self.services.app
+
+    def user(self, uid: str = "alice", *, role: Role = "user", **claims: Any) -> Principal:
+        """A principal that has a token."""
+        principal = replace(Principal(uid=uid, role=role), **claims)
+        self.tokens.issue(principal)
+        return principal
+
+    def client(self, user: str | Principal | None = "alice") -> Caller:
+        """A client that calls as `user`; None calls without a token."""
+        if user is None:
+            return Caller(self.services.edge, None)
+        principal = self.user(user) if isinstance(user, str) else user
+        return Caller(self.services.edge, self.tokens.issue(principal))
+
+    def mounted(self, *blueprints: APIBlueprint, user: str | Principal | None = "alice") -> Caller:
+        """A client of an application that serves these blueprints alone: for tests of one feature's routes."""
+        app = create_app(blueprints, Edges(verify_token=self.tokens))
+        token = None
+        if user is not None:
+            token = self.tokens.issue(self.user(user) if isinstance(user, str) else user)
+        return Caller(Edge(app, ids=self.ids), token)
+
+
+def frames(chunks: Iterable[bytes]) -> list[tuple[str, str]]:
+    """Server-Sent Events as (event, data); comments are left out."""
+    found = []
+    for block in b"".join(chunks).decode().split("\n\n"):
+        lines = [line for line in block.split("\n") if line and not line.startswith(":")]
+        named = dict(line.split(": ", 1) for line in lines)
+        if named:
+            found.append((named["event"], named["data"]))
+    return found
