@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import pytest
+
 from rtdb.rules.world import NOTHING, Given, evaluate, read, write
 from rtdb_emulator.rules import Decision, Json, Ruleset
 from rtdb_emulator.rules.errors import ExpressionError, RuleFailure

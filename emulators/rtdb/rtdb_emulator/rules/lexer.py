@@ -71,11 +71,13 @@ class _Lexer:
 
     def _next(self) -> None:
         char = self._text[self._at]
+        if self._text.startswith("/*", self._at):
+            raise self._error("Unterminated comment.")
         if char in _PLAIN:
             self._string(char)
         elif found := _NAME.match(self._text, self._at):
             self._add(Token(Kind.NAME, found.group(), self._at))
-        elif (found := _NUMBER.match(self._text, self._at)) and found.group() != "":
+        elif found := _NUMBER.match(self._text, self._at):
             self._number(found.group())
         elif char == "/" and self._operand_expected():
             self._pattern()
@@ -96,8 +98,6 @@ class _Lexer:
             raise self._error(f"Rule expressions may not contain '{foreign.group()}'.")
         if sign is None:
             raise self._error(f"Unexpected character {self._text[self._at]!r}.")
-        if self._text.startswith("/*", self._at):
-            raise self._error("Unterminated comment.")
         self._add(Token(Kind.SIGN, sign.group(), self._at))
 
     def _number(self, digits: str) -> None:
