@@ -1,7 +1,7 @@
 """What the suite's processes are told: firebase's configuration with our ports, and the environment of the functions.
 
-Precedence for the functions' own variables: the shell's environment, functions/.env.local, functions/.env, the suite's defaults. Nothing is
-written into functions/; each suite has its own files under `.local/`.
+Precedence for the functions' own variables: the shell's environment, functions/.env.local, functions/.env, the
+suite's defaults. Nothing is written into functions/; each suite has its own files under `.local/`.
 """
 
 import base64
@@ -22,7 +22,7 @@ from emulators.suite.processes import MARK
 
 FUNCTIONS = ROOT / "functions"
 LOCAL_KEY = "local"
-# Handed over as secrets, not as plain variables: what main.py declares with SecretParam is looked for in that file only.
+# Handed over in the CLI's file of secrets, the only place where it looks for what main.py declares with SecretParam.
 SECRETS = (
     "AI_PLATFORM_API_KEY",
     "LEDGER_SIGNING_KEY",
@@ -57,7 +57,7 @@ class FunctionVariables:
 
 
 def function_variables(ports: Ports, *, users_own: bool) -> FunctionVariables:
-    """Defaults, overlaid by what the user set, unless `users_own` is false: a test suite never spends anyone's money."""
+    """Defaults, overlaid by what the user set. Not `users_own`: a test suite, which must not spend anyone's money."""
     written = {**_read_env(FUNCTIONS / ".env"), **_read_env(FUNCTIONS / ".env.local")} if users_own else {}
     from_shell = (
         {name: os.environ[name] for name in (*SECRETS, "AI_PLATFORM_BASE_URL") if os.environ.get(name)}
@@ -95,7 +95,7 @@ def cli_environment(
         **{f"{name.upper()}_EMULATOR_BINARY_PATH": str(jar.path) for name, jar in jars.items()},
         "RTDB_EMULATOR_DATA": str(places.database_file),
         "RTDB_EMULATOR_CONTROL": "1",
-        # firebase-tools would put functions into the namespace `demo-credits` and clients into `demo-credits-default-rtdb`.
+        # By default functions would use the namespace `demo-credits`, and clients `demo-credits-default-rtdb`.
         "DATABASE_URL": f"https://{DATABASE_NAMESPACE}.firebaseio.com",
         "FUNCTIONS_DISCOVERY_TIMEOUT": "60",
         # Two suites must not share the file in which the CLI keeps the address of "the" hub, nor its settings.

@@ -1,4 +1,4 @@
-"""What functions/main.py deploys, read from its text: importing it would cost seconds, and run it in the wrong environment."""
+"""What functions/main.py deploys, read from its text: importing it costs seconds and needs the right environment."""
 
 import ast
 from pathlib import Path
@@ -17,7 +17,7 @@ def deployed_functions(main: Path) -> set[str]:
 
 
 def _trigger_modules(tree: ast.Module) -> set[str]:
-    """The local names of imported trigger modules (`https_fn`, `db_fn as rtdb`, ...) and of single decorators taken from them."""
+    """Local names of imported trigger modules (`https_fn`, `db_fn as rtdb`) and of decorators taken from them."""
     names = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("firebase_functions"):

@@ -1,7 +1,7 @@
-"""Everything that can be installed without knowing the project's own code: uv, the Python environment, the npm packages.
+"""Installs what the lock files name: uv, the Python environment, the npm packages.
 
-Run by the system's Python 3.11 before any environment exists, so it uses the standard library only. Each step is skipped when
-the lock files it stands on are those of the last time.
+Run by the system's Python 3.11 before any environment exists, so it uses the standard library only. Each step is
+skipped when the lock files it stands on are those of the last time.
 """
 
 import contextlib
@@ -75,7 +75,8 @@ def _require_python() -> None:
     if sys.version_info[:2] != (3, 11):
         found = ".".join(map(str, sys.version_info[:2]))
         raise Unable(
-            f"The functions run on Python 3.11 and this is {found}: install python3.11, or call make with PYTHON=<path to it>."
+            f"The functions run on Python 3.11 and this is {found}: "
+            "install python3.11, or call make with PYTHON=<path to it>."
         )
 
 

@@ -1,7 +1,7 @@
 """Which program stands behind each emulator that firebase-tools starts as `java -jar X`, and where its jar is.
 
-Order: an explicit environment variable, firebase's cache, an installed Google Cloud SDK, firebase's own download. What cannot be had is
-replaced by our stand-in, through a marker jar that `emulators/java` recognises.
+Order: an explicit environment variable, firebase's cache, an installed Google Cloud SDK, firebase's own download.
+What cannot be had is replaced by our stand-in, through a marker jar that `emulators/java` recognises.
 """
 
 import json
@@ -46,8 +46,9 @@ def find_jars(*, download: bool) -> dict[str, Jar]:
         firestore = _downloaded("firestore")
     if firestore is None:
         raise Unable(
-            "No Firestore emulator was found and none could be downloaded: run `npx firebase setup:emulators:firestore` with a "
-            "connection, install google-cloud-cli-firestore-emulator, or set FIRESTORE_EMULATOR_BINARY_PATH to its jar."
+            "No Firestore emulator was found and none could be downloaded: run "
+            "`npx firebase setup:emulators:firestore` with a connection, install "
+            "google-cloud-cli-firestore-emulator, or set FIRESTORE_EMULATOR_BINARY_PATH to its jar."
         )
     return {
         "firestore": firestore,

@@ -50,8 +50,12 @@ _WATCH_S = 0.5
 class Options:
     """How this suite is to be run.
 
-    offset: added to every port; None chooses a free one. fresh: forget the data first. lasting: keep the data for the next
-    start. users_own: use the user's keys and settings. schedules: fire scheduled functions. owner: end when this process does.
+    offset: added to every port; None chooses a free one.
+    fresh: forget the data first.
+    lasting: keep the data for the next start.
+    users_own: use the user's keys and settings, and make demo users.
+    schedules: fire scheduled functions.
+    owner: end when this process does.
     announce: also write the state there.
     """
 

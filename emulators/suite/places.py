@@ -1,4 +1,4 @@
-"""Which ports and folders a suite uses. One number, the port offset, moves all of them, so that suites live side by side."""
+"""Which ports and folders a suite uses. One number, the port offset, moves all of them: suites live side by side."""
 
 from dataclasses import dataclass, fields
 from pathlib import Path

@@ -80,7 +80,8 @@ def listening_on(port: int) -> psutil.Process | None:
     except psutil.Error:
         return None
     for connection in connections:
-        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
+        address = connection.laddr
+        if connection.status == psutil.CONN_LISTEN and address and address.port == port and connection.pid:
             try:
                 return psutil.Process(connection.pid)
             except psutil.Error:

@@ -1,7 +1,7 @@
 """Who runs which suite on this machine: one small file per living launcher, in the user's temporary folder.
 
-It keeps two suites of one or of several checkouts from choosing the same ports or the same range of worker ports. It refuses to end
-anything: that is the launcher's business.
+It keeps two suites of one or of several checkouts from choosing the same ports or the same range of worker ports. It
+refuses to end anything: that is the launcher's business.
 """
 
 import contextlib
@@ -132,8 +132,9 @@ def _refuse_if_taken(offset: int, others: list[Claim]) -> None:
         if wanted & set(Ports.at(other.offset).named().values()):
             where = "here" if other.root == str(ROOT) else f"in {other.root}"
             raise Unable(
-                f"A suite already runs {where} on these ports (process {other.pid}, offset {other.offset}): stop it with Ctrl-C there "
-                f"or `kill {other.pid}`, or start this one beside it with `PORT_OFFSET={other.offset + 1000} make run`."
+                f"A suite already runs {where} on these ports (process {other.pid}, offset {other.offset}): "
+                f"stop it with Ctrl-C there or `kill {other.pid}`, "
+                f"or start this one beside it with `PORT_OFFSET={other.offset + 1000} make run`."
             )
 
 

@@ -1,7 +1,7 @@
 """Plays Cloud Scheduler: firebase's emulator loads scheduled functions and never fires them.
 
-It posts to each scheduled function on its schedule and says nothing unless one fails. Overlapping runs are not started: the next tick
-waits for the last answer, as Cloud Scheduler does.
+It posts to each scheduled function on its schedule and says nothing unless one fails. Overlapping runs are not
+started: the next tick waits for the last answer, as Cloud Scheduler does.
 """
 
 import re
@@ -31,7 +31,7 @@ class Schedule:
 
 
 def period_s(schedule: str) -> int:
-    """The period of a Cloud Scheduler expression, in seconds. The hour of a daily job is not kept: nobody waits for it locally."""
+    """The period of a Cloud Scheduler expression, in seconds. The hour of a daily job is not kept."""
     text = schedule.strip()
     if every := _EVERY.match(text):
         return int(every[1] or 1) * _UNIT_S[every[2].lower()]

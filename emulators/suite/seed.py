@@ -34,7 +34,7 @@ class SignedIn:
 
 
 def seed(ports: Ports) -> str | None:
-    """Make both users, unless they exist, and open the demo account. Returns what went wrong with the latter, if anything."""
+    """Make both users, unless they exist, and open the demo account. Returns why the latter failed, or None."""
     demo = ensure_person(ports, DEMO)
     ensure_person(ports, ADMIN)
     try:

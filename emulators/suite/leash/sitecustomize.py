@@ -8,6 +8,6 @@ code stays free of any word about emulators.
 import os
 
 if os.environ.get("FUNCTIONS_EMULATOR") == "true":
-    from leash import tie_to_parent
+    from leash import tie_to_parent  # type: ignore[import-not-found]  # its folder is on PYTHONPATH then
 
     tie_to_parent()

@@ -1,0 +1,45 @@
+"""The suite for every test that asks for it, started once per session and beside the tests that need none."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from support.suite import RunningSuite, SuiteFailed, SuiteOfSession, User
+
+_session = SuiteOfSession()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests without the suite come first, and the suite starts meanwhile."""
+    needing = [item for item in items if "suite" in getattr(item, "fixturenames", ())]
+    for item in needing:
+        item.add_marker(pytest.mark.suite)
+    items.sort(key=lambda item: item.get_closest_marker("suite") is not None)
+    if needing and not config.option.collectonly:
+        _session.start()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        _session.stop()
+
+
+@pytest.fixture(scope="session")
+def suite() -> Iterator[RunningSuite]:
+    """The running suite, with the environment that Google's client libraries read."""
+    try:
+        running = _session.wait()
+    except SuiteFailed as failure:
+        pytest.fail(str(failure), pytrace=False)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in running.environment().items():
+            patch.setenv(name, value)
+        yield running
+
+
+@pytest.fixture
+def user(suite: RunningSuite) -> User:
+    """Someone new."""
+    return suite.create_user()
