@@ -106,6 +106,8 @@ class _Reader:
         parts: list[Part] = []
         while self._peek() not in ("", "|", ")"):
             parts.append(self._repeated(self._atom()))
+        if not parts and self._depth and not self._peek():
+            raise self._error("Unterminated group in a regular expression.")
         if not parts:
             raise self._error("Empty alternative in a regular expression.")
         return parts[0] if len(parts) == 1 else Sequence(tuple(parts))
