@@ -144,10 +144,11 @@ class RealOutside(_Locked):
         import firebase_admin
 
         try:
-            return firebase_admin.get_app()
+            app: firebase_admin.App = firebase_admin.get_app()
         except ValueError:  # none yet: the SDK of callables may have made it before us
             # Without options FIREBASE_CONFIG is read: project, database and bucket; options given here drop them.
-            return firebase_admin.initialize_app(_anonymous() if self.settings.on_emulator else None)
+            app = firebase_admin.initialize_app(_anonymous() if self.settings.on_emulator else None)
+        return app
 
 
 class Services(_Locked):

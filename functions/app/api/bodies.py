@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 
 import flask
 from flask.json.provider import DefaultJSONProvider
-from werkzeug.exceptions import BadRequest
+from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 
 from app.api.problems import Malformed, UnsupportedMediaType
 
@@ -65,8 +65,13 @@ def check_body(request: flask.Request, view: Callable[..., object]) -> None:
         UnsupportedMediaType: not application/json, or compressed.
         Malformed: not JSON.
     """
-    request.max_content_length = limit_of(view)
-    if not request.get_data(cache=True):
+    limit = limit_of(view)
+    # One more than allowed: werkzeug cuts a body of unknown length off at its limit and says nothing.
+    request.max_content_length = limit + 1
+    body = request.get_data(cache=True)
+    if len(body) > limit:
+        raise RequestEntityTooLarge
+    if not body:
         return
     if request.mimetype != "application/json":
         raise UnsupportedMediaType("The body must be application/json in UTF-8.")

@@ -1,0 +1,150 @@
+"""Server-Sent Events."""
+
+import json
+import threading
+from collections.abc import Iterator
+
+import flask
+import pytest
+
+from app.api.streaming import Event, sse
+from app.kit.errors import Rejection
+from support.world import Caller, frames
+from tests.api.conftest import Shop
+
+
+class Refused(Rejection):
+    status = 402
+    code = "refused"
+
+
+@pytest.fixture(autouse=True)
+def context() -> Iterator[None]:
+    with flask.Flask("test").test_request_context():
+        yield
+
+
+def chunks(response: flask.Response) -> Iterator[bytes]:
+    stream = response.response
+    assert isinstance(stream, Iterator)
+    return stream
+
+
+class TestFrames:
+    def test_arrive_in_order(self, client: Caller, shop: Shop) -> None:
+        answer = client.get("/v1/shop/stream")
+        assert answer.mimetype == "text/event-stream"
+        assert frames([answer.data]) == [("tick", f'{{"number": {n}}}') for n in range(3)]
+        assert shop.closed_streams.wait(5)
+
+    def test_hold_text_with_line_breaks_on_one_line(self) -> None:
+        text = "a\nb\r\nc\u2028d"
+        encoded = Event("delta", {"text": text}).encode()
+        assert encoded.count(b"\n") == 3
+        assert json.loads(frames([encoded])[0][1]) == {"text": text}
+
+    def test_the_first_is_out_before_the_source_goes_on(self) -> None:
+        """T-90"""
+        go_on = threading.Event()
+
+        def source() -> Iterator[Event]:
+            yield Event("start", {})
+            assert go_on.wait(5)
+            yield Event("done", {})
+
+        stream = chunks(sse(source()))
+        assert frames([next(stream)]) == [("start", "{}")]
+        go_on.set()
+        assert frames(stream) == [("done", "{}")]
+
+    def test_a_silent_source_keeps_the_connection_alive(self) -> None:
+        go_on = threading.Event()
+
+        def source() -> Iterator[Event]:
+            assert go_on.wait(5)
+            yield Event("done", {})
+
+        stream = chunks(sse(source(), keep_alive_s=0.01))
+        assert next(stream) == b": keep-alive\n\n"
+        go_on.set()
+        assert frames(stream) == [("done", "{}")]
+
+    def test_no_proxy_is_to_hold_them_back(self, client: Caller) -> None:
+        headers = client.get("/v1/shop/stream").headers
+        assert headers["X-Accel-Buffering"] == "no"
+        assert "no-transform" in headers["Cache-Control"]
+
+
+class TestAClientThatLeaves:
+    def test_closes_the_source_where_it_stands(self) -> None:
+        """T-1, T-30: the source learns of it, and settles there."""
+        closed, started, go_on = threading.Event(), threading.Event(), threading.Event()
+
+        def source() -> Iterator[Event]:
+            try:
+                yield Event("start", {})
+                started.set()
+                assert go_on.wait(5)
+                yield Event("delta", {})
+                raise AssertionError("nobody reads this")
+            except GeneratorExit:
+                closed.set()
+                raise
+
+        response = sse(source())
+        next(chunks(response))
+        assert started.wait(5)
+        response.close()
+        go_on.set()
+        assert closed.wait(5)
+
+    def test_before_the_first_byte_still_lets_the_source_clean_up(self) -> None:
+        closed = threading.Event()
+
+        def source() -> Iterator[Event]:
+            try:
+                yield Event("start", {})
+            finally:
+                closed.set()
+
+        sse(source()).close()
+        assert closed.wait(5)
+
+    def test_frees_a_source_that_waits_for_a_slow_reader(self) -> None:
+        closed, full = threading.Event(), threading.Event()
+
+        def source() -> Iterator[Event]:
+            try:
+                for number in range(10_000):
+                    if number == 63:
+                        full.set()
+                    yield Event("delta", {"number": number})
+            finally:
+                closed.set()
+
+        response = sse(source())
+        next(chunks(response))
+        assert full.wait(5)
+        response.close()
+        assert closed.wait(5)
+
+
+class TestAnErrorInTheStream:
+    def test_becomes_the_last_frame(self) -> None:
+        def source() -> Iterator[Event]:
+            yield Event("start", {})
+            raise Refused("No more credits.", available="0")
+
+        name, data = frames(chunks(sse(source())))[-1]
+        assert name == "error"
+        assert json.loads(data)["code"] == "refused"
+        assert json.loads(data)["available"] == "0"
+
+    def test_tells_nothing_of_the_inside(self) -> None:
+        def source() -> Iterator[Event]:
+            yield Event("start", {})
+            raise RuntimeError("secret")
+
+        name, data = frames(chunks(sse(source())))[-1]
+        assert (name, json.loads(data)["code"]) == ("error", "internal_error")
+        assert "secret" not in data
