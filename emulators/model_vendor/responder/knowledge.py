@@ -1,0 +1,79 @@
+"""The built-in knowledge: topics with a few true sentences per facet, and how one is recognised in a question.
+
+Owns lookup. The facts are data in `knowledge/*.toml`.
+"""
+
+import re
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from emulators.model_vendor.responder.words import stem
+
+_FOLDER = Path(__file__).parent / "knowledge"
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """One subject. Every facet but `title` and `choose` is one or more whole sentences; `choose` follows "when"."""
+
+    title: str
+    aliases: tuple[str, ...]
+    what: str
+    how: str
+    why: str
+    pitfall: str
+    example: str
+    choose: str
+    related: tuple[str, ...]
+
+    @property
+    def facets(self) -> tuple[str, ...]:
+        """All sentences in a good order to read."""
+        return (self.what, self.how, self.why, self.example, self.pitfall)
+
+
+@cache
+def topics() -> dict[str, Topic]:
+    """All topics by their lower-case title."""
+    found: dict[str, Topic] = {}
+    for path in sorted(_FOLDER.glob("*.toml")):
+        for entry in tomllib.loads(path.read_text("utf-8"))["topic"]:
+            lists = {"aliases": tuple(entry.get("aliases", ())), "related": tuple(entry.get("related", ()))}
+            topic = Topic(**{**entry, **lists})
+            found[topic.title.casefold()] = topic
+    return found
+
+
+@cache
+def _names() -> tuple[tuple[tuple[str, ...], Topic], ...]:
+    pairs = [(_stems(name), topic) for topic in topics().values() for name in (topic.title, *topic.aliases)]
+    return tuple(sorted(pairs, key=lambda pair: -len(pair[0])))
+
+
+def _stems(text: str) -> tuple[str, ...]:
+    return tuple(stem(word) for word in re.findall(r"[\w+#.]*[\w+#]", text.casefold()))
+
+
+def mentioned(text: str) -> list[Topic]:
+    """The topics named in `text` in order of appearance; longer names win over shorter ones inside them."""
+    roots = _stems(text[:4000])
+    taken = [False] * len(roots)
+    hits: list[tuple[int, Topic]] = []
+    for name, topic in _names():
+        width = len(name)
+        for at in range(len(roots) - width + 1):
+            if roots[at : at + width] == name and not any(taken[at : at + width]):
+                taken[at : at + width] = [True] * width
+                hits.append((at, topic))
+    ordered: dict[str, Topic] = {}
+    for _, topic in sorted(hits, key=lambda hit: hit[0]):
+        ordered.setdefault(topic.title, topic)
+    return list(ordered.values())
+
+
+def related(topic: Topic) -> list[Topic]:
+    """Topics that continue this one."""
+    known = topics()
+    return [known[name.casefold()] for name in topic.related if name.casefold() in known]

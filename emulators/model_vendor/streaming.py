@@ -1,0 +1,232 @@
+"""A completion as server-sent events, with the interruptions that the request asked for.
+
+Owns chunk bytes, their order, and what happens after chunk k. Refuses to know how the answer was found.
+"""
+
+import asyncio
+import socket
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import orjson
+from aiohttp import web
+
+from emulators.model_vendor import usage
+from emulators.model_vendor.completion import Completion
+from emulators.model_vendor.errors import MID_STREAM
+from emulators.model_vendor.faults import FOREVER_S, Behaviour, UsageFault
+from emulators.model_vendor.journal import Record
+from emulators.model_vendor.pacing import Pacer
+
+CREATED = 1_767_225_600
+"""2026-01-01T00:00:00Z. The same input gives the same bytes, so `created` is no clock."""
+FINGERPRINT = "fp_simulator1"
+DONE = b"data: [DONE]\n\n"
+_HEADERS = {"Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-cache"}
+_MALFORMED = b'data: {"id":"chatcmpl-sim","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"con\n\n'
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Bytes of one event and the completion tokens that they carry."""
+
+    data: bytes
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """Everything one streamed answer needs."""
+
+    completion: Completion
+    behaviour: Behaviour
+    record: Record
+    pacer: Pacer
+    include_usage: bool
+
+
+class Ended(Exception):
+    """The stream stops here on purpose."""
+
+
+async def send(request: web.Request, stream: Stream) -> web.StreamResponse:
+    """Stream the answer. Leaves by exception when the client is gone."""
+    response = web.StreamResponse(headers={**_HEADERS, "x-request-id": stream.record.request_id})
+    record = stream.record
+    record.status = 200
+    events = Events(stream)
+    chunks = list(events.content())
+    stops = _stops(stream.behaviour, len(chunks))
+    try:
+        await response.prepare(request)
+        pending = events.role()
+        position = 0
+        token = stream.completion.reasoning
+        while True:
+            for kind in stops.get(position, ()):
+                if pending:
+                    await response.write(pending)
+                    pending = b""
+                await _interrupt(kind, request, response, stream)
+            if position == len(chunks):
+                break
+            allowed = await stream.pacer.until(token)
+            while position < len(chunks) and token < allowed:
+                chunk = chunks[position]
+                pending += chunk.data
+                token += chunk.tokens
+                position += 1
+                if position in stops:
+                    break
+            record.tokens_generated = token
+            record.chunks_sent = position
+            await response.write(pending)
+            pending = b""
+        await _close(response, pending, events, stream)
+    except Ended:
+        pass
+    return response
+
+
+async def _close(response: web.StreamResponse, pending: bytes, events: "Events", stream: Stream) -> None:
+    stream.record.tokens_generated = stream.completion.generated
+    tail = pending + events.finish()
+    if not stream.behaviour.no_done:
+        tail += DONE
+    stream.record.ending = stream.completion.finish_reason
+    await response.write(tail)
+    await response.write_eof()
+
+
+def _stops(behaviour: Behaviour, chunks: int) -> dict[int, list[str]]:
+    """What happens before chunk number k; a k beyond the end happens before the finish chunk."""
+    stops: dict[int, list[str]] = {}
+    for kind, after in (
+        ("stall", behaviour.stall_after),
+        ("malformed", behaviour.malformed_after),
+        ("error", behaviour.error_after),
+        ("truncate", behaviour.truncate_after),
+        ("disconnect", behaviour.disconnect_after),
+    ):
+        if after is not None:
+            stops.setdefault(min(after, chunks), []).append(kind)
+    return stops
+
+
+async def _interrupt(kind: str, request: web.Request, response: web.StreamResponse, stream: Stream) -> None:
+    stream.record.ending = kind
+    match kind:
+        case "stall":
+            pause_ms = stream.behaviour.stall_ms
+            pause_s = FOREVER_S if pause_ms is None else pause_ms / 1000
+            await asyncio.sleep(pause_s)
+            stream.pacer.pause(pause_s)
+        case "malformed":
+            await response.write(_MALFORMED)
+        case "error":
+            await response.write(b"data: " + MID_STREAM.json() + b"\n\n")
+            await response.write_eof()
+            raise Ended
+        case "truncate":
+            await response.write_eof()
+            raise Ended
+        case _:
+            await reset(request)
+            raise Ended
+
+
+async def reset(request: web.Request) -> None:
+    """Reset the connection: the peer reads what was sent, then ECONNRESET."""
+    transport = request.transport
+    if transport is None:
+        return
+    await request.writer.drain()
+    sock = transport.get_extra_info("socket")
+    if sock is not None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
+
+
+class Events:
+    """Renders one answer's events; the part before and after each delta is computed once."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        completion = stream.completion
+        head = {
+            "id": completion.id,
+            "object": "chat.completion.chunk",
+            "created": CREATED,
+            "model": completion.model,
+            "service_tier": "default",
+            "system_fingerprint": FINGERPRINT,
+        }
+        self._head = b"data: " + orjson.dumps(head)[:-1] + b',"choices":'
+        self._report = usage.Report.of(stream.behaviour.usage, include_usage=stream.include_usage)
+        stream.record.usage_sent = self._report.in_content
+
+    def _event(self, delta: bytes, finish: bytes = b"null", counted: bytes | None = None) -> bytes:
+        choice = b'[{"index":0,"delta":' + delta + b',"logprobs":null,"finish_reason":' + finish + b"}]"
+        return self._head + choice + self._usage(counted) + b"}\n\n"
+
+    def _usage(self, counted: bytes | None) -> bytes:
+        if counted is not None:
+            return b',"usage":' + counted
+        return b',"usage":null' if self._report.nulls else b""
+
+    def role(self) -> bytes:
+        """The first event; it names the role and carries no tokens."""
+        return self._event(b'{"role":"assistant","content":' + (b"null" if self._only_calls else b'""') + b"}")
+
+    @property
+    def _only_calls(self) -> bool:
+        return bool(self._stream.completion.calls) and not self._stream.completion.pieces
+
+    def content(self) -> Iterator[Chunk]:
+        """The events that carry tokens, in order."""
+        deltas = list(self._deltas())
+        size = self._stream.behaviour.usage
+        reported = self._stream.completion.reasoning
+        before, _, after = self._event(b"\0").partition(b"\0")
+        for index, (delta, carried) in enumerate(deltas):
+            reported += carried
+            last = index == len(deltas) - 1
+            if size is UsageFault.CUMULATIVE or (size is UsageFault.LAST_CONTENT and last):
+                yield Chunk(self._event(delta, counted=self._counted(reported)), carried)
+            else:
+                yield Chunk(before + delta + after, carried)
+
+    def _deltas(self) -> Iterator[tuple[bytes, int]]:
+        completion = self._stream.completion
+        width = self._stream.behaviour.tokens_per_chunk
+        for group in _grouped(completion.pieces, width):
+            yield b'{"content":' + orjson.dumps("".join(group)) + b"}", len(group)
+        for index, call in enumerate(completion.calls):
+            opening = {"name": call.name, "arguments": ""}
+            first = {"index": index, "id": call.id, "type": "function", "function": opening}
+            yield orjson.dumps({"tool_calls": [first]}), call.head
+            for group in _grouped(call.pieces, width):
+                part = {"index": index, "function": {"arguments": "".join(group)}}
+                yield orjson.dumps({"tool_calls": [part]}), len(group)
+
+    def finish(self) -> bytes:
+        """Everything after the last content event but `[DONE]`."""
+        completion, report = self._stream.completion, self._report
+        whole = self._counted(completion.generated)
+        reason = orjson.dumps(completion.finish_reason)
+        parts = [self._event(b"{}", reason, whole if report.with_finish else None)]
+        if report.after_finish:
+            parts.append(self._event(b"{}", counted=whole))
+        if report.usage_only:
+            parts.append(self._head + b'[],"usage":' + whole + b"}\n\n")
+        self._stream.record.usage_sent = report.sent
+        return b"".join(parts)
+
+    def _counted(self, generated: int) -> bytes:
+        return orjson.dumps(usage.of(self._stream.completion, self._stream.behaviour.usage, generated))
+
+
+def _grouped(pieces: tuple[str, ...], width: int) -> Iterator[tuple[str, ...]]:
+    for start in range(0, len(pieces), width):
+        yield pieces[start : start + width]
