@@ -1,0 +1,82 @@
+"""What the emulator can be told, from the command line and the environment. Reads nothing else."""
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+PREFIX: Final = "RTDB_EMULATOR_"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Durations are in seconds."""
+
+    host: str = "127.0.0.1"
+    port: int = 9000
+    single_project_mode: str | None = None
+    functions_host: str | None = None
+    functions_port: int | None = None
+    data_file: Path | None = None
+    sync: bool = False
+    compact_above: int = 4 * 1024 * 1024
+    control: bool = False
+    keep_alive: float = 30.0
+    heartbeat: float = 45.0
+    poll_hold: float = 20.0
+    poll_timeout: float = 60.0
+    parallel_triggers: int = 32
+    log_level: str = "INFO"
+
+
+def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
+    """Options win over the environment; exits with a message on a bad option."""
+    options = _parser(environment).parse_args(arguments)
+    return Settings(**vars(options))
+
+
+def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="rtdb-emulator",
+        description="A stand-in for the Firebase Realtime Database emulator.",
+        epilog=f"Each option --some-name may also come from the environment as {PREFIX}SOME_NAME.",
+    )
+    _firebase_tools_options(parser)
+    _own_options(parser)
+    for action in parser._actions:
+        value = environment.get(PREFIX + action.dest.upper())
+        if value is not None and action.dest != "help":
+            action.default = _truth(value) if action.nargs == 0 else value
+    return parser
+
+
+def _firebase_tools_options(parser: argparse.ArgumentParser) -> None:
+    defaults = Settings()
+    group = parser.add_argument_group("the options that firebase-tools passes")
+    group.add_argument("--host", default=defaults.host, help="address to listen on (%(default)s)")
+    group.add_argument("--port", type=int, default=defaults.port, help="port to listen on (%(default)s)")
+    group.add_argument("--single_project_mode", help="accepted, and only ever a warning")
+    group.add_argument(
+        "--functions_emulator_host", dest="functions_host", metavar="HOST", help="where triggers are sent"
+    )
+    group.add_argument("--functions_emulator_port", dest="functions_port", metavar="PORT", type=int)
+
+
+def _own_options(parser: argparse.ArgumentParser) -> None:
+    defaults = Settings()
+    group = parser.add_argument_group("our own options")
+    group.add_argument("--data", dest="data_file", metavar="FILE", type=Path, help="keep data in this file")
+    group.add_argument("--sync", action="store_true", help="wait for the disk before a write is acknowledged")
+    group.add_argument("--compact-above", type=int, default=defaults.compact_above, metavar="BYTES")
+    group.add_argument("--control", action="store_true", help="switch the test control API on")
+    group.add_argument("--keep-alive", dest="keep_alive", type=float, default=defaults.keep_alive, metavar="SECONDS")
+    group.add_argument("--heartbeat", type=float, default=defaults.heartbeat, metavar="SECONDS")
+    group.add_argument("--poll-hold", type=float, default=defaults.poll_hold, metavar="SECONDS")
+    group.add_argument("--poll-timeout", type=float, default=defaults.poll_timeout, metavar="SECONDS")
+    group.add_argument("--parallel-triggers", type=int, default=defaults.parallel_triggers, metavar="N")
+    group.add_argument("--log-level", default=defaults.log_level, metavar="LEVEL")
+
+
+def _truth(value: str) -> bool:
+    return value.strip().lower() in ("1", "true", "yes", "on")
