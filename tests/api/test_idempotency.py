@@ -1,6 +1,7 @@
 """The same POST sent twice is done once."""
 
 import threading
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -8,15 +9,15 @@ from werkzeug.test import TestResponse
 
 from app.api.idempotency import LEASE_US, MAX_ANSWER, Attempt, Idempotency, Kept, fingerprint
 from app.kit.errors import InvariantViolation, KeyReused, Unavailable
+from support.shop import Shop
 from support.world import Caller, World
-from tests.api.conftest import Shop
 
 TEA = {"item": "tea", "price": "1.5"}
 ASKED = fingerprint("POST", "/v1/shop/orders", TEA)
 
 
-def buy(client: Caller, body: dict[str, object] | None = None, key: str = "k-1") -> TestResponse:
-    return client.post("/v1/shop/orders", json=body or TEA, headers={"Idempotency-Key": key})
+def buy(client: Caller, body: Mapping[str, object] | None = None, key: str = "k-1") -> TestResponse:
+    return client.post("/v1/shop/orders", json=dict(body or TEA), headers={"Idempotency-Key": key})
 
 
 class TestARepeat:

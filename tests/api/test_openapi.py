@@ -8,8 +8,8 @@ from flask_openapi import OpenAPI
 
 from app.api import auth, openapi
 from app.api.app import Edges, create_app
+from support.shop import Shop
 from support.world import World
-from tests.api.conftest import Shop
 
 
 @pytest.fixture(params=["shop", "everything"])

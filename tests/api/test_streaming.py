@@ -9,8 +9,8 @@ import pytest
 
 from app.api.streaming import Event, sse
 from app.kit.errors import Rejection
+from support.shop import Shop
 from support.world import Caller, frames
-from tests.api.conftest import Shop
 
 
 class Refused(Rejection):

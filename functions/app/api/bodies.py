@@ -66,6 +66,8 @@ def check_body(request: flask.Request, view: Callable[..., object]) -> None:
         Malformed: not JSON.
     """
     limit = limit_of(view)
+    if (request.content_length or 0) > limit:
+        raise RequestEntityTooLarge
     # One more than allowed: werkzeug cuts a body of unknown length off at its limit and says nothing.
     request.max_content_length = limit + 1
     body = request.get_data(cache=True)

@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final, TypeVar
+from typing import Final, TypeVar, cast
 
 import flask
 from flask.typing import ResponseReturnValue
@@ -38,7 +38,8 @@ _NOT_KEPT: Final = frozenset({408, 425, 429})
 
 _PRINTABLE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?", re.ASCII)
 
-Handler = Callable[..., ResponseReturnValue]
+Handler = Callable[..., object]
+"""What flask-openapi takes: it returns a model, a model and a status, or whatever Flask makes an answer of."""
 View = TypeVar("View", bound=Callable[..., object])
 
 
@@ -212,7 +213,7 @@ def idempotent(records: Idempotency) -> Callable[[Handler], Handler]:
 
     def decorate(handler: Handler) -> Handler:
         @functools.wraps(handler)
-        def guarded(**arguments: object) -> ResponseReturnValue:
+        def guarded(**arguments: object) -> object:
             key = idempotency_key()
             if key is None:
                 return handler(**arguments)
@@ -227,9 +228,9 @@ def idempotent(records: Idempotency) -> Callable[[Handler], Handler]:
     return decorate
 
 
-def _run(records: Idempotency, attempt: Attempt, work: Callable[[], ResponseReturnValue]) -> ResponseReturnValue:
+def _run(records: Idempotency, attempt: Attempt, work: Callable[[], object]) -> flask.Response:
     try:
-        response = flask.current_app.make_response(work())
+        response = flask.current_app.make_response(cast(ResponseReturnValue, work()))
     except Rejection as refusal:
         described = problems.describe(refusal)
         if described.status in _NOT_KEPT:
@@ -251,7 +252,7 @@ def _run(records: Idempotency, attempt: Attempt, work: Callable[[], ResponseRetu
     return response
 
 
-def _replay(kept: Kept) -> ResponseReturnValue:
+def _replay(kept: Kept) -> flask.Response:
     if kept.body is None:
         raise AnswerNotKept("The first request with this key was done; its answer was too large to keep.")
     return flask.Response(kept.body, kept.status, {REPLAYED: "true"}, mimetype=kept.media_type)

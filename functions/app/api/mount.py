@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
 MOST_BYTES: Final = 10 * 1024 * 1024
-"""No route takes more; beyond it a body is not even read."""
+"""No route takes more, so no more is held in memory."""
+DROPPED_BYTES: Final = 32 * 1024 * 1024
+"""What the platform lets through at most. A body is read to its end and dropped, or the client, still sending, would
+see a broken connection in place of the answer."""
 _CHUNK: Final = 64 * 1024
 
 
@@ -23,7 +26,7 @@ def serve(app: "WSGIApplication", request: flask.Request) -> flask.Response:
     """The application's answer to `request`, streamed as it comes."""
     environ = {name: value for name, value in request.environ.items() if not name.startswith("werkzeug.")}
     body = _read(request)
-    # Too large: the application sees a length that it refuses, and no bytes. The server drops the rest by itself.
+    # Too large: the application sees a length that it refuses, and no bytes.
     environ["CONTENT_LENGTH"] = str(MOST_BYTES + 1 if body is None else len(body))
     environ["wsgi.input"] = io.BytesIO(body or b"")
     environ.pop("HTTP_TRANSFER_ENCODING", None)
@@ -43,16 +46,15 @@ def serve(app: "WSGIApplication", request: flask.Request) -> flask.Response:
 
 def _read(request: flask.Request) -> bytes | None:
     """The whole body, or None when it is larger than `MOST_BYTES`, whatever its header says."""
-    if (request.content_length or 0) > MOST_BYTES:
-        return None
     pieces: list[bytes] = []
     length = 0
-    while piece := request.stream.read(_CHUNK):
+    while length <= DROPPED_BYTES and (piece := request.stream.read(_CHUNK)):
         length += len(piece)
-        if length > MOST_BYTES:
-            return None
-        pieces.append(piece)
-    return b"".join(pieces)
+        if length <= MOST_BYTES:
+            pieces.append(piece)
+        else:
+            pieces.clear()
+    return b"".join(pieces) if length <= MOST_BYTES else None
 
 
 def _no_write(_: bytes) -> object:
