@@ -1,0 +1,1 @@
+"""The credit system: accounts, the signed ledger, and everything that is derived from it."""

@@ -1,0 +1,238 @@
+"""The account as a frozen value: lots, open reservations, debt and status, and what must always hold of them.
+
+Knows no clock, database or key. Amounts are integer micro-credits, times are microseconds since 1970 in UTC.
+`decide.py` makes the next account out of this one; nothing else may.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Final
+
+from app.kit.clock import minutes
+from app.kit.errors import ensure
+from app.kit.money import MAX_MICRO
+
+GENESIS_HASH: Final = "0" * 64
+"""What the first entry of every chain names as its predecessor."""
+
+RECENT: Final = 32
+"""How many closed reservations an account remembers itself; older settled ones are found by their entry's key."""
+
+MAX_OPEN: Final = 200
+"""Open reservations per account: keeps the document far below Firestore's megabyte."""
+
+NOTICE_DAYS: Final = (30, 7, 1)
+"""A lot that expires is announced this many days before (T-49)."""
+
+_SEPARATOR: Final = "\x1f"
+_DAY_US: Final = minutes(24 * 60)
+
+
+class Status(StrEnum):
+    """Whether the account may spend; `decide.ALLOWED` says what each status permits."""
+
+    ACTIVE = "active"
+    FROZEN = "frozen"
+    SUSPENDED = "suspended"
+    CLOSED = "closed"
+
+
+class Source(StrEnum):
+    """Where the credits of a lot came from."""
+
+    PAID = "paid"
+    BONUS = "bonus"
+    PROMO = "promo"
+    REFUND = "refund"
+
+
+class State(StrEnum):
+    """Of a reservation: open, or resolved exactly once."""
+
+    OPEN = "open"
+    SETTLED = "settled"
+    RELEASED = "released"
+    EXPIRED = "expired"
+
+
+class Level(StrEnum):
+    """How full the account is, with hysteresis: a crossing is told once."""
+
+    OK = "ok"
+    LOW = "low"
+    DEPLETED = "depleted"
+
+
+@dataclass(frozen=True, slots=True)
+class Lot:
+    """Credits of one origin. `held` of the `remaining` ones are spoken for by reservations."""
+
+    id: str
+    source: Source
+    remaining: int
+    made: int
+    """Sequence of the entry that made it: its age."""
+    held: int = 0
+    expires_at_us: int | None = None
+    payment_id: str | None = None
+    frozen: bool = False
+    """Under dispute: what is not held yet may not be spent (T-68)."""
+    noticed: int = 0
+    """Expiry notices told so far, an index into `NOTICE_DAYS`."""
+
+    @property
+    def free(self) -> int:
+        """What no reservation holds."""
+        return self.remaining - self.held
+
+    def spendable(self, at_us: int) -> int:
+        """What a new reservation may take at that time."""
+        return 0 if self.frozen or self.expired(at_us) else self.free
+
+    def expired(self, at_us: int) -> bool:
+        """Whether it is past its time; what is held then still serves its reservation (T-39)."""
+        return self.expires_at_us is not None and self.expires_at_us <= at_us
+
+    def due_at_us(self) -> int | None:
+        """When the sweeper must look at it: the next notice, or its expiry; None when there is nothing to do."""
+        if self.expires_at_us is None or self.free == 0:
+            return None
+        if self.noticed < len(NOTICE_DAYS):
+            return self.expires_at_us - NOTICE_DAYS[self.noticed] * _DAY_US
+        return self.expires_at_us
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A part of a lot that a reservation took."""
+
+    lot_id: str
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """Credits set aside for one purpose, with the lots they come from; resolves exactly once."""
+
+    id: str
+    amount: int
+    holds: tuple[Hold, ...]
+    purpose: str
+    reference_type: str
+    reference_id: str
+    created_at_us: int
+    expires_at_us: int
+    state: State = State.OPEN
+    captured: int = 0
+    closed_at_us: int | None = None
+    input: str = ""
+    """Digest of the request, so that a repeat is told from another use of the same id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """What an account remembers of a resolved reservation."""
+
+    id: str
+    state: State
+    amount: int
+    captured: int
+    sequence: int
+    """Of the entry that settled it; 0 when none was needed."""
+    closed_at_us: int
+    input: str
+
+    def text(self) -> str:
+        """As one text: 32 of these cost a document less than 32 maps, and are read only when asked for."""
+        amounts = (self.amount, self.captured, self.sequence, self.closed_at_us)
+        return _SEPARATOR.join(str(part) for part in (self.id, self.state.value, *amounts, self.input))
+
+    @classmethod
+    def parse(cls, text: str) -> "Closed":
+        """The inverse of `text`."""
+        id, state, amount, captured, sequence, at_us, asked = text.split(_SEPARATOR)
+        return cls(id, State(state), int(amount), int(captured), int(sequence), int(at_us), asked)
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One user's credits. `balance` is the sum of all entries and of the lots less `debt`."""
+
+    uid: str
+    opened_at_us: int
+    updated_at_us: int
+    status: Status = Status.ACTIVE
+    balance: int = 0
+    reserved: int = 0
+    debt: int = 0
+    sequence: int = 0
+    head_hash: str = GENESIS_HASH
+    lots: tuple[Lot, ...] = ()
+    reservations: tuple[Reservation, ...] = ()
+    recent: tuple[str, ...] = ()
+    """The last closed reservations, each a `Closed.text()`."""
+    forgot: bool = False
+    """Whether a closed reservation ever fell out of `recent`."""
+    level: Level = Level.OK
+    low_threshold: int = 0
+    version: int = 0
+
+    def available(self, at_us: int) -> int:
+        """What can be spent now: the only function that may say so (T-37)."""
+        spendable = sum(lot.spendable(at_us) for lot in self.lots)
+        return max(0, min(spendable, self.balance - self.reserved))
+
+    def reservation(self, id: str) -> Reservation | None:
+        """The open reservation of that id."""
+        return next((open for open in self.reservations if open.id == id), None)
+
+    def closed(self, id: str) -> Closed | None:
+        """The remembered resolution of that id."""
+        start = id + _SEPARATOR
+        return next((Closed.parse(text) for text in reversed(self.recent) if text.startswith(start)), None)
+
+    def lot(self, id: str) -> Lot | None:
+        """The lot of that id while something of it remains."""
+        return next((lot for lot in self.lots if lot.id == id), None)
+
+    @property
+    def next_expiry_at_us(self) -> int | None:
+        """When the sweeper must look at this account again."""
+        due = [open.expires_at_us for open in self.reservations]
+        due += [at_us for lot in self.lots if (at_us := lot.due_at_us()) is not None]
+        return min(due, default=None)
+
+
+def opened(uid: str, at_us: int, low_threshold: int) -> Account:
+    """A new account, before anything happened to it."""
+    return Account(uid, opened_at_us=at_us, updated_at_us=at_us, low_threshold=low_threshold)
+
+
+def with_lots(account: Account, lots: Iterable[Lot]) -> Account:
+    """The account with these lots; empty ones vanish, the others stay in order of age."""
+    return replace(account, lots=tuple(lot for lot in lots if lot.remaining > 0))
+
+
+def check(account: Account) -> None:
+    """What must hold of every account that is ever written.
+
+    Raises:
+        InvariantViolation: it does not; nothing may be written.
+    """
+    ensure(account.debt >= 0 and account.sequence >= 0, "debt and sequence are never negative")
+    ensure(account.balance == sum(lot.remaining for lot in account.lots) - account.debt, "balance = lots - debt")
+    ensure(account.reserved == sum(open.amount for open in account.reservations), "reserved = open reservations")
+    ensure(abs(account.balance) <= MAX_MICRO and account.debt <= MAX_MICRO, "amounts stay within 2^53")
+    held: dict[str, int] = {}
+    for reservation in account.reservations:
+        ensure(reservation.amount == sum(hold.amount for hold in reservation.holds), "a reservation is its holds")
+        for hold in reservation.holds:
+            ensure(hold.amount > 0, "a hold takes something")
+            held[hold.lot_id] = held.get(hold.lot_id, 0) + hold.amount
+    for lot in account.lots:
+        ensure(0 <= lot.held <= lot.remaining and lot.remaining > 0, "a lot holds no more than it has")
+        ensure(held.pop(lot.id, 0) == lot.held, "what a lot holds is what reservations name")
+    ensure(not held, "every hold names a lot of the account")
+    ensure(len({open.id for open in account.reservations}) == len(account.reservations), "reservation ids are unique")
+    ensure(len({lot.id for lot in account.lots}) == len(account.lots), "lot ids are unique")

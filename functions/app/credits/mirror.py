@@ -1,0 +1,58 @@
+"""The balance that a client listens to: `/users/{uid}/balance` in the Realtime Database, never authoritative.
+
+Written by a trigger on the account document. Triggers come late, twice and out of order, so a value is only written
+over an older one: `updated_at` of an account strictly grows and its text sorts as its time does.
+"""
+
+from app.credits import document
+from app.credits.account import Account, Level
+from app.kit.clock import to_rfc3339
+from app.kit.documents import Documents, Fields
+from app.kit.money import to_decimal
+from app.kit.realtime import Json, Realtime
+
+View = dict[str, Json]
+
+
+def view(account: Account, now_us: int) -> View:
+    """The balance as clients see it, over HTTP and in the mirror alike (T-28: posted, held and available apart)."""
+    return {
+        "balance": to_decimal(account.balance),
+        "reserved": to_decimal(account.reserved),
+        "available": to_decimal(account.available(now_us)),
+        "debt": to_decimal(account.debt),
+        "sequence": account.sequence,
+        "low": account.level is not Level.OK,
+        "updated_at": to_rfc3339(account.updated_at_us),
+    }
+
+
+def newer(mirrored: Json, wanted: View) -> Json:
+    """What should stand in the mirror: `wanted`, unless what is there is as new or newer. Pure (T-46)."""
+    if not isinstance(mirrored, dict):
+        return dict(wanted)
+    there, here = mirrored.get("updated_at"), wanted["updated_at"]
+    if isinstance(there, str) and isinstance(here, str) and there >= here:
+        return mirrored
+    return dict(wanted)
+
+
+def mirror_path(uid: str) -> str:
+    """Where the mirror of an account stands."""
+    return f"users/{uid}/balance"
+
+
+class Mirror:
+    """Keeps the mirror behind the accounts."""
+
+    def __init__(self, documents: Documents, realtime: Realtime) -> None:
+        self._documents = documents
+        self._realtime = realtime
+
+    def account_written(self, fields: Fields | None) -> None:
+        """A trigger said that an account document is now `fields` (None: deleted, which only erasure does)."""
+        if fields is None:
+            return
+        account = document.read(fields)
+        wanted = view(account, account.updated_at_us)
+        self._realtime.transact(mirror_path(account.uid), lambda current: newer(current, wanted))

@@ -1,0 +1,103 @@
+"""Every way in which the credit system says no; the class name is the sentence."""
+
+from app.kit.errors import Forbidden, NotFound, Rejection
+from app.kit.money import to_decimal
+
+
+class InsufficientCredits(Rejection):
+    """There is less available than the caller needs."""
+
+    status = 402
+    code = "insufficient_credits"
+    title = "Not enough credits"
+
+    def __init__(self, *, required: int, available: int) -> None:
+        shortfall = max(0, required - available)
+        super().__init__(
+            f"This needs {to_decimal(required)} credits; {to_decimal(available)} are available",
+            required=to_decimal(required),
+            available=to_decimal(available),
+            shortfall=to_decimal(shortfall),
+            payment_options={"href": "/v1/payments/options", "credits_at_least": to_decimal(shortfall)},
+        )
+        self.required = required
+        self.available = available
+
+
+class ReservationTooLarge(Rejection):
+    """One reservation may not take that much."""
+
+    status = 422
+    code = "reservation_too_large"
+    title = "Reservation too large"
+
+    def __init__(self, *, required: int, limit: int) -> None:
+        super().__init__(
+            f"One reservation may hold {to_decimal(limit)} credits at most",
+            required=to_decimal(required),
+            limit=to_decimal(limit),
+        )
+
+
+class TooManyReservations(Rejection):
+    """So many are open that something is wrong at the caller."""
+
+    status = 429
+    code = "too_many_reservations"
+    title = "Too many open reservations"
+
+
+class ReservationClosed(Rejection):
+    """It was resolved before, in another way. Subclasses name the way."""
+
+    status = 409
+    code = "reservation_closed"
+    title = "Reservation closed"
+    state = ""
+
+    def __init__(self, reservation_id: str) -> None:
+        super().__init__(f"This reservation is {self.state} already", reservation_id=reservation_id, state=self.state)
+
+
+class ReservationSettled(ReservationClosed):
+    """It was captured."""
+
+    state = "settled"
+
+
+class ReservationReleased(ReservationClosed):
+    """It was given back."""
+
+    state = "released"
+
+
+class ReservationExpired(ReservationClosed):
+    """Nobody resolved it in time."""
+
+    state = "expired"
+
+
+class ReservationUnknown(NotFound):
+    """No such reservation on this account."""
+
+    def __init__(self, reservation_id: str) -> None:
+        super().__init__("There is no such reservation", reservation_id=reservation_id)
+
+
+class AccountNotActive(Forbidden):
+    """The account's status does not allow this."""
+
+    code = "account_not_active"
+    title = "Account not active"
+
+    def __init__(self, status: str) -> None:
+        super().__init__(f"This account is {status}", account_status=status)
+        self.account_status = status
+
+
+class NothingToReverse(Rejection):
+    """The entry named cannot be reversed."""
+
+    status = 409
+    code = "not_reversible"
+    title = "Not reversible"
