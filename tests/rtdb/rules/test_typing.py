@@ -314,6 +314,23 @@ TABLES = [
         """,
         WRITE,
     ),
+    Expressions(
+        "An error says what was probably meant",
+        """
+        newdata.exists() -> refused: Did you mean 'newData'?
+        $Uid == 'a' -> refused: Did you mean '$uid'?
+        foo == 1 -> refused: Unknown variable 'foo'.
+        data.exist() -> refused: Did you mean 'exists'?
+        data.haschild('a') -> refused: Did you mean 'hasChild'?
+        data.hasChilds(['a']) -> refused: Did you mean 'hasChild'?
+        data.value() == 1 -> refused: Did you mean 'val'?
+        'a'.startsWith('a') -> refused: Did you mean 'beginsWith'?
+        data.val().includes('a') -> refused: Did you mean 'contains'?
+        auth.uid.test('a') -> refused: Did you mean 'matches'?
+        'a'.size == 1 -> refused: Did you mean 'length'?
+        """,
+        WRITE,
+    ),
 ]
 
 

@@ -9,6 +9,7 @@ from typing import Final, assert_never
 
 from rtdb_emulator.rules import methods
 from rtdb_emulator.rules.errors import ExpressionError
+from rtdb_emulator.rules.hints import did_you_mean
 from rtdb_emulator.rules.operators import arithmetic, choice, equality, logical, negation, order
 from rtdb_emulator.rules.pattern import compile_pattern
 from rtdb_emulator.rules.syntax import (
@@ -87,7 +88,8 @@ class Compiler:
         if name == "query" and self._kind != ".read":
             raise ExpressionError(tree.at, f"Unknown variable 'query': a {self._kind} rule has no query.")
         if name not in _VARIABLES:
-            raise ExpressionError(tree.at, f"Unknown variable '{name}'.")
+            hint = did_you_mean(name, (*_VARIABLES, *self._names))
+            raise ExpressionError(tree.at, f"Unknown variable '{name}'.{hint}")
         return _VARIABLES[name]
 
     def _member(self, tree: Member) -> Typed:
@@ -105,7 +107,7 @@ class Compiler:
                 raise ExpressionError(tree.at, f"'{tree.name}' is a method, it must be called.")
         if target.type is Type.SNAP and (tree.name in methods.SNAPSHOT_METHODS or tree.name == "hasChildren"):
             raise ExpressionError(tree.at, f"'{tree.name}' is a method, it must be called.")
-        raise _no_such(tree)
+        raise _no_such(tree, target.type)
 
     def _claim(self, tree: Member, target: Run) -> Typed:
         """A property of `auth` or of what is below it; nobody knows at upload what that will be."""
@@ -126,14 +128,14 @@ class Compiler:
         if receiver.type is Type.SNAP:
             return self._snapshot_call(method, receiver.run, tree.arguments)
         if not receiver.type & Type.STR or receiver.type & Type.SNAP:
-            raise _no_such(method)
+            raise _no_such(method, receiver.type)
         return self._string_call(method, receiver.run, tree.arguments)
 
     def _snapshot_call(self, method: Member, receiver: Run, arguments: tuple[Expression, ...]) -> Typed:
         if method.name == "hasChildren":
             return Typed(Type.BOOL, self._has_children(method, receiver, arguments))
         if method.name not in methods.SNAPSHOT_METHODS:
-            raise _no_such(method)
+            raise _no_such(method, Type.SNAP)
         return self._plain_call(methods.SNAPSHOT_METHODS[method.name], method, receiver, arguments)
 
     def _string_call(self, method: Member, receiver: Run, arguments: tuple[Expression, ...]) -> Typed:
@@ -144,7 +146,7 @@ class Compiler:
                 raise ExpressionError(pattern.at, "matches() needs a regular expression, such as /^[a-z]+$/.")
             return Typed(Type.BOOL, methods.matches(receiver, compile_pattern(pattern)))
         if method.name not in methods.STRING_METHODS:
-            raise _no_such(method)
+            raise _no_such(method, Type.STR)
         return self._plain_call(methods.STRING_METHODS[method.name], method, receiver, arguments)
 
     def _plain_call(
@@ -211,7 +213,7 @@ _VARIABLES: Final = {
 
 def _query_property(tree: Member, query: Run) -> Typed:
     if tree.name not in methods.QUERY_PROPERTIES:
-        raise _no_such(tree)
+        raise _no_such(tree, Type.QUERY)
     kind, read = methods.QUERY_PROPERTIES[tree.name]
 
     def run(scope: Scope) -> object:
@@ -253,5 +255,12 @@ def _check_count(method: Member, wanted: int, arguments: tuple[Expression, ...])
         raise ExpressionError(method.at, f"{method.name}() takes {counted}, not {len(arguments)}.")
 
 
-def _no_such(tree: Member) -> ExpressionError:
-    return ExpressionError(tree.at, f"No such method/property '{tree.name}'.")
+def _no_such(tree: Member, target: Type) -> ExpressionError:
+    known: tuple[str, ...] = ()
+    if target is Type.SNAP:
+        known = (*methods.SNAPSHOT_METHODS, "hasChildren")
+    elif target is Type.QUERY:
+        known = tuple(methods.QUERY_PROPERTIES)
+    elif target & Type.STR:
+        known = (*methods.STRING_METHODS, "matches", "length")
+    return ExpressionError(tree.at, f"No such method/property '{tree.name}'.{did_you_mean(tree.name, known)}")

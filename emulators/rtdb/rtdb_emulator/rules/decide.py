@@ -13,9 +13,12 @@ from rtdb_emulator.rules.tree import Rule, RuleNode
 from rtdb_emulator.rules.types import Scope
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Step:
-    """One location on the way down: its rules, and what is stored there before and after."""
+    """One location on the way down: its rules, and what is stored there before and after.
+
+    Not frozen only because building one is most of what a decision costs.
+    """
 
     rules: RuleNode
     before: Snapshot
