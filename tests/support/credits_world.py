@@ -1,5 +1,6 @@
 """The credit system in memory, and an auditor that trusts nothing of it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from app.credits import document
@@ -7,7 +8,7 @@ from app.credits import entry as ledger
 from app.credits.account import Account, Source, check
 from app.credits.commands import Deposit, Grant, Reserve, Settle
 from app.credits.entry import Entry, Reference
-from app.credits.service import Credits, CreditsParts, CreditsSettings
+from app.credits.service import Credits, CreditsParts, CreditsSettings, pause
 from app.credits.signing import Signer
 from app.credits.verification import Link, verify_chain
 from app.kit.documents import Documents
@@ -53,6 +54,7 @@ class CreditsWorld:
 
     def __post_init__(self) -> None:
         self.pauses = 0
+        self._wait: Callable[[int], None] = lambda attempt: None
         self.credits = self.instance()
 
     def instance(self) -> Credits:
@@ -64,6 +66,11 @@ class CreditsWorld:
 
     def _pause(self, attempt: int) -> None:
         self.pauses += 1
+        self._wait(attempt)
+
+    def waits_between_attempts(self) -> None:
+        """Lets a lost race wait as it does in production: a real store needs it."""
+        self._wait = pause
 
     def account(self, uid: str) -> Account:
         """The account as it is stored."""

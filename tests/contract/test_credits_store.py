@@ -1,0 +1,128 @@
+"""What the ledger promises, proved on the in-memory store and on Firestore's emulator alike."""
+
+import os
+import secrets
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from app.credits.rejections import InsufficientCredits
+from app.credits.step import Companions
+from app.credits.verification import Link, verify_chain
+from app.kit.documents import Create, Documents
+from app.kit.errors import AlreadyExists
+from app.kit.money import credits
+from support.clock import ManualClock
+from support.credits_world import CreditsWorld, deposit, promo, reserve, settle
+from support.memory import MemoryDocuments
+
+BONUS = credits(1000)
+
+
+@pytest.fixture(params=["memory", pytest.param("firestore", marks=pytest.mark.suite)])
+def documents(request: pytest.FixtureRequest) -> Iterator[Documents]:
+    if request.param == "memory":
+        yield MemoryDocuments()
+        return
+    if "FIRESTORE_EMULATOR_HOST" not in os.environ:
+        request.getfixturevalue("suite")
+    from app.kit.firestore import connect
+
+    yield connect("demo-credits")
+
+
+@pytest.fixture
+def world(documents: Documents) -> CreditsWorld:
+    world = CreditsWorld(documents, ManualClock())
+    world.waits_between_attempts()
+    return world
+
+
+@pytest.fixture
+def alice() -> str:
+    return f"alice-{secrets.token_hex(6)}"
+
+
+def test_what_is_read_back_verifies(world: CreditsWorld, alice: str) -> None:
+    """T-52: the store keeps every hashed value exactly, times included."""
+    world.clock.advance(us=123_457)
+    world.credits.post(alice, promo("k", credits(5), world.clock.now_us() + 86_400_000_123))
+    world.credits.reserve(alice, reserve("r", credits(5)))
+    world.clock.advance(us=1)
+    world.credits.settle(alice, settle("r", 1_234_567))
+    assert world.audit(alice).sequence == 3
+    for entry in world.entries(alice):
+        assert world.credits.verify(alice, entry.id).valid
+
+
+def test_entries_come_back_byte_for_byte(world: CreditsWorld, alice: str) -> None:
+    """T-52, T-54"""
+    world.credits.reserve(alice, reserve("r", credits(5)))
+    settled = world.credits.settle(alice, settle("r", 7))
+    assert settled.entry is not None
+    stored = list(world.credits.ledger.entries(alice))
+    assert stored[-1] == settled.entry.fields()
+    assert verify_chain(stored, world.credits.ledger.keys, Link(alice)).valid
+
+
+def test_a_hundred_postings_at_once_make_one_chain(world: CreditsWorld, alice: str) -> None:
+    """T-51, T-33: nothing forks, from the very first entry on."""
+    with ThreadPoolExecutor(10) as pool:
+        list(pool.map(lambda i: world.credits.post(alice, deposit(f"p{i}", credits(1))), range(100)))
+    account = world.audit(alice)
+    assert (account.sequence, account.balance) == (101, BONUS + credits(100))
+
+
+def test_fifty_spends_at_once_on_a_balance_for_k(world: CreditsWorld, alice: str) -> None:
+    """T-32: exactly k succeed."""
+
+    def spend(index: int) -> bool:
+        try:
+            world.credits.reserve(alice, reserve(f"r{index}", credits(60)))
+        except InsufficientCredits:
+            return False
+        world.credits.settle(alice, settle(f"r{index}", credits(60)))
+        return True
+
+    with ThreadPoolExecutor(50) as pool:
+        spent = sum(pool.map(spend, range(50)))
+    account = world.audit(alice)
+    assert spent == 16
+    assert account.balance == BONUS - 16 * credits(60)
+
+
+def test_several_instances_write_one_chain(world: CreditsWorld, alice: str) -> None:
+    """T-51: no instance knows of the others, and each may remember an old head."""
+    instances = [world.instance() for _ in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda i: instances[i % 4].post(alice, deposit(f"p{i}", 1)), range(40)))
+    assert world.audit(alice).balance == BONUS + 40
+
+
+def test_a_companion_that_meets_a_document_writes_nothing(world: CreditsWorld, alice: str) -> None:
+    path = f"turns/{alice}"
+    world.documents.commit([Create(path, {"state": "old"})])
+    with pytest.raises(AlreadyExists):
+        world.credits.reserve(alice, reserve("r", 1), Companions(writes=lambda _, __: [Create(path, {})]))
+    assert world.credits.account(alice).reserved == 0
+    world.audit(alice)
+
+
+def test_replays_answer_without_a_write(world: CreditsWorld, alice: str) -> None:
+    """T-59: one deposit per payment, whatever the vendor repeats."""
+    world.credits.reserve(alice, reserve("r", credits(5)))
+    first = world.credits.settle(alice, settle("r", 7))
+    posted = world.credits.post(alice, deposit("p", 5))
+    version = world.account(alice).version
+    assert world.credits.settle(alice, settle("r", 7)).entry == first.entry
+    assert world.credits.post(alice, deposit("p", 5)).entry == posted.entry
+    assert world.account(alice).version == version
+
+
+def test_the_sweeper_finds_what_is_due(world: CreditsWorld, alice: str) -> None:
+    world.credits.reserve(alice, reserve("r", credits(5)))
+    world.clock.advance(minutes=31)
+    while world.credits.expire_due(limit=50).more:
+        pass
+    assert world.audit(alice).reserved == 0

@@ -1,0 +1,75 @@
+"""The mirror of the balance, under triggers that come late, twice and out of order."""
+
+import random
+
+from app.credits.mirror import Mirror, mirror_path
+from app.kit.documents import Fields
+from app.kit.money import credits
+from support.credits_world import CreditsWorld, deposit, reserve, settle
+from support.memory import Change, MemoryDocuments, MemoryRealtime
+
+
+def _mirrored(world: CreditsWorld) -> tuple[Mirror, MemoryRealtime, list[Fields]]:
+    """The mirror, where it writes, and all triggers of the account in order."""
+    assert isinstance(world.documents, MemoryDocuments)
+    triggers: list[Fields] = []
+
+    def watch(changes: list[Change]) -> None:
+        triggers.extend(after for path, _, after in changes if path == "accounts/alice" and after is not None)
+
+    world.documents.after_commit.append(watch)
+    realtime = MemoryRealtime()
+    return Mirror(world.documents, realtime), realtime, triggers
+
+
+def _spend(world: CreditsWorld, times: int) -> None:
+    for index in range(times):
+        world.clock.advance(us=index % 3)
+        world.credits.reserve("alice", reserve(f"r{index}", credits(1)))
+        world.credits.settle("alice", settle(f"r{index}", 1000 + index))
+
+
+def test_shows_posted_held_and_available_apart(world: CreditsWorld) -> None:
+    """T-28"""
+    mirror, realtime, triggers = _mirrored(world)
+    world.credits.reserve("alice", reserve("r", 2_500_000))
+    mirror.account_written(triggers[-1])
+    value = realtime.get(mirror_path("alice"))
+    assert isinstance(value, dict)
+    assert (value["balance"], value["reserved"], value["available"]) == ("1000", "2.5", "997.5")
+    assert value == world.credits.balance("alice")
+
+
+def test_ends_at_the_source_whatever_the_order(world: CreditsWorld) -> None:
+    """T-44, T-46: 10,000 triggers, each up to seven times and shuffled."""
+    mirror, realtime, triggers = _mirrored(world)
+    _spend(world, 1250)
+    dice = random.Random(7)
+    delivered = [fields for fields in triggers for _ in range(dice.randint(1, 7))]
+    dice.shuffle(delivered)
+    assert len(delivered) >= 9_000
+    highest = 0
+    for fields in delivered:
+        mirror.account_written(fields)
+        value = realtime.get(mirror_path("alice"))
+        assert isinstance(value, dict)
+        sequence = value["sequence"]
+        assert isinstance(sequence, int)
+        assert sequence >= highest, "the sequence that a client sees never goes back"
+        highest = sequence
+    assert realtime.get(mirror_path("alice")) == world.credits.balance("alice")
+
+
+def test_is_written_once_for_a_trigger_that_fires_seven_times(world: CreditsWorld) -> None:
+    """T-44"""
+    mirror, realtime, triggers = _mirrored(world)
+    world.credits.post("alice", deposit("p", 1))
+    for _ in range(7):
+        mirror.account_written(triggers[-1])
+    assert realtime.writes == 1
+
+
+def test_ignores_a_deleted_account(world: CreditsWorld) -> None:
+    mirror, realtime, _ = _mirrored(world)
+    mirror.account_written(None)
+    assert realtime.get(mirror_path("alice")) is None
