@@ -128,3 +128,14 @@ TABLES = [
 @expression_cases(TABLES)
 def test_string(case: Line, given: Given) -> None:
     check_expression(case, given)
+
+
+def test_a_string_that_grows_without_bound_fails_instead_of_filling_the_memory() -> None:
+    grown = "'a'" + ".replace('a', 'aaaaaaaaaa')" * 30
+    check_expression(Line(f"{grown} == ''", "fails", "grows too long", ""), CLAIMS)
+    doubled = "'" + "a" * 2**20 + "'" + " + auth.long" * 33
+    check_expression(Line(f"{doubled} == ''", "fails", "grows too long", ""), Given(auth={"long": "a" * 2**20}))
+
+
+def test_replacing_nothing_puts_the_new_text_around_every_character() -> None:
+    check_expression(Line("'ab'.replace('', '-') == '-a-b-'", "true", "", ""), CLAIMS)

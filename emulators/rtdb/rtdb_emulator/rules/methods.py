@@ -10,7 +10,7 @@ from typing import Final
 from rtdb_emulator.rules.errors import RuleFailure
 from rtdb_emulator.rules.snapshot import Snapshot
 from rtdb_emulator.rules.types import NULLABLE_NUM, NULLABLE_STR, STORED, Run, Scope, Type
-from rtdb_emulator.rules.values import QuerySpec, Scalar, describe, utf16_length
+from rtdb_emulator.rules.values import QuerySpec, Scalar, describe, replaced, utf16_length
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ def _replace(name: str, receiver: Run, arguments: tuple[Run, ...]) -> Run:
 
     def run(scope: Scope) -> object:
         text = string_of(receiver(scope), name)
-        return text.replace(string_of(old(scope), name), string_of(new(scope), name))
+        return replaced(text, string_of(old(scope), name), string_of(new(scope), name))
 
     return run
 

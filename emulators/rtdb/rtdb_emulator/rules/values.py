@@ -16,6 +16,8 @@ Scalar = None | bool | int | float | str
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
 EXACT_INTEGERS: Final = 2**53
+# Above three times the largest string that can be stored; what grows beyond is an attack or a mistake.
+LONGEST_STRING: Final = 2**25
 
 
 class Node(Protocol):
@@ -123,10 +125,26 @@ def _to_double(value: int) -> float:
 def add(left: object, right: object) -> float | str:
     """Sum of numbers; concatenation if one side is a string and the other a string or a number."""
     if isinstance(left, str):
-        return left + _text(right)
+        return _joined(left, _text(right))
     if isinstance(right, str):
-        return _text(left) + right
+        return _joined(_text(left), right)
     return number(left) + number(right)
+
+
+def _joined(left: str, right: str) -> str:
+    _check_length(len(left) + len(right))
+    return left + right
+
+
+def replaced(text: str, old: str, new: str) -> str:
+    """`text` with `new` in place of every `old`."""
+    _check_length(len(text) + text.count(old) * (len(new) - len(old)))
+    return text.replace(old, new)
+
+
+def _check_length(length: int) -> None:
+    if length > LONGEST_STRING:
+        raise RuleFailure("the string grows too long")
 
 
 def _text(value: object) -> str:
