@@ -7,7 +7,7 @@ from rtdb_emulator.rules import Decision, Json, QuerySpec, ReadRequest, Ruleset,
 from rtdb_emulator.rules.compiler import Compiler
 from rtdb_emulator.rules.parser import parse_expression
 from rtdb_emulator.rules.snapshot import Snapshot
-from rtdb_emulator.rules.types import Scope
+from rtdb_emulator.rules.typed import Scope
 
 NOW_MS = 1_700_000_000_000
 

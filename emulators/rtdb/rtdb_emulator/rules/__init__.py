@@ -3,8 +3,8 @@
 Knows nothing of connections, storage or users; the tree comes in as a `Node`, the user as JSON.
 """
 
+from rtdb_emulator.rules.decision import Decision, ReadRequest, WriteRequest
 from rtdb_emulator.rules.errors import RulesError
-from rtdb_emulator.rules.requests import Decision, ReadRequest, WriteRequest
 from rtdb_emulator.rules.ruleset import Ruleset
 from rtdb_emulator.rules.values import Json, Node, QuerySpec
 

@@ -25,7 +25,7 @@ from rtdb_emulator.rules.syntax import (
     Pattern,
     Unary,
 )
-from rtdb_emulator.rules.types import CLAIM, NULLABLE_NUM, Run, Scope, Type, Typed, require_any, require_boolean
+from rtdb_emulator.rules.typed import CLAIM, NULLABLE_NUM, Run, Scope, Type, Typed, require_any, require_boolean
 from rtdb_emulator.rules.values import QuerySpec, Scalar
 
 NO_QUERY: Final = QuerySpec()

@@ -7,10 +7,10 @@ Writes must also pass every `.validate` on that way and in the written subtree, 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from rtdb_emulator.rules.requests import Decision, Path, ReadRequest, WriteRequest
+from rtdb_emulator.rules.decision import Decision, Path, ReadRequest, WriteRequest
 from rtdb_emulator.rules.snapshot import Snapshot
 from rtdb_emulator.rules.tree import Rule, RuleNode
-from rtdb_emulator.rules.types import Scope
+from rtdb_emulator.rules.typed import Scope
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ from typing import Final
 
 from rtdb_emulator.rules.errors import RuleFailure
 from rtdb_emulator.rules.snapshot import Snapshot
-from rtdb_emulator.rules.types import NULLABLE_NUM, NULLABLE_STR, STORED, Run, Scope, Type
+from rtdb_emulator.rules.typed import NULLABLE_NUM, NULLABLE_STR, STORED, Run, Scope, Type
 from rtdb_emulator.rules.values import QuerySpec, Scalar, describe, replaced, utf16_length
 
 

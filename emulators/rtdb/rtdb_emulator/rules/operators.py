@@ -8,7 +8,7 @@ from typing import Final
 
 from rtdb_emulator.rules.errors import ExpressionError
 from rtdb_emulator.rules.syntax import Binary, Choice, Constant, Logical, Unary
-from rtdb_emulator.rules.types import NUM_OR_STR, Run, Scope, Type, Typed, require_any, require_boolean
+from rtdb_emulator.rules.typed import NUM_OR_STR, Run, Scope, Type, Typed, require_any, require_boolean
 from rtdb_emulator.rules.values import add, compare, divide, equal, number, remainder
 
 _COMPARABLE: Final = Type.NULL | Type.BOOL | Type.NUM | Type.STR | Type.OBJ

@@ -7,8 +7,8 @@ import json
 from typing import Final
 
 from rtdb_emulator.rules.decide import decide_read, decide_write
+from rtdb_emulator.rules.decision import Decision, Path, ReadRequest, WriteRequest
 from rtdb_emulator.rules.document import SourceMap, Value, plain, read_document
-from rtdb_emulator.rules.requests import Decision, Path, ReadRequest, WriteRequest
 from rtdb_emulator.rules.tree import RuleNode, TreeLoader
 
 OPEN_RULES: Final = '{"rules":{".read":true,".write":true}}'

@@ -11,7 +11,7 @@ from rtdb_emulator.rules.compiler import Compiler
 from rtdb_emulator.rules.document import Array, Literal, SourceMap, Table, Text, Value
 from rtdb_emulator.rules.errors import ExpressionError, RuleFailure
 from rtdb_emulator.rules.parser import parse_expression
-from rtdb_emulator.rules.types import Scope
+from rtdb_emulator.rules.typed import Scope
 
 _RULES: Final = (".read", ".write", ".validate")
 _NOT_IN_KEYS: Final = frozenset(".#$[]/")
