@@ -1,0 +1,311 @@
+"""Which models exist, what they can do and what they cost: one data file, checked whole before it is used.
+
+A model is found by its exact id and by nothing else: no prefix, no family, no default price (T-18, T-19). Refuses to
+know accounts, HTTP and how a price becomes a charge.
+"""
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Literal, cast, get_args
+
+from app.kit.errors import Failure, Rejection
+
+Capability = Literal["text", "vision", "reasoning", "embedding", "image"]
+Bucket = Literal["input", "cached_input", "output", "reasoning", "image"]
+"""A kind of token with a price of its own. A vendor that reports any other kind is not charged for blindly (T-16)."""
+
+Dialect = Literal["openai", "deepseek", "anthropic", "gemini", "xai"]
+"""How a vendor counts, see `app.models.usage`."""
+
+PriceClass = Literal["economy", "standard", "premium"]
+BUCKETS: Final[tuple[Bucket, ...]] = get_args(Bucket)
+
+_BANDS: Final[Mapping[PriceClass, tuple[int, int]]] = {
+    "economy": (400_000, 160_000_000),
+    "standard": (4_000_000, 1_600_000_000),
+    "premium": (40_000_000, 16_000_000_000),
+}
+"""Least and greatest micro-credits per million tokens (USD 0.01-4, 0.1-40, 1-400). Each is 400 wide: a thousandfold
+slip, such as a price per 1,000 tokens, always leaves its band (T-22)."""
+
+_MAX_CONTEXT: Final = 10_000_000
+
+
+class BadCatalogue(Failure):
+    """The price book cannot be used. The message says where and why; nothing of it was taken."""
+
+
+class UnknownModel(Rejection):
+    """No model has exactly this id."""
+
+    status = 422
+    code = "model_unknown"
+    title = "Unknown model"
+
+
+class UnsuitableModel(Rejection):
+    """The model exists and cannot do this."""
+
+    status = 422
+    code = "model_unsuitable"
+    title = "Unsuitable model"
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """Prices of whole requests with more than `above_input_tokens` of input (T-21)."""
+
+    above_input_tokens: int
+    prices: Mapping[Bucket, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One model. Prices are micro-credits per million tokens; token figures are the vendor's limits.
+
+    `image_input_tokens` is the most that one picture can count as, whatever its bytes (T-17); `limit_field` is the
+    name under which the vendor takes the output limit.
+    """
+
+    id: str
+    name: str
+    vendor_id: str
+    provider: str
+    capabilities: frozenset[Capability]
+    context_tokens: int
+    dialect: Dialect
+    price_class: PriceClass
+    prices: Mapping[Bucket, int]
+    max_output_tokens: int = 0
+    image_input_tokens: int = 0
+    limit_field: str = "max_tokens"
+    also_answers_as: tuple[str, ...] = ()
+    tiers: tuple[Tier, ...] = ()
+    fallbacks: tuple[str, ...] = ()
+
+    def can(self, *wanted: Capability) -> bool:
+        """Whether it has all of these capabilities."""
+        return self.capabilities.issuperset(wanted)
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """All models of one version of the price book."""
+
+    version: str
+    models: Mapping[str, Model]
+    _by_vendor_id: Mapping[str, Model] = field(repr=False)
+
+    def __iter__(self) -> Iterator[Model]:
+        return iter(self.models.values())
+
+    def get(self, id: str) -> Model:
+        """The model with exactly this id.
+
+        Raises:
+            UnknownModel: there is none. Nothing is guessed from a similar name.
+        """
+        found = self.models.get(id)
+        if found is None:
+            raise UnknownModel("There is no model of this name.", model=id[:80], known=sorted(self.models))
+        return found
+
+    def answering_as(self, vendor_id: str) -> Model | None:
+        """The model that the vendor calls by exactly this name, or None."""
+        return self._by_vendor_id.get(vendor_id)
+
+    def chain(self, model: Model) -> tuple[Model, ...]:
+        """Whoever may answer in its place, in order, itself first."""
+        return (model, *(self.models[id] for id in model.fallbacks))
+
+    def default(self, *needed: Capability) -> Model:
+        """The first model of the book that has all of these capabilities."""
+        for model in self:
+            if model.can(*needed):
+                return model
+        raise UnsuitableModel("No model of the catalogue can do this.", needed=[*needed])
+
+
+BUNDLED: Final = Path(__file__).with_name("catalogue.toml")
+
+
+def load(path: Path = BUNDLED) -> Catalogue:
+    """Reads and checks a price book.
+
+    Raises:
+        BadCatalogue: the first thing that is wrong with it.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadCatalogue(f"MODEL_CATALOGUE: {path} cannot be read: {error}") from error
+    return parse(text)
+
+
+def parse(text: str) -> Catalogue:
+    """As `load`, of the file's text."""
+    try:
+        raw: dict[str, object] = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise BadCatalogue(f"the price book is not TOML: {error}") from error
+    table = _Table("price book", raw)
+    version = table.text("version")
+    models = {
+        id: _model(id, _Table(f"models.{id}", _table(f"models.{id}", entry)))
+        for id, entry in _table("models", raw.get("models")).items()
+    }
+    table.nothing_but("version", "models")
+    if not models:
+        raise BadCatalogue("the price book has no models")
+    _check_fallbacks(models)
+    return Catalogue(version, models, _vendor_ids(models))
+
+
+def _model(id: str, table: "_Table") -> Model:
+    price_class = cast(PriceClass, table.one_of("price_class", get_args(PriceClass)))
+    model = Model(
+        id=id,
+        name=table.text("name"),
+        vendor_id=table.text("vendor_id"),
+        provider=table.text("provider"),
+        capabilities=frozenset(cast("list[Capability]", table.words("capabilities", get_args(Capability)))),
+        context_tokens=table.whole("context_tokens", 1, _MAX_CONTEXT),
+        max_output_tokens=table.whole("max_output_tokens", 0, _MAX_CONTEXT, default=0),
+        image_input_tokens=table.whole("image_input_tokens", 0, 1_000_000, default=0),
+        limit_field=table.one_of("limit_field", ("max_tokens", "max_completion_tokens"), default="max_tokens"),
+        dialect=cast(Dialect, table.one_of("dialect", get_args(Dialect))),
+        price_class=price_class,
+        prices=_prices(table.where, table.value("prices"), price_class),
+        also_answers_as=tuple(table.words("also_answers_as", default=())),
+        tiers=_tiers(table, price_class),
+        fallbacks=tuple(table.words("fallbacks", default=())),
+    )
+    table.nothing_but(*Model.__dataclass_fields__)
+    _check_capabilities(model)
+    return model
+
+
+def _check_capabilities(model: Model) -> None:
+    needed: set[Bucket] = {"input"}
+    if model.can("text"):
+        needed |= {"cached_input", "output", "reasoning"}
+        if not 0 < model.max_output_tokens <= model.context_tokens:
+            raise BadCatalogue(f"models.{model.id}: max_output_tokens must lie between 1 and context_tokens")
+    if model.can("image"):
+        needed |= {"image"}
+    if model.can("vision") and not model.image_input_tokens:
+        raise BadCatalogue(f"models.{model.id}: a model that sees must say image_input_tokens, the most per picture")
+    for where, prices in (("prices", model.prices), *((f"tier {t.above_input_tokens}", t.prices) for t in model.tiers)):
+        missing = needed - prices.keys()
+        if missing:
+            raise BadCatalogue(f"models.{model.id}.{where}: no price for {', '.join(sorted(missing))}")
+
+
+def _check_fallbacks(models: Mapping[str, Model]) -> None:
+    for model in models.values():
+        for id in model.fallbacks:
+            other = models.get(id)
+            if other is None or other is model:
+                raise BadCatalogue(f"models.{model.id}: its fallback {id!r} is no other model of this book")
+            if not other.can(*model.capabilities) or other.context_tokens < model.context_tokens:
+                raise BadCatalogue(f"models.{model.id}: its fallback {id} cannot do all that it can")
+
+
+def _vendor_ids(models: Mapping[str, Model]) -> dict[str, Model]:
+    found: dict[str, Model] = {}
+    for model in models.values():
+        for name in (model.vendor_id, *model.also_answers_as):
+            if name in found:
+                raise BadCatalogue(f"models.{model.id}: {name!r} is the vendor's name of {found[name].id} already")
+            found[name] = model
+    return found
+
+
+def _tiers(table: "_Table", price_class: PriceClass) -> tuple[Tier, ...]:
+    tiers: list[Tier] = []
+    for entry in table.rows("tiers"):
+        row = _Table(f"{table.where}.tiers", _table(f"{table.where}.tiers", entry))
+        above = row.whole("above_input_tokens", 1, _MAX_CONTEXT)
+        if tiers and above <= tiers[-1].above_input_tokens:
+            raise BadCatalogue(f"{row.where}: thresholds must grow")
+        tiers.append(Tier(above, _prices(row.where, row.value("prices"), price_class)))
+        row.nothing_but("above_input_tokens", "prices")
+    return tuple(tiers)
+
+
+def _prices(where: str, raw: object, price_class: PriceClass) -> dict[Bucket, int]:
+    low, high = _BANDS[price_class]
+    prices: dict[Bucket, int] = {}
+    for name, price in _table(f"{where}.prices", raw).items():
+        if name not in BUCKETS:
+            raise BadCatalogue(f"{where}.prices: {name!r} is no bucket; known: {', '.join(BUCKETS)}")
+        if type(price) is not int:
+            raise BadCatalogue(f"{where}.prices.{name}: a price is a whole number of micro-credits per million tokens")
+        if not low <= price <= high:
+            raise BadCatalogue(
+                f"{where}.prices.{name}: {price} lies outside of {low}..{high}, the band of {price_class}"
+            )
+        prices[name] = price
+    if prices.get("cached_input", 0) > prices.get("input", 0):
+        raise BadCatalogue(f"{where}.prices: cached input is dearer than input")
+    return prices
+
+
+def _table(where: str, raw: object) -> dict[str, object]:
+    if not isinstance(raw, dict):
+        raise BadCatalogue(f"{where} should be a table")
+    return raw
+
+
+class _Table:
+    """Reads one table strictly: what is missing, of another type or not asked for is refused by name."""
+
+    def __init__(self, where: str, raw: Mapping[str, object]) -> None:
+        self.where = where
+        self._raw = raw
+
+    def value(self, name: str) -> object:
+        if name not in self._raw:
+            raise BadCatalogue(f"{self.where}: {name} is missing")
+        return self._raw[name]
+
+    def text(self, name: str) -> str:
+        value = self.value(name)
+        if not isinstance(value, str) or not value:
+            raise BadCatalogue(f"{self.where}.{name} should be text")
+        return value
+
+    def one_of(self, name: str, known: tuple[str, ...], *, default: str | None = None) -> str:
+        value = default if default is not None and name not in self._raw else self.text(name)
+        if value not in known:
+            raise BadCatalogue(f"{self.where}.{name} should be one of {', '.join(known)}, and is {value!r}")
+        return value
+
+    def whole(self, name: str, low: int, high: int, *, default: int | None = None) -> int:
+        value = self._raw.get(name, default)
+        if type(value) is not int or not low <= value <= high:
+            raise BadCatalogue(f"{self.where}.{name} should be a whole number from {low} to {high}")
+        return value
+
+    def rows(self, name: str) -> list[object]:
+        value = self._raw.get(name, [])
+        if not isinstance(value, list):
+            raise BadCatalogue(f"{self.where}.{name} should be a list")
+        return value
+
+    def words(
+        self, name: str, known: tuple[str, ...] | None = None, *, default: tuple[str, ...] | None = None
+    ) -> list[str]:
+        value = self._raw.get(name, default if default is None else [*default])
+        if not isinstance(value, list) or not all(isinstance(word, str) and word for word in value):
+            raise BadCatalogue(f"{self.where}.{name} should be a list of names")
+        if known is not None and (not value or not set(value) <= set(known)):
+            raise BadCatalogue(f"{self.where}.{name} should hold some of {', '.join(known)}")
+        return value
+
+    def nothing_but(self, *names: str) -> None:
+        unknown = self._raw.keys() - set(names)
+        if unknown:
+            raise BadCatalogue(f"{self.where}: unknown {', '.join(sorted(unknown))}")

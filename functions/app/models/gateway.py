@@ -1,0 +1,287 @@
+"""The one door to the model vendors: a question goes in, text, usage and the reason of the end come out as they happen.
+
+Speaks chat completions as OpenAI defined them and its followers serve them
+(https://platform.openai.com/docs/api-reference/chat/streaming). Tries again before the first piece of text, never
+after. Refuses to know users, prices and credits.
+"""
+
+import json
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from app.kit import telemetry
+from app.models import faults, usage
+from app.models.catalogue import Catalogue, Model
+from app.models.faults import ModelBroke, ModelFault
+from app.models.health import Health
+from app.models.sse import Parser
+from app.models.transport import Answer, Call, Patience, Stopped, Transport
+
+Role = Literal["system", "user", "assistant"]
+
+MOST_TRIES: Final = 3
+"""Over the model and its fallbacks together."""
+LONGEST_WAIT_S: Final = 2
+"""A vendor that asks for a longer pause is not waited for; a fallback is asked at once, or the caller told when."""
+
+_log = telemetry.log("models")
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of the prompt; `images` are addresses that the vendor fetches, or `data:` URLs."""
+
+    role: Role
+    text: str
+    images: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a model is asked. `account` is an opaque name for the vendor's abuse detection."""
+
+    model: Model
+    messages: Sequence[Message]
+    max_output_tokens: int
+    account: str = ""
+    patience: Patience = field(default_factory=Patience)
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """Text, and in how many non-empty pieces the vendor sent it."""
+
+    text: str
+    pieces: int
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """A usage report. Reports of one answer are cumulative; `raw` is kept for reconciliation (T-4)."""
+
+    reported: usage.Reported
+    raw: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Answering:
+    """Who answers: told before the first text, and again if the vendor names another model (T-20)."""
+
+    model: Model
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The vendor's own reason: `stop`, `length`, `content_filter`, ..."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """Nothing came for a while; the caller may tell its own client that it still lives."""
+
+
+Event = Delta | Counted | Answering | Finished | Silence
+
+
+class Gateway:
+    """Asks models. Holds one pool of connections; nothing is opened before the first question."""
+
+    def __init__(self, catalogue: Catalogue, *, transport: Transport, api_key: str, health: Health) -> None:
+        self._catalogue = catalogue
+        self._transport = transport
+        self._health = health
+        self._headers = (
+            ("Authorization", f"Bearer {api_key}"),
+            ("Content-Type", "application/json"),
+            ("Accept", "text/event-stream"),
+        )
+
+    def stream(self, question: Question, call: Call) -> Generator[Event, None, None]:
+        """The answer as it is made. Closing the iterator hangs up on the vendor at once.
+
+        Raises:
+            ModelFault: no model of the chain answered, or one failed after its first text.
+            Rejection: the vendor refuses the prompt.
+            ModelMisconfigured: our key or catalogue is wrong.
+            Stopped: `call` was stopped.
+        """
+        plan = _plan(self._catalogue.chain(question.model))
+        for attempt, model in enumerate(plan, start=1):
+            started = False
+            try:
+                for event in self._once(question, model, call):
+                    started = started or isinstance(event, Delta)
+                    yield event
+            except ModelFault as fault:
+                self._health.failed(model.id)
+                last = attempt == len(plan)
+                if started or last or not fault.repeatable:
+                    raise
+                _log.warning("a model is asked again", model=model.id, next=plan[attempt].id, fault=fault.detail)
+                _wait(fault, same=plan[attempt] is model, call=call)
+            else:
+                self._health.answered(model.id)
+                return
+
+    def _once(self, question: Question, model: Model, call: Call) -> Generator[Event, None, None]:
+        with closing(self._open(question, model, call)) as answer:
+            for _ in answer.head():
+                yield Silence()
+            _check(answer)
+            yield Answering(model)
+            reader = _Reader(self._catalogue, model)
+            parser = Parser()
+            for piece in answer.pieces():
+                if piece is None:
+                    yield Silence()
+                    continue
+                yield from reader.events(parser.feed(piece))
+            reader.end()
+
+    def _open(self, question: Question, model: Model, call: Call) -> Answer:
+        return self._transport.post(
+            "/chat/completions", self._headers, _body(question, model), call=call, patience=question.patience
+        )
+
+
+def _plan(chain: Sequence[Model]) -> tuple[Model, ...]:
+    """Whom to ask in which order: each fallback once, or the same model again when it has none."""
+    return tuple(chain[:MOST_TRIES]) if len(chain) > 1 else (chain[0], chain[0])
+
+
+def _wait(fault: ModelFault, *, same: bool, call: Call) -> None:
+    if not same:
+        return
+    seconds = fault.retry_after_s or 0
+    if seconds > LONGEST_WAIT_S:
+        raise fault
+    if seconds:
+        call.pause(seconds)
+
+
+def _check(answer: Answer) -> None:
+    if answer.status != 200:
+        raise faults.of_status(answer.status, answer.read_some(), answer.header("retry-after"))
+    kind = (answer.header("content-type") or "").partition(";")[0].strip().lower()
+    if kind != "text/event-stream":
+        raise ModelBroke(f"the vendor's answer is of the wrong type: {kind[:60] or 'none'}")
+
+
+def _body(question: Question, model: Model) -> bytes:
+    body: dict[str, object] = {
+        "model": model.vendor_id,
+        "messages": [_message(message) for message in question.messages],
+        "stream": True,
+        # Without it a stream carries no usage at all, and every answer would be charged by estimate (T-12).
+        "stream_options": {"include_usage": True},
+        model.limit_field: min(question.max_output_tokens, model.max_output_tokens),
+    }
+    if question.account:
+        body["user"] = question.account
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+
+
+def _message(message: Message) -> dict[str, object]:
+    if not message.images:
+        return {"role": message.role, "content": message.text}
+    parts: list[dict[str, object]] = [{"type": "text", "text": message.text}]
+    parts += [{"type": "image_url", "image_url": {"url": url}} for url in message.images]
+    return {"role": message.role, "content": parts}
+
+
+class _Reader:
+    """Turns the data of events into ours; deltas that arrived together leave together."""
+
+    def __init__(self, catalogue: Catalogue, model: Model) -> None:
+        self._catalogue = catalogue
+        self._model = model
+        self._finished = False
+        self._done = False
+        self._vendor_id = model.vendor_id
+
+    def events(self, data: Sequence[bytes]) -> Iterator[Event]:
+        texts: list[str] = []
+        others: list[Event] = []
+        try:
+            for one in data:
+                if one == b"[DONE]":
+                    self._done = True
+                elif not self._done:
+                    self._chunk(one, texts, others)
+        except (ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
+            yield from self._delta(texts)
+            raise ModelBroke("the vendor's stream holds something unreadable") from error
+        except Exception:
+            yield from self._delta(texts)
+            raise
+        yield from (event for event in others if isinstance(event, Answering))
+        yield from self._delta(texts)
+        yield from (event for event in others if not isinstance(event, Answering))
+
+    def end(self) -> None:
+        """The body is over: it must have said so."""
+        if not (self._finished or self._done):
+            raise ModelBroke("the vendor's stream ended without a finish")
+
+    def _delta(self, texts: list[str]) -> Iterator[Delta]:
+        if texts:
+            yield Delta("".join(texts), len(texts))
+
+    def _chunk(self, data: bytes, texts: list[str], others: list[Event]) -> None:
+        chunk = json.loads(data)
+        if chunk.get("error") is not None:
+            raise faults.of_event(chunk["error"])
+        name = chunk.get("model")
+        if name != self._vendor_id and isinstance(name, str) and name:
+            self._renamed(name, others)
+        # A chunk that carries nothing but usage has no choices (T-12).
+        for choice in chunk.get("choices") or ():
+            if choice.get("index"):
+                continue
+            delta = choice.get("delta") or {}
+            text = delta.get("content") or delta.get("refusal")
+            if text:
+                texts.append(str(text))
+            reason = choice.get("finish_reason")
+            if reason:
+                self._finished = True
+                others.append(Finished(str(reason)[:40]))
+        raw = chunk.get("usage")
+        if isinstance(raw, dict):
+            others.append(self._counted(raw))
+
+    def _renamed(self, name: str, others: list[Event]) -> None:
+        self._vendor_id = name
+        model = self._catalogue.answering_as(name)
+        if model is None:
+            # An unknown name has no price (T-18); what was agreed on is what was asked for.
+            _log.warning("a vendor answers under a name that the catalogue lacks", model=self._model.id, name=name[:80])
+        elif model is not self._model:
+            self._model = model
+            others.append(Answering(model))
+
+    def _counted(self, raw: dict[str, object]) -> Counted:
+        try:
+            return Counted(usage.read(self._model.dialect, raw), raw)
+        except usage.BadUsage as error:
+            _log.error("a vendor's usage cannot be charged for", model=self._model.id, reason=str(error))
+            return Counted(usage.NOTHING, raw)
+
+
+__all__ = [
+    "Answering",
+    "Call",
+    "Counted",
+    "Delta",
+    "Event",
+    "Finished",
+    "Gateway",
+    "Message",
+    "Question",
+    "Silence",
+    "Stopped",
+]

@@ -1,0 +1,319 @@
+"""HTTP/1.1 to one vendor, made for answers that trickle: a pool of kept connections and reads that can be let go.
+
+h11 speaks the protocol, as it does inside httpx2. Only the waiting is ours, because a metered stream needs three
+things that a general client does not give to a plain thread: a silence is told to the reader without breaking the
+stream (so that it can keep its own client alive), another thread can stop a read at once (T-30), and each phase has
+its own deadline. Refuses to know what the bytes mean.
+"""
+
+import socket
+import ssl
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
+
+import h11
+
+from app.kit.errors import InvariantViolation
+from app.models.faults import ModelBroke, ModelFault, ModelTimeout
+
+_RECEIVE: Final = 65_536
+_MOST_HEADER_BYTES: Final = 65_536
+_MOST_ERROR_BYTES: Final = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Seconds: to connect, until the first byte of the body, between two pieces of it, and between two ticks."""
+
+    connect_s: int = 5
+    first_s: int = 60
+    idle_s: int = 30
+    tick_s: int = 10
+
+
+class Stopped(Exception):
+    """The caller stopped the call; nothing went wrong."""
+
+
+class Call:
+    """One answer being fetched. `stop()` may come from any thread and ends a waiting read at once."""
+
+    def __init__(self) -> None:
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._socket: socket.socket | None = None
+
+    @property
+    def stopped(self) -> bool:
+        """Whether somebody stopped it."""
+        return self._stop.is_set()
+
+    def stop(self) -> None:
+        """Ends the call; whoever reads it gets `Stopped`."""
+        with self._lock:
+            self._stop.set()
+            if self._socket is not None:
+                _shut(self._socket)
+
+    def pause(self, seconds: int) -> None:
+        """Waits before another try, unless stopped."""
+        if self._stop.wait(seconds):
+            raise Stopped
+
+    def attach(self, sock: socket.socket | None) -> None:
+        """The socket that a stop has to shut; None when the call no longer reads."""
+        with self._lock:
+            if sock is not None and self._stop.is_set():
+                raise Stopped
+            self._socket = sock
+
+
+class Connection:
+    """One socket and the state of HTTP on it."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self.http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_MOST_HEADER_BYTES)
+        self.idle_since = 0.0
+        self.used = False
+
+    @property
+    def reusable(self) -> bool:
+        """Whether both sides are done and nobody closed."""
+        return self.http.our_state is h11.DONE and self.http.their_state is h11.DONE
+
+    def alive(self) -> bool:
+        """An idle connection that has something to read was closed by the other side."""
+        try:
+            self.sock.settimeout(0)
+            self.sock.recv(1, socket.MSG_PEEK) if not isinstance(self.sock, ssl.SSLSocket) else self.sock.recv(1)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return True
+        except OSError:
+            return False
+        return False
+
+    def close(self) -> None:
+        """Closes the socket, at once."""
+        self.sock.close()
+
+
+class Transport:
+    """The pool of connections to one vendor. Thread-safe; makes no connection before the first request."""
+
+    def __init__(self, base_url: str, *, most_kept: int = 80, kept_for_s: int = 30) -> None:
+        parts = urlsplit(base_url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise InvariantViolation("AI_PLATFORM_BASE_URL is not a URL that can be called")
+        self._tls = ssl.create_default_context() if parts.scheme == "https" else None
+        self._host = parts.hostname
+        self._port = parts.port or (443 if self._tls else 80)
+        self._authority = parts.netloc.rpartition("@")[2]
+        self._path = parts.path.rstrip("/")
+        self._kept: deque[Connection] = deque()
+        self._lock = threading.Lock()
+        self._most_kept = most_kept
+        self._kept_for_s = kept_for_s
+
+    def post(
+        self, path: str, headers: Sequence[tuple[str, str]], body: bytes, *, call: Call, patience: Patience
+    ) -> "Answer":
+        """Sends a request; its answer is still to be read, and to be closed by the caller.
+
+        Raises:
+            ModelFault: no connection.
+            Stopped: the call was stopped.
+        """
+        connection = self._connection(patience)
+        try:
+            call.attach(connection.sock)
+            answer = Answer(self, connection, call, patience)
+            answer.send(
+                h11.Request(
+                    method="POST",
+                    target=self._path + path,
+                    headers=[("Host", self._authority), *headers, ("Content-Length", str(len(body)))],
+                ),
+                body,
+            )
+        except BaseException:
+            connection.close()
+            call.attach(None)
+            raise
+        return answer
+
+    def keep(self, connection: Connection) -> None:
+        """Takes a connection back after a whole answer."""
+        connection.http.start_next_cycle()
+        connection.idle_since = time.monotonic()
+        connection.used = True
+        with self._lock:
+            self._kept.append(connection)
+            spare = self._kept.popleft() if len(self._kept) > self._most_kept else None
+        if spare is not None:
+            spare.close()
+
+    def close(self) -> None:
+        """Closes what is kept."""
+        with self._lock:
+            kept, self._kept = self._kept, deque()
+        for connection in kept:
+            connection.close()
+
+    def _connection(self, patience: Patience) -> Connection:
+        """The connection used last, so that a quiet pool shrinks by itself; else a new one."""
+        while True:
+            with self._lock:
+                connection = self._kept.pop() if self._kept else None
+            if connection is None:
+                return self._connect(patience)
+            if time.monotonic() - connection.idle_since < self._kept_for_s and connection.alive():
+                return connection
+            connection.close()
+
+    def _connect(self, patience: Patience) -> Connection:
+        try:
+            sock = socket.create_connection((self._host, self._port), timeout=patience.connect_s)
+        except TimeoutError as error:
+            raise ModelTimeout("the vendor accepts no connection") from error
+        except OSError as error:
+            raise ModelFault(f"the vendor cannot be reached: {type(error).__name__}") from error
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self._tls is None:
+            return Connection(sock)
+        try:
+            return Connection(self._tls.wrap_socket(sock, server_hostname=self._host))
+        except OSError as error:
+            sock.close()
+            raise ModelFault(f"no secure connection to the vendor: {type(error).__name__}") from error
+
+
+class Answer:
+    """The answer to one request: its head, then its body piece by piece. Always closed by whoever got it."""
+
+    def __init__(self, transport: Transport, connection: Connection, call: Call, patience: Patience) -> None:
+        self._transport = transport
+        self._connection = connection
+        self._call = call
+        self._patience = patience
+        self._closed = False
+        self.status = 0
+        self._headers: dict[bytes, bytes] = {}
+
+    def header(self, name: str) -> str | None:
+        """A header of the answer, by its lower-case name."""
+        value = self._headers.get(name.encode())
+        return None if value is None else value.decode("latin-1")
+
+    def send(self, request: h11.Request, body: bytes) -> None:
+        """Writes the request in one go."""
+        http, sock = self._connection.http, self._connection.sock
+        parts = (http.send(request), http.send(h11.Data(data=body)), http.send(h11.EndOfMessage()))
+        try:
+            sock.settimeout(self._patience.connect_s)
+            sock.sendall(b"".join(part for part in parts if part))
+        except TimeoutError as error:
+            raise ModelTimeout("the vendor does not take the request") from error
+        except OSError as error:
+            raise self._lost(error) from error
+
+    def head(self) -> Iterator[None]:
+        """Waits for `status` and the headers; one item for each tick of silence. Raises what `pieces` raises."""
+        deadline = time.monotonic() + self._patience.first_s
+        while True:
+            event = self._next(deadline)
+            if event is None:
+                yield None
+            elif isinstance(event, h11.Response):
+                self.status = event.status_code
+                self._headers = dict(event.headers)
+                return
+
+    def pieces(self) -> Iterator[bytes | None]:
+        """The body as it arrives; None for each tick of silence.
+
+        Raises:
+            ModelTimeout: nothing came for too long.
+            ModelBroke: the connection ended before the answer did.
+            Stopped: the call was stopped.
+        """
+        deadline = time.monotonic() + self._patience.first_s
+        while True:
+            event = self._next(deadline)
+            if event is None:
+                yield None
+            elif isinstance(event, h11.Data):
+                yield bytes(event.data)
+                deadline = time.monotonic() + self._patience.idle_s
+            else:
+                return
+
+    def read_some(self) -> bytes:
+        """The body of an error, as much of it as is worth reading."""
+        body = b""
+        for piece in self.pieces():
+            body += piece or b""
+            if len(body) > _MOST_ERROR_BYTES:
+                break
+        return body
+
+    def close(self) -> None:
+        """Keeps the connection after a whole answer, and hangs up on any other (T-30)."""
+        if self._closed:
+            return
+        self._closed = True
+        self._call.attach(None)
+        if self._connection.reusable and not self._call.stopped:
+            self._transport.keep(self._connection)
+        else:
+            self._connection.close()
+
+    def _next(self, deadline: float) -> h11.Event | None:
+        """The next event; None after a tick without one."""
+        while True:
+            try:
+                event = self._connection.http.next_event()
+            except h11.RemoteProtocolError as error:
+                if self._call.stopped:
+                    raise Stopped from None
+                raise ModelBroke("the vendor's answer is no HTTP, or was cut off") from error
+            if isinstance(event, h11.ConnectionClosed):
+                raise Stopped if self._call.stopped else ModelBroke("the vendor hung up")
+            if isinstance(event, h11.Event):
+                return event
+            if not self._receive(deadline):
+                return None
+
+    def _receive(self, deadline: float) -> bool:
+        """Reads what there is; False after a tick without anything."""
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise ModelTimeout("the vendor is silent")
+        sock = self._connection.sock
+        try:
+            sock.settimeout(min(left, self._patience.tick_s))
+            self._connection.http.receive_data(sock.recv(_RECEIVE))
+        except TimeoutError:
+            return False
+        except OSError as error:
+            raise self._lost(error) from error
+        return True
+
+    def _lost(self, error: OSError) -> Exception:
+        if self._call.stopped:
+            return Stopped()
+        return ModelBroke(f"the connection to the vendor was lost: {type(error).__name__}")
+
+
+def _shut(sock: socket.socket) -> None:
+    """Wakes a thread that reads `sock`. The plain socket's method, because SSLSocket's drops the TLS state under it."""
+    try:
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)
+    except OSError:
+        # It was closed by the other side in the meantime, which wakes the reader as well.
+        return
