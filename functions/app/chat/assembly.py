@@ -1,0 +1,101 @@
+"""Chat, put together: what the composition root and the simulation build from the same parts.
+
+Nothing is connected or started here; the first answer does both.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from app.chat.answering import Answering, AnsweringParts
+from app.chat.flusher import Flusher
+from app.chat.mirror import Mirror, remove_old_streams
+from app.chat.opening import Opening, OpeningParts
+from app.chat.orphans import OrphanParts, close_orphans
+from app.chat.running import Running
+from app.chat.service import Chat, ChatParts
+from app.chat.settling import Settling, SettlingParts
+from app.chat.store import ChatStore
+from app.credits import billing
+from app.credits.service import Credits, pause
+from app.kit.clock import Clock, seconds
+from app.kit.documents import Documents
+from app.kit.ids import Ids
+from app.kit.realtime import Realtime
+from app.models.gateway import Gateway
+from app.models.pricing import PriceBook
+from app.models.transport import Patience
+
+MARGIN_S = 20
+"""An answer is ended this long before the platform would kill its function, and its lease lasts as much longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChatNeeds:
+    """What chat is built on. `timeout_s`: when the platform kills a request of the `api` function."""
+
+    documents: Documents
+    realtime: Realtime
+    clock: Clock
+    ids: Ids
+    credits: Credits
+    gateway: Gateway
+    book: PriceBook
+    timeout_s: int = 300
+    patience: Patience | None = None
+    pause: Callable[[int], None] = pause
+    mirror: Mirror | None = None
+    """The threaded one unless given."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChatSystem:
+    """The feature."""
+
+    chat: Chat
+    running: Running
+    mirror: Mirror
+    instance: str
+    orphans: OrphanParts
+    realtime: Realtime
+    clock: Clock
+
+    def sweep(self) -> int:
+        """For the sweeper: orphaned turns, unfinished deletions, old mirrors; how many things it did."""
+        done = close_orphans(self.orphans)
+        done += self.chat.finish_deletions()
+        return done + remove_old_streams(self.realtime, self.clock)
+
+
+def assemble(needs: ChatNeeds) -> ChatSystem:
+    """Chat over `needs`."""
+    store, running, instance = ChatStore(needs.documents), Running(), needs.ids.new("ins")
+    mirror = needs.mirror or Flusher(needs.realtime, needs.clock, running, instance)
+    policy = billing.default_policy()
+    lease_us = seconds(needs.timeout_s + MARGIN_S)
+    opening = OpeningParts(store, needs.credits, needs.book, needs.clock, needs.ids, instance, lease_us)
+    settling = SettlingParts(store, needs.credits, needs.book, needs.clock, policy)
+    answering = AnsweringParts(
+        opening=Opening(opening),
+        settling=Settling(settling),
+        gateway=needs.gateway,
+        book=needs.book,
+        mirror=mirror,
+        running=running,
+        clock=needs.clock,
+        pause=needs.pause,
+        longest_us=seconds(max(needs.timeout_s - MARGIN_S, needs.timeout_s // 2)),
+        patience=needs.patience or Patience(),
+    )
+    chat = Chat(
+        ChatParts(
+            store=store,
+            answering=Answering(answering),
+            catalogue=needs.book.catalogue,
+            running=running,
+            realtime=needs.realtime,
+            clock=needs.clock,
+            ids=needs.ids,
+        )
+    )
+    orphans = OrphanParts(store, needs.credits, mirror, needs.clock, policy)
+    return ChatSystem(chat, running, mirror, instance, orphans, needs.realtime, needs.clock)

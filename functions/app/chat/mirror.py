@@ -1,0 +1,261 @@
+"""Live text for clients that listen to the Realtime Database: /users/{uid}/streams/{message_id}.
+
+All streams of an instance leave in one multi-path update, at most one every 100 ms, so that a stream is never written
+more than ten times a second. Chunks are appended under growing keys and never rewritten; an update that may or may
+not have arrived is sent again unchanged. Losing the mirror never costs an answer: it is counted, logged and dropped.
+Refuses to know who is charged for what.
+"""
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from app.kit import telemetry
+from app.kit.clock import Clock, to_rfc3339
+from app.kit.errors import Fault
+from app.kit.realtime import Json, Realtime
+
+EVERY_US: Final = 100_000
+TRIES: Final = 5
+"""An update that fails so often is given up, and the streams in it are no longer mirrored."""
+_MINUTE_US: Final = 60_000_000
+
+_log = telemetry.log("chat.mirror")
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """The last words of a stream; `cost` in the client's spelling."""
+
+    status: str
+    finish_reason: str
+    cost: str
+
+
+class Mirror(Protocol):
+    """What answering needs of a mirror. No method raises, and none waits but `drained`."""
+
+    def open(self, uid: str, message_id: str, model: str) -> None:
+        """A stream begins."""
+        ...
+
+    def append(self, message_id: str, text: str) -> None:
+        """More text of it."""
+        ...
+
+    def close(self, message_id: str, closing: Closing) -> None:
+        """It is over."""
+        ...
+
+    def drained(self, message_id: str) -> None:
+        """Waits, for a bounded time, until a closed stream has left: an instance may get no CPU after its answer."""
+        ...
+
+
+@dataclass(slots=True)
+class _Stream:
+    uid: str
+    model: str
+    started_at: str
+    opened: bool = False
+    chunks: int = 0
+    pending: list[str] = field(default_factory=list)
+    closing: Closing | None = None
+
+    def path(self, message_id: str) -> str:
+        return f"users/{self.uid}/streams/{message_id}"
+
+
+@dataclass(slots=True)
+class Batch:
+    """One update on its way, and which streams end with it."""
+
+    values: dict[str, Json]
+    streams: tuple[str, ...]
+    closed: tuple[str, ...]
+    tries: int = 0
+
+
+class Coalescer:
+    """What is to be written next. Thread-safe; knows no thread and does no I/O."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._live: dict[str, _Stream] = {}
+        self._dirty: dict[str, None] = {}
+        self._unsent: Batch | None = None
+        self.dropped = 0
+
+    def open(self, uid: str, message_id: str, model: str) -> None:
+        """Begins a stream."""
+        with self._lock:
+            self._live[message_id] = _Stream(uid, model, to_rfc3339(self._clock.now_us()))
+            self._dirty[message_id] = None
+
+    def append(self, message_id: str, text: str) -> None:
+        """Adds text; nothing for a stream that was given up."""
+        with self._lock:
+            stream = self._live.get(message_id)
+            if stream is not None:
+                stream.pending.append(text)
+                self._dirty[message_id] = None
+
+    def close(self, message_id: str, closing: Closing) -> bool:
+        """Ends a stream; False when it is not live."""
+        with self._lock:
+            stream = self._live.get(message_id)
+            if stream is None:
+                return False
+            stream.closing = closing
+            self._dirty[message_id] = None
+            return True
+
+    def live(self, message_id: str) -> bool:
+        """Whether something of it may still have to leave."""
+        with self._lock:
+            return message_id in self._live
+
+    @property
+    def busy(self) -> bool:
+        """Whether any stream is live."""
+        return bool(self._live)
+
+    def take(self) -> Batch | None:
+        """The next update: what failed before, unchanged, or else what is new. None when there is nothing."""
+        with self._lock:
+            if self._unsent is not None:
+                return self._unsent
+            if not self._dirty:
+                return None
+            values: dict[str, Json] = {}
+            closed = [id for id in self._dirty if self._collect(id, values)]
+            self._unsent = Batch(values, tuple(self._dirty), tuple(closed))
+            self._dirty.clear()
+            return self._unsent
+
+    def sent(self, batch: Batch) -> None:
+        """It arrived."""
+        with self._lock:
+            self._unsent = None
+            for message_id in batch.closed:
+                self._live.pop(message_id, None)
+
+    def failed(self, batch: Batch) -> None:
+        """It may not have arrived: it is next again, until the tries are used up."""
+        with self._lock:
+            batch.tries += 1
+            if batch.tries < TRIES:
+                return
+            self._unsent = None
+            self.dropped += len(batch.streams)
+            for message_id in batch.streams:
+                self._live.pop(message_id, None)
+                self._dirty.pop(message_id, None)
+
+    def _collect(self, message_id: str, values: dict[str, Json]) -> bool:
+        stream = self._live[message_id]
+        path = stream.path(message_id)
+        fields: dict[str, Json] = {}
+        if stream.pending:
+            fields[f"chunks/{stream.chunks:04d}"] = "".join(stream.pending)
+            stream.pending.clear()
+            stream.chunks += 1
+        if not stream.opened:
+            fields |= {"status": "running", "model": stream.model, "started_at": stream.started_at}
+            stream.opened = True
+        if stream.closing is not None:
+            closing = stream.closing
+            fields |= {"status": closing.status, "finish_reason": closing.finish_reason, "cost": closing.cost}
+            values[f"{_bucket(self._clock.now_us())}/{message_id}"] = stream.uid
+        values |= {f"{path}/{name}": value for name, value in fields.items()}
+        return stream.closing is not None
+
+
+class SteppedMirror:
+    """A mirror without a thread, for tests and the simulation: writes when the clock of its world says so."""
+
+    def __init__(self, realtime: Realtime, clock: Clock) -> None:
+        self.coalescer = Coalescer(clock)
+        self._realtime = realtime
+        self._clock = clock
+        self._last_us = -EVERY_US
+
+    def open(self, uid: str, message_id: str, model: str) -> None:
+        self.coalescer.open(uid, message_id, model)
+        self.step()
+
+    def append(self, message_id: str, text: str) -> None:
+        self.coalescer.append(message_id, text)
+        self.step()
+
+    def close(self, message_id: str, closing: Closing) -> None:
+        self.coalescer.close(message_id, closing)
+
+    def drained(self, message_id: str) -> None:
+        while self.coalescer.live(message_id):
+            send(self.coalescer, self._realtime)
+
+    def step(self) -> None:
+        """Writes what is due by now."""
+        now = self._clock.now_us()
+        if now - self._last_us >= EVERY_US and send(self.coalescer, self._realtime):
+            self._last_us = now
+
+
+def send(coalescer: Coalescer, realtime: Realtime) -> bool:
+    """Sends the next update, if there is one; whether there was. Never raises for a fault of the database."""
+    batch = coalescer.take()
+    if batch is None:
+        return False
+    try:
+        realtime.update(batch.values)
+    except Fault as fault:
+        coalescer.failed(batch)
+        _log.warning(
+            "the live mirror could not be written", tries=batch.tries, streams=len(batch.streams), why=str(fault)
+        )
+    else:
+        coalescer.sent(batch)
+    return True
+
+
+_ENDS: Final = "orchestration/stream_ends"
+_SWEPT: Final = "orchestration/streams_swept_until"
+
+
+def _bucket(at_us: int) -> str:
+    """Where ended streams of one minute are listed for their removal."""
+    return f"{_ENDS}/{at_us // _MINUTE_US}"
+
+
+def remove_old_streams(
+    realtime: Realtime, clock: Clock, *, keep_us: int = 15 * _MINUTE_US, most_minutes: int = 60
+) -> int:
+    """Removes the mirrors of streams that ended more than `keep_us` ago; how many. For the sweeper.
+
+    Minute by minute from where the last run stopped, so that each run reads and writes a bounded amount.
+    """
+    until = (clock.now_us() - keep_us) // _MINUTE_US
+    seen = realtime.get(_SWEPT)
+    since = seen if isinstance(seen, int) else _oldest_minute(realtime, until)
+    removed = 0
+    for minute in range(since, min(until, since + most_minutes)):
+        removed += _remove_minute(realtime, minute)
+    return removed
+
+
+def _oldest_minute(realtime: Realtime, until: int) -> int:
+    listed = realtime.get(_ENDS)
+    return min((int(key) for key in listed), default=until) if isinstance(listed, Mapping) else until
+
+
+def _remove_minute(realtime: Realtime, minute: int) -> int:
+    path = f"{_ENDS}/{minute}"
+    ended = realtime.get(path)
+    values: dict[str, Json] = {path: None, _SWEPT: minute + 1}
+    if isinstance(ended, Mapping):
+        values |= {f"users/{uid}/streams/{message_id}": None for message_id, uid in ended.items()}
+    realtime.update(values)
+    return len(values) - 2

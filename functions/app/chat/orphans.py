@@ -1,0 +1,86 @@
+"""Turns whose function was killed: the lease ran out and nobody settled. For the sweeper.
+
+The credits go back whole (`crashed` in the billing policy), the turn ends in `error`, the live mirror says so, and the
+same idempotency key may try again.
+"""
+
+from dataclasses import dataclass
+
+from app.chat import turn as turns
+from app.chat.mirror import Closing, Mirror
+from app.chat.store import ChatStore
+from app.chat.turn import End, Problem, Turn
+from app.credits.billing import Ending, Mode, Policy
+from app.credits.commands import Outcome
+from app.credits.rejections import ReservationClosed, ReservationUnknown
+from app.credits.service import Credits
+from app.credits.step import Companions
+from app.kit import telemetry
+from app.kit.clock import Clock, to_rfc3339
+from app.kit.documents import Document, Replace, Write
+from app.kit.errors import Conflict
+
+_log = telemetry.log("chat")
+
+_PROBLEM = Problem(
+    code="answer_interrupted",
+    title="The answer was interrupted",
+    detail="The answer was interrupted on our side. Nothing was charged; you can send the message again.",
+    status=503,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class OrphanParts:
+    """What closing orphans needs."""
+
+    store: ChatStore
+    credits: Credits
+    mirror: Mirror
+    clock: Clock
+    policy: Policy
+
+
+def close_orphans(parts: OrphanParts, limit: int = 100) -> int:
+    """Ends the turns whose lease is over; how many. A turn that settles in the meantime is left as it is."""
+    closed = 0
+    for turn, stored in parts.store.overdue(to_rfc3339(parts.clock.now_us()), limit):
+        try:
+            _close(parts, turn, stored)
+        except Conflict:
+            _log.info("a turn moved while it was closed", message=turn.id)
+            continue
+        parts.mirror.open(turn.account, turn.id, turn.model)
+        parts.mirror.close(turn.id, Closing("error", "error", "0"))
+        parts.mirror.drained(turn.id)
+        closed += 1
+    return closed
+
+
+def _close(parts: OrphanParts, turn: Turn, stored: Document) -> None:
+    reason = parts.policy[Ending.CRASHED, Mode.STREAM].reason
+    end = End(
+        state="error",
+        finish_reason="error",
+        reason=reason,
+        answer="",
+        answered_by=turn.model,
+        ended_at=to_rfc3339(parts.clock.now_us()),
+        problem=_PROBLEM,
+    )
+    write = Replace(stored.path, {**stored.fields, **turns.write_end(end)}, stored.version)
+
+    asked: list[bool] = []
+
+    def writes(_: Outcome, seen: tuple[Document | None, ...]) -> list[Write]:
+        asked.append(True)
+        found = seen[0]
+        return [write] if found is not None and found.version == stored.version else []
+
+    try:
+        parts.credits.release(turn.account, turn.reservation_id, reason, Companions((stored.path,), writes))
+    except (ReservationClosed, ReservationUnknown):
+        asked.clear()
+    if not asked:
+        # The reservation was given back before, by the sweep of accounts or by a retry; the turn itself is left.
+        parts.store.documents.commit([write])

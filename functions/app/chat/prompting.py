@@ -1,0 +1,46 @@
+"""What a model is shown of a conversation, within its context. Pure."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from app.chat.conversation import Conversation, Exchange, fit
+from app.models.catalogue import Model
+from app.models.faults import PromptTooLong
+from app.models.gateway import Message
+from app.models.tokens import PER_MESSAGE, PER_REQUEST, upper_bound
+
+LEAST_OUTPUT: Final = 16
+"""Tokens below which an answer is not worth starting."""
+
+
+def prompt(conversation: Conversation, question: str, images: tuple[str, ...], model: Model) -> list[Message]:
+    """The system prompt, as many recent turns as surely fit the model, and the question.
+
+    Raises:
+        PromptTooLong: the question alone may not fit.
+    """
+    system = [Message("system", conversation.system_prompt)] if conversation.system_prompt else []
+    asked = Message("user", question, images)
+    fixed = upper_bound(message.text for message in (*system, asked)) + len(images) * model.image_input_tokens
+    left = model.context_tokens - _room_for_the_answer(model) - fixed
+    if left < 0:
+        raise PromptTooLong("The message does not fit this model.", model=model.id, context_tokens=model.context_tokens)
+    return [*system, *_recalled(conversation.window, left), asked]
+
+
+def texts(messages: Sequence[Message]) -> list[str]:
+    """The texts that are counted."""
+    return [message.text for message in messages]
+
+
+def _recalled(window: Sequence[Exchange], left: int) -> list[Message]:
+    framing = 2 * PER_MESSAGE
+    kept = fit(window, most_bytes=max(0, left - PER_REQUEST - framing * len(window)))
+    recalled: list[Message] = []
+    for exchange in kept:
+        recalled += [Message("user", exchange.question), Message("assistant", exchange.answer)]
+    return recalled
+
+
+def _room_for_the_answer(model: Model) -> int:
+    return max(LEAST_OUTPUT, min(model.max_output_tokens, model.context_tokens // 4))

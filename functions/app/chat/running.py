@@ -1,0 +1,38 @@
+"""The answers that this instance is giving right now, so that they can be stopped from another request.
+
+Refuses to know how a stop is asked for.
+"""
+
+import threading
+
+from app.models.gateway import Call
+
+
+class Running:
+    """Message ids of live answers and the calls behind them. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._calls: dict[str, tuple[str, Call]] = {}
+
+    def add(self, uid: str, message_id: str, call: Call) -> None:
+        """An answer begins."""
+        with self._lock:
+            self._calls[message_id] = (uid, call)
+
+    def remove(self, message_id: str) -> None:
+        """It is over."""
+        with self._lock:
+            self._calls.pop(message_id, None)
+
+    def stop(self, message_id: str, *, uid: str | None = None) -> bool:
+        """Stops the vendor at once; False when this instance does not give that answer (to `uid`)."""
+        with self._lock:
+            found = self._calls.get(message_id)
+        if found is None or uid not in (None, found[0]):
+            return False
+        found[1].stop()
+        return True
+
+    def __len__(self) -> int:
+        return len(self._calls)

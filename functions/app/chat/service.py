@@ -1,0 +1,174 @@
+"""Conversations and what can be done with them. Refuses to know HTTP, and how an answer is made.
+
+Another user's conversation does not exist: every path begins with the caller's own id.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, TypeVar
+
+from app.chat.answering import Answer, Answering
+from app.chat.conversation import Conversation
+from app.chat.flusher import cancel_path
+from app.chat.opening import Ask
+from app.chat.running import Running
+from app.chat.store import ChatStore, conversation_path
+from app.chat.turn import Turn
+from app.credits.billing import Mode
+from app.kit.clock import Clock, to_rfc3339
+from app.kit.documents import Document
+from app.kit.errors import Conflict
+from app.kit.ids import Ids
+from app.kit.realtime import Realtime
+from app.models.catalogue import Catalogue, UnsuitableModel
+
+T = TypeVar("T")
+
+_TRIES: Final = 5
+_BATCHES_PER_REQUEST: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What a user may decide about a new conversation."""
+
+    title: str = ""
+    model: str | None = None
+    system_prompt: str = ""
+    memory: str = "buffer"
+
+
+@dataclass(frozen=True, slots=True)
+class Amendment:
+    """What a user may change; None leaves it as it is."""
+
+    title: str | None = None
+    archived: bool | None = None
+    model: str | None = None
+    system_prompt: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChatParts:
+    """What the service is made of."""
+
+    store: ChatStore
+    answering: Answering
+    catalogue: Catalogue
+    running: Running
+    realtime: Realtime
+    clock: Clock
+    ids: Ids
+
+
+class Chat:
+    """The use cases of chat."""
+
+    def __init__(self, parts: ChatParts) -> None:
+        self._parts = parts
+
+    def create(self, uid: str, draft: Draft) -> Conversation:
+        """A new, empty conversation.
+
+        Raises:
+            UnknownModel, UnsuitableModel: the model named cannot chat.
+        """
+        self._check_model(draft.model)
+        now = to_rfc3339(self._parts.clock.now_us())
+        conversation = Conversation(
+            id=self._parts.ids.new("cnv"),
+            title=draft.title,
+            model=draft.model,
+            system_prompt=draft.system_prompt,
+            memory=draft.memory,
+            created_at=now,
+            updated_at=now,
+        )
+        self._parts.store.create(uid, conversation)
+        return conversation
+
+    def read(self, uid: str, conversation_id: str) -> Conversation:
+        """One conversation."""
+        return self._parts.store.conversation(uid, conversation_id)[0]
+
+    def list(self, uid: str, limit: int, after: tuple[str, ...] = ()) -> Sequence[Conversation]:
+        """The most recently used first; `after` holds time and id of the last one seen."""
+        return self._parts.store.conversations(uid, limit, after)
+
+    def amend(self, uid: str, conversation_id: str, amendment: Amendment) -> Conversation:
+        """Renames, archives, ..."""
+        self._check_model(amendment.model)
+        changes = {
+            name: value for name in Amendment.__dataclass_fields__ if (value := getattr(amendment, name)) is not None
+        }
+
+        def change(found: Conversation, stored: Document) -> Conversation:
+            changed = replace(found, **changes, updated_at=max(found.updated_at, self._now()))
+            self._parts.store.replace(stored, changed)
+            return changed
+
+        return self._with_turns(uid, conversation_id, change)
+
+    def delete(self, uid: str, conversation_id: str) -> None:
+        """Removes a conversation with its messages: it is gone for its user at once, the sweeper finishes a long one.
+
+        A turn that still runs is settled as usual and leaves no document behind.
+        """
+
+        def bury(_: Conversation, stored: Document) -> None:
+            self._parts.store.bury(stored, self._now())
+
+        self._with_turns(uid, conversation_id, bury)
+        self._clear(conversation_path(uid, conversation_id), _BATCHES_PER_REQUEST)
+
+    def finish_deletions(self, limit: int = 20, batches: int = 20) -> int:
+        """For the sweeper: goes on where requests stopped; how many conversations it touched."""
+        found = self._parts.store.buried(limit)
+        for path in found:
+            self._clear(path, batches)
+        return len(found)
+
+    def turns(self, uid: str, conversation_id: str, limit: int, after: tuple[str, ...] = ()) -> Sequence[Turn]:
+        """The turns of a conversation, newest first; `after` holds time and id of the last one seen."""
+        self._parts.store.conversation(uid, conversation_id)
+        return self._parts.store.turns(uid, conversation_id, limit, after)
+
+    def answer(self, ask: Ask, mode: Mode) -> Answer:
+        """The answer to a message, see `Answering.answer`."""
+        return self._parts.answering.answer(ask, mode)
+
+    def cancel(self, uid: str, message_id: str) -> Turn | None:
+        """Stops a running answer, wherever it is given; the turn when it is over already, else None.
+
+        Raises:
+            NoSuchMessage: there is none, or it is another user's.
+        """
+        if self._parts.running.stop(message_id, uid=uid):
+            return None
+        turn = self._parts.store.find_turn(uid, message_id)
+        if turn.end is not None:
+            return turn
+        self._parts.realtime.update({cancel_path(turn.instance, message_id): True})
+        return None
+
+    def _clear(self, path: str, batches: int) -> None:
+        for _ in range(batches):
+            if not self._parts.store.delete_messages(path):
+                return
+
+    def _with_turns(self, uid: str, conversation_id: str, write: Callable[[Conversation, Document], T]) -> T:
+        """Reads and writes, again when an answer wrote in between."""
+        for _ in range(_TRIES):
+            found, stored = self._parts.store.conversation(uid, conversation_id)
+            try:
+                return write(found, stored)
+            except Conflict:
+                continue
+        raise Conflict("this conversation is being written by others all the time", path=conversation_id)
+
+    def _check_model(self, model: str | None) -> None:
+        if model is not None and not self._parts.catalogue.get(model).can("text"):
+            raise UnsuitableModel("This model does not write text.", model=model)
+
+    def _now(self) -> str:
+        return to_rfc3339(self._parts.clock.now_us())

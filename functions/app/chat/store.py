@@ -1,0 +1,123 @@
+"""Where conversations and turns are kept, and every query on them. Refuses to decide anything."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from app.chat import conversation as conversations
+from app.chat import turn as turns
+from app.chat.conversation import Conversation
+from app.chat.turn import Turn
+from app.kit.documents import Create, Delete, Document, Documents, Query, Replace, Value, Where, Write
+from app.kit.errors import NotFound
+
+BATCH: Final = 200
+"""Messages deleted in one commit; Firestore takes 500 writes."""
+
+
+def conversation_path(uid: str, conversation_id: str) -> str:
+    """Of one conversation."""
+    return f"users/{uid}/conversations/{conversation_id}"
+
+
+def turn_path(uid: str, conversation_id: str, message_id: str) -> str:
+    """Of one turn."""
+    return f"{conversation_path(uid, conversation_id)}/messages/{message_id}"
+
+
+class NoSuchConversation(NotFound):
+    """It does not exist, or it is another user's."""
+
+    def __init__(self) -> None:
+        super().__init__("There is no such conversation.")
+
+
+class NoSuchMessage(NotFound):
+    """It does not exist, or it is another user's."""
+
+    def __init__(self) -> None:
+        super().__init__("There is no such message.")
+
+
+class ChatStore:
+    """Reads, and the writes that no settlement carries."""
+
+    def __init__(self, documents: Documents) -> None:
+        self.documents = documents
+
+    def conversation(self, uid: str, conversation_id: str) -> tuple[Conversation, Document]:
+        """One conversation and the document that it was read from.
+
+        Raises:
+            NoSuchConversation: there is none, or none any more.
+        """
+        stored = self.documents.get(conversation_path(uid, conversation_id))
+        found = None if stored is None else conversations.read(conversation_id, stored.fields)
+        if stored is None or found is None:
+            raise NoSuchConversation
+        return found, stored
+
+    def conversations(self, uid: str, limit: int, after: tuple[Value, ...]) -> list[Conversation]:
+        """The most recently used first; `after` is where the last page ended."""
+        query = Query(f"users/{uid}/conversations", order_by=("-updated_at",), limit=limit, start_after=after)
+        found = (conversations.read(stored.id, stored.fields) for stored in self.documents.query(query))
+        return [one for one in found if one is not None]
+
+    def create(self, uid: str, conversation: Conversation) -> None:
+        """Writes a new conversation."""
+        path = conversation_path(uid, conversation.id)
+        self.documents.commit([Create(path, conversations.write(conversation))])
+
+    def replace(self, stored: Document, conversation: Conversation) -> None:
+        """Writes over exactly the document that was read."""
+        self.documents.commit([Replace(stored.path, conversations.write(conversation), stored.version)])
+
+    def turn(self, uid: str, conversation_id: str, message_id: str) -> tuple[Turn, Document] | None:
+        """One turn, or None."""
+        stored = self.documents.get(turn_path(uid, conversation_id, message_id))
+        return None if stored is None else (turns.read(stored.fields), stored)
+
+    def turns(self, uid: str, conversation_id: str, limit: int, after: tuple[Value, ...]) -> list[Turn]:
+        """The newest first."""
+        query = Query(
+            f"{conversation_path(uid, conversation_id)}/messages",
+            order_by=("-created_at",),
+            limit=limit,
+            start_after=after,
+        )
+        return [turns.read(stored.fields) for stored in self.documents.query(query)]
+
+    def find_turn(self, uid: str, message_id: str) -> Turn:
+        """A turn of this user, wherever it stands.
+
+        Raises:
+            NoSuchMessage: there is none, or it is another user's.
+        """
+        query = Query("messages", where=(Where("id", "==", message_id),), limit=2, group=True)
+        for stored in self.documents.query(query):
+            if stored.path.startswith(f"users/{uid}/"):
+                return turns.read(stored.fields)
+        raise NoSuchMessage
+
+    def overdue(self, before: str, limit: int) -> list[tuple[Turn, Document]]:
+        """Turns that still run past their lease, the oldest first."""
+        where = (Where("state", "==", "running"), Where("lease_until", "<", before))
+        query = Query("messages", where=where, order_by=("lease_until",), limit=limit, group=True)
+        return [(turns.read(stored.fields), stored) for stored in self.documents.query(query)]
+
+    def bury(self, stored: Document, at: str) -> None:
+        """Makes a conversation disappear for its user; its messages go next."""
+        self.documents.commit([Replace(stored.path, conversations.tombstone(at), stored.version)])
+
+    def delete_messages(self, conversation: str) -> bool:
+        """Deletes one batch of the messages under this path, or at last the conversation; False when all is gone."""
+        found = self.documents.query(Query(f"{conversation}/messages", limit=BATCH))
+        deletes: Sequence[Write] = [Delete(stored.path) for stored in found] or [Delete(conversation)]
+        self.documents.commit(deletes)
+        return bool(found)
+
+    def buried(self, limit: int) -> list[str]:
+        """Paths of conversations whose deletion is not finished."""
+        where = (Where("state", "==", conversations.DELETING),)
+        return [
+            stored.path for stored in self.documents.query(Query("conversations", where=where, limit=limit, group=True))
+        ]

@@ -1,0 +1,188 @@
+"""One turn: a question, its answer and what it cost. The document is its own idempotency record. Pure.
+
+    running ──> done      answered to its end, or to the end that the user or the money set
+       └──────> error     the vendor failed, or the function was killed
+
+An attempt that ended in `error` without a charge may be repeated under the same key (T-11).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal, cast, get_args
+
+from app.kit.documents import Fields, Value, int_field, list_field, map_field, text_field
+from app.kit.errors import ensure
+
+State = Literal["running", "done", "error"]
+FinishReason = Literal["stop", "length", "budget", "cancelled", "error"]
+
+ENDED_STATES: Final = ("done", "error")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why a turn failed, as its owner may know it."""
+
+    code: str
+    title: str
+    detail: str
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a turn ended. `cost` and `available` are micro-credits; `usage` holds tokens per bucket."""
+
+    state: State
+    finish_reason: FinishReason
+    reason: str
+    answer: str
+    answered_by: str
+    ended_at: str
+    cost: int = 0
+    available: int = 0
+    transaction_id: str | None = None
+    usage: Mapping[str, int] = field(default_factory=dict)
+    estimated: bool = False
+    problem: Problem | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A turn. `end` is None while it runs; `reserved` is micro-credits; times are RFC 3339 text."""
+
+    id: str
+    account: str
+    conversation_id: str
+    attempt: int
+    request_hash: str
+    question: str
+    images: tuple[str, ...]
+    model: str
+    route: str
+    reservation_id: str
+    reserved: int
+    max_output_tokens: int
+    clamped: bool
+    instance: str
+    created_at: str
+    lease_until: str
+    end: End | None = None
+
+    @property
+    def state(self) -> State:
+        """Where it stands."""
+        return "running" if self.end is None else self.end.state
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether it failed and cost nothing, so that the same key may try again."""
+        return self.end is not None and self.end.state == "error" and self.end.cost == 0
+
+
+def reservation_id(message_id: str, attempt: int) -> str:
+    """Each attempt has a reservation of its own, so that none is lost behind another (T-11)."""
+    return f"{message_id}.{attempt}"
+
+
+def write(turn: Turn) -> dict[str, Value]:
+    """The whole document."""
+    fields: dict[str, Value] = {
+        "id": turn.id,
+        "account": turn.account,
+        "conversation_id": turn.conversation_id,
+        "attempt": turn.attempt,
+        "request_hash": turn.request_hash,
+        "question": turn.question,
+        "images": [*turn.images],
+        "model": turn.model,
+        "route": turn.route,
+        "reservation_id": turn.reservation_id,
+        "reserved": turn.reserved,
+        "max_output_tokens": turn.max_output_tokens,
+        "clamped": turn.clamped,
+        "instance": turn.instance,
+        "created_at": turn.created_at,
+        "lease_until": turn.lease_until,
+        "state": "running",
+    }
+    return fields if turn.end is None else {**fields, **write_end(turn.end)}
+
+
+def write_end(end: End) -> dict[str, Value]:
+    """The fields that change when a turn ends."""
+    problem = end.problem
+    return {
+        "state": end.state,
+        "finish_reason": end.finish_reason,
+        "reason": end.reason,
+        "answer": end.answer,
+        "answered_by": end.answered_by,
+        "ended_at": end.ended_at,
+        "cost": end.cost,
+        "available": end.available,
+        "transaction_id": end.transaction_id,
+        "usage": {**end.usage},
+        "estimated": end.estimated,
+        "problem": None
+        if problem is None
+        else {"code": problem.code, "title": problem.title, "detail": problem.detail, "status": problem.status},
+    }
+
+
+def read(fields: Fields) -> Turn:
+    """The value of a document."""
+    return Turn(
+        id=text_field(fields, "id"),
+        account=text_field(fields, "account"),
+        conversation_id=text_field(fields, "conversation_id"),
+        attempt=int_field(fields, "attempt"),
+        request_hash=text_field(fields, "request_hash"),
+        question=text_field(fields, "question"),
+        images=tuple(str(one) for one in list_field(fields, "images")),
+        model=text_field(fields, "model"),
+        route=text_field(fields, "route"),
+        reservation_id=text_field(fields, "reservation_id"),
+        reserved=int_field(fields, "reserved"),
+        max_output_tokens=int_field(fields, "max_output_tokens"),
+        clamped=fields.get("clamped") is True,
+        instance=text_field(fields, "instance"),
+        created_at=text_field(fields, "created_at"),
+        lease_until=text_field(fields, "lease_until"),
+        end=None if text_field(fields, "state") == "running" else _read_end(fields),
+    )
+
+
+def _read_end(fields: Fields) -> End:
+    transaction = fields.get("transaction_id")
+    return End(
+        state=cast(State, _one_of(text_field(fields, "state"), ENDED_STATES)),
+        finish_reason=cast(FinishReason, _one_of(text_field(fields, "finish_reason"), get_args(FinishReason))),
+        reason=text_field(fields, "reason"),
+        answer=text_field(fields, "answer"),
+        answered_by=text_field(fields, "answered_by"),
+        ended_at=text_field(fields, "ended_at"),
+        cost=int_field(fields, "cost"),
+        available=int_field(fields, "available"),
+        transaction_id=transaction if isinstance(transaction, str) else None,
+        usage={name: int_field(map_field(fields, "usage"), name) for name in map_field(fields, "usage")},
+        estimated=fields.get("estimated") is True,
+        problem=_read_problem(fields),
+    )
+
+
+def _read_problem(fields: Fields) -> Problem | None:
+    if fields.get("problem") is None:
+        return None
+    problem = map_field(fields, "problem")
+    return Problem(
+        code=text_field(problem, "code"),
+        title=text_field(problem, "title"),
+        detail=text_field(problem, "detail"),
+        status=int_field(problem, "status"),
+    )
+
+
+def _one_of(value: str, known: tuple[str, ...]) -> str:
+    ensure(value in known, f"a stored turn is {value[:20]!r}, which no turn can be")
+    return value
