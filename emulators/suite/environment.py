@@ -82,7 +82,7 @@ def cli_environment(
 ) -> dict[str, str]:
     """The environment of firebase-tools, which every emulator and every function inherits."""
     shim = ROOT / "emulators" / "java"
-    inherited = {name: value for name, value in os.environ.items() if name not in _WITHHELD}
+    inherited = {name: value for name, value in os.environ.items() if name not in (*_WITHHELD, *SECRETS)}
     return {
         **inherited,
         **variables.values,
@@ -93,7 +93,7 @@ def cli_environment(
         "SUITE_PYTHON": sys.executable,
         "SUITE_SECRETS": str(places.work / "secrets"),
         **{f"{name.upper()}_EMULATOR_BINARY_PATH": str(jar.path) for name, jar in jars.items()},
-        "RTDB_EMULATOR_DATA": str(places.database_file),
+        "RTDB_EMULATOR_DATA_FILE": str(places.database_file),
         "RTDB_EMULATOR_CONTROL": "1",
         # By default functions would use the namespace `demo-credits`, and clients `demo-credits-default-rtdb`.
         "DATABASE_URL": f"https://{DATABASE_NAMESPACE}.firebaseio.com",

@@ -5,33 +5,7 @@ from pathlib import Path
 
 
 def deployed_functions(main: Path) -> set[str]:
-    """Names of the module-level functions that carry a decorator of a `firebase_functions` trigger module."""
+    """Names of main.py's decorated functions: by the rule of that file, each one is a trigger and nothing else is."""
     tree = ast.parse(main.read_text(), filename=str(main))
-    modules = _trigger_modules(tree)
-    return {
-        node.name
-        for node in tree.body
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        and any(_root_name(decorator) in modules for decorator in node.decorator_list)
-    }
-
-
-def _trigger_modules(tree: ast.Module) -> set[str]:
-    """Local names of imported trigger modules (`https_fn`, `db_fn as rtdb`) and of decorators taken from them."""
-    names = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("firebase_functions"):
-            from_trigger_module = (node.module or "").endswith("_fn")
-            names |= {
-                alias.asname or alias.name
-                for alias in node.names
-                if alias.name.endswith("_fn") or (from_trigger_module and alias.name.startswith("on_"))
-            }
-    return names
-
-
-def _root_name(decorator: ast.expr) -> str:
-    node: ast.expr = decorator
-    while isinstance(node, ast.Call | ast.Attribute):
-        node = node.func if isinstance(node, ast.Call) else node.value
-    return node.id if isinstance(node, ast.Name) else ""
+    functions = (node for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+    return {function.name for function in functions if function.decorator_list and not function.name.startswith("_")}

@@ -28,7 +28,7 @@ from emulators.suite.install import ROOT, Unable
 from emulators.suite.jars import Jar, find_jars
 from emulators.suite.java import Java, find_java
 from emulators.suite.places import PROJECT, Places, Ports, origin
-from emulators.suite.processes import MARK, end, marked, spawn
+from emulators.suite.processes import MARK, end, end_orphans, marked, spawn
 from emulators.suite.readiness import (
     PATIENCE_S,
     Interrupted,
@@ -43,6 +43,7 @@ from emulators.suite.schedules import Ticker, scheduled_functions
 EMULATORS = ("auth", "functions", "firestore", "storage", "tasks", "eventarc", "hosting", "database")
 _EXPORT_S = 60.0
 _LEFTOVER_S = 4.0
+_ORPHANS_S = 20.0
 _WATCH_S = 0.5
 
 
@@ -123,7 +124,7 @@ class Suite:
         leftovers = marked(places.mark)
         if leftovers:
             screen.tell(f"ending {len(leftovers)} processes that an earlier run left behind")
-            end(leftovers, first=signal.SIGTERM, patience_s=10)
+            end_orphans(leftovers, patience_s=_ORPHANS_S)
         registry.refuse_busy_ports(places.offset)
         if self._options.fresh:
             shutil.rmtree(places.data, ignore_errors=True)
@@ -161,7 +162,8 @@ class Suite:
 
     def _launch(self, name: str, command: list[str], places: Places, environment: dict[str, str]) -> None:
         log = places.logs / f"{name}.log"
-        self._programs.append(Watched(name, spawn(command, log=log, cwd=places.work, env=environment), log))
+        process = spawn(command, log=log, cwd=places.work, env=environment)
+        self._programs.append(Watched(name, process, log, places.work))
 
     def _wait_until_ready(self, places: Places, variables: FunctionVariables) -> None:
         ports = Ports.at(places.offset)
@@ -206,7 +208,8 @@ class Suite:
 
     def _stop(self, places: Places) -> None:
         """firebase first, so that it can export; then whatever still carries our mark."""
-        screen.tell("stopping" + (", exporting the data" if self._options.lasting else ""))
+        if self._programs:
+            screen.tell("stopping" + (", exporting the data" if self._options.lasting else ""))
         self._wish.clear()
         for program in self._programs:
             _finish(program.process, self._wish.is_set)
@@ -217,7 +220,8 @@ class Suite:
             self._options.announce.unlink(missing_ok=True)
         if not self._options.lasting:
             shutil.rmtree(places.data, ignore_errors=True)
-        screen.tell("stopped")
+        if self._programs:
+            screen.tell("stopped")
 
     def _publish(self, places: Places) -> None:
         for path in filter(None, (places.state, self._options.announce)):

@@ -65,6 +65,23 @@ def end(processes: Iterable[psutil.Process], *, first: signal.Signals, patience_
     return stubborn
 
 
+def end_orphans(orphans: Iterable[psutil.Process], *, patience_s: float) -> None:
+    """End what a killed launcher left. The leash has told the CLI already where there is one, and a second signal would
+    cut its export short; so wait first, insist later."""
+    waiting = list(orphans)
+    if not sys.platform.startswith("linux"):
+        _signal_each((each for each in waiting if _runs(each, "firebase.cjs")), signal.SIGINT)
+    _, stubborn = psutil.wait_procs(waiting, timeout=patience_s)
+    end(stubborn, first=signal.SIGTERM, patience_s=5)
+
+
+def _runs(process: psutil.Process, program: str) -> bool:
+    try:
+        return any(program in argument for argument in process.cmdline())
+    except psutil.Error:
+        return False
+
+
 def _signal_each(processes: Iterable[psutil.Process], which: signal.Signals) -> None:
     for process in processes:
         try:

@@ -4,7 +4,7 @@ import re
 import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ PATIENCE_S = 180
 _POLL_S = 0.2
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _LOADING_FAILED = "Failed to load function definition from source"
+_EXITED = re.compile(r"(\w+) Emulator has exited with code")
 _ALL_READY = "All emulators ready"
 _TAIL_LINES = 25
 
@@ -32,11 +33,19 @@ class Watched:
     name: str
     process: subprocess.Popen[bytes]
     log: Path
+    cwd: Path
 
     def require_alive(self) -> None:
         code = self.process.poll()
         if code is not None:
-            raise Unable(f"{self.name} stopped by itself with code {code}; the end of its log:\n{tail(self.log)}")
+            why = f"{self.name} stopped by itself with code {code}; the end of its log:\n{tail(self.log)}"
+            raise Unable("\n".join((why, *self._last_words())))
+
+    def _last_words(self) -> Iterator[str]:
+        """What the emulators that pulled the CLI down wrote last; it keeps their output in files of its own."""
+        for emulator in _EXITED.findall(self.log.read_text(errors="replace")):
+            log = self.cwd / f"{emulator.lower()}-debug.log"
+            yield f"--- {log}\n{tail(log)}"
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,8 @@ class Claim:
     def is_alive(self) -> bool:
         """Whether the process that made the claim still runs, and not another one under its number."""
         try:
-            return abs(psutil.Process(self.pid).create_time() - self.started) < 1
+            process = psutil.Process(self.pid)
+            return abs(process.create_time() - self.started) < 1 and process.status() != psutil.STATUS_ZOMBIE
         except psutil.Error:
             return False
 
@@ -56,7 +57,10 @@ class Claim:
 def claim(offset: int | None) -> Claim:
     """Reserve `offset`, or the first free one for None. Raises `Unable` with the sentence to print."""
     with _exclusive() as folder:
-        others = [other for other in _read(folder) if other.is_alive()]
+        everyone = _read(folder)
+        others = [other for other in everyone if other.is_alive()]
+        for dead in set(everyone) - set(others):
+            (folder / f"{dead.pid}.json").unlink(missing_ok=True)
         chosen = _free_offset(others) if offset is None else offset
         _refuse_if_taken(chosen, others)
         slots = {other.slot for other in others}
