@@ -31,6 +31,7 @@ TABLES = [
                 && (!data.exists() || data.child('owner').val() == auth.uid)"},
             "count": {".write": "newData.val() == data.val() + 1"},
             "stamp": {".write": "newData.val() == now"},
+            "other": {".write": true},
             "linked": {".write": "!root.child('other').exists() && newData.parent().child('other').exists()"}}""",
         """
         nobody writes {"/once": 1} -> allowed
@@ -51,6 +52,7 @@ TABLES = [
         nobody writes {"/stamp": 1700000000000} -> allowed
         nobody writes {"/stamp": 1700000000001} -> denied
         nobody writes {"/linked": 1} -> denied
+        nobody writes {"/linked": 1, "/other": 1} -> allowed
         """,
         {"keep": 1, "log": {"first": "y"}, "owned": {"owner": "alice", "text": "s"}, "count": 7},
     ),

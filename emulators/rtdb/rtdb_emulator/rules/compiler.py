@@ -24,6 +24,7 @@ from rtdb_emulator.rules.syntax import (
     Name,
     Pattern,
     Unary,
+    start,
 )
 from rtdb_emulator.rules.typed import CLAIM, NULLABLE_NUM, Run, Scope, Type, Typed, require_any, require_boolean
 from rtdb_emulator.rules.values import QuerySpec, Scalar
@@ -40,7 +41,7 @@ class Compiler:
 
     def rule(self, tree: Expression) -> Callable[[Scope], bool]:
         """The whole rule, which must be boolean."""
-        run = require_boolean(self._compile(tree), tree.at, "A rule must be a boolean expression.")
+        run = require_boolean(self._compile(tree), start(tree), "A rule must be a boolean expression.")
         return lambda scope: run(scope) is True
 
     def _compile(self, tree: Expression) -> Typed:
@@ -143,7 +144,7 @@ class Compiler:
             _check_count(method, 1, arguments)
             (pattern,) = arguments
             if not isinstance(pattern, Pattern):
-                raise ExpressionError(pattern.at, "matches() needs a regular expression, such as /^[a-z]+$/.")
+                raise ExpressionError(start(pattern), "matches() needs a regular expression, such as /^[a-z]+$/.")
             return Typed(Type.BOOL, methods.matches(receiver, compile_pattern(pattern)))
         if method.name not in methods.STRING_METHODS:
             raise _no_such(method, Type.STR)
@@ -163,14 +164,14 @@ class Compiler:
         _check_count(method, 1, arguments)
         (keys,) = arguments
         if not isinstance(keys, ListOf):
-            raise ExpressionError(keys.at, "hasChildren() needs an array of strings, such as ['name', 'age'].")
+            raise ExpressionError(start(keys), "hasChildren() needs an array of strings, such as ['name', 'age'].")
         if not keys.items:
             raise ExpressionError(keys.at, "hasChildren() needs at least one string in its array.")
         message = "hasChildren() needs an array of strings."
         return methods.has_all_children(receiver, tuple(self._string(key, message) for key in keys.items))
 
     def _string(self, tree: Expression, message: str) -> Run:
-        return require_any(self._compile(tree), Type.STR, tree.at, message)
+        return require_any(self._compile(tree), Type.STR, start(tree), message)
 
 
 def _constant(value: Scalar) -> Typed:
@@ -237,7 +238,7 @@ def _check_ordering(tree: Binary) -> None:
     for side, this, other in (("right", tree.left, tree.right), ("left", tree.right, tree.left)):
         if _is_ordering(this) and not (_is_ordering(other) or isinstance(other, Constant)):
             message = f"{side} operand must be an ordering or string literal when comparing against an ordering."
-            raise ExpressionError(other.at, f"Invalid {tree.operator} expression: {message}")
+            raise ExpressionError(start(other), f"Invalid {tree.operator} expression: {message}")
 
 
 def _is_ordering(tree: Expression) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from rtdb_emulator.rules.errors import ExpressionError
-from rtdb_emulator.rules.syntax import Binary, Choice, Constant, Logical, Unary
+from rtdb_emulator.rules.syntax import Binary, Choice, Constant, Logical, Unary, start
 from rtdb_emulator.rules.typed import NUM_OR_STR, Run, Scope, Type, Typed, require_any, require_boolean
 from rtdb_emulator.rules.values import add, compare, divide, equal, number, remainder
 
@@ -40,7 +40,7 @@ def logical(tree: Logical, operands: list[Typed]) -> Typed:
     runs = []
     for index, (operand, source) in enumerate(zip(operands, tree.operands, strict=True)):
         side = "Right" if index else "Left"
-        runs.append(require_boolean(operand, source.at, f"{side} operand of {tree.operator} must be boolean."))
+        runs.append(require_boolean(operand, start(source), f"{side} operand of {tree.operator} must be boolean."))
     if len(runs) == 2:
         first, second = runs
         if tree.operator == "&&":
@@ -61,7 +61,7 @@ def _chain(runs: tuple[Run, ...], *, stop_at: bool) -> Run:
 
 def choice(tree: Choice, condition: Typed, yes: Typed, no: Typed) -> Typed:
     """`c ? a : b`; what it can be is what either branch can be."""
-    test = require_boolean(condition, tree.condition.at, "The condition of ?: must be boolean.")
+    test = require_boolean(condition, start(tree.condition), "The condition of ?: must be boolean.")
     first, second = yes.run, no.run
     return Typed(yes.type | no.type, lambda scope: first(scope) if test(scope) else second(scope))
 
@@ -71,7 +71,7 @@ def equality(tree: Binary, left: Typed, right: Typed) -> Typed:
     for side, operand, source in (("left", left, tree.left), ("right", right, tree.right)):
         if operand.type & ~_COMPARABLE:
             message = f"{side} operand is not a number, boolean, string, or null."
-            raise ExpressionError(source.at, f"Invalid {tree.operator} expression: {message}")
+            raise ExpressionError(start(source), f"Invalid {tree.operator} expression: {message}")
     same = _same(tree, left.run, right.run)
     if tree.operator in ("==", "==="):
         return Typed(Type.BOOL, same)
@@ -96,8 +96,8 @@ def _same(tree: Binary, left: Run, right: Run) -> Run:
 
 def order(tree: Binary, left: Typed, right: Typed) -> Typed:
     """`<`, `<=`, `>`, `>=` on two numbers or two strings."""
-    first = require_any(left, NUM_OR_STR, tree.left.at, _not_accepted(tree, "left", "number or string"))
-    second = require_any(right, NUM_OR_STR, tree.right.at, _not_accepted(tree, "right", "number or string"))
+    first = require_any(left, NUM_OR_STR, start(tree.left), _not_accepted(tree, "left", "number or string"))
+    second = require_any(right, NUM_OR_STR, start(tree.right), _not_accepted(tree, "right", "number or string"))
     if not left.type & right.type & NUM_OR_STR:
         message = f"Invalid {tree.operator} expression: left and right operands have different types."
         raise ExpressionError(tree.at, message)
@@ -108,8 +108,8 @@ def order(tree: Binary, left: Typed, right: Typed) -> Typed:
 def arithmetic(tree: Binary, left: Typed, right: Typed) -> Typed:
     """`+ - * / %`; only `+` takes strings."""
     allowed, word = (NUM_OR_STR, "number or string") if tree.operator == "+" else (Type.NUM, "number")
-    first = require_any(left, allowed, tree.left.at, _not_accepted(tree, "left", word))
-    second = require_any(right, allowed, tree.right.at, _not_accepted(tree, "right", word))
+    first = require_any(left, allowed, start(tree.left), _not_accepted(tree, "left", word))
+    second = require_any(right, allowed, start(tree.right), _not_accepted(tree, "right", word))
     if tree.operator == "+":
         return Typed(_sum_type(left.type, right.type), lambda scope: add(first(scope), second(scope)))
     act = _ARITHMETIC[tree.operator]

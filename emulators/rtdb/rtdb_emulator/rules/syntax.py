@@ -135,3 +135,19 @@ Expression = Constant | Pattern | Name | Branch
 
 def _grow(node: Branch, *children: Expression) -> None:
     object.__setattr__(node, "height", 1 + max((child.height for child in children), default=0))
+
+
+def start(tree: Expression) -> int:
+    """The offset of the first character of an expression, parentheses around it not counted."""
+    while True:
+        match tree:
+            case Member() | Call():
+                tree = tree.target
+            case Binary():
+                tree = tree.left
+            case Logical():
+                tree = tree.operands[0]
+            case Choice():
+                tree = tree.condition
+            case _:
+                return tree.at
