@@ -2,15 +2,15 @@
 
 from app import emulator  # noqa: F401, I001 - first of all: ties an emulator's worker to its parent
 
-from firebase_functions import https_fn, options
+from firebase_functions import db_fn, https_fn, options, scheduler_fn
 from flask import Request, Response
 
 from app import wiring
-from app.api import mount
+from app.api import mount, triggers
 
 SECRETS = ["AI_PLATFORM_API_KEY", "LEDGER_SIGNING_KEY"]
 
-wiring.refuse_a_bad_start()
+wiring.start()
 # cpu=1 must be said: the default of this call is a fractional CPU, which allows one request at a time.
 options.set_global_options(region="us-central1", cpu=1, memory=512, max_instances=20, secrets=SECRETS)
 
@@ -19,3 +19,36 @@ options.set_global_options(region="us-central1", cpu=1, memory=512, max_instance
 def api(request: Request) -> Response:
     """The HTTP API: every route of the OpenAPI document."""
     return mount.serve(wiring.services().edge, request)
+
+
+@https_fn.on_call(memory=512, cpu=1, concurrency=80, timeout_sec=300)
+def send_message(request: https_fn.CallableRequest[object]) -> object:
+    """A message to a conversation, answered whole; the text also streams through the Realtime Database."""
+    return wiring.services().call("send_message", request)
+
+
+@https_fn.on_call(memory=512, cpu=1, concurrency=80, timeout_sec=60)
+def get_balance(request: https_fn.CallableRequest[object]) -> object:
+    """The caller's balance, as GET /v1/credits/balance gives it."""
+    return wiring.services().call("get_balance", request)
+
+
+@triggers.on_document_written(document="accounts/{uid}", retry=True, concurrency=40, timeout_sec=60)
+def mirror_balance(event: triggers.DocumentWritten) -> None:
+    """Shows the balance to its owner: `/users/{uid}/balance` follows the account."""
+    wiring.services().mirror.account_written(event.fields)
+
+
+@triggers.with_retry
+@db_fn.on_value_created(reference="/users/{uid}/presence", concurrency=40, timeout_sec=60)
+@triggers.logged
+def open_account(event: db_fn.Event[object]) -> None:
+    """Opens the account of who comes online for the first time, like any other first touch."""
+    wiring.services().credits.account(event.params["uid"])
+
+
+@scheduler_fn.on_schedule(schedule="every 1 minutes", max_instances=1, timeout_sec=120)
+@triggers.logged
+def sweep(_: scheduler_fn.ScheduledEvent) -> None:
+    """Ends what was left open: overdue reservations, answers whose instance died, streams that nobody reads."""
+    wiring.services().sweep()

@@ -148,3 +148,53 @@ class TestAnErrorInTheStream:
         name, data = frames(chunks(sse(source())))[-1]
         assert (name, json.loads(data)["code"]) == ("error", "internal_error")
         assert "secret" not in data
+
+
+class TestASourceThatTicks:
+    def test_needs_no_thread(self) -> None:
+        before = threading.active_count()
+
+        def source() -> Iterator[Event | None]:
+            yield Event("start", {})
+            yield None
+            yield Event("done", {})
+
+        pieces = list(chunks(sse(source(), ticks=True)))
+        assert pieces[1] == b": keep-alive\n\n"
+        assert frames(pieces) == [("start", "{}"), ("done", "{}")]
+        assert threading.active_count() == before
+
+    def test_is_closed_at_once_when_the_client_leaves(self) -> None:
+        """T-1, T-31: what the source does last is done before the server's thread goes on."""
+        settled = []
+
+        def source() -> Iterator[Event]:
+            try:
+                yield Event("start", {})
+                raise AssertionError("nobody reads this")
+            finally:
+                settled.append(True)
+
+        response = sse(source(), ticks=True)
+        next(chunks(response))
+        response.close()
+        assert settled == [True]
+
+    def test_tells_its_error_in_the_last_frame(self) -> None:
+        def source() -> Iterator[Event]:
+            yield Event("start", {})
+            raise Refused("No more credits.")
+
+        name, data = frames(chunks(sse(source(), ticks=True)))[-1]
+        assert (name, json.loads(data)["code"]) == ("error", "refused")
+
+    def test_that_breaks_while_it_is_closed_troubles_nobody(self) -> None:
+        def source() -> Iterator[Event]:
+            try:
+                yield Event("start", {})
+            finally:
+                raise RuntimeError("secret")
+
+        response = sse(source(), ticks=True)
+        next(chunks(response))
+        response.close()

@@ -90,8 +90,7 @@ def _guard(verify: auth.TokenVerifier) -> Callable[[], None]:
 
 
 def _refuse(error: ValidationError) -> flask.Response:
-    details = error.errors(include_url=False, include_context=False, include_input=False)
-    raise problems.ValidationFailed([{"loc": d["loc"], "msg": d["msg"], "type": d["type"]} for d in details])
+    raise problems.invalid(error)
 
 
 def _answer_error(error: Exception) -> ResponseReturnValue:

@@ -12,12 +12,15 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response
 
 from app.kit.errors import Fault, Invalid, Rejection
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError  # late: the first health answer of a cold instance needs no models
 
 MEDIA_TYPE: Final = "application/problem+json"
 RETRY_AFTER_S: Final = 5
@@ -108,6 +111,12 @@ def describe(error: BaseException) -> Described:
     return Described(
         500, "internal_error", "Internal error", "Something went wrong on our side; it was recorded.", severity="bug"
     )
+
+
+def invalid(error: "ValidationError") -> ValidationFailed:
+    """What did not fit, where, and not the value itself: it may be a secret, and it may be long."""
+    details = error.errors(include_url=False, include_context=False, include_input=False)
+    return ValidationFailed([{"loc": d["loc"], "msg": d["msg"], "type": d["type"]} for d in details])
 
 
 def _rejection(error: Rejection) -> Described:

@@ -1,8 +1,9 @@
 """Server-Sent Events over WSGI: frames, a comment while the source is silent, and a clean end when the client leaves.
 
-The source is any generator of events. It runs in a thread of its own, so that a source that waits for a slow model
-does not keep the connection silent; pieces that arrive while the socket is busy go out in one write. When the client is
-gone the source is closed where it stands (GeneratorExit), and what it must do last is done there.
+The source is any generator of events. One that yields `None` now and then while it waits is read directly by the thread
+of the request (`ticks=True`). Any other runs in a thread of its own, so that a source that waits does not keep the
+connection silent. When the client is gone the source is closed where it stands (GeneratorExit), and what it must do
+last is done there.
 """
 
 import contextvars
@@ -36,13 +37,16 @@ class Event:
         return f"event: {self.name}\ndata: {json.dumps(self.data, ensure_ascii=False, default=str)}\n\n".encode()
 
 
-def sse(events: Iterable[Event], *, keep_alive_s: float = KEEP_ALIVE_S) -> Response:
-    """The answer that streams `events`.
+def sse(events: Iterable[Event | None], *, ticks: bool = False, keep_alive_s: float = KEEP_ALIVE_S) -> Response:
+    """The answer that streams `events`; `None` among them is a comment that keeps the connection alive.
 
+    `ticks` promises that the source never waits for long without yielding: then no thread is needed.
     An error that the source raises becomes a last `error` frame with the problem object: the status is long gone.
     """
+    source = iter(events)
+    request_id = context.request_id()
     return Response(
-        _Frames(iter(events), context.request_id(), keep_alive_s),
+        _Direct(source, request_id) if ticks else _Pumped(source, request_id, keep_alive_s),
         mimetype="text/event-stream",
         # Some proxies hold back a stream unless they are told; nginx reads the second header.
         headers={"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"},
@@ -50,10 +54,37 @@ def sse(events: Iterable[Event], *, keep_alive_s: float = KEEP_ALIVE_S) -> Respo
     )
 
 
-class _Frames:
-    """An iterator of bytes with a `close`, as WSGI servers expect one. Owns the pump thread."""
+class _Direct:
+    """An iterator of bytes with a `close`, as WSGI servers expect one. Reads the source in the server's thread."""
 
-    def __init__(self, events: Iterator[Event], request_id: str, keep_alive_s: float) -> None:
+    def __init__(self, events: Iterator[Event | None], request_id: str) -> None:
+        self._events = events
+        self._request_id = request_id
+        self._context = contextvars.copy_context()
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        return self._context.run(self._next)
+
+    def close(self) -> None:
+        """The client has all, or is gone."""
+        self._context.run(_close, self._events)
+
+    def _next(self) -> bytes:
+        try:
+            return _encode(next(self._events))
+        except StopIteration:
+            raise
+        except Exception as error:  # noqa: BLE001 - an edge: the source's error is told to the client and logged
+            return _failure(error, self._request_id)
+
+
+class _Pumped:
+    """The same over a thread that reads the source; pieces that come while the socket is busy go out in one write."""
+
+    def __init__(self, events: Iterator[Event | None], request_id: str, keep_alive_s: float) -> None:
         self._events = events
         self._request_id = request_id
         self._keep_alive_s = keep_alive_s
@@ -107,12 +138,12 @@ class _Frames:
     def _pump(self) -> None:
         try:
             for event in self._events:
-                if not self._put(event.encode()):
+                if not self._put(_encode(event)):
                     break
         except Exception as error:  # noqa: BLE001 - an edge: the source's error is told to the client and logged
-            self._put(Event("error", self._problem(error)).encode())
+            self._put(_failure(error, self._request_id))
         finally:
-            self._close_source()
+            _close(self._events)
             self._put(None)
 
     def _put(self, frame: bytes | None) -> bool:
@@ -125,15 +156,22 @@ class _Frames:
             return True
         return False
 
-    def _close_source(self) -> None:
-        if not isinstance(self._events, Generator):
-            return
-        try:
-            self._events.close()
-        except Exception as error:  # noqa: BLE001 - an edge: nobody is left to tell
-            telemetry.log("api").error("a stream broke while it was closed", exc_info=error)
 
-    def _problem(self, error: Exception) -> dict[str, object]:
-        described = problems.describe(error)
-        problems.report(described, error)
-        return described.body(self._request_id)
+def _encode(event: Event | None) -> bytes:
+    return _KEEP_ALIVE if event is None else event.encode()
+
+
+def _close(events: Iterator[Event | None]) -> None:
+    if not isinstance(events, Generator):
+        return
+    try:
+        events.close()
+    except Exception as error:  # noqa: BLE001 - an edge: nobody is left to tell
+        telemetry.log("api").error("a stream broke while it was closed", exc_info=error)
+
+
+def _failure(error: Exception, request_id: str) -> bytes:
+    """The last frame. After it the source is exhausted: a generator that raised is at its end."""
+    described = problems.describe(error)
+    problems.report(described, error)
+    return Event("error", described.body(request_id)).encode()

@@ -1,0 +1,81 @@
+"""The edge of callable functions: the same services as the routes, the same models, the same problem objects.
+
+`firebase_functions` verifies the ID token before a handler runs, and answers what is not its own HttpsError with a bare
+INTERNAL and one line in the log; so every handler is wrapped here.
+https://firebase.google.com/docs/functions/callable-reference
+"""
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Final, TypeVar
+
+from firebase_functions.https_fn import CallableRequest, FunctionsErrorCode, HttpsError
+
+from app.api import context, problems
+from app.api.auth import Principal
+from app.kit.errors import Unauthenticated
+
+Handler = Callable[[Principal, object], Mapping[str, object]]
+"""Takes who calls and the `data` of the request; returns the result as JSON."""
+
+Model = TypeVar("Model")
+
+_CODES: Final[Mapping[int, FunctionsErrorCode]] = {
+    400: FunctionsErrorCode.INVALID_ARGUMENT,
+    401: FunctionsErrorCode.UNAUTHENTICATED,
+    402: FunctionsErrorCode.FAILED_PRECONDITION,
+    403: FunctionsErrorCode.PERMISSION_DENIED,
+    404: FunctionsErrorCode.NOT_FOUND,
+    409: FunctionsErrorCode.ABORTED,
+    413: FunctionsErrorCode.INVALID_ARGUMENT,
+    415: FunctionsErrorCode.INVALID_ARGUMENT,
+    422: FunctionsErrorCode.INVALID_ARGUMENT,
+    429: FunctionsErrorCode.RESOURCE_EXHAUSTED,
+    503: FunctionsErrorCode.UNAVAILABLE,
+}
+
+
+def handle(request: CallableRequest[object], handler: Callable[[], Handler], new_id: Callable[[], str]) -> object:
+    """Runs the handler for the signed-in caller. `handler` is asked for here, so that building it is covered too.
+
+    Raises:
+        HttpsError: anything went wrong; `details` is the problem object, with the request id of the log.
+    """
+    from app.kit import telemetry  # late: a callable's module is loaded by every function's cold start
+
+    given = request.raw_request.headers.get(context.HEADER) if request.raw_request else None
+    request_id = context.accepted(given) or new_id()
+    with telemetry.context(request_id=request_id):
+        try:
+            return dict(handler()(_principal(request), request.data))
+        except Exception as error:
+            described = problems.describe(error)
+            problems.report(described, error)
+            code = _CODES.get(described.status, FunctionsErrorCode.INTERNAL)
+            raise HttpsError(code, described.detail, described.body(request_id)) from error
+
+
+def _principal(request: CallableRequest[object]) -> Principal:
+    from app.api.firebase_tokens import principal
+
+    if request.auth is None:
+        raise Unauthenticated("Sign in first.")
+    return principal(request.auth.token)
+
+
+def reading(model: type[Model]) -> Callable[[Callable[[Principal, Model], Mapping[str, object]]], Handler]:
+    """Decorates a use case with the model that its `data` must fit, as a route's body must."""
+
+    def decorate(use: Callable[[Principal, Model], Mapping[str, object]]) -> Handler:
+        @functools.wraps(use)
+        def handler(who: Principal, data: object) -> Mapping[str, object]:
+            from pydantic import TypeAdapter, ValidationError
+
+            try:
+                return use(who, TypeAdapter(model).validate_python(data))
+            except ValidationError as error:
+                raise problems.invalid(error) from error
+
+        return handler
+
+    return decorate

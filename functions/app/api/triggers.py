@@ -1,0 +1,107 @@
+"""The edge of background functions: what an event says, and what becomes of a handler that fails.
+
+Google's decorator for Firestore events builds a client and a tree of snapshots for each event, and importing it takes
+as long as the rest of a cold start; handlers here need the path and the fields. So the same manifest is written without
+it (a test compares the two), and with `retry`, which that decorator cannot set
+(https://github.com/firebase/firebase-functions-python/issues/165).
+"""
+
+import functools
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar, cast
+
+from cloudevents.http import CloudEvent
+from firebase_functions.options import FirestoreOptions
+from firebase_functions.private.manifest import EventTrigger, ManifestEndpoint
+from firebase_functions.private.path_pattern import PathPattern
+
+from app.kit.documents import Fields
+from app.kit.errors import ensure
+
+WRITTEN: Final = "google.cloud.firestore.document.v1.written"
+Handler = Callable[["DocumentWritten"], None]
+Function = TypeVar("Function", bound=Callable[..., object])
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentWritten:
+    """A document was created, changed or deleted. Delivered at least once, in any order (T-44, T-46)."""
+
+    id: str
+    """The same for every function that hears of this write: a key made of it needs the function's name too (T-45)."""
+    params: Mapping[str, str]
+    fields: Fields | None
+    """What the document holds since; None when it was deleted."""
+
+
+def on_document_written(
+    *, document: str, retry: bool, **options: Any
+) -> Callable[[Handler], Callable[[CloudEvent], None]]:
+    """Declares a function that hears of every write to documents that match `document`.
+
+    With `retry` the platform repeats a failed event for a day, so the handler must be idempotent. `options` are those
+    of `firebase_functions.options.RuntimeOptions`.
+    """
+    declared = FirestoreOptions(document=document, **options)
+    pattern = PathPattern(document.strip("/"))
+
+    def decorate(handler: Handler) -> Callable[[CloudEvent], None]:
+        @functools.wraps(handler)
+        def function(raw: CloudEvent) -> None:
+            logged(handler)(_read(raw, pattern))
+
+        endpoint = declared._endpoint(event_type=WRITTEN, func_name=handler.__name__, document_pattern=pattern)
+        _trigger_of(endpoint)["retry"] = retry
+        function.__firebase_endpoint__ = endpoint  # type: ignore[attr-defined]  # where the SDK looks for it
+        return function
+
+    return decorate
+
+
+def with_retry(function: Function) -> Function:
+    """Has the platform repeat failed events of an SDK's trigger for a day. Stands above the trigger's decorator."""
+    _trigger_of(function.__firebase_endpoint__)["retry"] = True  # type: ignore[attr-defined]  # the SDK's manifest
+    return function
+
+
+def _trigger_of(endpoint: ManifestEndpoint) -> EventTrigger:
+    ensure(endpoint.eventTrigger is not None, "a background function has an event trigger")
+    return cast(EventTrigger, endpoint.eventTrigger)
+
+
+def logged(handler: Function) -> Function:
+    """Has a failing handler leave its traceback in the log before the platform hears of it."""
+
+    @functools.wraps(handler)
+    def wrapped(*arguments: object) -> object:
+        from app.kit import telemetry  # late: a background function's module is loaded by every cold start
+
+        try:
+            return handler(*arguments)
+        except Exception as error:
+            telemetry.log("events").error("an event was not handled", function=handler.__name__, exc_info=error)
+            raise
+
+    return wrapped  # type: ignore[return-value]  # of the same signature
+
+
+def _read(raw: CloudEvent, pattern: PathPattern) -> DocumentWritten:
+    attributes = raw.get_attributes()
+    return DocumentWritten(attributes["id"], pattern.extract_matches(attributes["document"]), _fields(raw.get_data()))
+
+
+def _fields(payload: object) -> Fields | None:
+    # Late, like the next: only this function needs them.
+    from google.events.cloud.firestore import DocumentEventData  # type: ignore[import-untyped]  # ships no types
+
+    from app.kit import firestore
+
+    # Structured events carry JSON, which the parser of cloudevents has read already; binary ones carry protobuf.
+    as_json = isinstance(payload, Mapping)
+    data = DocumentEventData.from_json(json.dumps(payload)) if as_json else DocumentEventData.deserialize(payload)
+    stored = DocumentEventData.pb(data)
+    if not stored.HasField("value"):
+        return None
+    return {name: firestore.decode(value) for name, value in stored.value.fields.items()}
