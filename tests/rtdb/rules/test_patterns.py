@@ -177,6 +177,9 @@ TABLES = [
         'K'.matches(/^[a-z]$/i) -> true
         'K'.matches(/^[^a-z]$/i) -> false
         '\\u00c4'.matches(/^\\u00e4$/i) -> true
+        '\\u017f'.matches(/s/i) -> false
+        '\\u212a'.matches(/k/i) -> false
+        '\\u00df'.matches(/^\\u00df$/i) -> true
         'a'.matches(/a/g) -> refused: flags 'g'
         'a'.matches(/a/m) -> refused: flags 'm'
         'a'.matches(/a/ii) -> refused: flags 'ii'

@@ -32,11 +32,16 @@ class CharSet:
         """Whether the character is in the set."""
         found = self._within(char)
         if self._ignore_case and not found:
-            found = self._within(char.lower()) or self._within(char.upper())
+            found = any(map(self._within, _other_cases(char)))
         return found is not self._negated
 
     def _within(self, char: str) -> bool:
-        return len(char) == 1 and bisect_right(self._bounds, ord(char)) % 2 == 1
+        return bisect_right(self._bounds, ord(char)) % 2 == 1
+
+
+def _other_cases(char: str) -> list[str]:
+    """Upper and lower case of a character; none but ASCII letters are cases of ASCII ones (ECMA-262, Canonicalize)."""
+    return [case for case in (char.lower(), char.upper()) if len(case) == 1 and case.isascii() is char.isascii()]
 
 
 def _merged(ranges: Iterable[tuple[int, int]]) -> list[int]:
