@@ -56,3 +56,21 @@ class Mirror:
         account = document.read(fields)
         wanted = view(account, account.updated_at_us)
         self._realtime.transact(mirror_path(account.uid), lambda current: newer(current, wanted))
+
+    def repair(self, account: Account) -> tuple[Json, bool]:
+        """What the mirror showed, and whether it had to be brought to `account`: the authoritative side wins."""
+        path, wanted = mirror_path(account.uid), view(account, account.updated_at_us)
+        was = self._realtime.get(path)
+        if was == wanted:
+            return was, False
+        # Not only forward: a mirror that claims to be newer than the source is wrong as well.
+        self._realtime.transact(path, lambda current: newer(current, wanted) if _sane(current, wanted) else wanted)
+        return was, True
+
+
+def _sane(mirrored: Json, wanted: View) -> bool:
+    """Whether the mirror may simply be newer than what we read: its sequence and time are both ahead."""
+    if not isinstance(mirrored, dict):
+        return False
+    there, here = mirrored.get("sequence"), wanted["sequence"]
+    return mirrored.keys() == wanted.keys() and isinstance(there, int) and isinstance(here, int) and there > here

@@ -18,9 +18,13 @@ from app.credits.verification import Fault, Link, Verified, verify_chain, verify
 from app.kit.clock import to_rfc3339
 from app.kit.documents import Documents, Fields, Query, Where, int_field, text_field
 from app.kit.errors import Invalid, NotFound
+from app.kit.money import MAX_MICRO
 
 PAGE: Final = 300
 """Entries per round trip: about 300 kB."""
+
+
+_ENDLESS: Final = 2**53
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +151,27 @@ class LedgerReader:
         more = verified.valid and through < account.sequence
         return ChainReport(verified, link.head_hash, link.balance, _cursor_of(link) if more else None)
 
+    def span(self, uid: str, chosen: HistoryFilter) -> tuple[int, int]:
+        """First and last sequence of a period; empty when the last is before the first."""
+        first = 1 if chosen.from_us is None else self._first(uid, ">=", chosen.from_us)
+        last = _ENDLESS if chosen.to_us is None else self._first(uid, ">", chosen.to_us) - 1
+        return first, last
+
+    def link_before(self, uid: str, sequence: int) -> Link:
+        """What entry `sequence` must follow, as the stored entry before it says; debt counts from there."""
+        stored = self._documents.get(document.entry_path(uid, sequence - 1)) if sequence > 1 else None
+        if stored is None:
+            return Link(uid)
+        entry = stored.fields
+        return Link(
+            account=uid,
+            sequence=sequence - 1,
+            head_hash=text_field(entry, "hash"),
+            balance=int_field(entry, "balance_after"),
+            debt=MAX_MICRO,
+            created_at=text_field(entry, "created_at"),
+        )
+
     def _bounds(self, uid: str, chosen: HistoryFilter) -> Iterator[Where]:
         """Times as sequences: an account's times grow with its sequence."""
         if chosen.from_us is not None:
@@ -158,7 +183,7 @@ class LedgerReader:
         condition = Where("created_at", ">=" if op == ">=" else ">", to_rfc3339(at_us))
         query = Query(document.entries_path(uid), (condition,), ("created_at",), limit=1)
         found = self._documents.query(query)
-        return int_field(found[0].fields, "sequence") if found else 2**53
+        return int_field(found[0].fields, "sequence") if found else _ENDLESS
 
 
 def _heads(account: Account, link: Link) -> bool:

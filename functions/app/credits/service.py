@@ -13,6 +13,7 @@ from typing import Final, TypeVar
 
 from app.credits import events
 from app.credits.account import Account, Reservation, Source, Status
+from app.credits.audit import Audit, Period, audit, signed_json
 from app.credits.commands import (
     Adjust,
     Changed,
@@ -37,14 +38,15 @@ from app.credits.commands import (
     Swept,
 )
 from app.credits.decide import Rules
-from app.credits.entry import Entry, Reference
+from app.credits.entry import Entry, Reference, encode_bytes
 from app.credits.mirror import View, view
 from app.credits.reading import ChainReport, LedgerReader, Proof
+from app.credits.receipts import receipt
 from app.credits.signing import KeyRing, Signer, jwk, thumbprint
 from app.credits.step import NONE, Companions, Gifts, Opening
 from app.credits.store import Store, StoreParts
 from app.kit.clock import Clock, to_rfc3339
-from app.kit.documents import Create, Documents, Query, Where
+from app.kit.documents import Create, Documents, Query, Value, Where
 from app.kit.errors import AlreadyExists, Conflict, InvariantViolation, NotFound, Unavailable
 from app.kit.money import credits
 
@@ -114,6 +116,13 @@ class Credits:
     def account(self, uid: str) -> Account:
         """The account of `uid`, opened at first touch with the welcome bonus: the same through every door (T-36)."""
         return self.store.open(uid)
+
+    def existing(self, uid: str) -> Account:
+        """The account of somebody else, as an administrator asks for it; raises NotFound instead of opening one."""
+        account = self.store.load(uid)
+        if account is None:
+            raise NotFound("There is no such account", uid=uid)
+        return account
 
     def available(self, account: Account) -> int:
         """What the account can spend now."""
@@ -210,6 +219,22 @@ class Credits:
     def validate_chain(self, uid: str, cursor: str | None = None) -> ChainReport:
         """The account's own chain, from its first entry; resumes at `cursor`."""
         return self.ledger.validate_chain(self.account(uid), cursor)
+
+    def receipt(self, uid: str, transaction_id: str) -> str:
+        """One entry as a JWS that any JOSE library verifies with `keys()`."""
+        return receipt(self.entry(uid, transaction_id).fields(), self._parts.signer)
+
+    def audit(self, uid: str, period: Period) -> Audit:
+        """What happened on the account in a period, verified."""
+        return audit(self.ledger, self.existing(uid), period, self._clock.now_us())
+
+    def signed_audit(self, uid: str, period: Period) -> dict[str, Value]:
+        """The audit as JSON, signed as a whole."""
+        return signed_json(self.audit(uid, period), self._parts.signer)
+
+    def sign(self, hashed: bytes) -> tuple[str, str]:
+        """The ledger's signature over a digest, and the name of its key."""
+        return encode_bytes(self._parts.signer.sign(hashed)), self._parts.signer.kid
 
     def keys(self) -> dict[str, list[dict[str, str]]]:
         """The public keys of all signers, as a JWK set."""

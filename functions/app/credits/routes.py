@@ -1,0 +1,158 @@
+"""`/credits/...`: balance, reservations and the mirror. The ledger's own routes stand in `ledger_routes`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from flask_openapi import APIBlueprint, Tag
+
+from app.api.auth import caller
+from app.api.context import request_id
+from app.api.idempotency import Idempotency, idempotency_key, idempotent
+from app.api.schemas import Problem
+from app.credits.account import Closed, Reservation
+from app.credits.commands import Reserve
+from app.credits.entry import Reference
+from app.credits.ledger_routes import add_ledger_routes
+from app.credits.mirror import Mirror, view
+from app.credits.offers import DEFAULT, Offers, Package
+from app.credits.schemas import (
+    BalanceAnswer,
+    CheckAnswer,
+    CheckBody,
+    LowBalanceAnswer,
+    PackageAnswer,
+    ReleaseBody,
+    ReservationAnswer,
+    ReservationsAnswer,
+    ReserveBody,
+    SyncAnswer,
+)
+from app.credits.service import Credits
+from app.kit.clock import seconds, to_rfc3339
+from app.kit.ids import Ids, derived
+from app.kit.money import to_decimal
+
+_TAG: Final = Tag(name="credits", description="Balance, reservations and a ledger that proves itself")
+
+
+@dataclass(frozen=True, slots=True)
+class CreditsRoutes:
+    """What the routes stand on."""
+
+    credits: Credits
+    mirror: Mirror
+    ids: Ids
+    records: Idempotency
+    offers: Offers = field(default=DEFAULT)
+
+
+def routes(parts: CreditsRoutes) -> APIBlueprint:
+    """The blueprint; see the module."""
+    blueprint = APIBlueprint("credits", __name__, abp_tags=[_TAG])
+    _add_balance(blueprint, parts)
+    _add_reservations(blueprint, parts)
+    add_ledger_routes(blueprint, parts.credits)
+    return blueprint
+
+
+def _add_balance(blueprint: APIBlueprint, parts: CreditsRoutes) -> None:
+    credits, offers = parts.credits, parts.offers
+
+    @blueprint.get("/credits/balance", summary="Own balance", responses={200: BalanceAnswer})
+    def balance() -> BalanceAnswer:
+        return BalanceAnswer.model_validate(credits.balance(caller().uid))
+
+    @blueprint.get("/credits/low-balance-check", summary="Whether to buy more", responses={200: LowBalanceAnswer})
+    def low_balance_check() -> LowBalanceAnswer:
+        account = credits.account(caller().uid)
+        available = credits.available(account)
+        low = available < account.low_threshold
+        return LowBalanceAnswer(
+            low=low,
+            threshold=to_decimal(account.low_threshold),
+            available=to_decimal(available),
+            recommended_packages=_packages(offers.covering(account.low_threshold - available)) if low else [],
+        )
+
+    @blueprint.post("/credits/check-insufficient", summary="Whether an amount is there", responses={200: CheckAnswer})
+    def check_insufficient(body: CheckBody) -> CheckAnswer:
+        available = credits.available(credits.account(caller().uid))
+        shortfall = max(0, body.amount - available)
+        return CheckAnswer(
+            sufficient=shortfall == 0,
+            required=to_decimal(body.amount),
+            available=to_decimal(available),
+            shortfall=to_decimal(shortfall),
+            packages=_packages(offers.covering(shortfall)) if shortfall else [],
+            methods=list(offers.methods),
+        )
+
+    @blueprint.post("/credits/sync-balance", summary="Rebuild the live mirror", responses={200: SyncAnswer})
+    def sync_balance() -> SyncAnswer:
+        account = credits.account(caller().uid)
+        was, repaired = parts.mirror.repair(account)
+        authoritative = BalanceAnswer.model_validate(view(account, account.updated_at_us))
+        shown: dict[str, object] | None = {**was} if isinstance(was, dict) else None
+        return SyncAnswer(mirror_was=shown, authoritative=authoritative, repaired=repaired)
+
+
+def _add_reservations(blueprint: APIBlueprint, parts: CreditsRoutes) -> None:
+    credits = parts.credits
+
+    @blueprint.post(
+        "/credits/reserve",
+        summary="Set credits aside",
+        responses={201: ReservationAnswer, 402: Problem, 403: Problem, 422: Problem},
+    )
+    @idempotent(parts.records)
+    def reserve(body: ReserveBody) -> tuple[ReservationAnswer, int]:
+        uid, key = caller().uid, idempotency_key()
+        id = parts.ids.new("rsv") if key is None else derived("rsv", uid, key)
+        expires_in = credits.settings.reservation_expiry_us if body.expires_in is None else seconds(body.expires_in)
+        reference = Reference("reservation", id, request_id())
+        made = credits.reserve(uid, Reserve(id, body.amount, body.amount, body.purpose, reference, expires_in))
+        return _open_answer(made), 201
+
+    @blueprint.post(
+        "/credits/release-reservation",
+        summary="Give a reservation back",
+        responses={200: ReservationAnswer, 404: Problem, 409: Problem},
+    )
+    @idempotent(parts.records)
+    def release_reservation(body: ReleaseBody) -> ReservationAnswer:
+        released = credits.release(caller().uid, body.reservation_id, "released_by_user")
+        return _open_answer(released).model_copy(update={"expires_at": None})
+
+    @blueprint.get("/credits/reservations", summary="Open and recent reservations", responses={200: ReservationsAnswer})
+    def reservations() -> ReservationsAnswer:
+        account = credits.account(caller().uid)
+        closed = [_closed_answer(Closed.parse(text)) for text in reversed(account.recent)]
+        return ReservationsAnswer(items=[*map(_open_answer, reversed(account.reservations)), *closed])
+
+
+def _open_answer(reservation: Reservation) -> ReservationAnswer:
+    return ReservationAnswer(
+        id=reservation.id,
+        amount=to_decimal(reservation.amount),
+        captured=to_decimal(reservation.captured),
+        state=reservation.state.value,
+        expires_at=to_rfc3339(reservation.expires_at_us),
+    )
+
+
+def _closed_answer(closed: Closed) -> ReservationAnswer:
+    return ReservationAnswer(
+        id=closed.id,
+        amount=to_decimal(closed.amount),
+        captured=to_decimal(closed.captured),
+        state=closed.state.value,
+        expires_at=None,
+    )
+
+
+def _packages(packages: Sequence[Package]) -> list[PackageAnswer]:
+    return [
+        PackageAnswer(id=offer.id, credits=to_decimal(offer.credits), price=offer.price, currency=offer.currency)
+        for offer in packages
+    ]

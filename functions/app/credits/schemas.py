@@ -1,0 +1,191 @@
+"""What the credit routes take and return. Amounts are decimal texts outside (API.md, conventions)."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from app.api.schemas import AmountIn, Answer, Body, CreditAmount, Id, PageParameters, Parameters, Timestamp
+from app.credits.entry import Kind
+from app.kit.clock import from_rfc3339
+
+
+def _time(text: str) -> str:
+    from_rfc3339(text)
+    return text
+
+
+TimeIn = Annotated[str, AfterValidator(_time), Field(max_length=40, examples=["2026-11-21T00:00:00Z"])]
+"""An RFC 3339 time with an offset; microseconds inside."""
+
+
+class BalanceAnswer(Answer):
+    """`balance` is the sum of all entries; `available` is what can be spent now."""
+
+    balance: CreditAmount
+    reserved: CreditAmount
+    available: CreditAmount
+    debt: CreditAmount
+    sequence: int
+    low: bool
+    updated_at: Timestamp
+
+
+class ReferenceAnswer(Answer):
+    """What caused an entry."""
+
+    type: str
+    id: str
+
+
+class EntryAnswer(Answer):
+    """One line of the ledger; `id` is the transaction id."""
+
+    id: Id
+    sequence: int
+    kind: Kind
+    amount: CreditAmount
+    balance_after: CreditAmount
+    reference: ReferenceAnswer
+    reason: str
+    description: str
+    created_at: Timestamp
+    hash: str
+    prev_hash: str
+
+
+class HistoryParameters(PageParameters):
+    """Times are inclusive."""
+
+    kind: Kind | None = None
+    from_: TimeIn | None = Field(default=None, alias="from")
+    to: TimeIn | None = None
+    reference: str | None = Field(default=None, max_length=200, description="Id of a message, payment, run, ...")
+
+
+class ReserveBody(Body):
+    """`expires_in` is in seconds."""
+
+    amount: AmountIn = Field(gt=0)
+    purpose: str = Field(min_length=1, max_length=100)
+    expires_in: int | None = Field(default=None, ge=1, le=24 * 3600)
+
+
+class ReleaseBody(Body):
+    reservation_id: Id
+
+
+class ReservationAnswer(Answer):
+    """`captured` is what a settled one was charged."""
+
+    id: str
+    amount: CreditAmount
+    captured: CreditAmount
+    state: Literal["open", "settled", "released", "expired"]
+    expires_at: Timestamp | None
+
+
+class ReservationsAnswer(Answer):
+    """Open ones first, then those closed lately, newest first."""
+
+    items: list[ReservationAnswer]
+
+
+class TransactionPath(Parameters):
+    transaction_id: Id
+
+
+class KeyAnswer(Answer):
+    """A public key (RFC 7517, RFC 8037)."""
+
+    kty: Literal["OKP"]
+    crv: Literal["Ed25519"]
+    x: str
+    kid: str
+    use: Literal["sig"]
+    alg: Literal["EdDSA"]
+
+
+class KeysAnswer(Answer):
+    """A JWK set."""
+
+    keys: list[KeyAnswer]
+
+
+class ProofAnswer(Answer):
+    """`entry` is the exact JSON that is hashed, with `hash` and `signature`; amounts in it are micro-credits."""
+
+    valid: bool
+    checks: dict[str, bool]
+    entry: dict[str, object]
+    public_key: KeyAnswer | None
+
+
+class ChainParameters(Parameters):
+    cursor: str | None = Field(default=None, max_length=1024, description="`next_cursor` of the part before")
+
+
+class ChainAnswer(Answer):
+    """`entries` counts those verified in this part; with `next_cursor` there are more."""
+
+    valid: bool
+    entries: int
+    sequence: int
+    head_hash: str
+    balance: CreditAmount
+    first_bad_sequence: int | None
+    failed_check: str | None
+    next_cursor: str | None
+
+
+class AuditParameters(Parameters):
+    """`uid` is for administrators."""
+
+    from_: TimeIn | None = Field(default=None, alias="from")
+    to: TimeIn | None = None
+    uid: str | None = Field(default=None, min_length=1, max_length=128)
+
+
+class AuditAnswer(Answer):
+    """`hash` is SHA-256 over the canonical JSON (RFC 8785) of `report`, `signature` Ed25519 over that hash."""
+
+    report: dict[str, object]
+    hash: str
+    key_id: str
+    signature: str
+
+
+class SyncAnswer(Answer):
+    """What the mirror showed, what is true, and whether it had to be repaired."""
+
+    mirror_was: dict[str, object] | None
+    authoritative: BalanceAnswer
+    repaired: bool
+
+
+class PackageAnswer(Answer):
+    """Something to buy."""
+
+    id: str
+    credits: CreditAmount
+    price: int
+    currency: str
+
+
+class LowBalanceAnswer(Answer):
+    low: bool
+    threshold: CreditAmount
+    available: CreditAmount
+    recommended_packages: list[PackageAnswer]
+
+
+class CheckBody(Body):
+    amount: AmountIn = Field(gt=0)
+
+
+class CheckAnswer(Answer):
+    sufficient: bool
+    required: CreditAmount
+    available: CreditAmount
+    shortfall: CreditAmount
+    packages: list[PackageAnswer]
+    methods: list[str]

@@ -1,0 +1,292 @@
+"""The credit routes over HTTP, in memory."""
+
+import base64
+import csv
+import hashlib
+import io
+import json
+from collections.abc import Callable
+
+import pytest
+from joserfc import jws
+from joserfc.jwk import OKPKey
+
+from app.api.idempotency import Idempotency
+from app.credits.mirror import Mirror, mirror_path
+from app.credits.routes import CreditsRoutes, routes
+from app.credits.service import Credits, CreditsParts
+from app.credits.signing import KeyRing, Signer
+from app.kit.canonical import canonical
+from app.kit.money import credits as whole
+from support.credits_world import SEED, deposit, reserve, settle
+from support.world import Caller, World
+
+
+class Bank:
+    """Credits in a world, and clients in front of them."""
+
+    def __init__(self) -> None:
+        self.world = World()
+        parts = CreditsParts(self.world.documents, self.world.clock, Signer(SEED), pause=lambda _: None)
+        self.credits = Credits(parts)
+        self.mirror = Mirror(self.world.documents, self.world.realtime)
+        records = Idempotency(self.world.documents, self.world.clock)
+        self.blueprint: Callable[[], CreditsRoutes] = lambda: CreditsRoutes(
+            self.credits, self.mirror, self.world.ids, records
+        )
+
+    def client(self, uid: str = "alice", **claims: str) -> Caller:
+        principal = self.world.user(uid, **claims)  # type: ignore[arg-type]  # roles are texts here
+        return self.world.mounted(routes(self.blueprint()), user=principal)
+
+    def spend(self, uid: str, id: str, amount: int) -> str:
+        self.credits.reserve(uid, reserve(id, amount))
+        entry = self.credits.settle(uid, settle(id, amount)).entry
+        assert entry is not None
+        return entry.id
+
+
+@pytest.fixture
+def bank() -> Bank:
+    return Bank()
+
+
+@pytest.fixture
+def alice(bank: Bank) -> Caller:
+    return bank.client()
+
+
+class TestBalance:
+    def test_of_a_new_user_is_the_welcome_bonus(self, alice: Caller) -> None:
+        assert alice.get("/v1/credits/balance").json == {
+            "balance": "1000",
+            "reserved": "0",
+            "available": "1000",
+            "debt": "0",
+            "sequence": 1,
+            "low": False,
+            "updated_at": "2027-01-15T08:00:00.000000Z",
+        }
+
+    def test_tells_posted_held_and_available_apart(self, bank: Bank, alice: Caller) -> None:
+        """T-28"""
+        bank.credits.reserve("alice", reserve("r", 2_500_000))
+        told = alice.get("/v1/credits/balance").json
+        assert told is not None
+        assert (told["balance"], told["reserved"], told["available"]) == ("1000", "2.5", "997.5")
+
+    def test_needs_a_token(self, bank: Bank) -> None:
+        nobody = bank.world.mounted(routes(bank.blueprint()), user=None)
+        assert nobody.get("/v1/credits/balance").status_code == 401
+        assert nobody.get("/v1/credits/keys").status_code == 200
+
+
+class TestReservations:
+    def test_are_made_listed_and_released(self, alice: Caller) -> None:
+        made = alice.post("/v1/credits/reserve", json={"amount": "12.5", "purpose": "test"})
+        assert made.status_code == 201
+        told = made.json
+        assert told is not None
+        assert (told["amount"], told["captured"], told["state"]) == ("12.5", "0", "open")
+        body = {"reservation_id": told["id"]}
+        first = alice.post("/v1/credits/release-reservation", json=body)
+        again = alice.post("/v1/credits/release-reservation", json=body)
+        assert first.status_code == again.status_code == 200
+        assert first.json == again.json
+        listed = alice.get("/v1/credits/reservations").json
+        assert listed is not None
+        assert [item["state"] for item in listed["items"]] == ["released"]
+
+    def test_too_large_says_what_is_missing(self, bank: Bank, alice: Caller) -> None:
+        bank.spend("alice", "r", whole(900))
+        refused = alice.post("/v1/credits/reserve", json={"amount": "150", "purpose": "test"})
+        assert refused.status_code == 402
+        told = refused.json
+        assert told is not None
+        assert (told["code"], told["required"]) == ("insufficient_credits", "150")
+        assert (told["available"], told["shortfall"]) == ("100", "50")
+        assert told["payment_options"]
+
+    def test_with_a_key_are_made_once(self, bank: Bank, alice: Caller) -> None:
+        headers = {"Idempotency-Key": "k"}
+        answers = [
+            alice.post("/v1/credits/reserve", json={"amount": "5", "purpose": "test"}, headers=headers)
+            for _ in range(2)
+        ]
+        assert answers[0].json == answers[1].json
+        assert answers[1].headers["Idempotent-Replayed"] == "true"
+        assert bank.credits.account("alice").reserved == whole(5)
+
+    def test_captured_are_closed(self, bank: Bank, alice: Caller) -> None:
+        bank.spend("alice", "r", whole(5))
+        refused = alice.post("/v1/credits/release-reservation", json={"reservation_id": "r"})
+        assert (refused.status_code, (refused.json or {})["code"]) == (409, "reservation_closed")
+
+    def test_of_another_are_not_found(self, bank: Bank, alice: Caller) -> None:
+        bank.credits.reserve("bob", reserve("r", whole(5)))
+        assert alice.post("/v1/credits/release-reservation", json={"reservation_id": "r"}).status_code == 404
+
+    @pytest.mark.parametrize("amount", ["0", "-1", "1e3", 5, "1.0000001", ""])
+    def test_take_only_plain_amounts(self, alice: Caller, amount: object) -> None:
+        """T-41"""
+        refused = alice.post("/v1/credits/reserve", json={"amount": amount, "purpose": "test"})
+        assert refused.status_code == 422
+
+
+class TestHistory:
+    def test_comes_newest_first_in_pages(self, bank: Bank, alice: Caller) -> None:
+        """T-53"""
+        for index in range(5):
+            bank.credits.post("alice", deposit(f"p{index}", whole(1)))
+        seen, cursor = [], ""
+        while True:
+            page = alice.get(f"/v1/credits/history?limit=2{cursor}").json
+            assert page is not None
+            seen += [item["sequence"] for item in page["items"]]
+            if page["next_cursor"] is None:
+                break
+            cursor = f"&cursor={page['next_cursor']}"
+        assert seen == [6, 5, 4, 3, 2, 1]
+
+    def test_is_filtered(self, bank: Bank, alice: Caller) -> None:
+        bank.credits.account("alice")
+        bank.world.clock.advance(minutes=10)
+        bank.credits.post("alice", deposit("p1", whole(1)))
+        bank.world.clock.advance(minutes=10)
+        bank.credits.post("alice", deposit("p2", whole(2)))
+
+        def found(query: str) -> list[int]:
+            page = alice.get(f"/v1/credits/history?{query}").json
+            assert page is not None
+            return [item["sequence"] for item in page["items"]]
+
+        assert found("kind=deposit") == [3, 2]
+        assert found("reference=p1") == [2]
+        assert found("from=2027-01-15T08:05:00Z&to=2027-01-15T08:15:00Z") == [2]
+        assert found("from=2027-01-15T08:20:00Z") == [3]
+        assert found("to=2027-01-15T08:00:00Z&kind=grant") == [1]
+        assert found("from=2028-01-01T00:00:00Z") == []
+
+    def test_has_debits_that_name_what_they_were_for(self, bank: Bank, alice: Caller) -> None:
+        """T-50"""
+        bank.spend("alice", "r", whole(1))
+        page = alice.get("/v1/credits/history?kind=settle").json
+        assert page is not None
+        assert page["items"][0]["reference"] == {"type": "message", "id": "msg_1"}
+
+    def test_is_also_csv(self, bank: Bank, alice: Caller) -> None:
+        bank.spend("alice", "r", 1_250_000)
+        answer = alice.get("/v1/credits/history", headers={"Accept": "text/csv"})
+        rows = list(csv.DictReader(io.StringIO(answer.text)))
+        assert [row["amount"] for row in rows] == ["-1.25", "1000"]
+
+    @pytest.mark.parametrize("query", ["cursor=x", "from=yesterday", "limit=0", "kind=theft", "surprise=1"])
+    def test_refuses_what_makes_no_sense(self, alice: Caller, query: str) -> None:
+        assert alice.get(f"/v1/credits/history?{query}").status_code == 422
+
+
+class TestProofs:
+    def test_of_one_entry(self, bank: Bank, alice: Caller) -> None:
+        id = bank.spend("alice", "r", whole(1))
+        bank.spend("alice", "s", whole(1))
+        told = alice.get(f"/v1/credits/verify/{id}").json
+        assert told is not None
+        assert told["valid"]
+        assert set(told["checks"]) >= {"hash", "signature", "previous", "next", "postings"}
+        body = {name: value for name, value in told["entry"].items() if name not in ("hash", "signature")}
+        assert hashlib.sha256(canonical(body)).hexdigest() == told["entry"]["hash"]
+
+    def test_of_anothers_entry_are_not_found(self, bank: Bank, alice: Caller) -> None:
+        assert alice.get(f"/v1/credits/verify/{bank.spend('bob', 'r', 1)}").status_code == 404
+
+    def test_of_the_whole_chain(self, bank: Bank, alice: Caller) -> None:
+        for index in range(5):
+            bank.spend("alice", f"r{index}", 7)
+        told = alice.get("/v1/credits/validate-chain").json
+        assert told is not None
+        assert (told["valid"], told["entries"], told["next_cursor"]) == (True, 6, None)
+
+    @pytest.mark.filterwarnings("ignore:EdDSA is deprecated")  # RFC 9864 renames it; every library knows the old name
+    def test_of_a_receipt_by_any_jose_library(self, bank: Bank, alice: Caller) -> None:
+        id = bank.spend("alice", "r", whole(1))
+        receipt = alice.get(f"/v1/credits/receipts/{id}").text
+        keys = alice.get("/v1/credits/keys").json
+        assert keys is not None
+        verified = jws.deserialize_compact(receipt, OKPKey.import_key(keys["keys"][0]), algorithms=["EdDSA"])
+        assert json.loads(verified.payload)["id"] == id
+
+    def test_of_an_audit_as_a_whole(self, bank: Bank, alice: Caller) -> None:
+        bank.spend("alice", "r", whole(1))
+        told = alice.get("/v1/credits/audit").json
+        assert told is not None
+        report = told["report"]
+        assert (report["opening_balance"], report["closing_balance"]) == (0, whole(999))
+        assert report["totals"] == {"grant": whole(1000), "settle": -whole(1)}
+        assert report["verification"]["valid"]
+        hashed = hashlib.sha256(canonical(report)).digest()
+        keys = KeyRing.from_jwks(alice.get("/v1/credits/keys").json)
+        assert keys.verifies(told["key_id"], told["signature"], hashed)
+
+    def test_of_an_audit_as_csv(self, bank: Bank, alice: Caller) -> None:
+        bank.spend("alice", "r", whole(1))
+        answer = alice.get("/v1/credits/audit", headers={"Accept": "text/csv"})
+        keys = KeyRing.from_jwks(alice.get("/v1/credits/keys").json)
+        hashed = hashlib.sha256(answer.data).digest()
+        assert keys.verifies(answer.headers["X-Ledger-Key-Id"], answer.headers["X-Ledger-Signature"], hashed)
+
+    def test_of_an_audit_of_a_part_starts_at_its_opening_balance(self, bank: Bank, alice: Caller) -> None:
+        bank.credits.account("alice")
+        bank.world.clock.advance(minutes=10)
+        bank.spend("alice", "r", whole(1))
+        told = alice.get("/v1/credits/audit?from=2027-01-15T08:05:00Z").json
+        assert told is not None
+        assert told["report"]["opening_balance"] == whole(1000)
+        assert told["report"]["verification"] == {
+            "valid": True,
+            "entries": 1,
+            "first_bad_sequence": None,
+            "check": None,
+        }
+
+    def test_of_anothers_audit_is_for_administrators(self, bank: Bank, alice: Caller) -> None:
+        bank.credits.account("bob")
+        assert alice.get("/v1/credits/audit?uid=bob").status_code == 403
+        admin = bank.client("root", role="admin")
+        assert admin.get("/v1/credits/audit?uid=bob").status_code == 200
+        assert admin.get("/v1/credits/audit?uid=nobody").status_code == 404
+
+
+class TestTheMirror:
+    def test_is_repaired_from_the_source(self, bank: Bank, alice: Caller) -> None:
+        bank.spend("alice", "r", whole(1))
+        first = alice.post("/v1/credits/sync-balance").json
+        assert first is not None
+        assert (first["mirror_was"], first["repaired"]) == (None, True)
+        again = alice.post("/v1/credits/sync-balance").json
+        assert again is not None
+        assert not again["repaired"]
+        bank.world.realtime.update({f"{mirror_path('alice')}/balance": "99999"})
+        forged = alice.post("/v1/credits/sync-balance").json
+        assert forged is not None
+        assert (forged["mirror_was"]["balance"], forged["repaired"]) == ("99999", True)
+        assert bank.world.realtime.get(mirror_path("alice")) == bank.credits.balance("alice")
+
+
+class TestBeingShort:
+    def test_is_told_before_it_happens(self, bank: Bank, alice: Caller) -> None:
+        bank.spend("alice", "r", whole(960))
+        told = alice.get("/v1/credits/low-balance-check").json
+        assert told is not None
+        assert (told["low"], told["threshold"], told["available"]) == (True, "50", "40")
+        assert told["recommended_packages"][0]["credits"] == "500"
+
+    def test_of_an_amount(self, bank: Bank, alice: Caller) -> None:
+        told = alice.post("/v1/credits/check-insufficient", json={"amount": "1200"}).json
+        assert told is not None
+        assert (told["sufficient"], told["shortfall"], told["packages"][0]["id"]) == (False, "200", "credits-500")
+
+
+def test_receipts_are_three_parts_of_base64url(bank: Bank, alice: Caller) -> None:
+    header, payload, signature = alice.get(f"/v1/credits/receipts/{bank.spend('alice', 'r', 1)}").text.split(".")
+    for part in (header, payload, signature):
+        base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
