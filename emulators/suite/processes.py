@@ -20,7 +20,7 @@ def spawn(command: Sequence[str], *, log: Path, cwd: Path, env: Mapping[str, str
     """
     with log.open("wb") as output:
         return subprocess.Popen(
-            [sys.executable, "-S", "-E", str(LEASH), *command],
+            [sys.executable, "-S", "-E", str(LEASH), str(os.getpid()), *command],
             cwd=cwd,
             env=dict(env),
             stdin=subprocess.DEVNULL,

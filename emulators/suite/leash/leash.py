@@ -1,7 +1,7 @@
 """Ties a process to the life of its parent, so that a killed launcher or CLI leaves nothing behind.
 
 Standard library only: it runs inside `java` and inside every functions worker, before anything else does.
-As a command: `python leash.py <program> <arguments...>` becomes that program, already tied.
+As a command: `python leash.py <parent's pid> <program> <arguments...>` becomes that program, already tied.
 """
 
 import ctypes
@@ -21,4 +21,6 @@ def tie_to_parent() -> None:
 
 if __name__ == "__main__":
     tie_to_parent()
-    os.execvp(sys.argv[1], sys.argv[1:])
+    if os.getppid() != int(sys.argv[1]):
+        sys.exit("leash: the parent was gone before the knot was tied")
+    os.execvp(sys.argv[2], sys.argv[2:])
