@@ -17,7 +17,7 @@ from emulators.model_vendor.responder.conversation import Conversation, Offer, T
 from emulators.model_vendor.responder.respond import Call, extend, respond
 from emulators.model_vendor.wire import ChatRequest, Message, NamedToolChoice
 
-_EFFORT = {"none": 0, "minimal": 16, "low": 48, "medium": 128, "high": 384, "xhigh": 768}
+_EFFORT = {"none": 0, "minimal": 16, "low": 48, "medium": 128, "high": 384, "xhigh": 768, "max": 1536}
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,9 @@ _REWRITES = (
     (re.compile(r"\b(?:square root of|sqrt of|sqrt)\b", re.IGNORECASE), "sqrt "),
     (re.compile(r"\b(?:plus|added to)\b", re.IGNORECASE), "+"),
     (re.compile(r"\b(?:minus|less)\b", re.IGNORECASE), "-"),
-    (re.compile(r"\b(?:times|multiplied by|by(?= \d))\b|[×·]", re.IGNORECASE), "*"),
     (re.compile(r"(?<=\d)\s*x\s*(?=\d)", re.IGNORECASE), "*"),
     (re.compile(r"\b(?:divided by|over)\b|[÷]", re.IGNORECASE), "/"),
+    (re.compile(r"\b(?:times|multiplied by|(?<=\d )by(?= \d))\b|[×·]", re.IGNORECASE), "*"),
     (re.compile(r"\b(?:to the power of|raised to)\b|\*\*", re.IGNORECASE), "^"),
     (re.compile(r"\bsquared\b", re.IGNORECASE), "^2"),
     (re.compile(r"\bcubed\b", re.IGNORECASE), "^3"),
@@ -47,7 +47,8 @@ def reckon(conversation: Conversation) -> str | None:
         return f"{tidy(found)} has no value: the divisor is zero, and nothing multiplied by zero gives the dividend."
     except _Unreadable:
         return None
-    return f"{tidy(found)} = {shown(value)}."
+    result = shown(value)
+    return f"{tidy(found)} {'' if result.startswith('≈') else '= '}{result}."
 
 
 def expression(text: str) -> str | None:
@@ -181,5 +182,5 @@ def tidy(text: str) -> str:
     """The expression with even spacing."""
     text = re.sub(r"\s*(mod|[-+*/^])\s*", r" \1 ", text)
     text = re.sub(r"\s+", " ", text).replace("( ", "(").replace(" )", ")")
-    text = re.sub(r"\((\d+(?:\.\d+)?) / 100\)", r"\1%", text)
+    text = re.sub(r"\((\d+(?:\.\d+)?) / 100\)", r"\1%", text.strip()).replace("% * ", "% of ")
     return re.sub(r"(^|[(*/+^-] ?)- (?=\d)", r"\1-", text).replace("sqrt ", "√").strip()

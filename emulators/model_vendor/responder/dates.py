@@ -40,13 +40,9 @@ def reckon(conversation: Conversation) -> str | None:
         return _shifted(named[0], shift)
     if len(named) >= 2 and _BETWEEN.search(question):
         return _distance(named[0], named[1])
-    if named and _WEEKDAY.search(question):
+    if named and named != [today] and _WEEKDAY.search(question):
         return f"{_long(named[0])} is a {named[0]:%A}."
-    if _ASKS_TODAY.search(question):
-        if today is not None:
-            return f"Today is {today:%A}, {_long(today)}."
-        return "I have no clock, and nobody told me today's date in this conversation."
-    return None
+    return _told_today(today) if _ASKS_TODAY.search(question) else None
 
 
 def _read(match: re.Match[str]) -> date | None:
@@ -67,6 +63,12 @@ def _today(instructions: str) -> date | None:
         if found is not None:
             return _read(found)
     return None
+
+
+def _told_today(today: date | None) -> str:
+    if today is None:
+        return "I have no clock, and nobody told me today's date in this conversation."
+    return f"Today is {today:%A}, {_long(today)}."
 
 
 def _long(day: date) -> str:

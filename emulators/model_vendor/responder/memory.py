@@ -17,6 +17,7 @@ _FACT_ASKED = re.compile(r"\bwhat(?:'s| is| are| was) my ((?:favou?rite )?[\w ]{
 _REMEMBER = re.compile(r"\b(?:remember|note)(?: that| this)?:?\s+(.{3,200})", re.IGNORECASE | re.DOTALL)
 _FIRST = re.compile(
     r"\b(?:what|which)\b.*\b(?:first|initial)(?:ly)?\b.*\b(?:ask|say|question|message)|"
+    r"\bwhat did i (?:ask|say|write|want)\b.*\b(?:first|initially|at the (?:start|beginning))\b|"
     r"\bfirst (?:question|thing i (?:asked|said))",
     re.IGNORECASE,
 )

@@ -64,7 +64,7 @@ def _fit(offer: Offer, question: str) -> int:
     points = 2 * len(name & raw)
     points += len((_parts(offer.description) & asked) - name)
     for root, kindred in _KINDRED.items():
-        if any(part.startswith(root) for part in name):
+        if any(part.startswith(stem(root)) for part in name):
             points += 2 * len({stem(word) for word in kindred.split()} & raw)
     if any(part.startswith(("calculat", "comput", "math")) for part in name) and expression(question):
         points += 3
