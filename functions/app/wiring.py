@@ -172,7 +172,15 @@ class Services(Locked):
     @once
     def callables(self) -> "Mapping[str, Handler]":
         """What clients' SDKs may call by name, over the same use cases as the routes."""
-        return {"get_balance": lambda who, _: self.credits.balance(who.uid)}
+        from app.chat import handlers as chat
+        from app.chat.schemas import CallableMessage
+
+        return {
+            "get_balance": lambda call: self.credits.balance(call.who.uid),
+            "send_message": lambda call: chat.send_message(
+                self.chat.chat, call.who.uid, call.fit(CallableMessage), call.request_id
+            ),
+        }
 
     def sweep(self) -> dict[str, object]:
         """Ends what was left open: what the scheduled function does, and what tests do after a crash."""
@@ -189,12 +197,14 @@ class Services(Locked):
 
     def mounts(self) -> "list[APIBlueprint]":
         """The features' routes: the whole HTTP surface on one page."""
+        from app.chat import routes as chat
         from app.credits import routes as credits
         from app.models import routes as models
         from app.monitoring import routes as monitoring
 
         identity = monitoring.Identity(NAME, VERSION, self.outside.settings.project)
         return [
+            chat.routes(self.chat.chat),
             models.routes(self.catalogue, self.model_health),
             credits.routes(credits.CreditsRoutes(self.credits, self.mirror, self.outside.ids, self.idempotency)),
             monitoring.routes(self.monitoring, identity),

@@ -5,9 +5,9 @@ INTERNAL and one line in the log; so every handler is wrapped here.
 https://firebase.google.com/docs/functions/callable-reference
 """
 
-import functools
 from collections.abc import Callable, Mapping
-from typing import Final, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from firebase_functions.https_fn import CallableRequest, FunctionsErrorCode, HttpsError
 
@@ -15,10 +15,32 @@ from app.api import context, problems
 from app.api.auth import Principal
 from app.kit.errors import Unauthenticated
 
-Handler = Callable[[Principal, object], Mapping[str, object]]
-"""Takes who calls and the `data` of the request; returns the result as JSON."""
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
-Model = TypeVar("Model")
+Model = TypeVar("Model", bound="BaseModel")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of a signed-in user, as a handler sees it."""
+
+    who: Principal
+    data: object
+    request_id: str
+
+    def fit(self, model: type[Model]) -> Model:
+        """The data as this model; raises ValidationFailed, as a route does for its body."""
+        from pydantic import ValidationError
+
+        try:
+            return model.model_validate(self.data)
+        except ValidationError as error:
+            raise problems.invalid(error) from error
+
+
+Handler = Callable[[Call], Mapping[str, object]]
+"""Returns the result as JSON."""
 
 _CODES: Final[Mapping[int, FunctionsErrorCode]] = {
     400: FunctionsErrorCode.INVALID_ARGUMENT,
@@ -47,7 +69,7 @@ def handle(request: CallableRequest[object], handler: Callable[[], Handler], new
     request_id = context.accepted(given) or new_id()
     with telemetry.context(request_id=request_id):
         try:
-            return dict(handler()(_principal(request), request.data))
+            return dict(handler()(Call(_principal(request), request.data, request_id)))
         except Exception as error:
             described = problems.describe(error)
             problems.report(described, error)
@@ -61,21 +83,3 @@ def _principal(request: CallableRequest[object]) -> Principal:
     if request.auth is None:
         raise Unauthenticated("Sign in first.")
     return principal(request.auth.token)
-
-
-def reading(model: type[Model]) -> Callable[[Callable[[Principal, Model], Mapping[str, object]]], Handler]:
-    """Decorates a use case with the model that its `data` must fit, as a route's body must."""
-
-    def decorate(use: Callable[[Principal, Model], Mapping[str, object]]) -> Handler:
-        @functools.wraps(use)
-        def handler(who: Principal, data: object) -> Mapping[str, object]:
-            from pydantic import TypeAdapter, ValidationError
-
-            try:
-                return use(who, TypeAdapter(model).validate_python(data))
-            except ValidationError as error:
-                raise problems.invalid(error) from error
-
-        return handler
-
-    return decorate
