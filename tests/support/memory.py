@@ -5,6 +5,7 @@ knows the product.
 """
 
 import copy
+import heapq
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -131,6 +132,16 @@ class MemoryRealtime:
             for key in _keys(path):
                 node = node.get(key) if isinstance(node, dict) else None
             return copy.deepcopy(node) if node != {} else None
+
+    def first(self, path: str, limit: int, *, start_at: str = "") -> dict[str, Json]:
+        with self._lock:
+            node: Json = self._root
+            for key in _keys(path):
+                node = node.get(key) if isinstance(node, dict) else None
+            if not isinstance(node, dict):
+                return {}
+            names = heapq.nsmallest(limit, (name for name in node if name >= start_at))
+            return {name: copy.deepcopy(node[name]) for name in names}
 
     def update(self, values: Mapping[str, Json]) -> None:
         for hook in self.before_write:

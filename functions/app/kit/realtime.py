@@ -19,6 +19,10 @@ class Realtime(Protocol):
         """The value at `path`; None when there is nothing."""
         ...
 
+    def first(self, path: str, limit: int, *, start_at: str = "") -> dict[str, Json]:
+        """Up to `limit` children of `path` in key order, from the key `start_at` on. Keys must not look like numbers."""
+        ...
+
     def update(self, values: Mapping[str, Json]) -> None:
         """Replaces several places at once, all or nothing; None removes. No path may lie inside another."""
         ...
@@ -44,6 +48,17 @@ class FirebaseRealtime:
         except FirebaseError as error:
             raise Unavailable(f"the Realtime Database refused a read: {error}") from error
         return value
+
+    def first(self, path: str, limit: int, *, start_at: str = "") -> dict[str, Json]:
+        from firebase_admin import db
+        from firebase_admin.exceptions import FirebaseError
+
+        query = db.reference(path).order_by_key().limit_to_first(limit)
+        try:
+            found = (query.start_at(start_at) if start_at else query).get()
+        except FirebaseError as error:
+            raise Unavailable(f"the Realtime Database refused a query: {error}") from error
+        return dict(found) if isinstance(found, Mapping) else {}
 
     def update(self, values: Mapping[str, Json]) -> None:
         from firebase_admin import db
