@@ -1,0 +1,114 @@
+"""The Realtime Database's side of the queue: tickets that make triggers fire, and the slots of each lane.
+
+Nothing here is authoritative. A lost ticket is rung again by the sweeper, a lost slot only lets one more run for a
+while; that nothing runs twice is decided by the claim on the operation's document.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from app.kit.realtime import Json, Realtime
+from app.orchestration.handler import Lane
+from app.orchestration.lanes import Ticket, admit, lane_node, pick, read_lane, read_ticket, wake_ticket
+from app.orchestration.operation import Priority
+
+QUEUE: Final = "orchestration/queue"
+LANES: Final = "orchestration/lanes"
+WINDOW: Final = 24
+"""Tickets looked at per admission and priority: enough to step over keys and vendors that are busy."""
+
+_DEPTH: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """What waits in a lane. `tickets` stops counting at a thousand; ages are of the oldest, by priority."""
+
+    tickets: int
+    oldest_due_ms: Mapping[Priority, int]
+    running: int
+    paused: bool
+
+
+class Doorbell:
+    """Rings lanes and hands out their slots."""
+
+    def __init__(self, realtime: Realtime) -> None:
+        self._realtime = realtime
+
+    def ring(self, lane: str, tickets: Sequence[Ticket]) -> None:
+        """Put tickets up; the trigger fires for each that was not there."""
+        if tickets:
+            self._realtime.update({f"{QUEUE}/{lane}/{ticket.name}": ticket.value for ticket in tickets})
+
+    def wake(self, lane: str, now_us: int, mark: str) -> None:
+        """Make the lane's trigger fire, for whatever waits there already. `mark` makes the ticket a new one."""
+        self.ring(lane, [wake_ticket(lane, now_us, mark)])
+
+    def admit(self, lane: Lane, *, now_us: int, until_us: int, passing: Collection[str]) -> Ticket | None:
+        """Take a slot for the ticket whose turn it is; None when nothing may start now.
+
+        Tickets whose names are in `passing` are left for others.
+        """
+        window = self._window(lane.name)
+        asleep = [ticket for ticket in window if not ticket.is_wake and ticket.name not in passing]
+        self._take_down(lane.name, [ticket for ticket in window if ticket.is_wake])
+        if not asleep:
+            return None
+        chosen: list[Ticket | None] = [None]
+
+        def decide(current: Json) -> Json:
+            state = read_lane(current)
+            ticket = chosen[0] = pick(lane, state, asleep, now_us)
+            if ticket is None:
+                return current if current is not None else lane_node(state)
+            return lane_node(admit(state, ticket, now_us=now_us, until_us=until_us))
+
+        self._realtime.transact(f"{LANES}/{lane.name}", decide)
+        return chosen[0]
+
+    def release(self, lane: str, ticket: Ticket, *, keep: bool = False) -> None:
+        """Give the slot back and take the ticket down; `keep` leaves it up for whoever comes next."""
+        values: dict[str, Json] = {f"{LANES}/{lane}/running/{ticket.operation_id}": None}
+        if not keep:
+            values[f"{QUEUE}/{lane}/{ticket.name}"] = None
+        self._realtime.update(values)
+
+    def extend(self, lane: str, operation_id: str, until_us: int) -> None:
+        """Keep a slot for longer."""
+        self._realtime.update({f"{LANES}/{lane}/running/{operation_id}/until": until_us})
+
+    def pause(self, lane: str, paused: bool) -> None:
+        """Stop or allow new admissions. What runs goes on."""
+        self._realtime.update({f"{LANES}/{lane}/paused": True if paused else None})
+
+    def depth(self, lane: str, now_us: int) -> Depth:
+        """How much waits and runs, for people."""
+        waiting = [
+            ticket
+            for name, value in self._realtime.first(f"{QUEUE}/{lane}", _DEPTH).items()
+            if (ticket := read_ticket(lane, name, value)) and not ticket.is_wake
+        ]
+        oldest: dict[Priority, int] = {}
+        for ticket in waiting:
+            oldest.setdefault(ticket.priority, ticket.due_ms)
+        state = read_lane(self._realtime.get(f"{LANES}/{lane}"))
+        running = sum(slot.until_us > now_us for slot in state.slots.values())
+        return Depth(max(0, len(waiting) - running), oldest, running, state.paused)
+
+    def _window(self, lane: str) -> list[Ticket]:
+        """The first tickets of every priority, so that no class hides another."""
+        found: list[Ticket] = []
+        start_at = ""
+        while True:
+            page = self._realtime.first(f"{QUEUE}/{lane}", WINDOW, start_at=start_at)
+            tickets = [ticket for name, value in page.items() if (ticket := read_ticket(lane, name, value))]
+            found += tickets
+            if len(page) < WINDOW or not tickets or tickets[-1].priority is Priority.LOW:
+                return found
+            start_at = f"{tickets[-1].priority + 1}-"
+
+    def _take_down(self, lane: str, tickets: Sequence[Ticket]) -> None:
+        if tickets:
+            self._realtime.update({f"{QUEUE}/{lane}/{ticket.name}": None for ticket in tickets})

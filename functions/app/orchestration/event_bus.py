@@ -1,0 +1,218 @@
+"""Events: facts in the past tense, published in the commit that made them true, delivered as one operation per
+subscriber.
+
+Delivered at least once; the effect is exactly once, because a subscriber's writes are committed with the end of its
+operation. The id of that operation is derived from (subscriber, event id): two subscribers of one event never hide
+each other (T-45). The bus knows subscriptions, never features.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from app.kit.clock import from_rfc3339, to_rfc3339
+from app.kit.documents import Documents, Fields, Query, Value, Where, Write, int_field, map_field, text_field
+from app.kit.errors import AlreadyExists, Unavailable, ensure
+from app.orchestration.handler import Handler, Outcome, Run
+from app.orchestration.operation import Level, Priority
+from app.orchestration.operation_document import COLLECTION, optional_text
+from app.orchestration.operation_queue import OperationQueue, Order
+from app.orchestration.retry import PATIENT, RetryPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened. `version` is that of the shape of `data`; `at` is RFC 3339 and strictly grows per
+    account.
+    """
+
+    id: str
+    name: str
+    version: int
+    account: str | None
+    at: str
+    data: Fields
+
+
+Reaction = Callable[[Event, Run], Outcome]
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """`subscriber` wants `event`. `ordered`: one at a time per account, in the order of `at`."""
+
+    subscriber: str
+    event: str
+    react: Reaction
+    versions: frozenset[int] = frozenset({1})
+    ordered: bool = False
+    lane: str = "events"
+    priority: Priority = Priority.NORMAL
+    level: Level = Level.SYSTEM
+    retry: RetryPolicy = PATIENT
+
+    @property
+    def operation(self) -> str:
+        """Name of the operations that deliver to it."""
+        return f"{self.subscriber}.on.{self.event}"
+
+
+class EventBus:
+    """The one table of who listens to what."""
+
+    def __init__(self, subscriptions: Iterable[Subscription]) -> None:
+        self._subscriptions: dict[str, list[Subscription]] = {}
+        for subscription in subscriptions:
+            listeners = self._subscriptions.setdefault(subscription.event, [])
+            twice = any(one.subscriber == subscription.subscriber for one in listeners)
+            ensure(not twice, f"{subscription.subscriber} subscribes twice to {subscription.event}")
+            listeners.append(subscription)
+        self._queue: OperationQueue | None = None
+
+    def deliver_through(self, queue: OperationQueue) -> None:
+        """Names the queue, which knows this bus's handlers and is therefore built after it."""
+        self._queue = queue
+
+    def handlers(self) -> list[Handler]:
+        """What runs the deliveries."""
+        return [_handler(one) for listeners in self._subscriptions.values() for one in listeners]
+
+    def listened_to(self, event: str) -> bool:
+        """Whether anybody wants events of this name."""
+        return event in self._subscriptions
+
+    def rows(self, events: Sequence[Event]) -> list[Write]:
+        """Writes for the commit that causes the events: one for each event and subscriber."""
+        orders = [
+            _order(subscription, event, index)
+            for index, event in enumerate(events)
+            for subscription in self._subscriptions.get(event.name, ())
+        ]
+        return self._through().rows(orders) if orders else []
+
+    def replay(self, question: "Replay", documents: Documents) -> "Replayed":
+        """Deliver again what was published in a range of time, to one subscriber, a page at a time.
+
+        What the subscriber has handled stays handled. With `again` it is delivered as new, once for each such text.
+        """
+        subscription = self._find(question.subscriber, question.event)
+        bounds = (
+            Where("topic", "==", question.event),
+            Where("created_at", ">=", to_rfc3339(question.from_us)),
+            Where("created_at", "<", to_rfc3339(question.to_us)),
+        )
+        page = documents.query(
+            Query(
+                COLLECTION,
+                where=bounds,
+                order_by=("created_at", "__name__"),
+                limit=question.limit,
+                start_after=question.after or (),
+            )
+        )
+        events = {event.id: event for document in page if (event := _read(map_field(document.fields, "payload")))}
+        orders = [_order(subscription, event, 0, again=question.again) for event in events.values()]
+        sent = sum(self._send(order, documents) for order in orders)
+        full = len(page) == question.limit
+        last = page[-1] if page else None
+        return Replayed(sent, (text_field(last.fields, "created_at"), last.id) if last and full else None)
+
+    def _send(self, order: Order, documents: Documents) -> bool:
+        try:
+            documents.commit(self._through().rows([order]))
+        except AlreadyExists:
+            return False
+        return True
+
+    def _find(self, subscriber: str, event: str) -> Subscription:
+        found = [one for one in self._subscriptions.get(event, ()) if one.subscriber == subscriber]
+        ensure(len(found) == 1, f"{subscriber} does not subscribe to {event}")
+        return found[0]
+
+    def _through(self) -> OperationQueue:
+        ensure(self._queue is not None, "the event bus needs its queue before it publishes")
+        assert self._queue is not None
+        return self._queue
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """Which events, for whom. `again` marks a replay that also repeats what was handled. `after`: where the last page
+    ended.
+    """
+
+    subscriber: str
+    event: str
+    from_us: int
+    to_us: int
+    again: str | None = None
+    limit: int = 100
+    after: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """How many deliveries were made, and where to go on; None at the end."""
+
+    sent: int
+    after: tuple[str, str] | None
+
+
+_PER_MICROSECOND: Final = 64
+"""Positions within one microsecond: the events of one commit keep their order."""
+
+
+def _order(subscription: Subscription, event: Event, index: int, *, again: str | None = None) -> Order:
+    at_us = from_rfc3339(event.at)
+    once = event.id if again is None else f"{event.id} again {again}"
+    return Order(
+        name=subscription.operation,
+        payload=_write(event),
+        source="event",
+        account=event.account,
+        key=event.account if subscription.ordered else None,
+        position=at_us * _PER_MICROSECOND + min(index, _PER_MICROSECOND - 1),
+        once=once,
+        topic=event.name,
+    )
+
+
+def _handler(subscription: Subscription) -> Handler:
+    def work(run: Run) -> Outcome:
+        event = _read(run.operation.payload)
+        if event.version not in subscription.versions:
+            # During a deploy the subscriber of the newer shape may be a minute away.
+            raise Unavailable(f"{subscription.subscriber} does not know version {event.version} of {event.name}")
+        return subscription.react(event, run)
+
+    return Handler(
+        name=subscription.operation,
+        work=work,
+        lane=subscription.lane,
+        level=subscription.level,
+        priority=subscription.priority,
+        retry=subscription.retry,
+    )
+
+
+def _write(event: Event) -> Fields:
+    fields: dict[str, Value] = {
+        "id": event.id,
+        "name": event.name,
+        "version": event.version,
+        "account": event.account,
+        "at": event.at,
+        "data": event.data,
+    }
+    return fields
+
+
+def _read(fields: Fields) -> Event:
+    return Event(
+        id=text_field(fields, "id"),
+        name=text_field(fields, "name"),
+        version=int_field(fields, "version"),
+        account=optional_text(fields, "account"),
+        at=text_field(fields, "at"),
+        data=map_field(fields, "data"),
+    )

@@ -1,0 +1,282 @@
+"""One unit of durable work and every decision about it. Pure: knows no database, clock or random source.
+
+Each function takes the operation as it is stored and returns what it becomes; the store writes that over exactly the
+version it read, so that of two runners who decide at once one wins and the other reads again.
+"""
+
+from dataclasses import dataclass, replace
+from enum import IntEnum, StrEnum
+from typing import Final, Literal
+
+from app.kit.clock import seconds
+from app.kit.documents import Fields
+from app.kit.errors import Rejection, ensure
+
+SKEW_US: Final = seconds(5)
+"""How far the clocks of two machines may differ: a lease is over only when it is over for everybody."""
+
+GRACE_US: Final = seconds(30)
+"""How long a queued operation may go unserved before the sweeper thinks that its ring was lost."""
+
+HISTORY: Final = 20
+"""Attempts kept on the document, newest last."""
+
+_DETAIL: Final = 300
+
+
+class Priority(IntEnum):
+    """Smaller goes first; `lanes.SHARES` says how much more often."""
+
+    CRITICAL = 0
+    HIGH = 1
+    NORMAL = 2
+    LOW = 3
+
+
+class Level(StrEnum):
+    """Who may cause an operation and where it may run; `security.py` holds the table."""
+
+    PUBLIC = "public"
+    USER = "user"
+    SYSTEM = "system"
+    MONEY = "money"
+
+
+class State(StrEnum):
+    """Where an operation stands; the last four are ends."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    DEAD = "dead"
+    CANCELLED = "cancelled"
+    DISCARDED = "discarded"
+
+
+OPEN: Final = frozenset({State.QUEUED, State.RUNNING})
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to run an operation and to write its end. `token` grows with every claim and is never given twice."""
+
+    owner: str
+    token: int
+    expires_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One line of the history: what `owner` met at `at_us`."""
+
+    at_us: int
+    number: int
+    owner: str
+    outcome: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """Stored as `operations/{id}`. Times are microseconds since 1970."""
+
+    id: str
+    name: str
+    lane: str
+    payload: Fields
+    priority: Priority
+    level: Level
+    source: str
+    """From where it was caused: `api`, `trigger`, `event`, `saga`, `system`, `admin`."""
+    created_us: int
+    due_us: int
+    account: str | None = None
+    key: str | None = None
+    """Operations of one lane and key run one at a time, by `position`."""
+    position: int = 0
+    vendor: str | None = None
+    topic: str | None = None
+    """Name of the event that this delivers."""
+    deadline_us: int | None = None
+    state: State = State.QUEUED
+    attempts: int = 0
+    token: int = 0
+    lease: Lease | None = None
+    cancel_requested: bool = False
+    reason: str | None = None
+    """Why it ended other than by success."""
+    finished_us: int | None = None
+    result: Fields | None = None
+    history: tuple[Attempt, ...] = ()
+
+    @property
+    def line(self) -> str | None:
+        """The queue of operations that wait for each other; None for one that waits for nobody, or for nobody any
+        more.
+        """
+        return f"{self.lane}/{self.key}" if self.key is not None and self.state in OPEN else None
+
+    @property
+    def wake_us(self) -> int | None:
+        """When the sweeper should look, unless something happened before; None when nothing more will."""
+        if self.state is State.QUEUED:
+            return self.due_us + GRACE_US
+        if self.state is State.RUNNING and self.lease is not None:
+            return self.lease.expires_us + SKEW_US
+        return None
+
+
+Obstacle = Literal["closed", "held", "early"]
+"""Why an operation cannot be claimed: it has ended, another runs it, or its time has not come."""
+
+
+def claim(operation: Operation, *, owner: str, now_us: int, lease_us: int, tries: int) -> Operation | Obstacle:
+    """Take an operation to run it, or say why not. May end it instead: cancelled, out of time, or out of tries.
+
+    An operation whose lease is over was lost with its runner. That attempt counts, so that work which kills its
+    runner dies as well.
+    """
+    obstacle = _obstacle(operation, now_us)
+    if obstacle is not None:
+        return obstacle
+    if operation.state is State.RUNNING:
+        operation = _note(operation, now_us, _holder(operation), "lost", "the runner went away")
+    if operation.cancel_requested:
+        return _close(operation, State.CANCELLED, now_us, operation.reason or "cancelled before it ran")
+    if operation.deadline_us is not None and now_us >= operation.deadline_us:
+        return _close(operation, State.DEAD, now_us, "out of time: its deadline has passed")
+    if operation.attempts >= tries:
+        return _close(operation, State.DEAD, now_us, f"lost its runner, in the last of {tries} tries")
+    token = operation.token + 1
+    return replace(
+        operation,
+        state=State.RUNNING,
+        attempts=operation.attempts + 1,
+        token=token,
+        lease=Lease(owner, token, now_us + lease_us),
+    )
+
+
+def renew(operation: Operation, *, token: int, now_us: int, lease_us: int) -> Operation:
+    """Keep a lease that is still ours; it may even have run out, as long as nobody took it."""
+    lease = _held(operation, token)
+    return replace(operation, lease=replace(lease, expires_us=max(lease.expires_us, now_us + lease_us)))
+
+
+def holds(operation: Operation, token: int) -> bool:
+    """Whether `token` is still the newest claim on a running operation."""
+    return operation.state is State.RUNNING and operation.lease is not None and operation.lease.token == token
+
+
+def succeed(operation: Operation, *, token: int, now_us: int, result: Fields | None) -> Operation:
+    """The work is done; written in one commit with its effects."""
+    _held(operation, token)
+    return replace(_close(operation, State.SUCCEEDED, now_us, None), result=result)
+
+
+def retry(operation: Operation, *, token: int, now_us: int, due_us: int, detail: str) -> Operation:
+    """The world failed; try again at `due_us`, unless the deadline comes first."""
+    lease = _held(operation, token)
+    noted = _note(operation, now_us, lease.owner, "failed", detail)
+    if noted.cancel_requested:
+        return _close(noted, State.CANCELLED, now_us, noted.reason or "cancelled between two tries")
+    if noted.deadline_us is not None and due_us >= noted.deadline_us:
+        return _close(noted, State.DEAD, now_us, f"out of time: {detail}")
+    return replace(noted, state=State.QUEUED, lease=None, due_us=due_us)
+
+
+def postpone(operation: Operation, *, token: int, now_us: int, due_us: int, detail: str) -> Operation:
+    """Not yet, and nobody's fault: look again at `due_us`. The attempt does not count."""
+    later = retry(operation, token=token, now_us=now_us, due_us=due_us, detail=detail)
+    return replace(later, attempts=operation.attempts - 1) if later.state is State.QUEUED else later
+
+
+def bury(operation: Operation, *, token: int, now_us: int, reason: str) -> Operation:
+    """It failed for good and becomes a dead letter, which somebody replays or discards."""
+    lease = _held(operation, token)
+    return _close(_note(operation, now_us, lease.owner, "died", reason), State.DEAD, now_us, reason)
+
+
+def abandon(operation: Operation, *, token: int, now_us: int) -> Operation:
+    """The runner stopped because a cancel was asked for."""
+    lease = _held(operation, token)
+    reason = operation.reason or "cancelled"
+    return _close(_note(operation, now_us, lease.owner, "stopped", reason), State.CANCELLED, now_us, reason)
+
+
+def cancel(operation: Operation, *, now_us: int, reason: str) -> Operation:
+    """Stop what has not run; ask what runs to stop. What has ended stays as it ended."""
+    match operation.state:
+        case State.QUEUED:
+            return _close(operation, State.CANCELLED, now_us, reason)
+        case State.RUNNING:
+            return replace(operation, cancel_requested=True, reason=reason)
+        case _:
+            return operation
+
+
+def replay(operation: Operation, *, now_us: int, by: str) -> Operation:
+    """A dead letter gets all its tries again. The deadline that killed it is lifted; the history stays."""
+    _refuse_unless_dead(operation)
+    noted = _note(operation, now_us, by, "replayed", operation.reason or "")
+    return replace(
+        noted,
+        state=State.QUEUED,
+        attempts=0,
+        due_us=now_us,
+        deadline_us=None,
+        lease=None,
+        reason=None,
+        finished_us=None,
+        cancel_requested=False,
+    )
+
+
+def discard(operation: Operation, *, now_us: int, by: str, reason: str) -> Operation:
+    """A dead letter that nobody will need any more."""
+    _refuse_unless_dead(operation)
+    return _close(_note(operation, now_us, by, "discarded", reason), State.DISCARDED, now_us, reason)
+
+
+class NotADeadLetter(Rejection):
+    """Only what has failed for good is replayed or discarded."""
+
+    status = 409
+    code = "not_a_dead_letter"
+    title = "Not a dead letter"
+
+
+def _obstacle(operation: Operation, now_us: int) -> Obstacle | None:
+    if operation.state not in OPEN:
+        return "closed"
+    if operation.state is State.QUEUED:
+        return "early" if now_us < operation.due_us else None
+    ensure(operation.lease is not None, "what runs has a lease")
+    wake_us = operation.wake_us
+    return "held" if wake_us is not None and now_us < wake_us else None
+
+
+def _held(operation: Operation, token: int) -> Lease:
+    lease = operation.lease
+    ensure(holds(operation, token), "only the holder of the newest token moves a running operation")
+    assert lease is not None
+    return lease
+
+
+def _holder(operation: Operation) -> str:
+    return operation.lease.owner if operation.lease else ""
+
+
+def _note(operation: Operation, at_us: int, owner: str, outcome: str, detail: str) -> Operation:
+    line = Attempt(at_us, operation.attempts, owner, outcome, detail[:_DETAIL])
+    return replace(operation, history=(*operation.history, line)[-HISTORY:])
+
+
+def _close(operation: Operation, state: State, now_us: int, reason: str | None) -> Operation:
+    cut = reason[:_DETAIL] if reason else None
+    return replace(operation, state=state, lease=None, finished_us=now_us, reason=cut)
+
+
+def _refuse_unless_dead(operation: Operation) -> None:
+    if operation.state is not State.DEAD:
+        raise NotADeadLetter("Only a dead letter can be replayed or discarded", state=operation.state.value)

@@ -1,0 +1,317 @@
+"""Runs operations: admits a ticket, claims its operation, lets the handler work, and writes the end with the effects.
+
+Holds no lock and no transaction. A runner may die anywhere: what it had not committed did not happen, and what it
+held is over with its lease. Knows nothing of what the operations do.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from app.kit.clock import Clock, minutes
+from app.kit.documents import Document, Replace, Version, Write
+from app.kit.errors import Conflict, Fault, InvariantViolation, Rejection, Unavailable
+from app.kit.ids import Ids
+from app.kit.telemetry import context, log
+from app.orchestration.audit import audit_rows
+from app.orchestration.doorbell import Doorbell
+from app.orchestration.handler import CancelRequested, Done, Handler, Handlers, LeaseLost, Work, Writes, no_writes
+from app.orchestration.lanes import Ticket
+from app.orchestration.operation import (
+    OPEN,
+    SKEW_US,
+    Operation,
+    State,
+    abandon,
+    bury,
+    claim,
+    holds,
+    postpone,
+    renew,
+    retry,
+    succeed,
+)
+from app.orchestration.operation_document import from_document, path_of, to_fields
+from app.orchestration.operation_queue import head_of_line
+from app.orchestration.outbox import Outbox
+from app.orchestration.retry import PATIENT, Draw
+from app.orchestration.security import Place, may_run
+
+BUDGET_US: Final = minutes(4)
+"""How long one trigger goes on serving its lane; below the platform's nine minutes for events."""
+
+_CLAIMS: Final = 3
+_COMMITS: Final = 5
+_log = log("orchestration")
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What a runner works with."""
+
+    outbox: Outbox
+    doorbell: Doorbell
+    clock: Clock
+    ids: Ids
+    draw: Draw
+
+
+class Runner:
+    """Serves lanes. `place` says which security levels may run here."""
+
+    def __init__(self, means: Means, handlers: Handlers, place: Place = "trigger") -> None:
+        self._means = means
+        self._handlers = handlers
+        self._place = place
+        self._owner = means.ids.new("runner")
+
+    def serve(self, lane_name: str, *, for_us: int = BUDGET_US) -> int:
+        """Run what the lane admits until nothing may start or the time is over; how many tickets were taken.
+
+        Raises:
+            Fault: a store is away. Whatever was left is found by the sweeper.
+        """
+        lane = self._handlers.lanes.get(lane_name)
+        if lane is None:
+            _log.warning("lane_unknown", lane=lane_name)
+            return 0
+        clock, doorbell = self._means.clock, self._means.doorbell
+        ends_us, taken = clock.now_us() + for_us, 0
+        passing: set[str] = set()
+        while clock.now_us() < ends_us:
+            now_us = clock.now_us()
+            until_us = now_us + self._handlers.slot_us[lane_name] + SKEW_US
+            ticket = doorbell.admit(lane, now_us=now_us, until_us=until_us, passing=passing)
+            if ticket is None:
+                return taken
+            taken += 1
+            keep = self._take(ticket)
+            doorbell.release(lane_name, ticket, keep=keep)
+            if keep:
+                passing.add(ticket.name)
+        doorbell.wake(lane_name, clock.now_us(), self._means.ids.new("w"))
+        return taken
+
+    def run(self, operation_id: str) -> State | None:
+        """Claim and run one operation without asking its lane: for tests and for work inside a request."""
+        stored = self._means.outbox.get(path_of(operation_id))
+        if stored is None:
+            return None
+        claimed = self._claim(stored)
+        if isinstance(claimed, _Attempt):
+            self._perform(claimed)
+        return self._state(operation_id)
+
+    def _state(self, operation_id: str) -> State | None:
+        stored = self._means.outbox.get(path_of(operation_id))
+        return from_document(stored).state if stored else None
+
+    def _take(self, ticket: Ticket) -> bool:
+        """Serve one ticket; whether it should stay up for another runner."""
+        stored = self._stored(ticket)
+        if stored is None:
+            return False
+        claimed = self._claim(stored)
+        if isinstance(claimed, _Attempt):
+            self._perform(claimed)
+            return False
+        return claimed
+
+    def _stored(self, ticket: Ticket) -> Document | None:
+        """The operation of a ticket; None when it must wait for another of its line, which is rung instead."""
+        if ticket.key is None:
+            return self._means.outbox.get(path_of(ticket.operation_id))
+        head = head_of_line(self._means.outbox, f"{ticket.lane}/{ticket.key}")
+        if head is None or head.id == ticket.operation_id:
+            return head
+        self._ring(head)
+        return None
+
+    def _claim(self, stored: Document) -> "_Attempt | bool":
+        """A claimed attempt; or whether the ticket should stay up."""
+        for _ in range(_CLAIMS):
+            operation = from_document(stored)
+            if not may_run(operation.level, self._place):
+                return True
+            handler = self._handlers.find(operation.name) or _stranger(operation.name)
+            claimed = claim(
+                operation,
+                owner=self._owner,
+                now_us=self._means.clock.now_us(),
+                lease_us=handler.lease_us,
+                tries=handler.retry.tries,
+            )
+            if not isinstance(claimed, Operation):
+                if claimed == "early":
+                    self._means.outbox.ring([operation])
+                return False
+            attempt = _Attempt(self._means, handler, claimed, stored.version)
+            try:
+                attempt.write(claimed, self._endings(handler, claimed))
+            except Conflict:
+                again = self._means.outbox.get(stored.path)
+                if again is None:
+                    return False
+                stored = again
+                continue
+            if claimed.state is State.RUNNING:
+                return attempt
+            self._next_in_line(claimed)
+            return False
+        return True
+
+    def _perform(self, attempt: "_Attempt") -> None:
+        operation = attempt.operation
+        with context(operation=operation.id, name=operation.name):
+            try:
+                self._work(attempt)
+            except LeaseLost as lost:
+                _log.warning("lease_lost", reason=str(lost), attempt=operation.attempts)
+                return
+        self._next_in_line(operation)
+
+    def _work(self, attempt: "_Attempt") -> None:
+        """One attempt from its start to its written end.
+
+        Raises:
+            LeaseLost: somebody else ends it, or we have without hearing so.
+        """
+        now_us = self._means.clock.now_us
+        token = attempt.token
+        try:
+            outcome = attempt.handler.work(attempt)
+            if isinstance(outcome, Done):
+                result = outcome.result
+                self._end(
+                    attempt, lambda now: succeed(now, token=token, now_us=now_us(), result=result), outcome.writes
+                )
+            else:
+                due_us, why = outcome.due_us, outcome.why
+                self._end(attempt, lambda now: postpone(now, token=token, now_us=now_us(), due_us=due_us, detail=why))
+        except LeaseLost:
+            raise
+        except CancelRequested:
+            self._end(attempt, lambda now: abandon(now, token=token, now_us=now_us()))
+        except Exception as failure:  # noqa: BLE001  # the queue's edge: whatever a handler raises is kept
+            self._fail(attempt, failure)
+
+    def _fail(self, attempt: "_Attempt", failure: Exception) -> None:
+        """Retry what the world did; bury what will not get better."""
+        now_us, token = self._means.clock.now_us, attempt.token
+        detail = f"{type(failure).__name__}: {failure}"
+        policy, number = attempt.handler.retry, attempt.operation.attempts
+        hopeless = isinstance(failure, Rejection | InvariantViolation)
+        if hopeless or number >= policy.tries:
+            _log.error("dead_letter", reason=detail, attempt=number, exc_info=None if hopeless else failure)
+            self._end(attempt, lambda now: bury(now, token=token, now_us=now_us(), reason=detail))
+            return
+        at_least_us = (failure.retry_after_s or 0) * 1_000_000 if isinstance(failure, Fault) else 0
+        due_us = now_us() + policy.delay_us(number, self._means.draw, at_least_us=at_least_us)
+        _log.warning(
+            "retry_later", reason=detail, attempt=number, exc_info=None if isinstance(failure, Fault) else failure
+        )
+        self._end(attempt, lambda now: retry(now, token=token, now_us=now_us(), due_us=due_us, detail=detail))
+
+    def _end(self, attempt: "_Attempt", decide: Callable[[Operation], Operation], effects: Writes = no_writes) -> None:
+        """Commit the end and everything that belongs to it; decided again when one of the documents moved."""
+        for _ in range(_COMMITS):
+            ended = decide(attempt.operation)
+            try:
+                attempt.write(ended, [*effects(), *self._endings(attempt.handler, ended)])
+            except Conflict:
+                attempt.refresh()
+                continue
+            return
+        raise Unavailable(f"{attempt.operation.id}: its effects met newer versions {_COMMITS} times")
+
+    def _endings(self, handler: Handler, ended: Operation) -> Sequence[Write]:
+        """What an end brings with it: the audit line, and word to the owner of what died."""
+        if ended.state in OPEN:
+            return ()
+        audit = audit_rows(ended, now_us=self._means.clock.now_us())
+        if ended.state is State.SUCCEEDED:
+            return audit
+        try:
+            return (*audit, *handler.on_death(ended, ended.reason or ""))
+        except (Rejection, InvariantViolation) as failure:
+            # The letter must be written even when nobody can be told; the failure stands in the log.
+            _log.error("death_untold", operation=ended.id, reason=str(failure))
+            return audit
+
+    def _next_in_line(self, operation: Operation) -> None:
+        """Ring whoever waited for this operation; a lost ring is repeated by the sweeper."""
+        if operation.key is None:
+            return
+        head = head_of_line(self._means.outbox, f"{operation.lane}/{operation.key}")
+        if head is not None:
+            self._ring(head)
+
+    def _ring(self, head: Document) -> None:
+        operation = from_document(head)
+        if operation.state is State.QUEUED:
+            self._means.outbox.ring([operation])
+
+
+class _Attempt:
+    """The `Run` of one claimed operation: its newest known state and version."""
+
+    def __init__(self, means: Means, handler: Handler, operation: Operation, version: Version) -> None:
+        self._means = means
+        self._version = version
+        self.handler = handler
+        self.operation = operation
+        self.token = operation.token
+
+    @property
+    def key(self) -> str:
+        return self.operation.id
+
+    def now_us(self) -> int:
+        return self._means.clock.now_us()
+
+    def renew(self) -> None:
+        for _ in range(_COMMITS):
+            if self.operation.cancel_requested:
+                raise CancelRequested(self.operation.reason or "cancelled")
+            now_us = self.now_us()
+            longer = renew(self.operation, token=self.token, now_us=now_us, lease_us=self.handler.lease_us)
+            try:
+                self.write(longer, ())
+            except Conflict:
+                self.refresh()
+                continue
+            until_us = now_us + self.handler.lease_us + SKEW_US
+            self._means.doorbell.extend(self.operation.lane, self.operation.id, until_us)
+            return
+        raise Unavailable("the lease could not be renewed")
+
+    def write(self, operation: Operation, companions: Sequence[Write]) -> None:
+        """Commit this state over the version that is known, together with `companions`."""
+        path = path_of(operation.id)
+        versions = self._means.outbox.commit([Replace(path, to_fields(operation), self._version), *companions])
+        self._version = versions[0]
+        self.operation = operation
+
+    def refresh(self) -> None:
+        """Read again after a conflict.
+
+        Raises:
+            LeaseLost: the operation is not ours any more.
+        """
+        stored = self._means.outbox.get(path_of(self.operation.id))
+        if stored is None:
+            raise LeaseLost("the operation is gone")
+        current = from_document(stored)
+        if not holds(current, self.token):
+            raise LeaseLost(f"it is {current.state.value} under token {current.token}, ours is {self.token}")
+        self.operation, self._version = current, stored.version
+
+
+def _stranger(name: str) -> Handler:
+    """For an operation of a deployment newer or older than this one: tried again later, then a dead letter."""
+
+    def work(_: object) -> Done:
+        raise Unavailable(f"nobody here handles {name}")
+
+    refuse: Work = work
+    return Handler(name=name, work=refuse, retry=PATIENT)

@@ -1,0 +1,134 @@
+"""Brings back what was lost: rings that nobody heard, leases that are over, chores of the features.
+
+It only rings again and never runs anything, so exactly one runner claims (the habit of dbos' recovery). Bounded per
+tick, resumable by a cursor, and safe to run twice at once: ringing an operation that is up already changes nothing.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from app.kit.clock import Clock, to_rfc3339
+from app.kit.documents import Document, Documents, Query, Where, text_field
+from app.kit.errors import Failure, Fault
+from app.kit.ids import Ids
+from app.kit.realtime import Json, Realtime
+from app.kit.telemetry import log
+from app.orchestration.doorbell import Doorbell
+from app.orchestration.lanes import Ticket, ticket_of
+from app.orchestration.operation_document import COLLECTION, from_document
+
+CURSOR: Final = "orchestration/sweeper/cursor"
+PAGE: Final = 100
+PAGES: Final = 10
+"""A tick looks at no more than a thousand operations; the next one goes on where it stopped."""
+
+_log = log("orchestration")
+
+
+@dataclass(frozen=True, slots=True)
+class Chore:
+    """Something a feature wants done at every tick: at most `limit` of them; returns how many it did."""
+
+    name: str
+    work: Callable[[int], int]
+    limit: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What a tick did. `failed` names chores that raised; they are tried again at the next tick."""
+
+    rung: int = 0
+    lanes: tuple[str, ...] = ()
+    chores: dict[str, int] = field(default_factory=dict)
+    failed: tuple[str, ...] = ()
+    complete: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """What a sweeper works with."""
+
+    documents: Documents
+    realtime: Realtime
+    doorbell: Doorbell
+    clock: Clock
+    ids: Ids
+
+
+class Sweeper:
+    """Ticks once a minute."""
+
+    def __init__(self, means: Sweep, chores: Sequence[Chore] = ()) -> None:
+        self._means = means
+        self._chores = chores
+
+    def tick(self) -> Swept:
+        """One bounded sweep.
+
+        Raises:
+            Fault: the stores are away; nothing is lost by that.
+        """
+        rung, lanes, complete = self._ring_overdue()
+        done: dict[str, int] = {}
+        failed: list[str] = []
+        for chore in self._chores:
+            try:
+                done[chore.name] = chore.work(chore.limit)
+            except Failure as failure:
+                # One chore that cannot must not keep the others from being done.
+                _log.error("chore_failed", chore=chore.name, reason=str(failure))
+                failed.append(chore.name)
+        return Swept(rung, lanes, done, tuple(failed), complete)
+
+    def _ring_overdue(self) -> tuple[int, tuple[str, ...], bool]:
+        """Ring every operation that should have moved by now, and wake the lanes they are in."""
+        now_us = self._means.clock.now_us()
+        cursor = self._cursor()
+        rung, lanes = 0, set[str]()
+        for _ in range(PAGES):
+            page = self._overdue(now_us, cursor)
+            rung += self._ring(page, lanes)
+            if len(page) < PAGE:
+                cursor = None
+                break
+            cursor = (text_field(page[-1].fields, "wake_at"), page[-1].id)
+        for lane in sorted(lanes):
+            self._means.doorbell.wake(lane, now_us, self._means.ids.new("w"))
+        self._keep(cursor)
+        return rung, tuple(sorted(lanes)), cursor is None
+
+    def _overdue(self, now_us: int, cursor: tuple[str, str] | None) -> list[Document]:
+        return self._means.documents.query(
+            Query(
+                COLLECTION,
+                where=(Where("wake_at", "<=", to_rfc3339(now_us)),),
+                order_by=("wake_at", "__name__"),
+                limit=PAGE,
+                start_after=cursor or (),
+            )
+        )
+
+    def _ring(self, page: Sequence[Document], lanes: set[str]) -> int:
+        tickets: dict[str, list[Ticket]] = {}
+        for document in page:
+            operation = from_document(document)
+            tickets.setdefault(operation.lane, []).append(ticket_of(operation))
+        for lane, up in tickets.items():
+            self._means.doorbell.ring(lane, up)
+            lanes.add(lane)
+        return len(page)
+
+    def _cursor(self) -> tuple[str, str] | None:
+        try:
+            value = self._means.realtime.get(CURSOR)
+        except Fault:
+            return None
+        if isinstance(value, dict) and isinstance(at := value.get("at"), str) and isinstance(i := value.get("id"), str):
+            return at, i
+        return None
+
+    def _keep(self, cursor: tuple[str, str] | None) -> None:
+        value: Json = None if cursor is None else {"at": cursor[0], "id": cursor[1]}
+        self._means.realtime.update({CURSOR: value})

@@ -1,0 +1,131 @@
+"""A deployment of the queue in memory: stores, a clock, runners, and a platform that plays triggers and alarms."""
+
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from app.kit.documents import Documents, Write
+from app.kit.realtime import Json
+from app.orchestration.dead_letters import DeadLetters
+from app.orchestration.doorbell import QUEUE, Doorbell
+from app.orchestration.event_bus import EventBus, Subscription
+from app.orchestration.handler import Done, Handler, Handlers, Lane, Outcome, Run
+from app.orchestration.operation import Operation
+from app.orchestration.operation_document import COLLECTION, from_document
+from app.orchestration.operation_queue import OperationQueue, Order
+from app.orchestration.outbox import Outbox
+from app.orchestration.runner import Means, Runner
+from app.orchestration.saga_definition import SagaDefinition
+from app.orchestration.sagas import Sagas
+from app.orchestration.sweeper import Chore, Sweep, Sweeper
+from support.clock import ManualClock, SeededIds
+from support.memory import MemoryDocuments, MemoryRealtime
+
+LANES = (Lane("default"), Lane("events"), Lane("sagas"), Lane("narrow", limit=1), Lane("vendors", 8, {"acme": 2}))
+
+
+@dataclass
+class Bell:
+    """Alarms that a test lets ring."""
+
+    set_for: dict[str, int] = field(default_factory=dict)
+
+    def set(self, operation_id: str, due_us: int) -> None:
+        self.set_for[operation_id] = due_us
+
+
+class Shop:
+    """`drain()` plays the platform until nothing moves; `rings=False` loses every trigger."""
+
+    def __init__(
+        self,
+        handlers: Iterable[Handler] = (),
+        *,
+        subscriptions: Iterable[Subscription] = (),
+        sagas: Iterable[SagaDefinition] = (),
+        chores: Sequence[Chore] = (),
+        lanes: Sequence[Lane] = LANES,
+    ) -> None:
+        self.clock = ManualClock()
+        self.ids = SeededIds()
+        self.draw = random.Random(0).randrange
+        self.documents = MemoryDocuments()
+        self.realtime = MemoryRealtime()
+        self.alarms = Bell()
+        self.doorbell = Doorbell(self.realtime)
+        self.outbox = Outbox(self.documents, self.doorbell, self.alarms, self.clock)
+        self.bus = EventBus(subscriptions)
+        self.sagas = Sagas(sagas, self.outbox, self.clock)
+        self.handlers = Handlers([*handlers, *self.bus.handlers(), *self.sagas.handlers()], lanes)
+        self.queue = OperationQueue(self.outbox, self.handlers, self.clock, self.ids)
+        self.bus.deliver_through(self.queue)
+        self.sagas.run_through(self.queue)
+        self.letters = DeadLetters(self.queue, self.outbox, self.clock)
+        sweep = Sweep(self.outbox, self.realtime, self.doorbell, self.clock, self.ids)
+        self.sweeper = Sweeper(sweep, [Chore("sagas", self.sagas.check), *chores])
+        self.rings = True
+        self._triggered: list[str] = []
+        self.realtime.before_write.append(self._trigger)
+
+    def runner(self) -> Runner:
+        """Another process."""
+        return Runner(Means(self.outbox, self.doorbell, self.clock, self.ids, self.draw), self.handlers)
+
+    def drain(self) -> None:
+        """Serve triggers and due alarms until it is quiet."""
+        while True:
+            for operation_id, due_us in [*self.alarms.set_for.items()]:
+                if due_us <= self.clock.now_us():
+                    del self.alarms.set_for[operation_id]
+                    self.queue.ring(operation_id)
+            if not self._triggered:
+                return
+            self.runner().serve(self._triggered.pop(0))
+
+    def pass_time(self, minutes: int) -> None:
+        """Minute by minute, with the sweeper's ticks."""
+        for _ in range(minutes):
+            self.clock.advance(minutes=1)
+            self.sweeper.tick()
+            self.drain()
+
+    def operations(self) -> dict[str, Operation]:
+        """All of them by id."""
+        return {
+            document.id: from_document(document)
+            for path, document in self.documents.all().items()
+            if path.startswith(f"{COLLECTION}/")
+        }
+
+    def states(self) -> list[str]:
+        """Their states, in order of creation."""
+        return [operation.state.value for operation in sorted(self.operations().values(), key=lambda o: o.position)]
+
+    def _trigger(self, values: Mapping[str, Json]) -> None:
+        for path, value in values.items():
+            if self.rings and value is not None and path.startswith(f"{QUEUE}/") and self.realtime.get(path) is None:
+                self._triggered.append(path.split("/")[2])
+
+
+@dataclass
+class Spy:
+    """A handler's work that remembers its runs; fails as told first."""
+
+    failures: list[BaseException] = field(default_factory=list)
+    runs: list[str] = field(default_factory=list)
+    effects: Callable[[Run], Sequence[Write]] | None = None
+
+    def __call__(self, run: Run) -> Outcome:
+        self.runs.append(run.operation.id)
+        if self.failures:
+            raise self.failures.pop(0)
+        effects = self.effects
+        return Done({"run": len(self.runs)}, (lambda: effects(run)) if effects else tuple)
+
+
+def order(name: str = "work", **fields: object) -> Order:
+    """An order; keyword arguments as in `Order`."""
+    return Order(name, **fields)  # type: ignore[arg-type]  # the tests name real fields
+
+
+__all__ = ["LANES", "Documents", "Shop", "Spy", "order"]

@@ -1,0 +1,113 @@
+"""Whatever is lost on the way is brought back, by any number of sweepers."""
+
+import contextlib
+
+from app.kit.errors import Unavailable
+from app.orchestration.handler import Done, Handler, Outcome, Run
+from app.orchestration.operation import State
+from app.orchestration.sweeper import CURSOR, PAGE, PAGES, Chore
+from orchestration.shop import Shop, Spy, order
+
+
+class Killed(BaseException):
+    """The process is gone."""
+
+
+class TestLostRings:
+    def test_a_row_whose_ring_was_lost_is_rung_again(self) -> None:
+        spy = Spy()
+        shop = Shop([Handler("work", spy)])
+        shop.documents.commit(shop.queue.rows([order()]))
+        shop.drain()
+        assert spy.runs == []
+        shop.pass_time(minutes=1)
+        assert len(spy.runs) == 1
+
+    def test_a_ticket_whose_trigger_was_lost_is_served(self) -> None:
+        spy = Spy()
+        shop = Shop([Handler("work", spy)])
+        shop.rings = False
+        shop.queue.enqueue(order())
+        shop.rings = True
+        shop.pass_time(minutes=1)
+        assert len(spy.runs) == 1
+
+    def test_the_realtime_database_may_lose_everything(self) -> None:
+        spy = Spy()
+        shop = Shop([Handler("work", spy)])
+        shop.rings = False
+        for _ in range(3):
+            shop.queue.enqueue(order())
+        shop.realtime.update({"orchestration": None})
+        shop.rings = True
+        shop.pass_time(minutes=1)
+        assert len(spy.runs) == 3
+
+    def test_a_lost_alarm_only_costs_time(self) -> None:
+        spy = Spy([Unavailable("down")])
+        shop = Shop([Handler("work", spy)])
+        shop.queue.enqueue(order())
+        shop.drain()
+        shop.alarms.set_for.clear()
+        shop.pass_time(minutes=1)
+        assert len(spy.runs) == 2
+
+
+class TestDeadRunners:
+    def test_what_a_dead_runner_held_is_taken_over_after_its_lease(self) -> None:
+        deaths: list[BaseException] = [Killed()]
+
+        def work(run: Run) -> Outcome:
+            if deaths:
+                raise deaths.pop()
+            return Done()
+
+        shop = Shop([Handler("work", work)])
+        identity = shop.queue.enqueue(order())
+        with contextlib.suppress(Killed):
+            shop.drain()
+        shop.pass_time(minutes=1)
+        assert shop.queue.get(identity).state is State.RUNNING
+        shop.pass_time(minutes=2)
+        done = shop.queue.get(identity)
+        assert done.state is State.SUCCEEDED
+        assert (done.attempts, done.history[0].outcome) == (2, "lost")
+
+
+class TestTheTick:
+    def test_two_sweepers_at_once_do_no_more_than_one(self) -> None:
+        """T-44"""
+        spy = Spy()
+        shop = Shop([Handler("work", spy)])
+        shop.documents.commit(shop.queue.rows([order() for _ in range(5)]))
+        shop.clock.advance(minutes=1)
+        for _ in range(7):
+            shop.sweeper.tick()
+        shop.drain()
+        assert len(spy.runs) == 5
+
+    def test_a_tick_is_bounded_and_the_next_goes_on(self) -> None:
+        shop = Shop([Handler("work", Spy())])
+        shop.rings = False
+        shop.documents.commit(shop.queue.rows([order() for _ in range(PAGE * PAGES + 10)]))
+        shop.clock.advance(minutes=1)
+        first, second = shop.sweeper.tick(), shop.sweeper.tick()
+        assert (first.rung, first.complete) == (PAGE * PAGES, False)
+        assert (second.rung, second.complete) == (10, True)
+        assert shop.realtime.get(CURSOR) is None
+
+    def test_a_chore_that_fails_does_not_keep_the_others_from_being_done(self) -> None:
+        done: list[int] = []
+
+        def broken(limit: int) -> int:
+            raise Unavailable("down")
+
+        def fine(limit: int) -> int:
+            done.append(limit)
+            return 3
+
+        shop = Shop(chores=[Chore("broken", broken), Chore("fine", fine, limit=7)])
+        swept = shop.sweeper.tick()
+        assert swept.failed == ("broken",)
+        assert swept.chores == {"sagas": 0, "fine": 3}
+        assert done == [7]
