@@ -62,7 +62,8 @@ class Server:
         runner = web.AppRunner(self._app(), access_log=None, shutdown_timeout=_GRACE_SECONDS)
         await runner.setup()
         await web.TCPSite(runner, self.settings.host, self.settings.port, backlog=1024, reuse_address=True).start()
-        _LOG.info("listening on %s:%d", self.settings.host, self.settings.port)
+        # The port that was asked for, or the one that the system chose for port 0.
+        _LOG.info("listening on %s:%d", *runner.addresses[0][:2])
         await stopped.wait()
         await self._stop(runner)
 
