@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from emulators.suite.chromium import find_chromium
 from support.suite import RunningSuite, SuiteFailed, SuiteOfSession, User
 
 _session = SuiteOfSession()
@@ -16,9 +17,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     needing = [item for item in items if "suite" in getattr(item, "fixturenames", ())]
     for item in needing:
         item.add_marker(pytest.mark.suite)
+    _skip_without_chromium(items)
     items.sort(key=lambda item: item.get_closest_marker("suite") is not None)
     if needing and not config.option.collectonly:
         _session.start()
+
+
+def _skip_without_chromium(items: list[pytest.Item]) -> None:
+    if find_chromium() is None:
+        missing = pytest.mark.skip(reason="no Chromium: install it, or name one with CHROMIUM_PATH")
+        for item in items:
+            if item.get_closest_marker("browser"):
+                item.add_marker(missing)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

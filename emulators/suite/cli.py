@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from emulators.suite import screen
+from emulators.suite.chromium import ensure_chromium
 from emulators.suite.doctor import examine
 from emulators.suite.install import LOCAL, ROOT, Unable, install
 from emulators.suite.jars import JARS, find_jars
@@ -96,6 +97,7 @@ def _stop(chosen: argparse.Namespace) -> int:
 
 def _test(chosen: argparse.Namespace) -> int:
     _setup(argparse.Namespace(retry_downloads=False))
+    ensure_chromium()
     return subprocess.call([sys.executable, "-m", "pytest", *chosen.pytest], cwd=ROOT)
 
 
