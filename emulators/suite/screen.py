@@ -51,7 +51,6 @@ def table(places: Places, variables: FunctionVariables, jars: Mapping[str, Jar])
     ports = Ports.at(places.offset)
     _console.print()
     _console.print(_services(ports, variables, jars))
-    _console.print(
     _console.print(f"  sign in as    [bold]{DEMO.email}[/bold]   password  [bold]{DEMO.password}[/bold]")
     _console.print(f"  or, as admin  {ADMIN.email}  password  {ADMIN.password}")
     _console.print(f"  logs in {places.logs.relative_to(ROOT)}/    data in {places.data.relative_to(ROOT)}/\n")
