@@ -95,7 +95,7 @@ def _add_statements(blueprint: APIBlueprint, credits: Credits) -> None:
     @blueprint.get(
         "/credits/audit",
         summary="Signed report of a period; also as CSV",
-        responses={200: AuditAnswer, 403: Problem, 422: Problem},
+        responses={200: AuditAnswer, 403: Problem, 404: Problem, 422: Problem},
     )
     def audit(query: AuditParameters) -> AuditAnswer | flask.Response:
         uid, period = _whose(query), Period(_time(query.from_), _time(query.to))

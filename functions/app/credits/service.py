@@ -39,6 +39,7 @@ from app.credits.commands import (
 )
 from app.credits.decide import Rules
 from app.credits.entry import Entry, Reference, encode_bytes
+from app.credits.lanes import Lanes
 from app.credits.mirror import View, view
 from app.credits.reading import ChainReport, LedgerReader, Proof
 from app.credits.receipts import receipt
@@ -112,6 +113,7 @@ class Credits:
                 pause=parts.pause or pause,
             )
         )
+        self._lanes = Lanes(self.store)
 
     def account(self, uid: str) -> Account:
         """The account of `uid`, opened at first touch with the welcome bonus: the same through every door (T-36)."""
@@ -139,11 +141,11 @@ class Credits:
             InsufficientCredits: it is not.
             ReservationClosed: this id was resolved already.
         """
-        return self._expect(Reserved, self.store.apply(uid, reserve, companions)).reservation
+        return self._expect(Reserved, self._lanes.apply(uid, reserve, companions)).reservation
 
     def extend(self, uid: str, extend: Extend, companions: Companions = NONE) -> Reservation:
         """Keeps a reservation open longer and, with `to_amount`, makes it larger."""
-        return self._expect(Reserved, self.store.apply(uid, extend, companions)).reservation
+        return self._expect(Reserved, self._lanes.apply(uid, extend, companions)).reservation
 
     def settle(self, uid: str, settle: Settle, companions: Companions = NONE) -> Settled:
         """Charges a reservation once, up to what it holds; a charge of nothing releases it without an entry.
@@ -152,11 +154,11 @@ class Credits:
             ReservationClosed: it was resolved in another way before.
             ReservationUnknown: there is none of that id.
         """
-        return self._expect(Settled, self.store.apply(uid, settle, companions))
+        return self._expect(Settled, self._lanes.apply(uid, settle, companions))
 
     def release(self, uid: str, reservation_id: str, reason: str, companions: Companions = NONE) -> Reservation:
         """Gives a reservation back; twice is the same as once."""
-        return self._expect(Released, self.store.apply(uid, Release(reservation_id, reason), companions)).reservation
+        return self._expect(Released, self._lanes.apply(uid, Release(reservation_id, reason), companions)).reservation
 
     def post(
         self, uid: str, command: Grant | Deposit | Clawback | Refund | Adjust | Reverse, companions: Companions = NONE
@@ -166,23 +168,23 @@ class Credits:
         Raises:
             KeyReused: the key was used with another input.
         """
-        return self._expect(Posted, self.store.apply(uid, command, companions))
+        return self._expect(Posted, self._lanes.apply(uid, command, companions))
 
     def freeze_lots(self, uid: str, payment_id: str, *, frozen: bool, companions: Companions = NONE) -> Account:
         """Keeps what a disputed payment bought from being spent, or frees it again."""
-        return self._expect(Changed, self.store.apply(uid, FreezeLots(payment_id, frozen), companions)).account
+        return self._expect(Changed, self._lanes.apply(uid, FreezeLots(payment_id, frozen), companions)).account
 
     def set_status(self, uid: str, status: Status, reason: str) -> Account:
         """Moves the account to another status."""
-        return self._expect(Changed, self.store.apply(uid, SetStatus(status, reason))).account
+        return self._expect(Changed, self._lanes.apply(uid, SetStatus(status, reason))).account
 
     def set_threshold(self, uid: str, amount: int) -> Account:
         """Warn below `amount`."""
-        return self._expect(Changed, self.store.apply(uid, SetThreshold(amount))).account
+        return self._expect(Changed, self._lanes.apply(uid, SetThreshold(amount))).account
 
     def sweep(self, uid: str) -> Swept:
         """Resolves what is overdue on one account."""
-        return self._expect(Swept, self.store.apply(uid, Sweep()))
+        return self._expect(Swept, self._lanes.apply(uid, Sweep()))
 
     def expire_due(self, limit: int = 100) -> SweptAccounts:
         """Sweeps the accounts that are due, at most `limit`: overdue reservations, lots, and expiry notices.

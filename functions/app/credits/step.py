@@ -35,16 +35,22 @@ def no_writes(_: Outcome, __: Seen) -> Sequence[Write]:
     return ()
 
 
+def any_replay(_: Outcome) -> None:
+    """A repeat is welcome to the first outcome."""
+
+
 @dataclass(frozen=True, slots=True)
 class Companions:
     """What else belongs to a command: documents read beside the account, and writes in the same commit.
 
     `writes` is pure: it is asked again on every attempt, with the outcome and the documents of that attempt. A
-    `Rejection` that it raises refuses the command. It is not asked for a replay, because a replay writes nothing.
+    `Rejection` that it raises refuses the command. It is not asked for a replay, because a replay writes nothing;
+    `replayed` is, and may refuse it likewise: not everyone who repeats a reservation may go on and spend it.
     """
 
     reads: tuple[str, ...] = ()
     writes: Writes = no_writes
+    replayed: Callable[[Outcome], None] = any_replay
 
 
 NONE = Companions()
@@ -180,9 +186,10 @@ class _Attempt:
                 continue
             outcome = self._outcome(verdict)
             self._results.append((work, outcome))
-            if verdict.replayed:
-                continue
             try:
+                if verdict.replayed:
+                    work.companions.replayed(outcome)
+                    continue
                 seen = self._start.head.documents(work.companions.reads)
                 self._writes.extend(work.companions.writes(outcome, seen))
             except Rejection as refusal:

@@ -5,7 +5,7 @@ and is decided again on what the winner left, with jitter and a bound. No lock i
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from app.credits import document, events
@@ -91,7 +91,7 @@ class Store:
         """Decides and commits `works` in one step, sets each one's result, and returns the head left behind."""
         opening: Opening | None = None
         for attempt in range(1, ATTEMPTS + 1):
-            head = head or self.read_head(uid, works)
+            head = self._complete(head, works) if head else self.read_head(uid, works)
             if head.account is None:
                 opening = opening or self._parts.opening(uid)
                 head = self._read_guards(head, opening)
@@ -107,8 +107,9 @@ class Store:
                     return after
                 head = None
                 continue
+            if head.fresh:
+                self._parts.pause(attempt)
             head = None
-            self._parts.pause(attempt)
         for work in works:
             work.result = Contended("This account is very busy; try again in a moment", retry_after_s=1)
         return Head(None, None)
@@ -124,6 +125,13 @@ class Store:
             None if account is None else account.version,
             dict(zip(paths, stored)),
         )
+
+    def _complete(self, head: Head, works: Sequence[Work]) -> Head:
+        """A remembered head, with what the companions want to see."""
+        paths = list(dict.fromkeys(read for work in works for read in work.companions.reads))
+        if not paths:
+            return head
+        return replace(head, seen=dict(zip(paths, self._parts.documents.get_all(paths))))
 
     def _attempt(self, uid: str, works: Sequence[Work], head: Head, opening: Opening | None) -> Head | None:
         """Commits once; None when a remembered head said no and must be read before that counts (T-34)."""
