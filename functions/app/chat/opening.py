@@ -192,7 +192,13 @@ class Opening:
             fields = turns.write(self._granted(plan, draft, _amount(outcome)))
             return [Replace(path, fields, stored.version)]
 
-        return Companions(writes=create) if last is None else Companions(reads=(path,), writes=replace_last)
+        def replayed(_: Outcome) -> None:
+            # The account holds this reservation already: the turn is the other request's, and it alone may answer.
+            raise AnswerInProgress("Another request with this key was faster.", message_id=draft.id)
+
+        if last is None:
+            return Companions(writes=create, replayed=replayed)
+        return Companions(reads=(path,), writes=replace_last, replayed=replayed)
 
     def _plan(self, ask: Ask, conversation: Conversation) -> _Plan:
         model, route = self._model(ask, conversation)
