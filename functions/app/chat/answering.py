@@ -219,7 +219,7 @@ class _Stream:
                 return Finish(Ending.BUDGET, "budget")
             return Finish(Ending.LENGTH, "length")
         if reason == "content_filter" and not self._meter.delivered:
-            return self._failed(ContentRefused("The model's safety rules refuse this prompt."))
+            raise ContentRefused("The model's safety rules refuse this prompt.")
         missing = self._meter.measured().reported is None
         return Finish(Ending.USAGE_MISSING if missing else Ending.COMPLETED, "stop")
 

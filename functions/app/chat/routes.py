@@ -1,0 +1,126 @@
+"""`/chat/...`: conversations, messages answered as JSON or as a stream, cancel."""
+
+from typing import Final
+
+import flask
+from flask_openapi import APIBlueprint, Tag
+
+from app.api.auth import caller
+from app.api.context import request_id
+from app.api.idempotency import REPLAYED, idempotency_key, takes_key
+from app.api.schemas import Page, PageParameters
+from app.api.streaming import sse
+from app.chat import wire
+from app.chat.opening import Ask
+from app.chat.schemas import (
+    CancelAnswer,
+    ConversationAnswer,
+    ConversationChange,
+    ConversationPath,
+    MessageAnswer,
+    MessagePath,
+    NewConversation,
+    NewMessage,
+)
+from app.chat.service import Amendment, Chat, Draft
+from app.credits.billing import Mode
+
+_TAG: Final = Tag(name="chat", description="Conversations, and answers that are paid while they stream")
+_STREAM: Final = "text/event-stream"
+
+
+class ConversationPage(Page[ConversationAnswer]):
+    """Conversations, the most recently used first."""
+
+
+class MessagePage(Page[MessageAnswer]):
+    """Turns, the newest first."""
+
+
+def routes(chat: Chat) -> APIBlueprint:
+    """The blueprint; see the module."""
+    blueprint = APIBlueprint("chat", __name__, abp_tags=[_TAG], url_prefix="/chat")
+    _conversations(blueprint, chat)
+    _messages(blueprint, chat)
+    return blueprint
+
+
+def _conversations(blueprint: APIBlueprint, chat: Chat) -> None:
+    @blueprint.post("/conversations", summary="Begin a conversation", responses={201: ConversationAnswer})
+    def create(body: NewConversation) -> tuple[ConversationAnswer, int]:
+        draft = Draft(body.title, body.model, body.system_prompt, body.memory)
+        return wire.conversation(chat.create(caller().uid, draft)), 201
+
+    @blueprint.get("/conversations", summary="Your conversations", responses={200: ConversationPage})
+    def list_all(query: PageParameters) -> ConversationPage:
+        found = chat.list(caller().uid, query.limit + 1, wire.read_cursor(query.cursor))
+        page = found[: query.limit]
+        more = wire.cursor(page[-1].updated_at, page[-1].id) if len(found) > len(page) else None
+        return ConversationPage(items=[wire.conversation(one) for one in page], next_cursor=more)
+
+    @blueprint.get("/conversations/<conversation_id>", summary="One conversation", responses={200: ConversationAnswer})
+    def read(path: ConversationPath) -> ConversationAnswer:
+        return wire.conversation(chat.read(caller().uid, path.conversation_id))
+
+    @blueprint.patch(
+        "/conversations/<conversation_id>", summary="Rename, archive, change", responses={200: ConversationAnswer}
+    )
+    def change(path: ConversationPath, body: ConversationChange) -> ConversationAnswer:
+        amendment = Amendment(body.title, body.archived, body.model, body.system_prompt)
+        return wire.conversation(chat.amend(caller().uid, path.conversation_id, amendment))
+
+    @blueprint.delete("/conversations/<conversation_id>", summary="Delete with all messages", responses={204: None})
+    def delete(path: ConversationPath) -> tuple[str, int]:
+        chat.delete(caller().uid, path.conversation_id)
+        return "", 204
+
+
+def _messages(blueprint: APIBlueprint, chat: Chat) -> None:
+    @blueprint.get("/conversations/<conversation_id>/messages", summary="Its turns", responses={200: MessagePage})
+    def list_turns(path: ConversationPath, query: PageParameters) -> MessagePage:
+        after = wire.read_cursor(query.cursor)
+        found = chat.turns(caller().uid, path.conversation_id, query.limit + 1, after)
+        page = found[: query.limit]
+        more = wire.cursor(page[-1].created_at, page[-1].id) if len(found) > len(page) else None
+        return MessagePage(items=[wire.message(turn, turn.end) for turn in page], next_cursor=more)
+
+    @blueprint.post(
+        "/conversations/<conversation_id>/messages",
+        summary="Ask, and pay for the answer",
+        description="JSON, or with `Accept: text/event-stream` the events `start`, `delta` (many), `usage`, and then "
+        "`done` or `error`.",
+        responses={200: MessageAnswer},
+    )
+    @takes_key
+    def answer(path: ConversationPath, body: NewMessage) -> flask.Response:
+        streamed = _STREAM in flask.request.accept_mimetypes.values()
+        ask = Ask(
+            uid=caller().uid,
+            conversation_id=path.conversation_id,
+            content=body.content,
+            images=tuple(body.images),
+            model=body.model,
+            max_cost=body.max_cost,
+            key=idempotency_key(),
+            request_id=request_id(),
+        )
+        begun = chat.answer(ask, Mode.STREAM if streamed else Mode.JSON)
+        if streamed:
+            response = sse(wire.Frames(begun, request_id()))
+        else:
+            over = begun.over()
+            text = wire.message(over.turn, over.end).model_dump_json()
+            response = flask.Response(text, mimetype="application/json")
+        if begun.replayed:
+            response.headers[REPLAYED] = "true"
+        return response
+
+    @blueprint.post(
+        "/messages/<message_id>/cancel",
+        summary="Stop a running answer",
+        description="What was produced is charged, the rest of the reservation returns. 202 while it is being stopped.",
+        responses={200: CancelAnswer, 202: CancelAnswer},
+    )
+    def cancel(path: MessagePath) -> tuple[CancelAnswer, int]:
+        turn = chat.cancel(caller().uid, path.message_id)
+        return wire.cancelled(path.message_id, turn), 202 if turn is None else 200

@@ -1,0 +1,134 @@
+"""What the chat routes take and return."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from app.api.schemas import AmountIn, Answer, Body, CreditAmount, Id, Parameters, Timestamp
+
+MOST_CONTENT = 100_000
+"""Characters of a message; the store checks bytes as well, through the model's context."""
+
+ModelId = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{1,80}$", description="An id of GET /v1/models")]
+Title = Annotated[str, Field(max_length=200)]
+SystemPrompt = Annotated[str, Field(max_length=16_000)]
+ImageUrl = Annotated[
+    str, Field(pattern=r"^https?://[!-~]+$", max_length=2048, description="Where the vendor fetches it")
+]
+Memory = Annotated[
+    Literal["buffer"], Field(description="`buffer`: the model sees the recent turns, as many as its window holds")
+]
+TurnState = Literal["running", "done", "error"]
+Finish = Literal["stop", "length", "budget", "cancelled", "error"]
+
+
+class ConversationPath(Parameters):
+    """`/conversations/{conversation_id}`."""
+
+    conversation_id: Id
+
+
+class MessagePath(Parameters):
+    """`/messages/{message_id}`."""
+
+    message_id: Id
+
+
+class NewConversation(Body):
+    """Everything is optional; the first message gives a title."""
+
+    title: Title = ""
+    model: ModelId | None = None
+    system_prompt: SystemPrompt = ""
+    memory: Memory = "buffer"
+
+
+class ConversationChange(Body):
+    """What is left out stays as it is."""
+
+    title: Title | None = None
+    archived: bool | None = None
+    model: ModelId | None = None
+    system_prompt: SystemPrompt | None = None
+
+
+class ConversationAnswer(Answer):
+    """A conversation."""
+
+    id: Id
+    title: str
+    model: str | None
+    system_prompt: str
+    memory: Memory
+    archived: bool
+    created_at: Timestamp
+    updated_at: Timestamp
+
+
+class NewMessage(Body):
+    """A message to be answered. `max_cost` bounds what the answer may cost."""
+
+    content: Annotated[str, Field(min_length=1, max_length=MOST_CONTENT)]
+    images: list[ImageUrl] = Field(default_factory=list, max_length=8)
+    model: ModelId | None = None
+    max_cost: AmountIn | None = None
+
+
+class CallableMessage(NewMessage):
+    """A message through the callable, which has no path and no headers."""
+
+    conversation_id: Id
+    idempotency_key: Annotated[str, Field(pattern=r"^[!-~]([ -~]{0,253}[!-~])?$")] | None = None
+
+
+class UsageAnswer(Answer):
+    """Tokens. `input_tokens` includes the cached ones, `output_tokens` those of hidden reasoning."""
+
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int
+
+
+class TurnError(Answer):
+    """Why an answer failed."""
+
+    code: str
+    title: str
+    detail: str
+    status: int
+
+
+class MessageAnswer(Answer):
+    """A question and its answer, with what it cost. `estimated`: the vendor told no usage, we charged a lower bound."""
+
+    message_id: Id
+    conversation_id: Id
+    status: TurnState
+    content: str = Field(description="The question")
+    images: list[str]
+    answer: str | None
+    model: str = Field(description="The model that answered, or that was asked while it runs")
+    route: str = Field(description="How it was chosen: `requested`, `conversation` or `default`")
+    finish_reason: Finish | None
+    reason: str | None = Field(description="Why it was charged so, a code of the billing policy")
+    usage: UsageAnswer | None
+    estimated: bool
+    reserved: CreditAmount
+    max_output_tokens: int
+    clamped: bool = Field(description="Whether the answer was shortened to what is affordable")
+    cost: CreditAmount | None
+    transaction_id: str | None
+    available: CreditAmount | None = Field(description="What could be spent right after the settlement")
+    created_at: Timestamp
+    ended_at: Timestamp | None
+    error: TurnError | None
+
+
+class CancelAnswer(Answer):
+    """`running`: word was sent, and the turn ends in a moment. Otherwise it was over before."""
+
+    message_id: Id
+    status: TurnState
+    finish_reason: Finish | None
+    cost: CreditAmount | None
+    transaction_id: str | None

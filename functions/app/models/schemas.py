@@ -1,0 +1,48 @@
+"""What the models routes return."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from app.api.schemas import Answer, CreditAmount
+
+
+class PricesAnswer(Answer):
+    """Credits per million tokens; null where the model has no such tokens."""
+
+    input: CreditAmount | None
+    cached_input: CreditAmount | None
+    output: CreditAmount | None
+    reasoning: CreditAmount | None
+    image: CreditAmount | None
+
+
+class TierAnswer(Answer):
+    """Prices of whole requests with more input than `above_input_tokens`."""
+
+    above_input_tokens: int
+    prices: PricesAnswer
+
+
+class ModelAnswer(Answer):
+    """One model."""
+
+    id: str
+    name: str
+    provider: str
+    capabilities: list[str]
+    context_tokens: int
+    max_output_tokens: int
+    prices: PricesAnswer
+    tiers: list[TierAnswer]
+    fallbacks: list[str]
+    health: Literal["up", "degraded", "down"] = Field(description="As this instance saw it in the last ten minutes")
+    usable: bool = Field(description="Whether a conversation may use it")
+
+
+class ModelsAnswer(Answer):
+    """The catalogue of one price-book version."""
+
+    price_book: str
+    unit: Literal["credits per 1,000,000 tokens"] = "credits per 1,000,000 tokens"
+    items: list[ModelAnswer]

@@ -1,0 +1,369 @@
+"""Every way in which an answer can end: who pays what, and that nothing stays reserved."""
+
+import itertools
+from collections.abc import Sequence
+
+import pytest
+
+from app.chat.answering import Answer, Event, Over, Start, Text
+from app.chat.opening import MaxCostTooLow
+from app.chat.turn import Turn
+from app.credits.rejections import InsufficientCredits
+from app.credits.service import CreditsSettings
+from app.kit.documents import Write
+from app.kit.errors import Unavailable
+from app.models.faults import ContentRefused, ModelFault, ModelMisconfigured
+from app.models.tokens import lower_bound
+from app.models.usage import Usage
+from support.chat_world import ChatWorld
+from support.credits_world import CreditsWorld
+from support.vendor import Vendor
+
+QUESTION = "What is a ledger?"
+
+
+def texts(events: Sequence[Event]) -> str:
+    return "".join(event.text for event in events if isinstance(event, Text))
+
+
+def read_texts(answer: Answer, count: int) -> int:
+    """Reads until so many pieces of text came; how many there were."""
+    found = 0
+    while found < count:
+        found += isinstance(next(answer), Text)
+    return found
+
+
+def only_turn(world: ChatWorld) -> Turn:
+    [conversation] = world.chat.list("alice", 10)
+    [turn] = world.turns(conversation)
+    return turn
+
+
+class TestAWholeAnswer:
+    def test_streams_and_is_charged_exactly(self, world: ChatWorld) -> None:
+        conversation = world.conversation()
+        events = [*world.ask(conversation)]
+        assert isinstance(events[0], Start)
+        over = events[-1]
+        assert isinstance(over, Over)
+        [entry] = world.charges()
+        used = Usage(input=over.end.usage["input"], output=over.end.usage["output"])
+        assert -entry.amount == over.end.cost == world.book.cost(world.catalogue.get("small"), used)
+        assert over.end.transaction_id == entry.id
+        assert over.end.answer == texts(events)
+        assert (over.end.finish_reason, over.end.reason) == ("stop", "completed")
+        assert world.account().balance == 1_000_000_000 - over.end.cost == over.end.available
+
+    def test_leaves_a_receipt_from_which_the_charge_can_be_made_again(self, world: ChatWorld) -> None:
+        """T-4, T-50: the entry names the price book, the model, the tokens and the vendor's own words."""
+        over = world.answered(world.conversation())
+        [entry] = world.charges()
+        fields = entry.fields()
+        assert fields["price_book"] == world.book.version
+        receipt = fields["usage"]
+        assert isinstance(receipt, dict)
+        model, tokens = receipt["model"], receipt["tokens"]
+        assert isinstance(model, str)
+        assert isinstance(tokens, dict)
+        assert world.book.cost(world.catalogue.get(model), Usage(**tokens)) == -entry.amount
+        assert receipt["vendor"]["completion_tokens"] == over.end.usage["output"]
+        assert fields["reference"] == {"type": "message", "id": over.turn.id}
+
+    def test_is_remembered_by_the_next(self, world: ChatWorld) -> None:
+        conversation = world.conversation(system_prompt="Be kind.")
+        first = world.answered(conversation, "My name is Ada.")
+        second = world.answered(conversation, "What is my name?")
+        assert "Ada" in second.end.answer
+        window = world.chat.read("alice", conversation.id).window
+        assert [(one.question, one.answer) for one in window] == [
+            ("My name is Ada.", first.end.answer),
+            ("What is my name?", second.end.answer),
+        ]
+
+    def test_gives_an_untitled_conversation_its_title(self, world: ChatWorld) -> None:
+        conversation = world.conversation()
+        world.answered(conversation)
+        assert world.chat.read("alice", conversation.id).title == QUESTION
+
+    def test_costs_few_operations_however_long_the_conversation(self, world: ChatWorld, vendor: Vendor) -> None:
+        conversation = world.conversation()
+        world.answered(conversation)
+        cold = ChatWorld(vendor, money=CreditsWorld(documents=world.documents))
+        for content, most_reads in (("short", 3), ("long " * 2000, 2), ("again", 2)):
+            reads, writes = world.documents.reads, world.documents.writes
+            cold.ask(conversation, content, key=content[:5]).over()
+            assert (world.documents.reads - reads, world.documents.writes - writes) == (most_reads, 6)
+
+    def test_that_costs_nothing_by_the_vendors_count_costs_nothing(self, world: ChatWorld, vendor: Vendor) -> None:
+        """T-5: a reported zero is not a missing report."""
+        vendor.arrange("usage=zero")
+        over = world.answered(world.conversation())
+        assert (over.end.cost, over.end.transaction_id, over.end.finish_reason) == (0, None, "stop")
+        assert world.charges() == []
+
+    @pytest.mark.parametrize("fault", ["usage=missing", "usage=null", "usage=negative", "usage=absurd"])
+    def test_without_a_usable_count_is_charged_by_a_lower_bound(
+        self, world: ChatWorld, vendor: Vendor, fault: str
+    ) -> None:
+        """T-12, T-23: never more than the vendor would have reported, and never nothing."""
+        honest = world.answered(world.conversation())
+        vendor.arrange(fault)
+        over = world.answered(world.conversation())
+        assert (over.end.reason, over.end.estimated) == ("usage_missing", True)
+        assert 0 < over.end.cost <= honest.end.cost
+        assert over.end.answer == honest.end.answer
+
+    def test_is_priced_as_the_model_that_answered(self, world: ChatWorld, vendor: Vendor) -> None:
+        """T-20: by the fallback, and by the name that the vendor gives itself."""
+        cheap = world.answered(world.conversation())
+        vendor.arrange("status=500", model="sim-small")
+        fallback = world.answered(world.conversation())
+        vendor.arrange("answers-as=sim-large")
+        renamed = world.answered(world.conversation())
+        for over in (fallback, renamed):
+            assert over.end.answered_by == "large"
+            used = Usage(input=over.end.usage["input"], output=over.end.usage["output"])
+            assert over.end.cost == world.book.cost(world.catalogue.get("large"), used)
+            assert cheap.end.cost < over.end.cost <= over.turn.reserved
+
+    def test_with_hidden_reasoning_is_charged_for_it(self, world: ChatWorld) -> None:
+        """T-15."""
+        over = world.ask(world.conversation(), "Why does 17 * 23 equal 391?", model="reasoning").over()
+        assert over.end.usage["reasoning"] > 0
+        used = Usage(**over.end.usage)
+        assert over.end.cost == world.book.cost(world.catalogue.get("reasoning"), used)
+
+
+class TestALeavingClient:
+    @pytest.mark.parametrize("pieces", range(1, 9))
+    def test_pays_for_what_reached_it(self, world: ChatWorld, vendor: Vendor, pieces: int) -> None:
+        """T-1: hanging up before the usage chunk is not free, and costs the prompt and what was delivered."""
+        vendor.arrange("tokens-per-second=500")
+        answer = world.ask(world.conversation())
+        read_texts(answer, pieces)
+        answer.close()
+        turn = only_turn(world)
+        assert turn.end is not None
+        assert (turn.end.finish_reason, turn.end.reason) == ("cancelled", "client_gone_partial")
+        [entry] = world.charges()
+        tokens = len([*turn.end.answer]) and turn.end.usage["output"]
+        assert tokens >= pieces
+        used = Usage(input=lower_bound(len(QUESTION)), output=tokens)
+        assert -entry.amount == turn.end.cost == world.book.cost(world.catalogue.get("small"), used) > 0
+        assert world.reserved() == 0
+
+    def test_stops_the_vendor(self, world: ChatWorld, vendor: Vendor) -> None:
+        """T-30."""
+        vendor.arrange("tokens-per-second=200")
+        answer = world.ask(world.conversation())
+        read_texts(answer, 2)
+        answer.close()
+        [asked] = vendor.requests()
+        assert asked["tokens_after_disconnect"] == 0
+
+    @pytest.mark.parametrize("read", [0, 1])
+    def test_before_the_first_text_pays_nothing(self, world: ChatWorld, read: int) -> None:
+        """T-3: even when the answer was never looked at."""
+        answer = world.ask(world.conversation())
+        for _ in range(read):
+            next(answer)
+        answer.close()
+        turn = only_turn(world)
+        assert turn.end is not None
+        assert (turn.end.cost, turn.end.reason) == (0, "client_gone_before_first_token")
+        assert world.charges() == []
+        assert world.reserved() == 0
+
+    def test_that_leaves_twice_pays_once(self, world: ChatWorld) -> None:
+        """T-6."""
+        answer = world.ask(world.conversation())
+        read_texts(answer, 1)
+        answer.close()
+        answer.close()
+        assert len(world.charges()) == 1
+        with pytest.raises(StopIteration):
+            next(answer)
+
+
+class TestACancel:
+    def test_charges_what_was_delivered(self, world: ChatWorld, vendor: Vendor) -> None:
+        vendor.arrange("stall-after=3")
+        answer = world.ask(world.conversation())
+        start = next(answer)
+        assert isinstance(start, Start)
+        delivered = ""
+        while len(delivered.split()) < 3 and not delivered.endswith("understood"):
+            event = next(answer)
+            assert isinstance(event, Text)
+            delivered += event.text
+            if world.chat.cancel("alice", start.turn.id) is None:
+                break
+        *_, over = answer
+        assert isinstance(over, Over)
+        assert (over.end.finish_reason, over.end.reason, over.end.state) == ("cancelled", "cancelled_partial", "done")
+        assert over.end.cost > 0
+        assert world.reserved() == 0
+
+    def test_before_the_first_text_charges_nothing(self, world: ChatWorld, vendor: Vendor) -> None:
+        vendor.arrange("stall-after=0")
+        answer = world.ask(world.conversation())
+        start = next(answer)
+        assert isinstance(start, Start)
+        world.chat.cancel("alice", start.turn.id)
+        over = answer.over()
+        assert (over.end.finish_reason, over.end.cost) == ("cancelled", 0)
+        assert world.reserved() == 0
+
+
+class TestAFailingVendor:
+    @pytest.mark.parametrize("fault", ["status=500", "html", "reset", "disconnect-after=0", "error-after=0"])
+    def test_before_the_first_text_costs_nothing(self, world: ChatWorld, vendor: Vendor, fault: str) -> None:
+        vendor.arrange(fault, times=None)
+        with pytest.raises(ModelFault):
+            world.answered(world.conversation())
+        turn = only_turn(world)
+        assert turn.end is not None
+        assert (turn.end.state, turn.end.cost, turn.end.reason) == ("error", 0, "vendor_failed")
+        assert turn.end.problem is not None
+        assert world.charges() == []
+        assert world.reserved() == 0
+
+    @pytest.mark.parametrize(
+        ("fault", "k"),
+        [
+            (f"{kind}-after={k}", k)
+            for kind, k in itertools.product(("disconnect", "truncate", "malformed", "error"), (1, 2, 5))
+        ],
+    )
+    def test_after_it_is_the_houses_loss(self, world: ChatWorld, vendor: Vendor, fault: str, k: int) -> None:
+        """T-2: partial text is kept for the user, and neither it nor the error's own text is charged."""
+        vendor.arrange(fault)
+        over = world.answered(world.conversation())
+        assert (over.end.state, over.end.finish_reason) == ("error", "error")
+        assert (over.end.cost, over.end.reason) == (0, "vendor_failed_partial")
+        assert over.end.answer
+        assert "server" not in over.end.answer
+        assert world.reserved() == 0
+
+    def test_by_our_own_mistake_is_not_told_to_the_user_as_theirs(self, world: ChatWorld, vendor: Vendor) -> None:
+        vendor.arrange("status=401")
+        with pytest.raises(ModelMisconfigured):
+            world.answered(world.conversation())
+        assert world.reserved() == 0
+
+    def test_that_refuses_the_prompt_costs_nothing(self, world: ChatWorld, vendor: Vendor) -> None:
+        """T-26."""
+        vendor.arrange("finish=content_filter,empty")
+        with pytest.raises(ContentRefused):
+            world.answered(world.conversation())
+        assert world.charges() == []
+        assert world.reserved() == 0
+
+
+class TestABudget:
+    def poor(self, vendor: Vendor, micro: int) -> ChatWorld:
+        return ChatWorld(vendor, money=CreditsWorld(settings=CreditsSettings(welcome_bonus=micro)))
+
+    def test_shortens_the_answer_and_says_so(self, vendor: Vendor) -> None:
+        """T-29: what is left pays for a part; the vendor is asked for no more than that."""
+        world = self.poor(vendor, 30_000)
+        over = world.answered(world.conversation())
+        assert over.turn.clamped
+        assert over.end.finish_reason == "budget"
+        assert over.end.reason == "budget_reached"
+        assert 0 < over.end.cost <= over.turn.reserved == 30_000
+        [asked] = vendor.requests()
+        params = asked["params"]
+        assert isinstance(params, dict)
+        assert params["max_tokens"] == over.turn.max_output_tokens
+
+    def test_too_small_for_a_minimal_answer_is_refused_before_the_vendor_is_asked(self, vendor: Vendor) -> None:
+        world = self.poor(vendor, 1_000)
+        with pytest.raises(InsufficientCredits) as caught:
+            world.answered(world.conversation())
+        assert caught.value.fields["available"] == "0.001"
+        assert vendor.requests() == []
+        [conversation] = world.chat.list("alice", 10)
+        assert world.turns(conversation) == []
+
+    def test_of_the_caller_is_kept(self, world: ChatWorld) -> None:
+        over = world.ask(world.conversation(), max_cost=30_000).over()
+        assert over.turn.reserved == 30_000
+        assert over.end.cost <= 30_000
+        with pytest.raises(MaxCostTooLow):
+            world.ask(world.conversation(), max_cost=10)
+
+    def test_stops_a_vendor_that_ignores_its_limit(self, vendor: Vendor) -> None:
+        """T-10: the stream is cut where the money ends, and no charge exceeds the reservation."""
+        world = self.poor(vendor, 30_000)
+        vendor.arrange("ignore-max-tokens")
+        over = world.answered(world.conversation())
+        assert over.end.finish_reason == "budget"
+        assert over.end.cost <= over.turn.reserved
+        assert world.account().balance >= 0
+
+    def test_is_never_exceeded_by_a_report(self, vendor: Vendor) -> None:
+        """T-2, T-23: a dearer model that nobody agreed on answers; the charge stops at the reservation."""
+        world = self.poor(vendor, 5_000)
+        vendor.arrange("answers-as=sim-vision")
+        over = world.ask(world.conversation(model="reasoning"), "Hi").over()
+        assert over.end.cost <= over.turn.reserved
+        assert world.account().balance >= 0
+
+
+class TestAStoreThatFails:
+    def test_while_settling_is_asked_again_and_charges_once(self, world: ChatWorld) -> None:
+        """T-6, T-7: the commit is lost before, or after it was written; the same settlement twice is one."""
+        for lost_after in (False, True):
+            answer = world.ask(world.conversation())
+            before = len(world.charges())
+            hooks = Losing(world, after=lost_after)
+            over = answer.over()
+            hooks.remove()
+            assert over.end.cost > 0
+            assert len(world.charges()) == before + 1
+            assert world.reserved() == 0
+        assert world.pauses
+
+    def test_for_good_leaves_nothing_reserved_after_the_sweep(self, world: ChatWorld) -> None:
+        """T-9."""
+        answer = world.ask(world.conversation())
+        hooks = Losing(world, after=False, times=1000)
+        with pytest.raises(Unavailable):
+            answer.over()
+        hooks.remove()
+        assert world.reserved() > 0
+        world.clock.advance(minutes=31)
+        world.system.sweep()
+        world.credits.expire_due()
+        assert world.reserved() == 0
+        turn = only_turn(world)
+        assert turn.end is not None
+        assert (turn.end.state, turn.end.reason, turn.end.cost) == ("error", "crashed", 0)
+
+
+class Losing:
+    """Loses the commits that settle: the reply never comes, or comes too late."""
+
+    def __init__(self, world: ChatWorld, *, after: bool, times: int = 2) -> None:
+        self._world, self._after, self._left = world, after, times
+        world.documents.before_commit.append(self._before)
+        world.documents.after_commit.append(self._late)
+
+    def remove(self) -> None:
+        self._world.documents.before_commit.remove(self._before)
+        self._world.documents.after_commit.remove(self._late)
+
+    def _before(self, writes: Sequence[Write]) -> None:
+        if not self._after:
+            self._lose()
+
+    def _late(self, changes: object) -> None:
+        if self._after:
+            self._lose()
+
+    def _lose(self) -> None:
+        if self._left:
+            self._left -= 1
+            raise Unavailable("the store did not answer")

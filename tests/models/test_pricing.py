@@ -1,0 +1,131 @@
+"""Quotes cover whatever can happen; charges are exact, and rounded once."""
+
+import ast
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.models import pricing, tokens, usage
+from app.models.catalogue import Catalogue, Model, load
+from app.models.pricing import PER, Demand, PriceBook
+from app.models.usage import BadUsage, Usage
+
+BOOK = PriceBook(load())
+TEXT_MODELS = [model for model in BOOK.catalogue if model.can("text")]
+models = st.sampled_from(TEXT_MODELS)
+counts = st.integers(0, 300_000)
+
+
+def small() -> Model:
+    return BOOK.catalogue.get("small")
+
+
+class TestCost:
+    @given(models, counts, counts, counts, counts)
+    def test_is_the_exact_price_rounded_up_once(
+        self, model: Model, fresh: int, cached: int, out: int, why: int
+    ) -> None:
+        """T-42: at most one micro-credit above the exact price, however many buckets there are."""
+        used = Usage(fresh, cached, out, why)
+        tiers = [tier.prices for tier in model.tiers if used.total_input > tier.above_input_tokens]
+        prices = [model.prices, *tiers][-1]
+        exact = sum(Fraction(count * prices[bucket], PER) for bucket, count in used.buckets().items() if count)
+        assert 0 <= BOOK.cost(model, used) - exact < 1
+
+    def test_of_nothing_is_nothing(self) -> None:
+        """T-5."""
+        assert BOOK.cost(small(), Usage()) == 0
+
+    def test_of_one_token_is_at_least_one_micro_credit(self) -> None:
+        assert BOOK.cost(small(), Usage(output=1)) == 25
+
+    def test_each_kind_of_token_has_its_own_price(self) -> None:
+        """T-14, T-15, T-16: a thousand tokens of each bucket, at its own price."""
+        image = BOOK.catalogue.get("image")
+        assert BOOK.cost(small(), Usage(input=1000)) == 6_250
+        assert BOOK.cost(small(), Usage(cached_input=1000)) == 3_125
+        assert BOOK.cost(small(), Usage(reasoning=1000)) == 25_000
+        assert BOOK.cost(image, Usage(image=1000)) == 1_667_000
+
+    def test_a_kind_without_a_price_is_refused(self) -> None:
+        """T-16, T-18."""
+        with pytest.raises(BadUsage, match="image"):
+            BOOK.cost(small(), Usage(image=1))
+
+    @pytest.mark.parametrize(("tokens_read", "price"), [(199_999, 104), (200_000, 104), (200_001, 208)])
+    def test_a_long_context_moves_the_whole_request(self, tokens_read: int, price: int) -> None:
+        """T-21: the tier's boundary, one token to either side; cached input counts into it."""
+        large = BOOK.catalogue.get("large")
+        assert BOOK.cost(large, Usage(input=tokens_read)) == tokens_read * price
+        assert BOOK.cost(large, Usage(input=1, cached_input=tokens_read - 1)) == price + (tokens_read - 1) * price // 2
+
+
+class TestCeiling:
+    @given(models, st.integers(0, 250_000), st.integers(1, 20_000), st.integers(0, 4), st.data())
+    def test_covers_every_answer_of_every_model_that_may_answer(
+        self, model: Model, read: int, written: int, images: int, data: st.DataObject
+    ) -> None:
+        """T-10, T-20: whoever of the chain answers, and however the tokens fall into buckets and tiers."""
+        demand = Demand(read, written, images)
+        who = data.draw(st.sampled_from(BOOK.catalogue.chain(model)))
+        total_in = data.draw(st.integers(0, read + images * who.image_input_tokens))
+        cached = data.draw(st.integers(0, total_in))
+        out = data.draw(st.integers(0, written))
+        why = data.draw(st.integers(0, written - out))
+        assert BOOK.cost(who, Usage(total_in - cached, cached, out, why)) <= BOOK.ceiling(model, demand)
+
+    def test_is_that_of_the_dearest_fallback(self) -> None:
+        """T-20."""
+        large = BOOK.catalogue.get("large")
+        assert "large" in small().fallbacks
+        assert BOOK.ceiling(small(), Demand(100, 100)) == BOOK.ceiling(replace(large, fallbacks=()), Demand(100, 100))
+
+
+class TestAffordableOutput:
+    @given(models, st.integers(0, 250_000), st.integers(1, 20_000), st.integers(0, 10**9))
+    def test_is_the_most_that_the_amount_covers(self, model: Model, read: int, wanted: int, amount: int) -> None:
+        """T-29: one token more would not be covered."""
+        got = BOOK.affordable_output(model, Demand(read, wanted), amount)
+        assert got <= wanted
+        if got >= 0:
+            assert BOOK.ceiling(model, Demand(read, got)) <= amount
+        if -1 <= got < wanted:
+            assert BOOK.ceiling(model, Demand(read, got + 1)) > amount
+
+
+class TestTokens:
+    @given(st.lists(st.text(), max_size=5))
+    def test_a_prompt_never_has_more_tokens_than_the_bound(self, texts: list[str]) -> None:
+        """T-10: byte-level tokenizers make at most one token of a byte, and few to frame a message."""
+        size = sum(len(text.encode("utf-8", "surrogatepass")) for text in texts)
+        assert tokens.upper_bound(texts) >= size + 8 * len(texts)
+
+    @given(st.integers(0, 10**6), st.integers(0, 10**5))
+    def test_the_estimate_is_a_lower_bound_of_one_piece_one_token(self, size: int, pieces: int) -> None:
+        """T-2: neither pieces nor bytes are ever turned into more tokens than they prove."""
+        assert tokens.lower_bound(size, pieces) == max(pieces, size // 8)
+
+
+@pytest.mark.parametrize("module", [pricing, tokens, usage])
+def test_no_binary_fraction_comes_near_a_price(module: object) -> None:
+    """T-41."""
+    tree = ast.parse(Path(str(getattr(module, "__file__"))).read_text())  # noqa: B009 - typed as object
+    for node in ast.walk(tree):
+        assert not (isinstance(node, ast.Constant) and isinstance(node.value, float))
+        assert not (isinstance(node, ast.Name) and node.id == "float")
+        assert not (isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div))
+
+
+def test_a_new_price_book_leaves_old_charges_alone() -> None:
+    """A charge names the version that it was made with, and that version still gives it."""
+    doubled = {
+        id: replace(m, prices={b: 2 * p for b, p in m.prices.items()}) for id, m in BOOK.catalogue.models.items()
+    }
+    other = PriceBook(Catalogue("other", doubled, {}))
+    used = Usage(input=1000, output=1000)
+    assert other.cost(doubled["small"], used) == 2 * BOOK.cost(small(), used)
+    assert BOOK.version == "local-2026-11-21" != other.version

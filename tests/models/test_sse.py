@@ -1,0 +1,27 @@
+"""The parser of event streams does not care how bytes are cut."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.models.faults import ModelBroke
+from app.models.sse import MOST_BYTES, Parser
+
+STREAM = b': hello\n\nevent: x\ndata: {"a":1}\n\ndata: one\ndata: two\n\r\ndata:[DONE]\r\n\r\ndata: late'
+EVENTS = [b'{"a":1}', b"one\ntwo", b"[DONE]\r"]
+
+
+@given(st.lists(st.integers(0, len(STREAM)), max_size=12))
+def test_any_cut_gives_the_same_events(cuts: list[int]) -> None:
+    parser, found, last = Parser(), [], 0
+    for cut in [*sorted(cuts), len(STREAM)]:
+        found += parser.feed(STREAM[last:cut])
+        last = cut
+    assert [event.rstrip(b"\r") for event in found] == [event.rstrip(b"\r") for event in EVENTS]
+
+
+def test_an_endless_event_is_refused() -> None:
+    parser = Parser()
+    with pytest.raises(ModelBroke):
+        for _ in range(MOST_BYTES // 65536 + 2):
+            parser.feed(b"x" * 65536)
