@@ -66,7 +66,7 @@ SCALARS: st.SearchStrategy[Plain] = st.sampled_from([None, True, False, 0.0, 1.0
 WORLDS: st.SearchStrategy[dict[str, Plain]] = st.dictionaries(st.sampled_from(NAMES[:3]), SCALARS)
 
 
-@settings(max_examples=1_500, deadline=None)
+@settings(max_examples=800, deadline=None)
 @examples(deeper(4)[0], WORLDS, WORLDS)
 def test_a_random_expression_has_the_value_of_the_reference(
     term: Term, claims: dict[str, Plain], stored: dict[str, Plain]
@@ -185,7 +185,7 @@ TREES: st.SearchStrategy[Json] = st.recursive(
 PATHS = st.lists(KEYS, max_size=3).map("/".join)
 
 
-@settings(max_examples=1_000, deadline=None)
+@settings(max_examples=600, deadline=None)
 @examples(rules_nodes(3), TREES, PATHS, TREES)
 def test_a_random_write_is_decided_as_the_naive_decider_does(
     rules: Rules, before: Json, path: str, value: Json

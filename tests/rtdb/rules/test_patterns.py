@@ -31,6 +31,7 @@ TABLES = [
         ''.matches(/a/) -> false
         'a'.matches(/^a|b$/) -> true
         'xb'.matches(/^a|b$/) -> true
+        'ax'.matches(/^a|b$/) -> true
         'xa'.matches(/^a|b$/) -> false
         'bx'.matches(/^a|b$/) -> false
         'a'.matches(/(^a|b)/) -> refused: '^' is only supported at the start
@@ -193,6 +194,7 @@ TABLES = [
         auth.missing.matches(/1/) -> fails: matches() needs strings, not null
         8 / 4 / 2 == 1 -> true
         (8) / 4 == 2 -> true
+        auth['one'] / 1 / 1 == 1 -> true
         'a'.length / 1 == 1 -> true
         """,
         CLAIMS,

@@ -3,7 +3,10 @@
 from rtdb.rules.tables import Expressions, Line, check_expression, expression_cases
 from rtdb.rules.world import Given
 
-CLAIMS = Given(auth={"word": "banana", "one": 1, "deep": {"length": 9}, "blank": ""}, names={"$id": "a-b_c"})
+CLAIMS = Given(
+    auth={"word": "banana", "one": 1, "deep": {"length": 9}, "blank": "", "blanks": "\b\f\n\r\t\v\0"},
+    names={"$id": "a-b_c"},
+)
 
 TABLES = [
     Expressions(
@@ -90,8 +93,7 @@ TABLES = [
         "say \\"hi\\"" == 'say "hi"' -> true
         'a\\\\b'.length == 3 -> true
         '\\x41\\u0042' == 'AB' -> true
-        '\\t'.length == 1 -> true
-        '\\n'.length == 1 -> true
+        '\\b\\f\\n\\r\\t\\v\\0' == auth.blanks -> true
         '\\q' == 'q' -> true
         '\\0'.length == 1 -> true
         0x1F == 31 -> true
@@ -103,6 +105,7 @@ TABLES = [
         'a -> b'.contains('->') -> true
         1 /* one */ == /* also */ 1 // end -> true
         """,
+        CLAIMS,
     ),
     Expressions(
         "What is no literal is refused",
