@@ -1,7 +1,7 @@
 """firestore.rules: closed to clients, whoever they are and whatever they ask."""
 
+from support.clients import Rest, Sdk, Step, documents_of, rest_as
 from support.suite import RunningSuite, User
-from tests.rules.conftest import Rest, Sdk, Step, documents_of, rest_as
 
 DENIED = "permission-denied"
 

@@ -2,8 +2,8 @@
 
 import pytest
 
+from support.clients import Rest, Sdk, Step, rest_as
 from support.suite import RunningSuite, User
-from tests.rules.conftest import Rest, Sdk, Step, rest_as
 
 DENIED = "permission-denied"
 OWN = ["balance", "streams/msg_1", "streams/msg_1/chunks", "tasks", "payments/pay_1", "notifications", "unread", ""]
