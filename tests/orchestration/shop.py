@@ -4,24 +4,22 @@ import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from app.kit.documents import Documents, Write
+from app.kit.documents import Write
 from app.kit.realtime import Json
-from app.orchestration.dead_letters import DeadLetters
-from app.orchestration.doorbell import QUEUE, Doorbell
-from app.orchestration.event_bus import EventBus, Subscription
-from app.orchestration.handler import Done, Handler, Handlers, Lane, Outcome, Run
+from app.orchestration.assembly import Brought, Ground, assemble
+from app.orchestration.doorbell import QUEUE
+from app.orchestration.event_bus import Subscription
+from app.orchestration.handler import Done, Handler, Lane, Outcome, Run
 from app.orchestration.operation import Operation
 from app.orchestration.operation_document import COLLECTION, from_document
-from app.orchestration.operation_queue import OperationQueue, Order
-from app.orchestration.outbox import Outbox
+from app.orchestration.operation_queue import Order
 from app.orchestration.runner import Means, Runner
 from app.orchestration.saga_definition import SagaDefinition
-from app.orchestration.sagas import Sagas
-from app.orchestration.sweeper import Chore, Sweep, Sweeper
+from app.orchestration.sweeper import Chore
 from support.clock import ManualClock, SeededIds
 from support.memory import MemoryDocuments, MemoryRealtime
 
-LANES = (Lane("default"), Lane("events"), Lane("sagas"), Lane("narrow", limit=1), Lane("vendors", 8, {"acme": 2}))
+LANES = (Lane("narrow", limit=1), Lane("vendors", 8, {"acme": 2}))
 
 
 @dataclass
@@ -52,17 +50,17 @@ class Shop:
         self.documents = MemoryDocuments()
         self.realtime = MemoryRealtime()
         self.alarms = Bell()
-        self.doorbell = Doorbell(self.realtime)
-        self.outbox = Outbox(self.documents, self.doorbell, self.alarms, self.clock)
-        self.bus = EventBus(subscriptions)
-        self.sagas = Sagas(sagas, self.outbox, self.clock)
-        self.handlers = Handlers([*handlers, *self.bus.handlers(), *self.sagas.handlers()], lanes)
-        self.queue = OperationQueue(self.outbox, self.handlers, self.clock, self.ids)
-        self.bus.deliver_through(self.queue)
-        self.sagas.run_through(self.queue)
-        self.letters = DeadLetters(self.queue, self.outbox, self.clock)
-        sweep = Sweep(self.outbox, self.realtime, self.doorbell, self.clock, self.ids)
-        self.sweeper = Sweeper(sweep, [Chore("sagas", self.sagas.check), *chores])
+        ground = Ground(self.documents, self.realtime, self.clock, self.ids, self.draw, self.alarms)
+        brought = Brought([*handlers], [*subscriptions], [*sagas], chores, lanes)
+        self.orchestration = assemble(ground, brought)
+        self.doorbell = self.orchestration.doorbell
+        self.outbox = self.orchestration.outbox
+        self.bus = self.orchestration.bus
+        self.sagas = self.orchestration.sagas
+        self.handlers = self.orchestration.handlers
+        self.queue = self.orchestration.queue
+        self.letters = self.orchestration.letters
+        self.sweeper = self.orchestration.sweeper
         self.rings = True
         self._triggered: list[str] = []
         self.realtime.before_write.append(self._trigger)
@@ -126,6 +124,3 @@ class Spy:
 def order(name: str = "work", **fields: object) -> Order:
     """An order; keyword arguments as in `Order`."""
     return Order(name, **fields)  # type: ignore[arg-type]  # the tests name real fields
-
-
-__all__ = ["LANES", "Documents", "Shop", "Spy", "order"]

@@ -2,7 +2,7 @@
 
 import contextlib
 
-from app.kit.clock import minutes, to_rfc3339
+from app.kit.clock import minutes
 from app.kit.documents import Create, Increment, Merge
 from app.kit.errors import Unavailable
 from app.orchestration.event_bus import Event, Reaction, Replay, Subscription
@@ -24,7 +24,7 @@ def reaction(counter: str, seen: list[object] | None = None, failures: list[Exce
 
 
 def happened(shop: Shop, n: int, *, name: str = "CreditsSettled", account: str = "alice", version: int = 1) -> Event:
-    return Event(shop.ids.new("evt"), name, version, account, to_rfc3339(shop.clock.now_us() + n), {"n": n})
+    return Event(shop.ids.new("evt"), name, version, account, shop.clock.now_us() + n, {"n": n})
 
 
 def count(shop: Shop, counter: str) -> object:

@@ -8,7 +8,7 @@ each other (T-45). The bus knows subscriptions, never features.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from app.kit.clock import from_rfc3339, to_rfc3339
 from app.kit.documents import Documents, Fields, Query, Value, Where, Write, int_field, map_field, text_field
@@ -20,17 +20,34 @@ from app.orchestration.operation_queue import OperationQueue, Order
 from app.orchestration.retry import PATIENT, RetryPolicy
 
 
+class Fact(Protocol):
+    """What a feature publishes: its own event type, or `Event`."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def version(self) -> int: ...
+    @property
+    def account(self) -> str | None: ...
+    @property
+    def at(self) -> int: ...
+    @property
+    def data(self) -> Fields: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened. `version` is that of the shape of `data`; `at` is RFC 3339 and strictly grows per
-    account.
+    """Something that happened. `version` is that of the shape of `data`; `at` are microseconds since 1970, and strictly
+    grow per account.
     """
 
     id: str
     name: str
     version: int
     account: str | None
-    at: str
+    at: int
     data: Fields
 
 
@@ -81,7 +98,7 @@ class EventBus:
         """Whether anybody wants events of this name."""
         return event in self._subscriptions
 
-    def rows(self, events: Sequence[Event]) -> list[Write]:
+    def rows(self, events: Sequence[Fact]) -> list[Write]:
         """Writes for the commit that causes the events: one for each event and subscriber."""
         orders = [
             _order(subscription, event, index)
@@ -162,8 +179,7 @@ _PER_MICROSECOND: Final = 64
 """Positions within one microsecond: the events of one commit keep their order."""
 
 
-def _order(subscription: Subscription, event: Event, index: int, *, again: str | None = None) -> Order:
-    at_us = from_rfc3339(event.at)
+def _order(subscription: Subscription, event: Fact, index: int, *, again: str | None = None) -> Order:
     once = event.id if again is None else f"{event.id} again {again}"
     return Order(
         name=subscription.operation,
@@ -171,7 +187,7 @@ def _order(subscription: Subscription, event: Event, index: int, *, again: str |
         source="event",
         account=event.account,
         key=event.account if subscription.ordered else None,
-        position=at_us * _PER_MICROSECOND + min(index, _PER_MICROSECOND - 1),
+        position=event.at * _PER_MICROSECOND + min(index, _PER_MICROSECOND - 1),
         once=once,
         topic=event.name,
     )
@@ -195,13 +211,13 @@ def _handler(subscription: Subscription) -> Handler:
     )
 
 
-def _write(event: Event) -> Fields:
+def _write(event: Fact) -> Fields:
     fields: dict[str, Value] = {
         "id": event.id,
         "name": event.name,
         "version": event.version,
         "account": event.account,
-        "at": event.at,
+        "at": to_rfc3339(event.at),
         "data": event.data,
     }
     return fields
@@ -213,6 +229,6 @@ def _read(fields: Fields) -> Event:
         name=text_field(fields, "name"),
         version=int_field(fields, "version"),
         account=optional_text(fields, "account"),
-        at=text_field(fields, "at"),
+        at=from_rfc3339(text_field(fields, "at")),
         data=map_field(fields, "data"),
     )

@@ -7,7 +7,7 @@ from typing import Final
 
 from app.kit.clock import Clock
 from app.kit.documents import Create, Document, Documents, Fields, Query, Replace, Where, Write
-from app.kit.errors import AlreadyExists, Conflict, NotFound, Unavailable
+from app.kit.errors import AlreadyExists, Conflict, Fault, NotFound, Unavailable
 from app.kit.ids import Ids, derived
 from app.orchestration.handler import Handlers
 from app.orchestration.operation import Operation, Priority, State, cancel
@@ -34,6 +34,12 @@ class Order:
     due_us: int | None = None
     deadline_us: int | None = None
     topic: str | None = None
+
+
+class TooEarly(Fault):
+    """An alarm fired before its time: the local emulator does not wait, and clocks differ."""
+
+    code = "too_early"
 
 
 class OperationQueue:
@@ -86,15 +92,19 @@ class OperationQueue:
 
         return self.change(operation_id, decide)
 
-    def ring(self, operation_id: str) -> Operation | None:
-        """Called when an alarm fires: put up the ticket if it still waits. None when there is no such operation."""
+    def ring(self, operation_id: str) -> None:
+        """Called when an alarm fires: put up the ticket if the operation still waits.
+
+        Raises:
+            TooEarly: its time has not come; fire again.
+        """
         stored = self._outbox.get(path_of(operation_id))
-        if stored is None:
-            return None
-        operation = from_document(stored)
-        if operation.state is State.QUEUED:
-            self._outbox.ring([operation])
-        return operation
+        operation = from_document(stored) if stored else None
+        if operation is None or operation.state is not State.QUEUED:
+            return
+        if operation.due_us > self._clock.now_us():
+            raise TooEarly("the operation is not due yet", retry_after_s=1)
+        self._outbox.ring([operation])
 
     def change(self, operation_id: str, decide: Callable[[Operation], tuple[Operation, Sequence[Write]]]) -> Operation:
         """Apply a decision to the stored operation, with whatever else belongs to it, again while others are faster."""

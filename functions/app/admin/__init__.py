@@ -1,0 +1,3 @@
+"""What administrators do across features. Everything may be asked from here; nobody imports it but the composition
+root.
+"""

@@ -1,0 +1,1 @@
+"""The queue, sagas, dead letters and audit log, for administrators."""

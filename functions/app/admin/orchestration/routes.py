@@ -1,0 +1,189 @@
+"""`/orchestration/...`: what waits and runs, sagas with their timeline, dead letters, the audit log. Admins only.
+
+Every act is written to the audit log with the admin's id. Acts are idempotent by nature: pausing twice is paused, and a
+dead letter that is not dead any more answers 409.
+"""
+
+import base64
+import binascii
+import json
+from typing import Final
+
+from flask_openapi import APIBlueprint, Tag
+
+from app.admin.orchestration import wire
+from app.admin.orchestration.schemas import (
+    AuditLineAnswer,
+    AuditLogParameters,
+    LaneAnswer,
+    LanePath,
+    LanesAnswer,
+    OperationAnswer,
+    OperationPath,
+    OperationsParameters,
+    Reason,
+    SagaAnswer,
+    SagaPath,
+    SagasParameters,
+)
+from app.api.auth import caller, only
+from app.api.schemas import Page, PageParameters, Problem
+from app.kit.clock import to_rfc3339
+from app.kit.errors import Invalid, NotFound
+from app.orchestration.assembly import Orchestration
+from app.orchestration.audit import AuditQuestion, audit_lines, lane_row
+from app.orchestration.dead_letters import operations_in
+from app.orchestration.operation import State
+
+_TAG: Final = Tag(name="orchestration", description="Operations, sagas and dead letters, for administrators")
+
+
+def routes(orchestration: Orchestration) -> APIBlueprint:
+    """The blueprint; see the module."""
+    blueprint = APIBlueprint("orchestration", __name__, url_prefix="/orchestration", abp_tags=[_TAG])
+    _lanes(blueprint, orchestration)
+    _operations(blueprint, orchestration)
+    _letters(blueprint, orchestration)
+    _sagas(blueprint, orchestration)
+    _audit(blueprint, orchestration)
+    return blueprint
+
+
+def _lanes(blueprint: APIBlueprint, orchestration: Orchestration) -> None:
+    @blueprint.get("/lanes", summary="Depth, age and state of every lane", responses={200: LanesAnswer})
+    @only("admin", "support")
+    def lanes() -> LanesAnswer:
+        return LanesAnswer(lanes=[_lane(orchestration, name) for name in sorted(orchestration.handlers.lanes)])
+
+    @blueprint.post("/lanes/<lane>/pause", summary="Start nothing more in a lane", responses={200: LaneAnswer})
+    @only("admin")
+    def pause(path: LanePath) -> LaneAnswer:
+        return _set_paused(orchestration, path.lane, paused=True)
+
+    @blueprint.post("/lanes/<lane>/resume", summary="Let a lane go on", responses={200: LaneAnswer})
+    @only("admin")
+    def resume(path: LanePath) -> LaneAnswer:
+        return _set_paused(orchestration, path.lane, paused=False)
+
+
+def _operations(blueprint: APIBlueprint, orchestration: Orchestration) -> None:
+    @blueprint.get("/operations", summary="Operations in one state", responses={200: Page[OperationAnswer]})
+    @only("admin", "support")
+    def operations(query: OperationsParameters) -> Page[OperationAnswer]:
+        return _page_of(orchestration, State(query.state), query)
+
+    @blueprint.get(
+        "/operations/<operation_id>", summary="One operation", responses={200: OperationAnswer, 404: Problem}
+    )
+    @only("admin", "support")
+    def operation(path: OperationPath) -> OperationAnswer:
+        return wire.operation(orchestration.queue.get(path.operation_id))
+
+    @blueprint.post(
+        "/operations/<operation_id>/cancel", summary="Stop an operation", responses={200: OperationAnswer, 404: Problem}
+    )
+    @only("admin")
+    def cancel(path: OperationPath, body: Reason) -> OperationAnswer:
+        return wire.operation(orchestration.queue.cancel(path.operation_id, f"{caller().uid}: {body.reason}"))
+
+
+def _letters(blueprint: APIBlueprint, orchestration: Orchestration) -> None:
+    @blueprint.get("/dead-letters", summary="What failed for good", responses={200: Page[OperationAnswer]})
+    @only("admin", "support")
+    def letters(query: PageParameters) -> Page[OperationAnswer]:
+        return _page_of(orchestration, State.DEAD, query)
+
+    @blueprint.post(
+        "/dead-letters/<operation_id>/replay",
+        summary="Try it again, with all its tries",
+        responses={200: OperationAnswer, 404: Problem, 409: Problem},
+    )
+    @only("admin")
+    def replay(path: OperationPath) -> OperationAnswer:
+        return wire.operation(orchestration.letters.replay(path.operation_id, by=caller().uid))
+
+    @blueprint.post(
+        "/dead-letters/<operation_id>/discard",
+        summary="Put it away",
+        responses={200: OperationAnswer, 404: Problem, 409: Problem},
+    )
+    @only("admin")
+    def discard(path: OperationPath, body: Reason) -> OperationAnswer:
+        gone = orchestration.letters.discard(path.operation_id, by=caller().uid, reason=body.reason)
+        return wire.operation(gone)
+
+
+def _sagas(blueprint: APIBlueprint, orchestration: Orchestration) -> None:
+    @blueprint.get("/sagas", summary="Sagas, newest first", responses={200: Page[SagaAnswer]})
+    @only("admin", "support")
+    def sagas(query: SagasParameters) -> Page[SagaAnswer]:
+        found = orchestration.sagas.page(query.status, query.limit, _read_cursor(query.cursor))
+        more = None
+        if len(found) == query.limit:
+            more = _cursor((to_rfc3339(found[-1].created_us), found[-1].id))
+        return Page[SagaAnswer](items=[wire.saga(state) for state in found], next_cursor=more)
+
+    @blueprint.get("/sagas/<saga_id>", summary="One saga with its timeline", responses={200: SagaAnswer, 404: Problem})
+    @only("admin", "support")
+    def saga(path: SagaPath) -> SagaAnswer:
+        return wire.saga(orchestration.sagas.get(path.saga_id))
+
+    @blueprint.post(
+        "/sagas/<saga_id>/cancel", summary="Stop a saga and undo what it did", responses={200: SagaAnswer, 404: Problem}
+    )
+    @only("admin")
+    def cancel_saga(path: SagaPath, body: Reason) -> SagaAnswer:
+        return wire.saga(orchestration.sagas.cancel(path.saga_id, f"{caller().uid}: {body.reason}"))
+
+
+def _audit(blueprint: APIBlueprint, orchestration: Orchestration) -> None:
+    @blueprint.get(
+        "/audit-log",
+        summary="Every end of an operation that moves money or belongs to the system, and every act on one",
+        responses={200: Page[AuditLineAnswer]},
+    )
+    @only("admin")
+    def audit_log(query: AuditLogParameters) -> Page[AuditLineAnswer]:
+        question = AuditQuestion(query.uid, query.operation, query.limit, _read_cursor(query.cursor))
+        lines = audit_lines(orchestration.outbox, question)
+        more = _cursor((lines[-1].at, lines[-1].id)) if len(lines) == query.limit else None
+        return Page[AuditLineAnswer](items=[wire.audit_line(line) for line in lines], next_cursor=more)
+
+
+def _page_of(orchestration: Orchestration, state: State, query: PageParameters) -> Page[OperationAnswer]:
+    found = operations_in(orchestration.outbox, state, query.limit, _read_cursor(query.cursor))
+    more = None if found.after is None else _cursor(found.after)
+    return Page[OperationAnswer](items=[wire.operation(one) for one in found.items], next_cursor=more)
+
+
+def _lane(orchestration: Orchestration, name: str) -> LaneAnswer:
+    now_us = orchestration.clock.now_us()
+    return wire.lane(orchestration.handlers.lanes[name], orchestration.doorbell.depth(name, now_us), now_us)
+
+
+def _set_paused(orchestration: Orchestration, name: str, *, paused: bool) -> LaneAnswer:
+    if name not in orchestration.handlers.lanes:
+        raise NotFound("There is no such lane", lane=name)
+    now_us = orchestration.clock.now_us()
+    action = "paused" if paused else "resumed"
+    orchestration.outbox.commit([lane_row(lane=name, action=action, actor=caller().uid, now_us=now_us)])
+    orchestration.doorbell.pause(name, paused)
+    if not paused:
+        orchestration.doorbell.wake(name, now_us, orchestration.ids.new("w"))
+    return _lane(orchestration, name)
+
+
+def _cursor(place: tuple[str, str]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(place).encode()).decode().rstrip("=")
+
+
+def _read_cursor(text: str | None) -> tuple[str, str] | None:
+    if text is None:
+        return None
+    try:
+        place = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+    except (binascii.Error, UnicodeError, ValueError):
+        place = None
+    if isinstance(place, list) and len(place) == 2 and all(isinstance(part, str) for part in place):
+        return place[0], place[1]
+    raise Invalid("This cursor is not one that this list gave out.", cursor=text[:80])

@@ -1,0 +1,157 @@
+"""Shapes of the admin routes. Pydantic only."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from app.api.schemas import Answer, Body, PageParameters, Parameters, Timestamp
+from app.orchestration.operation import State
+from app.orchestration.saga import Status
+
+LaneName = Field(pattern=r"^[a-z][a-z0-9_-]{0,63}$", description="Name of a lane")
+
+
+class LanePath(Parameters):
+    """Of a lane."""
+
+    lane: str = LaneName
+
+
+class OperationPath(Parameters):
+    """Of an operation."""
+
+    operation_id: str = Field(pattern=r"^[A-Za-z0-9_]{1,128}$")
+
+
+class SagaPath(Parameters):
+    """Of a saga."""
+
+    saga_id: str = Field(pattern=r"^[A-Za-z0-9_-]{1,128}$")
+
+
+class OperationsParameters(PageParameters):
+    """Which operations."""
+
+    state: Literal["queued", "running", "succeeded", "dead", "cancelled", "discarded"] = State.RUNNING.value
+
+
+class SagasParameters(PageParameters):
+    """Which sagas; all when no status is given."""
+
+    status: Status | None = None
+
+
+class AuditLogParameters(PageParameters):
+    """Which lines of the audit log."""
+
+    uid: str | None = Field(default=None, max_length=128)
+    operation: str | None = Field(default=None, max_length=128)
+
+
+class Reason(Body):
+    """Why somebody does this; it stands in the audit log."""
+
+    reason: str = Field(min_length=1, max_length=300)
+
+
+class WaitingAnswer(Answer):
+    """What waits in one priority of a lane."""
+
+    priority: str
+    oldest_age_seconds: float
+
+
+class LaneAnswer(Answer):
+    """One lane. `waiting` counts to a thousand."""
+
+    lane: str
+    paused: bool
+    limit: int
+    running: int
+    waiting: int
+    oldest: list[WaitingAnswer]
+
+
+class LanesAnswer(Answer):
+    """Every lane."""
+
+    lanes: list[LaneAnswer]
+
+
+class AttemptAnswer(Answer):
+    """One line of an operation's history."""
+
+    at: Timestamp
+    attempt: int
+    owner: str
+    outcome: str
+    detail: str
+
+
+class OperationAnswer(Answer):
+    """An operation as admins see it; its payload may speak of its user and is not shown."""
+
+    id: str
+    name: str
+    lane: str
+    priority: str
+    level: str
+    source: str
+    account: str | None
+    state: str
+    attempts: int
+    created_at: Timestamp
+    due_at: Timestamp
+    finished_at: Timestamp | None
+    owner: str | None
+    reason: str | None
+    history: list[AttemptAnswer]
+
+
+class StepAnswer(Answer):
+    """One step of a saga."""
+
+    name: str
+    status: str
+    started_at: Timestamp | None
+
+
+class MomentAnswer(Answer):
+    """One line of a saga's timeline."""
+
+    at: Timestamp
+    step: str
+    what: str
+    detail: str
+
+
+class SagaAnswer(Answer):
+    """A saga with its timeline."""
+
+    id: str
+    name: str
+    version: int
+    account: str | None
+    status: str
+    progress: float
+    failure: str | None
+    created_at: Timestamp
+    updated_at: Timestamp
+    steps: list[StepAnswer]
+    timeline: list[MomentAnswer]
+
+
+class AuditLineAnswer(Answer):
+    """One line of the audit log."""
+
+    id: str
+    at: Timestamp
+    action: str
+    operation_id: str
+    operation: str
+    level: str
+    account: str | None
+    actor: str | None
+    source: str
+    result: str
+    reason: str | None

@@ -1,0 +1,105 @@
+"""Orchestration, put together: what the composition root, the tests and the simulation build from the same parts.
+
+Two steps, because features commit through the outbox and the queue runs the features: `Outbox` comes first, then the
+features on top of it, then `assemble` with what they bring.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from app.kit.clock import Clock
+from app.kit.documents import Documents
+from app.kit.ids import Ids
+from app.kit.realtime import Realtime
+from app.orchestration.dead_letters import DeadLetters
+from app.orchestration.doorbell import Doorbell
+from app.orchestration.event_bus import EventBus, Subscription
+from app.orchestration.handler import Handler, Handlers, Lane
+from app.orchestration.operation_queue import OperationQueue
+from app.orchestration.outbox import Alarms, Outbox
+from app.orchestration.retry import Draw
+from app.orchestration.runner import Means, Runner
+from app.orchestration.saga_definition import SagaDefinition
+from app.orchestration.saga_mirror import SagaMirror
+from app.orchestration.sagas import Sagas
+from app.orchestration.sweeper import Chore, Sweep, Sweeper
+
+LANES: Final = (Lane("default", 16), Lane("events", 32), Lane("sagas", 32))
+"""Every deployment has these; features bring their own beside them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What orchestration stands on. `documents` are the bare ones."""
+
+    documents: Documents
+    realtime: Realtime
+    clock: Clock
+    ids: Ids
+    draw: Draw
+    alarms: Alarms
+
+    def outbox(self) -> Outbox:
+        """The documents that every feature commits through."""
+        return Outbox(self.documents, Doorbell(self.realtime), self.alarms, self.clock)
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """What the features bring to be run."""
+
+    handlers: Sequence[Handler] = ()
+    subscriptions: Sequence[Subscription] = ()
+    sagas: Sequence[SagaDefinition] = ()
+    chores: Sequence[Chore] = ()
+    lanes: Sequence[Lane] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Orchestration:
+    """The feature."""
+
+    outbox: Outbox
+    doorbell: Doorbell
+    handlers: Handlers
+    queue: OperationQueue
+    bus: EventBus
+    sagas: Sagas
+    runner: Runner
+    sweeper: Sweeper
+    letters: DeadLetters
+    mirror: SagaMirror
+    clock: Clock
+    ids: Ids
+
+
+def assemble(ground: Ground, brought: Brought, outbox: Outbox | None = None) -> Orchestration:
+    """Orchestration of what was brought. `outbox`: the one that the features got, when they were built before.
+
+    Raises:
+        InvariantViolation: a handler in a lane that nobody serves, two of one name, a vendor in two lanes.
+    """
+    outbox = outbox or ground.outbox()
+    clock, ids, doorbell = ground.clock, ground.ids, Doorbell(ground.realtime)
+    bus = EventBus(brought.subscriptions)
+    sagas = Sagas(brought.sagas, outbox, clock)
+    handlers = Handlers([*brought.handlers, *bus.handlers(), *sagas.handlers()], [*LANES, *brought.lanes])
+    queue = OperationQueue(outbox, handlers, clock, ids)
+    bus.deliver_through(queue)
+    sagas.run_through(queue)
+    sweep = Sweep(outbox, ground.realtime, doorbell, clock, ids)
+    return Orchestration(
+        outbox=outbox,
+        doorbell=doorbell,
+        handlers=handlers,
+        queue=queue,
+        bus=bus,
+        sagas=sagas,
+        runner=Runner(Means(outbox, doorbell, clock, ids, ground.draw), handlers),
+        sweeper=Sweeper(sweep, [Chore("sagas", sagas.check), *brought.chores]),
+        letters=DeadLetters(queue, outbox, clock),
+        mirror=SagaMirror(outbox, ground.realtime),
+        clock=clock,
+        ids=ids,
+    )

@@ -1,0 +1,106 @@
+"""The admin routes: what they show, what they do, and to whom they do not answer."""
+
+from typing import Any
+
+import pytest
+from werkzeug.test import TestResponse
+
+from app.admin.orchestration.routes import routes
+from app.kit.errors import Invalid
+from app.orchestration.handler import Handler
+from app.orchestration.saga_definition import SagaDefinition, Step, StepDone
+from app.orchestration.sagas import Beginning
+from orchestration.shop import Shop, Spy, order
+from support.world import Caller, World
+
+
+def admin(shop: Shop, role: str = "admin") -> Caller:
+    world = World()
+    return world.mounted(routes(shop.orchestration), user=world.user("ada", role=role))  # type: ignore[arg-type]  # a role
+
+
+def json_of(answer: TestResponse) -> Any:
+    """The body of an answer that has one."""
+    assert answer.json is not None, answer.status
+    return answer.json
+
+
+class TestWhoMay:
+    @pytest.mark.parametrize("path", ["lanes", "operations", "dead-letters", "sagas", "audit-log"])
+    def test_nobody_but_staff_looks(self, path: str) -> None:
+        assert admin(Shop(), "user").get(f"/v1/orchestration/{path}").status_code == 403
+        assert admin(Shop()).get(f"/v1/orchestration/{path}").status_code == 200
+
+    @pytest.mark.parametrize("path", ["lanes/default/pause", "dead-letters/op_1/replay"])
+    def test_support_does_not_act(self, path: str) -> None:
+        assert admin(Shop(), "support").post(f"/v1/orchestration/{path}").status_code == 403
+
+
+class TestLanes:
+    def test_depth_age_and_pause(self) -> None:
+        spy = Spy()
+        shop = Shop([Handler("work", spy)])
+        client = admin(shop)
+        assert json_of(client.post("/v1/orchestration/lanes/default/pause"))["paused"] is True
+        shop.queue.enqueue(order())
+        shop.drain()
+        shop.clock.advance(seconds=90)
+        lanes = {lane["lane"]: lane for lane in json_of(client.get("/v1/orchestration/lanes"))["lanes"]}
+        assert lanes["default"]["waiting"] == 1
+        assert lanes["default"]["oldest"] == [{"priority": "normal", "oldest_age_seconds": 90.0}]
+        client.post("/v1/orchestration/lanes/default/resume")
+        shop.drain()
+        assert len(spy.runs) == 1
+        assert client.post("/v1/orchestration/lanes/nowhere/pause").status_code == 404
+
+
+class TestDeadLetters:
+    def test_replay_and_discard(self) -> None:
+        shop = Shop([Handler("work", Spy([Invalid("no"), Invalid("no")]))])
+        client = admin(shop)
+        identity = shop.queue.enqueue(order())
+        shop.drain()
+        [letter] = json_of(client.get("/v1/orchestration/dead-letters"))["items"]
+        assert (letter["id"], letter["reason"]) == (identity, "Invalid: no")
+        client.post(f"/v1/orchestration/dead-letters/{identity}/replay")
+        shop.drain()
+        gone = client.post(f"/v1/orchestration/dead-letters/{identity}/discard", json={"reason": "obsolete"})
+        assert json_of(gone)["state"] == "discarded"
+        assert client.post(f"/v1/orchestration/dead-letters/{identity}/replay").status_code == 409
+        actions = [line["action"] for line in json_of(client.get("/v1/orchestration/audit-log"))["items"]]
+        assert {"replayed", "discarded", "ended"} <= set(actions)
+
+    def test_pages(self) -> None:
+        shop = Shop([Handler("work", Spy([Invalid("no") for _ in range(5)]))])
+        client = admin(shop)
+        for _ in range(5):
+            shop.queue.enqueue(order())
+            shop.drain()
+            shop.clock.advance(seconds=1)
+        seen: list[str] = []
+        cursor = ""
+        while True:
+            page = json_of(client.get(f"/v1/orchestration/dead-letters?limit=2{cursor}"))
+            seen += [item["id"] for item in page["items"]]
+            if page["next_cursor"] is None:
+                break
+            cursor = f"&cursor={page['next_cursor']}"
+        assert len(seen) == len(set(seen)) == 5
+        assert client.get("/v1/orchestration/dead-letters?cursor=nonsense").status_code == 422
+
+
+class TestSagas:
+    def test_a_saga_with_its_timeline(self) -> None:
+        definition = SagaDefinition("trip", 1, (Step("pack", lambda run: StepDone()), Step("go", waits_for="sun")))
+        shop = Shop(sagas=[definition])
+        shop.sagas.start(Beginning("saga-1", "trip", account="alice"))
+        shop.drain()
+        client = admin(shop)
+        saga = json_of(client.get("/v1/orchestration/sagas/saga-1"))
+        assert (saga["status"], saga["progress"]) == ("waiting", 0.5)
+        assert [line["what"] for line in saga["timeline"]] == ["started", "running", "done", "waiting"]
+        cancelled = client.post("/v1/orchestration/sagas/saga-1/cancel", json={"reason": "rain"})
+        assert json_of(cancelled)["status"] == "compensated"
+        assert [item["id"] for item in json_of(client.get("/v1/orchestration/sagas?status=compensated"))["items"]] == [
+            "saga-1"
+        ]
