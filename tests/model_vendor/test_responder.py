@@ -28,6 +28,7 @@ class TestSums:
             ("seven? no: 1,000,000 divided by 3", "1000000 / 3 ≈ 333,333.333333."),
             ("square root of 144", "√144 = 12."),
             ("17 mod 5", "17 mod 5 = 2."),
+            ("How much is 20% off 80?", "(1 - 20%) * 80 = 64."),
             ("How much is 12 times 12 plus 1?", "12 * 12 + 1 = 145."),
         ],
     )
@@ -181,6 +182,28 @@ class TestTextWork:
         fibonacci = names["fibonacci"]
         assert callable(fibonacci)
         assert [fibonacci(n) for n in range(8)] == [0, 1, 1, 2, 3, 5, 8, 13]
+
+
+class TestEverydayQuestions:
+    @pytest.mark.parametrize(
+        ("question", "part"),
+        [
+            ("What's the capital of France?", "Paris"),
+            ("Ottawa is the capital of which country?", "Canada"),
+            ("Write a haiku about autumn", "autumn"),
+            ("List 5 ideas for a birthday party", "\n5. "),
+            ("Write an email to my boss about being late", "this is about being late"),
+            ("Who won the election?", "no connection to the outside world"),
+            ("Should I buy or rent a house?", "“buy” and “rent a house”"),
+        ],
+    )
+    def test_they_get_a_fitting_answer(self, question: str, part: str) -> None:
+        assert part in talk(question)
+
+    def test_a_long_text_does_not_hide_the_question(self) -> None:
+        story = "The caravan crossed the desert by night. " * 400
+        assert "caravan" in talk(f"Summarise this:\n{story}")
+        assert talk(f"{story}\nWhat is 6 * 7?") == "6 * 7 = 42."
 
 
 class TestManners:

@@ -24,6 +24,7 @@ _REWRITES = (
     (re.compile(r"\bcubed\b", re.IGNORECASE), "^3"),
     (re.compile(r"\b(?:mod|modulo)\b", re.IGNORECASE), "mod"),
     (re.compile(r"(\d+(?:\.\d+)?)\s*(?:%|percent)\s+of\s+", re.IGNORECASE), r"(\1/100)*"),
+    (re.compile(r"(\d+(?:\.\d+)?)\s*(?:%|percent)\s+off\s+(?:of\s+)?", re.IGNORECASE), r"(1-(\1/100))*"),
     (re.compile(r"(\d+(?:\.\d+)?)\s*(?:%|percent)", re.IGNORECASE), r"(\1/100)"),
     (re.compile(r"−|–"), "-"),
 )
@@ -61,8 +62,10 @@ def expression(text: str) -> str | None:
 
 
 def _operators(text: str) -> bool:
-    # A date (2024-03-01), a phone number or a version is no sum.
-    if re.fullmatch(r"\d{4}-\d{1,2}-\d{1,2}|\d+(\.\d+){2,}|\+?\d+(-\d+){2,}", text.replace(" ", "")):
+    # A lone percentage, a date (2024-03-01), a phone number or a version is no sum.
+    if re.fullmatch(
+        r"\(\d+(\.\d+)?/100\)|\d{4}-\d{1,2}-\d{1,2}|\d+(\.\d+){2,}|\+?\d+(-\d+){2,}", text.replace(" ", "")
+    ):
         return False
     return re.search(r"\d\)*\s*(?:[-+*/^]|mod)\s*[-(]*(?:\d|sqrt)", text) is not None or "sqrt" in text
 

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from emulators.model_vendor.responder.conversation import Conversation
 from emulators.model_vendor.responder.knowledge import Topic, mentioned, related
-from emulators.model_vendor.responder.words import capital, joined, keywords, pick, sentences
+from emulators.model_vendor.responder.words import joined, keywords, pick, sentences
 
 
 class Kind(StrEnum):
@@ -26,7 +26,10 @@ class Kind(StrEnum):
 
 
 _KINDS = (
-    (Kind.COMPARE, r"\b(?:compare|versus|vs\.?|difference|differ|better|or should)\b|\bwhich\b.*\bor\b"),
+    (
+        Kind.COMPARE,
+        r"\b(?:compare|versus|vs\.?|difference|differ|better|or should)\b|\b(?:which|should|is|are)\b.*\bor\b",
+    ),
     (Kind.LIST, r"\b(?:list|steps|checklist|ways to|tips|pros and cons|name (?:some|\w+)|ideas|bullet)\b"),
     (
         Kind.PITFALL,
@@ -195,22 +198,41 @@ def _lower(sentence: str) -> str:
 
 
 _STEPS = (
-    "State what a good result for {subject} looks like, so that you can tell when you are done.",
-    "Find out what is there already: constraints, people and earlier attempts.",
+    "Say what a good result looks like, so that you can tell when you are done.",
+    "Find out what is there already: limits, people, earlier attempts.",
     "Take the smallest step that shows something real, and look at the outcome with fresh eyes.",
-    "Keep what worked, change one thing at a time, and write down why.",
-    "Make the result of {subject} easy to check and easy to undo.",
+    "Keep what worked, change one thing at a time, and note why.",
+    "Repeat until the result is good enough, and make it easy to undo.",
 )
 _GENERAL = (
     "It helps to separate what is known about {subject} from what is only assumed.",
     "Small reversible steps beat one large plan here.",
-    "Ask who else has a stake in {subject}, because their constraints shape the options.",
+    "Ask who else has a stake in {subject}, because their limits shape the options.",
     "Measure before and after, so that an improvement is more than an impression.",
     "Common mistakes are to start too big, to change several things at once and to stop before checking the outcome.",
     "If two options look equal, take the one that is easier to reverse.",
     "A short written note on {subject} saves a long discussion later.",
     "Compare the cost of being wrong with the cost of waiting.",
-)  # fmt: skip
+)
+_REASON = (
+    "I have no facts of my own about {subject}, but questions of this kind usually have three answers that work "
+    "together: a need that was real at the start, a habit that formed around it, and somebody who gains from it today. "
+    "Look for each of the three in {first}, and the strongest reason shows."
+)
+_CHOICE = (
+    "The choice between {options} depends on three things: what you must not lose, what you do most often, and what "
+    "you can undo. Write down how each option does in all three; the one that wins where it hurts most is yours."
+)
+_OPENINGS = (
+    "I have no facts of my own about {subject}, so here is how I would get to a good answer.",
+    "About {subject} I know only what you tell me, but this is how to go about it.",
+    "My knowledge does not reach to {subject}; a method helps all the same.",
+)
+_METHOD = (
+    "Pin down first what you want to know about {first}: a definition, a cause or a decision. Then look for a source "
+    "close to the matter{also}, and compare it with a second one. If you tell me what you know already, I can sort it, "
+    "compare it or put it into words."
+)
 
 
 def _from_words(conversation: Conversation, kind: Kind) -> str:
@@ -218,40 +240,27 @@ def _from_words(conversation: Conversation, kind: Kind) -> str:
     found = keywords(question, 3)
     if not found:
         return "Could you tell me a little more? I am not sure yet what your question is about."
-    subject = joined(found)
+    subject, first = joined(found), found[0]
     match kind:
         case Kind.HOW | Kind.LIST:
             task = _task(question)
             opening = f"To {task}, work in small steps." if task else f"A practical way into {subject}:"
-            steps = [f"{number}. {step.format(subject=found[-1])}" for number, step in enumerate(_STEPS, start=1)]
+            steps = [f"{number}. {step}" for number, step in enumerate(_STEPS, start=1)]
             return opening + "\n" + "\n".join(steps)
         case Kind.COMPARE:
-            return (
-                f"The choice between {joined(found[:2], 'or')} depends on three things: what you must not lose, "
-                f"what you do most often, and what you can undo. Write down how {found[0]} does in each; "
-                "the option that wins where it hurts most is yours."
-            )
+            options = _options(question) or joined(found[:2], "and")
+            return _CHOICE.format(options=options)
         case Kind.WHY:
-            return (
-                f"{capital(subject)}: there is seldom a single cause. Usually a need that was real at the start, "
-                "a habit that formed around it, and incentives that keep it alive explain most of it. "
-                f"Look at who gains from {found[0]} today, and the strongest reason shows."
-            )
+            return _REASON.format(subject=subject, first=first)
         case _:
-            opening = pick(
-                [
-                    f"The heart of {subject} is a trade-off.",
-                    f"{capital(subject)} is best understood from its purpose.",
-                    f"With {subject} it pays to start from the concrete case.",
-                ],
-                question,
-                str(conversation.seed),
-            )
-            return (
-                f"{opening} First ask what {found[0]} is meant to achieve, then what limits it"
-                f"{f', such as {found[1]}' if len(found) > 1 else ''}, and finally how you would notice success. "
-                "I have no entry of my own on this subject, so treat this as a way of thinking and not as fact."
-            )
+            opening = pick(list(_OPENINGS), question, str(conversation.seed)).format(subject=subject)
+            also = f" that also speaks of {found[1]}" if len(found) > 1 else ""
+            return f"{opening} {_METHOD.format(first=first, also=also)}"
+
+
+def _options(question: str) -> str | None:
+    match = re.search(r"([\w'-]+) or (?:to )?([\w'-]+(?: [\w'-]+){0,2})", question)
+    return f"“{match[1]}” and “{match[2]}”" if match is not None else None
 
 
 def _task(question: str) -> str | None:

@@ -27,6 +27,10 @@ class Offer:
     parameters: Mapping[str, JsonValue] = field(default_factory=dict)
 
 
+_HEAD = 2000
+_TAIL = 1000
+
+
 @dataclass(frozen=True, slots=True)
 class Conversation:
     """Everything that an answer may depend on."""
@@ -41,7 +45,12 @@ class Conversation:
 
     @property
     def question(self) -> str:
-        """The text of the last user turn."""
+        """The last user turn as far as it matters for what is asked: a long text keeps its head and its tail."""
+        return _clipped(self._last.text)
+
+    @property
+    def whole_question(self) -> str:
+        """The last user turn with all the text that it brings along."""
         return self._last.text.strip()
 
     @property
@@ -58,7 +67,7 @@ class Conversation:
     @property
     def earlier(self) -> tuple[str, ...]:
         """What the user said before the last question, oldest first."""
-        users = [turn.text.strip() for turn in self.turns if turn.role == "user"]
+        users = [_clipped(turn.text) for turn in self.turns if turn.role == "user"]
         return tuple(users[:-1])
 
     @property
@@ -76,3 +85,8 @@ class Conversation:
         """Tool results that came after the last user turn."""
         last_user = max((at for at, turn in enumerate(self.turns) if turn.role == "user"), default=-1)
         return tuple(turn for turn in self.turns[last_user + 1 :] if turn.role == "tool")
+
+
+def _clipped(text: str) -> str:
+    text = text.strip()
+    return text if len(text) <= _HEAD + _TAIL else f"{text[:_HEAD]} … {text[-_TAIL:]}"

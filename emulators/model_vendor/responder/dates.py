@@ -16,7 +16,8 @@ _DATE = re.compile(
 )
 _TODAY = re.compile(r"\b(?:today|current date|now)(?:'s date)?\s*(?:is|:|=)\s*(?:\w+day,? )?", re.IGNORECASE)
 _ASKS_TODAY = re.compile(
-    r"\bwhat(?:'s| is)? (?:the |is )?(?:today|date|day|time)\b|\bwhat day is (?:it|today)\b|\btoday'?s date\b",
+    r"\bwhat(?:'s| is)? (?:the )?(?:current )?(?:date|day|time)(?: is it)?(?: today| now)?\s*\??$|"
+    r"\bwhat day is (?:it|today)\b|\btoday'?s date\b",
     re.IGNORECASE,
 )
 _SHIFT = re.compile(r"\b(\d{1,6}) (day|week|month|year)s? (after|before|from|later than)\b", re.IGNORECASE)

@@ -47,9 +47,14 @@ def topics() -> dict[str, Topic]:
 
 
 @cache
-def _names() -> tuple[tuple[tuple[str, ...], Topic], ...]:
-    pairs = [(_stems(name), topic) for topic in topics().values() for name in (topic.title, *topic.aliases)]
-    return tuple(sorted(pairs, key=lambda pair: -len(pair[0])))
+def _names() -> dict[str, list[tuple[tuple[str, ...], Topic]]]:
+    """Names by their first stem, longest first."""
+    found: dict[str, list[tuple[tuple[str, ...], Topic]]] = {}
+    for topic in topics().values():
+        for name in (topic.title, *topic.aliases):
+            stems = _stems(name)
+            found.setdefault(stems[0], []).append((stems, topic))
+    return {first: sorted(names, key=lambda pair: -len(pair[0])) for first, names in found.items()}
 
 
 def _stems(text: str) -> tuple[str, ...]:
@@ -57,20 +62,20 @@ def _stems(text: str) -> tuple[str, ...]:
 
 
 def mentioned(text: str) -> list[Topic]:
-    """The topics named in `text` in order of appearance; longer names win over shorter ones inside them."""
+    """The topics named in `text` in order of appearance; where two names begin the longer one wins."""
     roots = _stems(text[:4000])
-    taken = [False] * len(roots)
-    hits: list[tuple[int, Topic]] = []
-    for name, topic in _names():
-        width = len(name)
-        for at in range(len(roots) - width + 1):
-            if roots[at : at + width] == name and not any(taken[at : at + width]):
-                taken[at : at + width] = [True] * width
-                hits.append((at, topic))
-    ordered: dict[str, Topic] = {}
-    for _, topic in sorted(hits, key=lambda hit: hit[0]):
-        ordered.setdefault(topic.title, topic)
-    return list(ordered.values())
+    names = _names()
+    found: dict[str, Topic] = {}
+    at = 0
+    while at < len(roots):
+        width = 1
+        for name, topic in names.get(roots[at], ()):
+            if roots[at : at + len(name)] == name:
+                found.setdefault(topic.title, topic)
+                width = len(name)
+                break
+        at += width
+    return list(found.values())
 
 
 def related(topic: Topic) -> list[Topic]:

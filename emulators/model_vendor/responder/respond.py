@@ -11,6 +11,7 @@ from emulators.model_vendor.responder import (
     code,
     compose,
     dates,
+    everyday,
     jsonform,
     languages,
     memory,
@@ -21,6 +22,7 @@ from emulators.model_vendor.responder import (
     vision,
 )
 from emulators.model_vendor.responder.conversation import Conversation
+from emulators.model_vendor.responder.knowledge import mentioned
 from emulators.model_vendor.responder.style import fitted, wished
 from emulators.model_vendor.responder.tools import Call
 
@@ -35,6 +37,11 @@ class Reply:
     calls: tuple[Call, ...] = ()
 
 
+def _everyday(conversation: Conversation) -> str | None:
+    """Only when no known topic is named: a story about hashing is still about hashing."""
+    return None if mentioned(conversation.question) else everyday.talk(conversation)
+
+
 Skill = Callable[[Conversation], str | None]
 _SKILLS: tuple[Skill, ...] = (
     tools.report,
@@ -47,6 +54,7 @@ _SKILLS: tuple[Skill, ...] = (
     dates.reckon,
     arithmetic.reckon,
     smalltalk.chat,
+    _everyday,
 )
 
 

@@ -23,7 +23,7 @@ def work(conversation: Conversation) -> str | None:
     head = question[:200]
     if _SUMMARISE.search(head) or _SUMMARISE.search(question[-200:]):
         return _summary(conversation)
-    text = material(question)
+    text = material(conversation.whole_question)
     if text is None:
         return None
     counted = _COUNT.search(head)
@@ -54,7 +54,7 @@ def material(question: str) -> str | None:
 
 
 def _summary(conversation: Conversation) -> str | None:
-    text = material(conversation.question)
+    text = material(conversation.whole_question)
     if text is None or len(text.split()) < 12:
         text = conversation.replies[-1] if conversation.replies else text
     if text is None:

@@ -19,7 +19,11 @@ def describe(conversation: Conversation) -> str | None:
     question, pictures = conversation.question, conversation.pictures
     if not pictures:
         return None
-    new = any(turn.pictures for turn in conversation.turns if turn.role == "user" and turn.text.strip() == question)
+    new = any(
+        turn.pictures
+        for turn in conversation.turns
+        if turn.role == "user" and turn.text.strip() == conversation.whole_question
+    )
     if not new and not _ABOUT.search(question):
         return None
     if len(pictures) == 1:

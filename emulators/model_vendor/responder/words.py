@@ -60,9 +60,8 @@ def words(text: str) -> list[str]:
 
 def keywords(text: str, most: int = 4) -> list[str]:
     """The words that carry the meaning, most frequent first, then in order of appearance."""
-    found = [
-        word for word in words(text) if word.casefold() not in STOP_WORDS and not word[0].isdigit() and len(word) > 2
-    ]
+    plain = (re.sub(r"['’]\w*$", "", word) for word in words(text.replace("’", "'")))
+    found = [word for word in plain if word.casefold() not in STOP_WORDS and word[:1].isalpha() and len(word) > 2]
     counts = Counter(stem(word) for word in found)
     first: dict[str, str] = {}
     for word in found:
