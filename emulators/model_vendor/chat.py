@@ -10,13 +10,14 @@ from aiohttp import ClientError, ClientTimeout, web
 
 from emulators.model_vendor import usage
 from emulators.model_vendor.completion import Completion, complete
-from emulators.model_vendor.errors import MID_STREAM, bad_request
+from emulators.model_vendor.delivery import deliver
+from emulators.model_vendor.errors import bad_request
 from emulators.model_vendor.exchange import Exchange, Vendor, conduct
-from emulators.model_vendor.faults import FOREVER_S, Behaviour, UsageFault
+from emulators.model_vendor.faults import Behaviour, UsageFault
 from emulators.model_vendor.models import Model, find
 from emulators.model_vendor.pacing import Pacer
 from emulators.model_vendor.pictures import MAX_BYTES, Seen, decode_data_url, look
-from emulators.model_vendor.streaming import CREATED, FINGERPRINT, Stream, reset, send
+from emulators.model_vendor.streaming import CREATED, FINGERPRINT, Stream, send
 from emulators.model_vendor.wire import ChatRequest, ImageUrl, read
 
 
@@ -64,39 +65,13 @@ def _params(asked: ChatRequest) -> dict[str, str | int | float | bool | None]:
 
 
 async def _whole(exchange: Exchange, stream: Stream) -> web.StreamResponse:
-    completion, behaviour, record = stream.completion, exchange.behaviour, exchange.record
+    completion, record = stream.completion, exchange.record
     await asyncio.sleep(exchange.speed.duration_s(completion.generated))
-    if behaviour.stall_after is not None:
-        record.ending = "stall"
-        await asyncio.sleep(FOREVER_S if behaviour.stall_ms is None else behaviour.stall_ms / 1000)
     record.tokens_generated = completion.generated
-    if behaviour.error_after is not None:
-        record.ending = "error"
-        return web.Response(body=MID_STREAM.json(), content_type="application/json")
-    body = _body(completion, behaviour)
-    record.usage_sent = b'"usage":{' in body
     record.ending = completion.finish_reason
-    if behaviour.malformed_after is not None:
-        record.ending = "malformed"
-        body = body[: len(body) // 2]
-    if behaviour.disconnect_after is not None or behaviour.truncate_after is not None:
-        return await _half(exchange, body)
-    return web.Response(body=body, content_type="application/json")
-
-
-async def _half(exchange: Exchange, body: bytes) -> web.StreamResponse:
-    """Promise the whole body, send half of it, and reset or close the connection."""
-    exchange.record.ending = "disconnect" if exchange.behaviour.disconnect_after is not None else "truncate"
-    response = web.StreamResponse(
-        headers={"Content-Type": "application/json", "Content-Length": str(len(body))},
-    )
-    await response.prepare(exchange.request)
-    await response.write(body[: len(body) // 2])
-    if exchange.behaviour.disconnect_after is not None:
-        await reset(exchange.request)
-    elif exchange.request.transport is not None:
-        exchange.request.transport.close()
-    return response
+    body = _body(completion, exchange.behaviour)
+    record.usage_sent = b'"usage":{' in body
+    return await deliver(exchange, body)
 
 
 def _body(completion: Completion, behaviour: Behaviour) -> bytes:

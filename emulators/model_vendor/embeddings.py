@@ -17,6 +17,7 @@ import orjson
 from aiohttp import web
 
 from emulators.model_vendor import tokens
+from emulators.model_vendor.delivery import deliver
 from emulators.model_vendor.errors import bad_request
 from emulators.model_vendor.exchange import Exchange, conduct
 from emulators.model_vendor.faults import UsageFault
@@ -34,12 +35,12 @@ async def embeddings(request: web.Request) -> web.StreamResponse:
     asked = read(EmbeddingsRequest, await request.read())
 
     async def answer(exchange: Exchange) -> web.StreamResponse:
-        return _answer(exchange, asked)
+        return await _answer(exchange, asked)
 
     return await conduct(request, asked.model, asked.user, answer)
 
 
-def _answer(exchange: Exchange, asked: EmbeddingsRequest) -> web.Response:
+async def _answer(exchange: Exchange, asked: EmbeddingsRequest) -> web.StreamResponse:
     model = find(exchange.model, "embedding")
     counted = [(_text(item), _count(item)) for item in _items(asked)]
     for number, (text, size) in enumerate(counted):
@@ -58,7 +59,7 @@ def _answer(exchange: Exchange, asked: EmbeddingsRequest) -> web.Response:
     body: dict[str, object] = {"object": "list", "data": data, "model": model.id}
     if exchange.behaviour.usage is not UsageFault.MISSING:
         body["usage"] = _usage(total, exchange.behaviour.usage)
-    return web.Response(body=orjson.dumps(body), content_type="application/json")
+    return await deliver(exchange, orjson.dumps(body))
 
 
 Item = str | tuple[int, ...]

@@ -14,6 +14,7 @@ import orjson
 from aiohttp import web
 
 from emulators.model_vendor import tokens
+from emulators.model_vendor.delivery import deliver
 from emulators.model_vendor.errors import ErrorBody, VendorError, bad_request
 from emulators.model_vendor.exchange import VENDOR, Exchange, conduct
 from emulators.model_vendor.faults import UsageFault
@@ -50,7 +51,7 @@ async def show(request: web.Request) -> web.Response:
     return web.Response(body=data, content_type="image/png", headers={"Cache-Control": "max-age=3600"})
 
 
-async def _answer(exchange: Exchange, asked: ImagesRequest) -> web.Response:
+async def _answer(exchange: Exchange, asked: ImagesRequest) -> web.StreamResponse:
     find(exchange.model, "image")
     size = "1024x1024" if asked.size in (None, "auto") else str(asked.size)
     if size not in SIZES:
@@ -80,7 +81,7 @@ async def _answer(exchange: Exchange, asked: ImagesRequest) -> web.Response:
     }
     if exchange.behaviour.usage is not UsageFault.MISSING:
         body["usage"] = _usage(tokens.count(asked.prompt), each * number, exchange.behaviour.usage)
-    return web.Response(body=orjson.dumps(body), content_type="application/json")
+    return await deliver(exchange, orjson.dumps(body))
 
 
 def _delivered(exchange: Exchange, data: bytes, asked: ImagesRequest) -> dict[str, str]:

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from emulators.model_vendor.painting import paint
+from support.vendor import Vendor
 
 
 def generate(client: openai.OpenAI, prompt: str, **more: int) -> bytes:
@@ -69,6 +70,15 @@ def test_a_refused_prompt_makes_nothing(client: openai.OpenAI, model: str) -> No
     with pytest.raises(openai.BadRequestError) as refused:
         client.images.generate(model=model, prompt="gore" if model == "sim-image" else "a tree")
     assert refused.value.code == "moderation_blocked"
+
+
+@pytest.mark.parametrize("fault", ["disconnect-after=0", "truncate-after=0", "reset"])
+def test_a_picture_can_be_lost_on_the_way(client: openai.OpenAI, vendor: Vendor, fault: str) -> None:
+    """T-26: the vendor made it, the caller never got it."""
+    with pytest.raises(openai.APIConnectionError):
+        client.images.generate(model=f"sim-image!{fault}", prompt="a tree", size="256x256")
+    (record,) = vendor.requests()
+    assert record["tokens_generated"] == (0 if fault == "reset" else 66)
 
 
 def test_an_unknown_size_is_refused(http: httpx2.Client) -> None:
