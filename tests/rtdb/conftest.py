@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 import pytest
-from rtdb.harness import ROOT, EmulatorProcess, Namespace
 
+from rtdb.harness import ROOT, EmulatorProcess, Namespace
 from rtdb_emulator.json_text import Json, dumps, loads
 
 _NUMBERS: Final = itertools.count(1)

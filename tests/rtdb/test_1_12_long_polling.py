@@ -11,8 +11,8 @@ from typing import Any, Final
 
 import pytest
 from playwright.sync_api import Browser, Page, Route, sync_playwright
-from rtdb.harness import ROOT, TIMEOUT, EmulatorProcess, Namespace
 
+from rtdb.harness import ROOT, TIMEOUT, EmulatorProcess, Namespace
 from rtdb_emulator.json_text import Json, dumps
 
 _CHROMIUM: Final = Path("/usr/bin/chromium")

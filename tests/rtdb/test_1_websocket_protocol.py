@@ -1,8 +1,8 @@
 """RTDB_PROTOCOL 1.1 - 1.5: connecting, frames, envelopes, control messages, requests."""
 
 import pytest
-from rtdb.harness import Namespace, Wire
 
+from rtdb.harness import Namespace, Wire
 from rtdb_emulator.json_text import Json
 
 

@@ -27,14 +27,6 @@ function world({ host, ns, input }) {
   return { open, close, input, host, ns };
 }
 
-// Until `ready()` holds, which is asked again whenever `event` is called.
-export function waiting(ready) {
-  let settle;
-  const promise = new Promise((resolve) => (settle = resolve));
-  const event = () => ready() && settle();
-  return { promise, event };
-}
-
 async function run(command) {
   const module = await import(`./${command.module}.mjs`);
   const it = world(command);
@@ -47,9 +39,7 @@ async function run(command) {
   }
 }
 
-if (process.argv[1] === new URL(import.meta.url).pathname) {
-  for await (const line of createInterface({ input: process.stdin })) {
-    writeSync(1, JSON.stringify(await run(JSON.parse(line))) + "\n");
-  }
-  process.exit(0);
+for await (const line of createInterface({ input: process.stdin })) {
+  writeSync(1, JSON.stringify(await run(JSON.parse(line))) + "\n");
 }
+process.exit(0);
