@@ -79,6 +79,7 @@ REFUSED = [
     ('{"rules": {".read": "\'😀\' == foo"}}', "1:29: Unknown variable 'foo'."),
     ('{"rules": {".read": "\'a\'.matches(/a(/)"}}', "1:37: Unterminated group"),
     ('{"rules": {".write": "data.isArray()"}}', "1:28: No such method/property 'isArray'."),
+    ('{"rules": {".write": "data.val() + 1"}}', "1:23: A rule must be a boolean expression."),
     ('{"rules": {".write": "auth.token.admin"}}', "1:23: A rule must be a boolean expression."),
     ('{"rules": {".write": "true && auth.token.admin"}}', "1:31: Right operand of && must be boolean."),
     ('{"rules": {".write": "1 == data.child(\'a\')"}}', "1:28: Invalid == expression: right operand"),
