@@ -1,0 +1,110 @@
+"""The edge on the running suite: real tokens, both ways in, callables and triggers."""
+
+import requests
+
+from support.clients import Sdk, rest_as
+from support.suite import RunningSuite, User, eventually
+
+
+def callable_error(answer: requests.Response) -> dict[str, object]:
+    error: dict[str, object] = answer.json()["error"]
+    return error
+
+
+def call(suite: RunningSuite, name: str, data: object, user: User | None) -> requests.Response:
+    headers = user.headers if user else {}
+    return requests.post(suite.function(name), json={"data": data}, headers=headers, timeout=60)
+
+
+class TestHealth:
+    def test_sees_every_dependency(self, suite: RunningSuite) -> None:
+        answer = requests.get(f"{suite.api}/v1/monitoring/health", timeout=60)
+        assert answer.status_code == 200
+        states = {name: state["status"] for name, state in answer.json()["dependencies"].items()}
+        assert states == {"firestore": "up", "realtime_database": "up", "model_vendor": "up"}
+
+
+class TestTokens:
+    def test_of_the_auth_emulator_sign_a_user_in(self, suite: RunningSuite, user: User) -> None:
+        answer = requests.get(f"{suite.api}/v1/credits/balance", headers=user.headers, timeout=60)
+        assert (answer.status_code, answer.json()["balance"]) == (200, "1000")
+
+    def test_that_are_none_are_refused(self, suite: RunningSuite) -> None:
+        for token in ("x", "x.y.z", "eyJhbGciOiJub25lIn0.e30."):
+            answer = requests.get(
+                f"{suite.api}/v1/credits/balance", headers={"Authorization": f"Bearer {token}"}, timeout=60
+            )
+            assert answer.status_code == 401
+            assert answer.json()["code"] == "token_invalid"
+            assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+
+    def test_carry_the_role(self, suite: RunningSuite, user: User) -> None:
+        admin = suite.create_user(claims={"role": "admin"})
+        metrics = f"{suite.api}/v1/monitoring/metrics"
+        assert requests.get(metrics, headers=user.headers, timeout=60).status_code == 403
+        assert requests.get(metrics, headers=admin.headers, timeout=60).status_code == 200
+
+
+class TestBothWaysIn:
+    def test_give_the_same_answer(self, suite: RunningSuite, user: User) -> None:
+        headers = {**user.headers, "X-Request-Id": "trace-1"}
+        direct = requests.get(f"{suite.api}/v1/credits/history", headers=headers, timeout=60)
+        hosted = requests.get(f"{suite.hosting}/api/v1/credits/history", headers=headers, timeout=60)
+        assert direct.status_code == hosted.status_code == 200
+        assert direct.json() == hosted.json()
+        assert direct.headers["X-Request-Id"] == hosted.headers["X-Request-Id"] == "trace-1"
+
+    def test_take_a_repeated_post_once(self, suite: RunningSuite, user: User) -> None:
+        headers = {**user.headers, "Idempotency-Key": "k-1"}
+        body = {"amount": "10", "purpose": "test"}
+        first = requests.post(f"{suite.api}/v1/credits/reserve", json=body, headers=headers, timeout=60)
+        again = requests.post(f"{suite.hosting}/api/v1/credits/reserve", json=body, headers=headers, timeout=60)
+        assert (first.status_code, again.status_code) == (201, 201)
+        assert first.json() == again.json()
+        assert again.headers["Idempotent-Replayed"] == "true"
+        balance = requests.get(f"{suite.api}/v1/credits/balance", headers=user.headers, timeout=60).json()
+        assert balance["reserved"] == "10"
+
+
+class TestCallables:
+    def test_answer_as_the_route_does(self, suite: RunningSuite, user: User) -> None:
+        called = call(suite, "get_balance", {}, user)
+        assert called.status_code == 200
+        route = requests.get(f"{suite.api}/v1/credits/balance", headers=user.headers, timeout=60)
+        assert called.json()["result"] == route.json()
+
+    def test_refuse_nobody_in_particular(self, suite: RunningSuite) -> None:
+        refused = call(suite, "get_balance", {}, None)
+        error = callable_error(refused)
+        assert (refused.status_code, error["status"]) == (401, "UNAUTHENTICATED")
+        assert isinstance(error["details"], dict)
+        assert error["details"]["code"] == "unauthenticated"
+
+    def test_validate_with_the_models_of_the_routes(self, suite: RunningSuite, user: User) -> None:
+        refused = call(suite, "send_message", {"content": 7, "colour": "red"}, user)
+        error = callable_error(refused)
+        assert (refused.status_code, error["status"]) == (400, "INVALID_ARGUMENT")
+        assert isinstance(error["details"], dict)
+        assert error["details"]["code"] == "validation_failed"
+        assert {tuple(each["loc"]) for each in error["details"]["errors"]} >= {("content",), ("colour",)}
+
+    def test_tell_a_missing_conversation_from_an_error(self, suite: RunningSuite, user: User) -> None:
+        refused = call(suite, "send_message", {"conversation_id": "cnv_none", "content": "hi"}, user)
+        assert (refused.status_code, callable_error(refused)["status"]) == (404, "NOT_FOUND")
+
+
+class TestTriggers:
+    def test_coming_online_opens_the_account_and_shows_its_balance(self, suite: RunningSuite, user: User) -> None:
+        """T-36: a first touch through a trigger gives what the API gives."""
+        seen = Sdk(suite, user).take([("set", f"users/{user.uid}/presence", {"state": "online", "at": "<now>"})])
+        assert seen[0].refused is None
+        client = rest_as(suite, user)
+        mirrored = eventually(
+            lambda: client.database("GET", f"users/{user.uid}/balance").json(), what="the mirror of the balance"
+        )
+        route = requests.get(f"{suite.api}/v1/credits/balance", headers=user.headers, timeout=60)
+        assert mirrored == route.json()
+        assert mirrored["balance"] == "1000"
+
+    def test_the_sweep_runs(self, suite: RunningSuite) -> None:
+        assert suite.fire("sweep").status_code == 200
