@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 
 import orjson
+from pydantic import JsonValue
 
 from emulators.model_vendor import tokens
 from emulators.model_vendor.errors import VendorError, bad_request
@@ -64,6 +65,8 @@ def complete(
     prompt = prompt_size(request, model, seen, cache)
     if prompt.total > model.context_tokens:
         raise _too_long(model, prompt.total)
+    if request.limit is not None and request.limit > model.max_output_tokens:
+        raise _too_much(model, request.limit)
     conversation = _conversation(request, seen)
     reply = respond(conversation)
     pieces = tokens.split(_stopped(reply.text, request.stop))
@@ -120,9 +123,11 @@ def _counted_text(message: Message) -> str:
 
 
 def _tools_json(request: ChatRequest) -> str:
-    if not request.tools:
-        return ""
-    return orjson.dumps([tool.model_dump(exclude_none=True) for tool in request.tools]).decode()
+    """Tools and answer schema as they count: never longer than what the caller wrote."""
+    offered: list[dict[str, JsonValue]] = [tool.model_dump(exclude_unset=True) for tool in request.tools or ()]
+    if request.response_format is not None and request.response_format.json_schema is not None:
+        offered.append(request.response_format.json_schema.schema_)
+    return orjson.dumps(offered).decode() if offered else ""
 
 
 def _too_long(model: Model, total: int) -> VendorError:
@@ -131,6 +136,14 @@ def _too_long(model: Model, total: int) -> VendorError:
         f"{total} tokens. Please reduce the length of the messages.",
         param="messages",
         code="context_length_exceeded",
+    )
+
+
+def _too_much(model: Model, limit: int) -> VendorError:
+    return bad_request(
+        f"max_tokens is too large: {limit}. This model supports at most {model.max_output_tokens} completion tokens.",
+        param="max_tokens",
+        code="invalid_value",
     )
 
 

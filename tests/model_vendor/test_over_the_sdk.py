@@ -200,6 +200,14 @@ class TestErrors:
             )
         assert refused.value.param == "temperature"
 
+    def test_too_large_a_limit_is_refused(self, client: openai.OpenAI) -> None:
+        """T-29: the caller must know what a model can emit."""
+        with pytest.raises(openai.BadRequestError) as refused:
+            client.chat.completions.create(
+                model="sim-small", messages=[{"role": "user", "content": "hi"}], max_completion_tokens=16_385
+            )
+        assert refused.value.param == "max_tokens"
+
     def test_too_long_a_prompt_is_refused(self, client: openai.OpenAI) -> None:
         with pytest.raises(openai.BadRequestError) as refused:
             ask(client, "word " * 130_000)

@@ -1,11 +1,19 @@
 """Answers depend on the question, the conversation and the instructions, and are right where they can be."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from emulators.model_vendor.responder.conversation import Conversation, Turn
 from emulators.model_vendor.responder.knowledge import related, topics
 from emulators.model_vendor.responder.respond import respond
 from emulators.model_vendor.responder.words import sentences
+
+_PARTS = [
+    *("what", "is", "my", "name", "how many", "days", "between", "2024-02-30", "and", "2025-01-01", "5 km", "in"),
+    *("miles", "°C", "2 ^ 999", "sqrt", "-", "(", "%", "of", "/ 0", "summarise", ":", "translate", "to German", "'x'"),
+    *("list", "0 words", "in 3 sentences", "write code", "why", "it", "or", "ideas", "{subject}", "capital of", "hash"),
+]
 
 
 def talk(*texts: str, system: str = "") -> str:
@@ -207,6 +215,14 @@ class TestEverydayQuestions:
 
 
 class TestManners:
+    @given(st.text(max_size=300), st.text(max_size=100))
+    def test_no_text_upsets_it(self, question: str, system: str) -> None:
+        assert talk(question, system=system) == talk(question, system=system)
+
+    @given(st.lists(st.sampled_from(_PARTS), max_size=12).map(" ".join))
+    def test_no_mixture_of_asks_upsets_it(self, question: str) -> None:
+        assert talk(question).strip()
+
     @pytest.mark.parametrize(
         "question", ["Hi", "Thanks!", "Who are you?", "What can you do?", "Bye", "", "???", "asdf"]
     )
