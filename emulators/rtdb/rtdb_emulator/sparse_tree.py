@@ -84,13 +84,13 @@ def _normal(data: Json) -> Json:
 def _put(stored: Json, path: Path, data: Json) -> Json:
     if not path:
         return data
-    members: _Object = {}
-    if isinstance(stored, dict):
-        members = {PRIORITY: stored[PRIORITY]} if _is_leaf(stored) and PRIORITY in stored else {}
-        members = members if _is_leaf(stored) else dict(stored)
+    is_inner = isinstance(stored, dict) and not _is_leaf(stored)
+    members: _Object = dict(stored) if isinstance(stored, dict) and is_inner else {}
     below = _put(members.get(path[0]), path[1:], data)
     if below is None:
         members.pop(path[0], None)
-    else:
-        members[path[0]] = below
+        return members if is_inner else stored
+    if isinstance(stored, dict) and not is_inner and PRIORITY in stored:
+        members[PRIORITY] = stored[PRIORITY]  # a leaf that becomes an inner node keeps its priority
+    members[path[0]] = below
     return members
