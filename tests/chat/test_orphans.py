@@ -1,0 +1,129 @@
+"""A killed function: nothing stays reserved, nothing is charged, the user is told, the key may be used again."""
+
+import pytest
+
+from app.chat.answering import Start
+from app.chat.opening import Ask
+from app.chat.service import Amendment
+from app.chat.store import NoSuchConversation
+from app.credits.billing import Mode
+from app.kit.documents import Create
+from support.chat_world import ChatWorld
+from support.vendor import Vendor
+
+
+class TestAKilledFunction:
+    @pytest.mark.parametrize("credits_first", [True, False])
+    def test_is_swept(self, world: ChatWorld, credits_first: bool) -> None:
+        """T-9, T-38: whichever of the two sweeps comes first."""
+        conversation = world.conversation()
+        killed = world.ask(conversation, key="k")
+        start = next(killed)
+        assert isinstance(start, Start)
+        assert world.system.sweep() == 0
+        assert world.reserved() > 0
+        world.clock.advance(minutes=6)
+        if credits_first:
+            world.credits.expire_due()
+        world.system.sweep()
+        world.credits.expire_due()
+        [turn] = world.turns(conversation)
+        assert turn.end is not None
+        assert (turn.end.state, turn.end.cost, turn.end.reason) == ("error", 0, "crashed")
+        stream = world.realtime.get(f"users/alice/streams/{turn.id}")
+        assert isinstance(stream, dict)
+        assert stream["status"] == "error"
+        assert world.reserved() == 0
+        assert world.system.sweep() == 0
+        over = world.ask(conversation, key="k").over()
+        assert (over.turn.attempt, over.end.state) == (2, "done")
+        assert len(world.charges()) == 1
+        assert world.account().reserved == 0
+        killed.close()
+
+    def test_that_was_only_slow_is_free_and_loses_nothing(self, world: ChatWorld) -> None:
+        """T-40: the sweep was faster than the settlement; exactly one of them wins."""
+        conversation = world.conversation()
+        slow = world.ask(conversation)
+        next(slow)
+        world.clock.advance(minutes=6)
+        world.system.sweep()
+        over = slow.over()
+        assert (over.end.cost, over.end.reason) == (0, "reservation_lost")
+        [turn] = world.turns(conversation)
+        assert turn.end == over.end
+        assert world.charges() == []
+        assert world.reserved() == 0
+
+
+class TestADeletedConversation:
+    def test_under_a_running_answer_is_charged_and_leaves_nothing_behind(self, world: ChatWorld) -> None:
+        conversation = world.conversation()
+        answer = world.ask(conversation)
+        world.chat.delete("alice", conversation.id)
+        over = answer.over()
+        assert over.end.cost > 0
+        assert len(world.charges()) == 1
+        assert not [path for path in world.documents.all() if path.startswith("users/")]
+
+    def test_that_is_long_is_finished_by_the_sweep(self, world: ChatWorld) -> None:
+        conversation = world.conversation()
+        over = world.answered(conversation)
+        path = f"users/alice/conversations/{conversation.id}/messages"
+        stored = world.documents.get(f"{path}/{over.turn.id}")
+        assert stored is not None
+        for number in range(1300):
+            world.documents.commit([Create(f"{path}/copy{number}", stored.fields)])
+        world.chat.delete("alice", conversation.id)
+        with pytest.raises(NoSuchConversation):
+            world.chat.read("alice", conversation.id)
+        assert [*world.chat.list("alice", 10)] == []
+        assert [path for path in world.documents.all() if path.startswith("users/")]
+        world.system.sweep()
+        assert not [path for path in world.documents.all() if path.startswith("users/")]
+
+    def test_is_not_changed_by_a_late_request(self, world: ChatWorld) -> None:
+        conversation = world.conversation()
+        world.chat.delete("alice", conversation.id)
+        with pytest.raises(NoSuchConversation):
+            world.chat.amend("alice", conversation.id, Amendment(title="x"))
+        with pytest.raises(NoSuchConversation):
+            world.ask(conversation)
+
+
+class TestTwoAnswersAtOnce:
+    def test_both_enter_the_window_and_both_are_paid(self, world: ChatWorld) -> None:
+        """Two tabs: the later settlement sees what the earlier one wrote."""
+        conversation = world.conversation()
+        one, two = world.ask(conversation, "First?"), world.ask(conversation, "Second?")
+        two.over()
+        one.over()
+        window = world.chat.read("alice", conversation.id).window
+        assert {exchange.question for exchange in window} == {"First?", "Second?"}
+        assert len(world.charges()) == 2
+
+    def test_a_rename_in_between_is_kept(self, world: ChatWorld) -> None:
+        conversation = world.conversation()
+        answer = world.ask(conversation)
+        world.chat.amend("alice", conversation.id, Amendment(title="Mine"))
+        answer.over()
+        read = world.chat.read("alice", conversation.id)
+        assert (read.title, len(read.window)) == ("Mine", 1)
+
+
+class TestAWindow:
+    def test_is_bounded_however_long_the_conversation(self, world: ChatWorld, vendor: Vendor) -> None:
+        vendor.arrange("finish=stop", times=None)
+        conversation = world.conversation()
+        for number in range(30):
+            world.answered(conversation, f"Question {number}: " + "word " * 1500)
+        window = world.chat.read("alice", conversation.id).window
+        assert sum(exchange.size for exchange in window) <= 96 * 1024
+        assert window[-1].question.startswith("Question 29")
+        assert len(world.turns(conversation)) == 30
+
+    def test_only_holds_what_was_answered(self, world: ChatWorld, vendor: Vendor) -> None:
+        conversation = world.conversation()
+        vendor.arrange("disconnect-after=3")
+        world.chat.answer(Ask("alice", conversation.id, "Hi"), Mode.JSON).over()
+        assert world.chat.read("alice", conversation.id).window == ()
