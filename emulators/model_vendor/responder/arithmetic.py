@@ -23,9 +23,9 @@ _REWRITES = (
     (re.compile(r"\bsquared\b", re.IGNORECASE), "^2"),
     (re.compile(r"\bcubed\b", re.IGNORECASE), "^3"),
     (re.compile(r"\b(?:mod|modulo)\b", re.IGNORECASE), "mod"),
-    (re.compile(r"(\d+(?:\.\d+)?)\s*(?:%|percent)\s+of\s+", re.IGNORECASE), r"(\1/100)*"),
-    (re.compile(r"(\d+(?:\.\d+)?)\s*(?:%|percent)\s+off\s+(?:of\s+)?", re.IGNORECASE), r"(1-(\1/100))*"),
-    (re.compile(r"(\d+(?:\.\d+)?)\s*(?:%|percent)", re.IGNORECASE), r"(\1/100)"),
+    (re.compile(r"(?<![\d.])(\d+(?:\.\d+)?)\s*(?:%|percent)\s+of\s+", re.IGNORECASE), r"(\1/100)*"),
+    (re.compile(r"(?<![\d.])(\d+(?:\.\d+)?)\s*(?:%|percent)\s+off\s+(?:of\s+)?", re.IGNORECASE), r"(1-(\1/100))*"),
+    (re.compile(r"(?<![\d.])(\d+(?:\.\d+)?)\s*(?:%|percent)", re.IGNORECASE), r"(\1/100)"),
     (re.compile(r"−|–"), "-"),
 )
 _EXPRESSION = re.compile(r"(?:sqrt|mod|[-+*/^().]|\d|\s)+")

@@ -26,7 +26,7 @@ energy: cal=4.184 calorie | kcal=4184 kilocalorie
 """
 _TWO_WORDS = r"(?:[ -](?:miles?|met(?:re|er)s?|f(?:oo|ee)t|kilomet(?:re|er)s?|hours?))?"
 _UNIT = rf"(°?\s?[a-z][a-z/²³]*\d?{_TWO_WORDS})"
-_AMOUNT = r"\d[\d,]*(?:\.\d+)?"
+_AMOUNT = r"(?<![\d,])\d[\d,]*(?:\.\d+)?"
 _QUESTION = re.compile(
     rf"(-?{_AMOUNT})\s*(?:degrees?\s+)?{_UNIT}\s+(?:is |are )?(?:in|to|into|as|equals?|converted to)\s+"
     rf"(?:how many\s+)?(?:degrees?\s+)?{_UNIT}",
