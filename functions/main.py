@@ -2,17 +2,20 @@
 
 from app import emulator  # noqa: F401, I001 - first of all: ties an emulator's worker to its parent
 
-from firebase_functions import db_fn, https_fn, options, scheduler_fn
+from firebase_functions import db_fn, https_fn, options, scheduler_fn, tasks_fn
 from flask import Request, Response
 
 from app import wiring
 from app.api import mount, triggers
+from app.outside import REGION
 
+# An alarm may ring early (the local emulator does not wait, clocks differ) and then comes again.
+ALARM_RETRIES = options.RetryConfig(max_attempts=20, min_backoff_seconds=1, max_backoff_seconds=300)
 SECRETS = ["AI_PLATFORM_API_KEY", "LEDGER_SIGNING_KEY"]
 
 wiring.start()
 # cpu=1 must be said: the default of this call is a fractional CPU, which allows one request at a time.
-options.set_global_options(region="us-central1", cpu=1, memory=512, max_instances=20, secrets=SECRETS)
+options.set_global_options(region=REGION, cpu=1, memory=512, max_instances=20, secrets=SECRETS)
 
 
 @https_fn.on_request(memory=512, cpu=1, concurrency=80, timeout_sec=300)
@@ -50,5 +53,26 @@ def open_account(event: db_fn.Event[object]) -> None:
 @scheduler_fn.on_schedule(schedule="every 1 minutes", max_instances=1, timeout_sec=120)
 @triggers.logged
 def sweep(_: scheduler_fn.ScheduledEvent) -> None:
-    """Ends what was left open: overdue reservations, answers whose instance died, streams that nobody reads."""
+    """Ends what was left open: overdue reservations, answers whose instance died, operations that nobody rang for."""
     wiring.services().sweep()
+
+
+@triggers.with_retry
+@db_fn.on_value_created(reference="/orchestration/queue/{lane}/{ticket}", concurrency=20, timeout_sec=540)
+@triggers.logged
+def run_operation(event: db_fn.Event[object]) -> None:
+    """Runs operations: a ticket was put up in a lane."""
+    wiring.services().run_lane(event.params["lane"])
+
+
+@tasks_fn.on_task_dispatched(retry_config=ALARM_RETRIES, concurrency=40, timeout_sec=60)
+@triggers.logged
+def due(request: https_fn.CallableRequest[object]) -> None:
+    """Rings for an operation whose time has come. Named without an underscore: task queues take none."""
+    wiring.services().ring_due(request.data)
+
+
+@triggers.on_document_written(document="sagas/{saga}", retry=True, concurrency=40, timeout_sec=60)
+def show_saga(event: triggers.DocumentWritten) -> None:
+    """Shows the progress of a long piece of work to its owner: `/users/{uid}/tasks/...` follows the saga."""
+    wiring.services().show_saga(event.params["saga"])

@@ -5,9 +5,10 @@ in the tests' world.
 """
 
 import os
+import secrets
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar, overload
 
 from app.kit.clock import Clock, SystemClock
 from app.kit.ids import Ids, RandomIds
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
     from app.kit.documents import Documents
     from app.kit.realtime import Realtime
     from app.monitoring.service import Dependency
+    from app.orchestration.outbox import Alarms
+    from app.orchestration.retry import Draw
+
+REGION: Final = "us-central1"
+"""Of every function and of both databases."""
 
 Value = TypeVar("Value")
 
@@ -68,6 +74,10 @@ class Outside(Protocol):
     @property
     def ids(self) -> Ids: ...
     @property
+    def draw(self) -> "Draw": ...
+    @property
+    def alarms(self) -> "Alarms": ...
+    @property
     def documents(self) -> "Documents": ...
     @property
     def realtime(self) -> "Realtime": ...
@@ -91,6 +101,17 @@ class RealOutside(Locked):
     @once
     def ids(self) -> Ids:
         return RandomIds(self.clock)
+
+    @once
+    def draw(self) -> "Draw":
+        return secrets.randbelow
+
+    @once
+    def alarms(self) -> "Alarms":
+        from app.orchestration.alarms import CloudTaskAlarms
+
+        firebase(on_emulator=self.settings.on_emulator)
+        return CloudTaskAlarms(REGION)
 
     @once
     def documents(self) -> "Documents":

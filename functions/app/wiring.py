@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from app.models.health import Health
     from app.models.pricing import PriceBook
     from app.monitoring.service import Monitoring
+    from app.orchestration.assembly import Ground, Orchestration
+    from app.orchestration.outbox import Outbox
 
 VERSION: Final = "0.1.0"
 NAME: Final = "credits"
@@ -69,7 +71,7 @@ class Services(Locked):
         settings = self.outside.settings
         return Credits(
             CreditsParts(
-                documents=self.outside.documents,
+                documents=self.outbox,
                 clock=self.outside.clock,
                 signer=Signer(settings.ledger_signing_key),
                 settings=CreditsSettings(
@@ -78,6 +80,8 @@ class Services(Locked):
                     reservation_expiry_us=minutes(settings.reservation_expiry_minutes),
                 ),
                 retired=tuple(settings.ledger_retired_keys.replace(",", " ").split()),
+                # Late, because the bus delivers to handlers that are built on credits.
+                sink=lambda events: self.orchestration.bus.rows(events),
             )
         )
 
@@ -129,7 +133,7 @@ class Services(Locked):
         outside = self.outside
         return assemble(
             ChatNeeds(
-                documents=outside.documents,
+                documents=self.outbox,
                 realtime=outside.realtime,
                 clock=outside.clock,
                 ids=outside.ids,
@@ -182,21 +186,64 @@ class Services(Locked):
             ),
         }
 
-    def sweep(self) -> dict[str, object]:
-        """Ends what was left open: what the scheduled function does, and what tests do after a crash."""
-        from app.sweep import sweep
+    @once
+    def ground(self) -> "Ground":
+        """What orchestration stands on, before the features that it runs are built."""
+        from app.orchestration.assembly import Ground
+
+        outside = self.outside
+        return Ground(outside.documents, outside.realtime, outside.clock, outside.ids, outside.draw, outside.alarms)
+
+    @once
+    def outbox(self) -> "Outbox":
+        """The documents that features commit through: what a commit queues is rung for right after it."""
+        return self.ground.outbox()
+
+    @once
+    def orchestration(self) -> "Orchestration":
+        """The queue, the event bus and the sweeper. Who listens to what, and every chore, stand here."""
+        from app.orchestration.assembly import Brought, assemble
+        from app.orchestration.sweeper import Chore
 
         _ = self.logging
-        return sweep(
-            {
-                "overdue reservations and lots": self.credits.expire_due,
-                "signing key": self.credits.publish_key,
-                "orphaned answers and old streams": self.chat.sweep,
-            }
+        chores = (
+            Chore("overdue reservations and lots", lambda limit: self.credits.expire_due(limit).accounts),
+            Chore("answers, deletions and old streams", lambda _: self.chat.sweep()),
+            Chore("signing key", lambda _: self._publish_key()),
         )
+        return assemble(self.ground, Brought(subscriptions=(), chores=chores), self.outbox)
+
+    def _publish_key(self) -> int:
+        self.credits.publish_key()
+        return 1
+
+    def sweep(self) -> dict[str, object]:
+        """Ends what was left open: what the scheduled function does, and what tests do after a crash."""
+        from app.orchestration import handlers
+
+        return handlers.sweep(self.orchestration)
+
+    def run_lane(self, lane: str) -> None:
+        """Serves the lane in which a ticket was put up."""
+        from app.orchestration import handlers
+
+        handlers.run_operation(self.orchestration, lane)
+
+    def ring_due(self, data: object) -> None:
+        """Rings for the operation that an alarm names."""
+        from app.orchestration import handlers
+
+        handlers.due(self.orchestration, data)
+
+    def show_saga(self, saga_id: str) -> None:
+        """Brings the owner's view of a saga up to date."""
+        from app.orchestration import handlers
+
+        handlers.show_saga(self.orchestration, saga_id)
 
     def mounts(self) -> "list[APIBlueprint]":
         """The features' routes: the whole HTTP surface on one page."""
+        from app.admin.orchestration import routes as orchestration
         from app.chat import routes as chat
         from app.credits import routes as credits
         from app.models import routes as models
@@ -208,6 +255,7 @@ class Services(Locked):
             models.routes(self.catalogue, self.model_health),
             credits.routes(credits.CreditsRoutes(self.credits, self.mirror, self.outside.ids, self.idempotency)),
             monitoring.routes(self.monitoring, identity),
+            orchestration.routes(self.orchestration),
         ]
 
 

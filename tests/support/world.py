@@ -5,6 +5,7 @@ world.client("alice").post("/v1/chat/conversations", json={}).json
 world.clock.advance(minutes=31)
 """
 
+import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -17,6 +18,8 @@ from app.api.auth import Principal, Role, TokenExpired, TokenInvalid
 from app.api.edge import Edge
 from app.kit.settings import Settings
 from app.monitoring.service import Dependency
+from app.orchestration.outbox import Alarms, NoAlarms
+from app.orchestration.retry import Draw
 from app.wiring import Services
 from support.clock import ManualClock, SeededIds
 from support.memory import MemoryDocuments, MemoryRealtime
@@ -67,6 +70,8 @@ class MemoryOutside:
     settings: Settings = SETTINGS
     clock: ManualClock = field(default_factory=ManualClock)
     ids: SeededIds = field(default_factory=SeededIds)
+    draw: Draw = field(default_factory=lambda: random.Random(0).randrange)
+    alarms: Alarms = field(default_factory=NoAlarms)
     documents: MemoryDocuments = field(default_factory=MemoryDocuments)
     realtime: MemoryRealtime = field(default_factory=MemoryRealtime)
     verify_token: TestTokens = field(default_factory=TestTokens)
