@@ -13,6 +13,7 @@ from typing import Final
 from app.chat.meter import Meter
 from app.chat.mirror import Closing, Mirror
 from app.chat.opening import Ask, Opened, Opening
+from app.chat.phases import Phases
 from app.chat.running import Running
 from app.chat.settling import Finish, Settling
 from app.chat.turn import End, Problem, Turn
@@ -20,6 +21,7 @@ from app.credits.billing import Ending, Mode
 from app.kit import telemetry
 from app.kit.clock import Clock
 from app.kit.errors import Failure, InvariantViolation, Rejection, Unavailable
+from app.kit.ids import derived
 from app.kit.money import to_decimal
 from app.models import gateway
 from app.models.faults import ContentRefused
@@ -90,10 +92,12 @@ class Answering:
         Raises:
             Rejection: nothing was reserved or written. See `Opening.open`.
         """
-        opened = self._parts.opening.open(ask)
+        phases = Phases()
+        opened = self._parts.opening.open(ask, phases)
+        phases.end("reserve")
         if isinstance(opened, Turn):
             return Answer(_replay(opened), replayed=True)
-        return Answer(_Stream(self._parts, opened, mode).run(), replayed=False)
+        return Answer(_Stream(self._parts, opened, mode, phases).run(), replayed=False)
 
 
 class Answer(Generator[Event, None, None]):
@@ -143,8 +147,9 @@ def _replay(turn: Turn) -> Generator[Event, None, None]:
 class _Stream:
     """One attempt on its way."""
 
-    def __init__(self, parts: AnsweringParts, opened: Opened, mode: Mode) -> None:
+    def __init__(self, parts: AnsweringParts, opened: Opened, mode: Mode, phases: Phases) -> None:
         self._parts = parts
+        self._phases = phases
         self._opened = opened
         self._mode = mode
         self._call = Call()
@@ -176,9 +181,11 @@ class _Stream:
             parts.mirror.drained(turn.id)
             raise
         end = self._end(finish)
-        if failure is None or end.answer:
-            yield Over(turn, end)
-        parts.mirror.drained(turn.id)
+        try:
+            if failure is None or end.answer:
+                yield Over(turn, end)
+        finally:
+            parts.mirror.drained(turn.id)
         if failure is not None and not end.answer:
             raise failure
 
@@ -188,13 +195,15 @@ class _Stream:
             model=self._opened.model,
             messages=self._opened.messages,
             max_output_tokens=turn.max_output_tokens,
-            account=turn.account,
+            account=derived("acct", turn.account),
             patience=parts.patience,
         )
         with closing(parts.gateway.stream(question, self._call)) as events:
             for event in events:
                 match event:
                     case gateway.Delta():
+                        if not meter.delivered:
+                            self._phases.end("first_text")
                         meter.add(event)
                         self._texts.append(event.text)
                         parts.mirror.append(turn.id, event.text)
@@ -204,6 +213,7 @@ class _Stream:
                     case gateway.Counted():
                         meter.count(event)
                     case gateway.Answering():
+                        self._phases.end("vendor")
                         meter.answered_by(event.model)
                     case gateway.Finished():
                         meter.finish = event.reason
@@ -240,19 +250,24 @@ class _Stream:
         """Charges and records, again while the store does not answer: the same settlement twice is one (T-6)."""
         turn, parts = self._opened.turn, self._parts
         parts.running.remove(turn.id)
+        self._phases.end("stream")
         answer = "".join(self._texts)
         for attempt in range(1, SETTLE_TRIES + 1):
             try:
                 end = parts.settling.settle(self._opened, self._meter, finish, answer, self._mode)
             except Unavailable as fault:
                 if attempt == SETTLE_TRIES:
-                    _log.error("a turn could not be settled", message=turn.id, why=str(fault))
+                    _log.error("a turn could not be settled", turn=turn.id, why=str(fault))
                     parts.mirror.close(turn.id, Closing("error", "error", "0"))
                     raise
                 parts.pause(attempt)
             else:
                 break
         parts.mirror.close(turn.id, Closing(end.state, end.finish_reason, to_decimal(end.cost)))
+        self._phases.end("settle")
+        _log.info(
+            "a turn ended", turn=turn.id, model=end.answered_by, reason=end.reason, cost=end.cost, us=self._phases.spent
+        )
         return end
 
 

@@ -8,6 +8,7 @@ from typing import Final
 
 from app.chat import turn as turns
 from app.chat.conversation import Conversation
+from app.chat.phases import Phases
 from app.chat.prompting import LEAST_OUTPUT, prompt, texts
 from app.chat.store import ChatStore, turn_path
 from app.chat.turn import Turn
@@ -104,7 +105,7 @@ class Opening:
     def __init__(self, parts: OpeningParts) -> None:
         self._parts = parts
 
-    def open(self, ask: Ask) -> Opened | Turn:
+    def open(self, ask: Ask, phases: Phases) -> Opened | Turn:
         """Reserves for the answer; or, for a key that was answered before, that turn.
 
         Costs one read for the conversation; whether the key is known shows in the reserving commit itself.
@@ -115,6 +116,7 @@ class Opening:
             AnswerInProgress: the first request with this key still runs.
         """
         conversation, _ = self._parts.store.conversation(ask.uid, ask.conversation_id)
+        phases.end("read")
         if ask.key is None:
             return self._reserve(ask, conversation, self._parts.ids.new("msg"), None)
         message_id = derived("msg", ask.uid, ask.conversation_id, ask.key)

@@ -48,7 +48,7 @@ def close_orphans(parts: OrphanParts, limit: int = 100) -> int:
         try:
             _close(parts, turn, stored)
         except Conflict:
-            _log.info("a turn moved while it was closed", message=turn.id)
+            _log.info("a turn moved while it was closed", turn=turn.id)
             continue
         parts.mirror.open(turn.account, turn.id, turn.model)
         parts.mirror.close(turn.id, Closing("error", "error", "0"))

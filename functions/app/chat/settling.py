@@ -127,7 +127,7 @@ class Settling:
 
     def _too_late(self, turn: Turn, finish: Finish, answer: str, closed: Exception) -> End:
         """The lease ended under a running answer and the sweeper gave the reservation back: the answer is free."""
-        _log.error("a turn ended after its reservation", message=turn.id, attempt=turn.attempt, why=str(closed))
+        _log.error("a turn ended after its reservation", turn=turn.id, attempt=turn.attempt, why=str(closed))
         account = self._parts.credits.account(turn.account)
         end = End(
             state=finish.state,
