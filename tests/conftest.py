@@ -13,10 +13,14 @@ _session = SuiteOfSession()
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests without the suite come first, and the suite starts meanwhile."""
+    """Tests without the suite come first, and the suite starts meanwhile.
+
+    Those with it share its workers, so `--dist loadgroup` keeps them on one pytest worker.
+    """
     needing = [item for item in items if "suite" in getattr(item, "fixturenames", ())]
     for item in needing:
         item.add_marker(pytest.mark.suite)
+        item.add_marker(pytest.mark.xdist_group("suite"))
     _skip_without_chromium(items)
     items.sort(key=lambda item: item.get_closest_marker("suite") is not None)
     if needing and not config.option.collectonly:

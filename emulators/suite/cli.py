@@ -98,7 +98,10 @@ def _stop(chosen: argparse.Namespace) -> int:
 def _test(chosen: argparse.Namespace) -> int:
     _setup(argparse.Namespace(retry_downloads=False))
     ensure_chromium()
-    return subprocess.call([sys.executable, "-m", "pytest", *chosen.pytest], cwd=ROOT)
+    given = chosen.pytest[1:] if chosen.pytest[:1] == ["--"] else chosen.pytest
+    # One worker has the tests that need the suite, the other all the rest.
+    command = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadgroup", *given]
+    return subprocess.call(command, cwd=ROOT, stdin=subprocess.DEVNULL)
 
 
 def _doctor(chosen: argparse.Namespace) -> int:

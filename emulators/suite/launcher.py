@@ -28,7 +28,7 @@ from emulators.suite.install import ROOT, Unable
 from emulators.suite.jars import Jar, find_jars
 from emulators.suite.java import Java, find_java
 from emulators.suite.places import PROJECT, Places, Ports, origin
-from emulators.suite.processes import MARK, end, end_orphans, marked, spawn
+from emulators.suite.processes import MARK, end, end_orphans, marked, spawn, sweep
 from emulators.suite.readiness import (
     PATIENCE_S,
     Interrupted,
@@ -88,6 +88,7 @@ class Suite:
     def __init__(self, options: Options) -> None:
         self._options = options
         self._wish = threading.Event()  # set when the suite should end
+        self._reason = ""
         self._programs: list[Watched] = []
 
     def run(self) -> int:
@@ -105,7 +106,7 @@ class Suite:
                 self._wait_until_ready(places, variables)
                 self._serve(places, variables, jars, time.monotonic() - started)
             except Interrupted:
-                screen.tell("interrupted while starting")
+                screen.tell(f"interrupted while starting: {self._reason}")
             finally:
                 self._stop(places)
         return 0
@@ -204,16 +205,24 @@ class Suite:
 
     def _is_over(self) -> bool:
         owner = self._options.owner
-        return self._wish.is_set() or (owner is not None and not psutil.pid_exists(owner))
+        if owner is not None and not psutil.pid_exists(owner):
+            self._reason = f"its owner, process {owner}, has ended"
+            self._wish.set()
+        return self._wish.is_set()
+
+    def _on_signal(self, which: int, _frame: object) -> None:
+        self._reason = signal.Signals(which).name
+        self._wish.set()
 
     def _stop(self, places: Places) -> None:
         """firebase first, so that it can export; then whatever still carries our mark."""
         if self._programs:
-            screen.tell("stopping" + (", exporting the data" if self._options.lasting else ""))
+            because = f" ({self._reason})" if self._reason else ""
+            screen.tell(f"stopping{because}" + (", exporting the data" if self._options.lasting else ""))
         self._wish.clear()
         for program in self._programs:
             _finish(program.process, self._wish.is_set)
-        end(marked(places.mark), first=signal.SIGTERM, patience_s=_LEFTOVER_S)
+        sweep(places.mark, patience_s=_LEFTOVER_S)
         places.config.unlink(missing_ok=True)
         places.state.unlink(missing_ok=True)
         if self._options.announce:
@@ -233,7 +242,7 @@ class Suite:
     @contextlib.contextmanager
     def _listening_for_signals(self) -> Iterator[None]:
         handled = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        before = [signal.signal(which, lambda *_: self._wish.set()) for which in handled]
+        before = [signal.signal(which, self._on_signal) for which in handled]
         try:
             yield
         finally:

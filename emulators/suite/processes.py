@@ -82,6 +82,13 @@ def _runs(process: psutil.Process, program: str) -> bool:
         return False
 
 
+def sweep(mark: str, *, patience_s: float) -> None:
+    """End all that carry the mark. Looked at twice: a process that is just becoming another program shows no
+    environment."""
+    for _ in range(2):
+        end(marked(mark), first=signal.SIGTERM, patience_s=patience_s)
+
+
 def _signal_each(processes: Iterable[psutil.Process], which: signal.Signals) -> None:
     for process in processes:
         try:

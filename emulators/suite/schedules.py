@@ -56,7 +56,7 @@ def scheduled_functions(ports: Ports) -> list[Schedule]:
     ]
 
 
-def run_once(ports: Ports, schedule: Schedule) -> requests.Response:
+def run_once(ports: Ports, schedule: Schedule, *, timeout_s: float = _TIMEOUT_S) -> requests.Response:
     """Fire one scheduled function now. The emulator serves it, although its log calls it ignored."""
     return requests.post(
         f"{origin(ports.functions)}/{PROJECT}/{REGION}/{schedule.trigger}",
@@ -64,7 +64,7 @@ def run_once(ports: Ports, schedule: Schedule) -> requests.Response:
             "X-CloudScheduler-JobName": schedule.function,
             "X-CloudScheduler-ScheduleTime": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
         },
-        timeout=_TIMEOUT_S,
+        timeout=timeout_s,
     )
 
 

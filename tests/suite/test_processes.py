@@ -23,7 +23,9 @@ def mark() -> str:
 
 def _started(mark: str, tmp_path: Path, **environment: str) -> psutil.Process:
     env = {**os.environ, MARK: mark, **environment}
-    return psutil.Process(spawn(SLEEP, log=tmp_path / "log", cwd=tmp_path, env=env).pid)
+    started = psutil.Process(spawn(SLEEP, log=tmp_path / "log", cwd=tmp_path, env=env).pid)
+    _wait_until_tied(started)
+    return started
 
 
 class TestMark:

@@ -5,6 +5,7 @@ import json
 import socket
 import subprocess
 import sys
+import threading
 
 import psutil
 import requests
@@ -14,7 +15,7 @@ from emulators.suite.functions_source import deployed_functions
 from emulators.suite.install import ROOT
 from emulators.suite.places import HOST, PROJECT, origin
 from emulators.suite.processes import marked
-from support.suite import RunningSuite
+from support.suite import RunningSuite, eventually
 
 
 class TestServices:
@@ -34,6 +35,41 @@ class TestServices:
             if connection.status == psutil.CONN_LISTEN
         }
         assert listening <= {HOST, "::1", "::ffff:127.0.0.1"}
+
+
+class TestFunctions:
+    def test_hosting_hands_api_calls_to_the_function(self, suite: RunningSuite) -> None:
+        direct = requests.get(suite.api + "/v1/monitoring/health", timeout=60)
+        through_hosting = requests.get(suite.hosting + "/api/v1/monitoring/health", timeout=60)
+        assert direct.status_code == through_hosting.status_code == 200
+
+    def test_a_killed_worker_is_replaced_at_the_next_call(self, suite: RunningSuite) -> None:
+        health = suite.api + "/v1/monitoring/health"
+        assert requests.get(health, timeout=60).ok
+        before = {process.pid for process in suite.workers("api")}
+        assert suite.kill_workers("api") == len(before)
+        eventually(lambda: requests.get(health, timeout=60).ok, what="an answer of a new worker")
+        after = {process.pid for process in suite.workers("api")}
+        assert after
+        assert not after & before
+
+    def test_a_scheduled_function_runs_when_it_is_fired(self, suite: RunningSuite) -> None:
+        assert suite.fire("sweep").ok
+
+    def test_a_killed_schedule_worker_does_not_break_the_next_run(self, suite: RunningSuite) -> None:
+        suite.fire("sweep")
+        suite.kill_workers("sweep")
+        eventually(lambda: suite.fire("sweep").ok, what="a run in a new worker")
+
+    def test_two_requests_two_seconds_apart_both_succeed(self, suite: RunningSuite) -> None:
+        """gunicorn closes idle sockets after two seconds; unrepaired, the next call may fail."""
+        health = suite.api + "/v1/monitoring/health"
+        pause = threading.Event()
+        answers = []
+        for _ in range(4):
+            answers.append(requests.get(health, timeout=60).status_code)
+            pause.wait(2.0)
+        assert answers == [200] * 4
 
 
 class TestUsers:

@@ -127,7 +127,10 @@ class RunningSuite:
         return workers_of(self.mark, function)
 
     def kill_workers(self, function: str) -> int:
-        """SIGKILL every process of one function, as a crash would; the next call starts anew. Returns how many died."""
+        """SIGKILL every process of one function, as a crash would; the next call starts anew. Returns how many died.
+
+        A call that was waiting for such a process to start never gets an answer from the emulator: give it a timeout.
+        """
         workers = self.workers(function)
         end(workers, first=signal.SIGKILL, patience_s=5)
         return len(workers)
@@ -149,10 +152,10 @@ class RunningSuite:
     def can_wait_for_triggers(self) -> bool:
         return "database" in self.stand_ins
 
-    def fire(self, function: str) -> requests.Response:
+    def fire(self, function: str, *, within_s: float = 60) -> requests.Response:
         """Run a scheduled function now, and wait for its answer."""
         schedule = next(each for each in scheduled_functions(self.ports) if each.function == function)
-        return run_once(self.ports, schedule)
+        return run_once(self.ports, schedule, timeout_s=within_s)
 
 
 def eventually(probe: Callable[[], T | None], *, what: str, within_s: float = 30) -> T:
