@@ -1,0 +1,136 @@
+"""firestore.indexes.json serves every query that the features make: the emulator does not ask for an index, the real
+service refuses a query without one.
+
+https://firebase.google.com/docs/firestore/query-data/index-overview
+"""
+
+import itertools
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.api import openapi
+from app.kit.documents import Document, Query
+from support.memory import MemoryDocuments
+from support.world import MemoryOutside, World
+
+CONFIGURED: dict[str, Any] = json.loads((Path(__file__).parents[2] / "firestore.indexes.json").read_text())
+
+
+class Recording(MemoryDocuments):
+    """Remembers what it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[Query] = []
+
+    def query(self, query: Query) -> list[Document]:
+        self.asked.append(query)
+        return super().query(query)
+
+
+@pytest.fixture(scope="module")
+def asked() -> list[Query]:
+    """The queries behind every GET of the API with every combination of its filters, a cancel, and the sweep."""
+    documents = Recording()
+    world = World(outside=MemoryOutside(documents=documents))
+    client = world.client(world.user("root", role="admin"))
+    conversation = client.post("/v1/chat/conversations", json={}).json
+    assert conversation is not None
+    for path, operation in reads(world):
+        for query in combinations(operation, openapi.document(world.app)["components"]["schemas"]):
+            client.get(
+                path.replace("{conversation_id}", conversation["id"]).replace("{", "").replace("}", ""),
+                query_string=query,
+            )
+    client.post("/v1/chat/messages/msg_none/cancel")
+    world.services.sweep()
+    return documents.asked
+
+
+def reads(world: World) -> Iterator[tuple[str, dict[str, Any]]]:
+    for path, item in openapi.document(world.app)["paths"].items():
+        if "get" in item:
+            yield path, item["get"]
+
+
+def combinations(operation: dict[str, Any], schemas: dict[str, Any]) -> Iterator[dict[str, str]]:
+    filters = []
+    for parameter in operation.get("parameters", []):
+        if parameter["in"] == "query" and parameter["name"] not in ("limit", "cursor"):
+            filters.append([(parameter["name"], value) for value in values(parameter, schemas)] + [None])
+    for chosen in itertools.islice(itertools.product(*filters), 200):
+        yield dict(each for each in chosen if each is not None)
+
+
+def values(parameter: dict[str, Any], schemas: dict[str, Any]) -> list[str]:
+    choices = [parameter["schema"], *parameter["schema"].get("anyOf", [])]
+    choices += [schemas[choice["$ref"].rpartition("/")[2]] for choice in choices if "$ref" in choice]
+    known: list[str] = [value for choice in choices for value in choice.get("enum", [])]
+    if known:
+        return known[:2] if len(choices) > 2 else known
+    return ["2020-01-01T00:00:00Z" if parameter["name"] in ("from", "to") else "x"]
+
+
+def order_of(query: Query) -> list[str]:
+    """The fields of the order, as the service completes it: an inequality's field first."""
+    fields = [field for field in query.order_by if field.lstrip("-") != "__name__"]
+    ranged = [where.field for where in query.where if where.op in ("<", "<=", ">", ">=")]
+    return fields or list(dict.fromkeys(ranged))
+
+
+def served(query: Query) -> bool:
+    """Whether the service would answer: by its automatic single-field indexes, or by ours, merged where it may."""
+    equal = {where.field for where in query.where if where.op == "=="}
+    order = order_of(query)
+    group = query.collection.rpartition("/")[2]
+    scope = "COLLECTION_GROUP" if query.group else "COLLECTION"
+    if not equal:
+        return len(order) <= 1 and (not order or single(group, order[0].lstrip("-"), scope))
+    if not order:
+        return all(single(group, field, scope) for field in equal)
+    fitting = [index for index in composites(group, scope) if index[-len(order) :] == order]
+    covered = {field for index in fitting for field in index[: -len(order)] if set(index[: -len(order)]) <= equal}
+    return covered == equal
+
+
+def composites(group: str, scope: str) -> list[list[str]]:
+    return [
+        [("-" if field["order"] == "DESCENDING" else "") + field["fieldPath"] for field in index["fields"]]
+        for index in CONFIGURED["indexes"]
+        if index["collectionGroup"] == group and index["queryScope"] == scope
+    ]
+
+
+def single(group: str, field: str, scope: str) -> bool:
+    """Automatic for a collection unless an override says otherwise; for a group only when one says so."""
+    for override in CONFIGURED["fieldOverrides"]:
+        if (override["collectionGroup"], override["fieldPath"]) == (group, field):
+            return any(index["queryScope"] == scope for index in override["indexes"])
+    return scope == "COLLECTION"
+
+
+class TestIndexes:
+    def test_serve_every_query(self, asked: list[Query]) -> None:
+        missing = {(query.collection, query.where, query.order_by, query.group) for query in asked if not served(query)}
+        assert missing == set()
+
+    def test_are_all_needed_by_somebody(self, asked: list[Query]) -> None:
+        used = {(query.collection.rpartition("/")[2], tuple(order_of(query)[-1:])) for query in asked}
+        for index in CONFIGURED["indexes"]:
+            last = index["fields"][-1]
+            name = ("-" if last["order"] == "DESCENDING" else "") + last["fieldPath"]
+            if (index["collectionGroup"], name) not in {("operations", "position"), ("operations", "created_at")}:
+                assert (index["collectionGroup"], (name,)) in used, index
+
+    def test_the_queries_were_really_asked(self, asked: list[Query]) -> None:
+        collections = {query.collection.rpartition("/")[2] for query in asked}
+        assert collections >= {"accounts", "entries", "conversations", "messages", "operations", "sagas", "audit_log"}
+
+    def test_the_time_to_live_is_set_where_documents_carry_it(self) -> None:
+        living = {each["collectionGroup"] for each in CONFIGURED["fieldOverrides"] if each.get("ttl")}
+        assert living == {"idempotency", "inbox", "operations", "sagas"}
+        assert all(not each["indexes"] for each in CONFIGURED["fieldOverrides"] if each.get("ttl"))
