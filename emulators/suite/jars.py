@@ -16,7 +16,7 @@ from pathlib import Path
 from emulators.suite.install import LOCAL, ROOT, Unable
 
 JARS = LOCAL / "jars"
-GOOGLE = "Google's emulator"
+GOOGLE = "Google's"
 STAND_IN = "stand-in"
 _FIRESTORE_MAIN = "com.google.cloud.datastore.emulator.firestore.CloudFirestore"
 _IN_CLOUD_SDK = Path("platform/cloud-firestore-emulator/cloud-firestore-emulator.jar")

@@ -104,7 +104,7 @@ class Suite:
                 write_configuration(places, ports, variables)
                 self._start(places, variables, jars, java)
                 self._wait_until_ready(places, variables)
-                self._serve(places, variables, jars, time.monotonic() - started)
+                self._serve(places, variables, jars, started)
             except Interrupted:
                 screen.tell(f"interrupted while starting: {self._reason}")
             finally:
@@ -181,7 +181,7 @@ class Suite:
         functions = wait_for_functions(wait, ports, deployed_functions(FUNCTIONS / "main.py"))
         screen.tell(f"{len(functions)} functions loaded: {', '.join(functions)}")
 
-    def _serve(self, places: Places, variables: FunctionVariables, jars: dict[str, Jar], took_s: float) -> None:
+    def _serve(self, places: Places, variables: FunctionVariables, jars: dict[str, Jar], started: float) -> None:
         ports = Ports.at(places.offset)
         problem = seed.seed(ports) if self._options.users_own else None
         self._state = replace(self._state, ready=True)
@@ -190,7 +190,8 @@ class Suite:
         if problem:
             screen.warn(problem)
         screen.tell(
-            f"up in {took_s:.1f} s; Ctrl-C stops everything" + (" and keeps the data" if self._options.lasting else "")
+            f"up in {time.monotonic() - started:.1f} s; Ctrl-C stops everything"
+            + (" and keeps the data" if self._options.lasting else "")
         )
         ticker = Ticker(ports, screen.warn)
         if self._options.schedules:
