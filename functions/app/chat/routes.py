@@ -106,7 +106,7 @@ def _messages(blueprint: APIBlueprint, chat: Chat) -> None:
         )
         begun = chat.answer(ask, Mode.STREAM if streamed else Mode.JSON)
         if streamed:
-            response = sse(wire.Frames(begun, request_id()))
+            response = sse(wire.Frames(begun, request_id()), ticks=True)
         else:
             over = begun.over()
             text = wire.message(over.turn, over.end).model_dump_json()

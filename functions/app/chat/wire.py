@@ -82,15 +82,16 @@ def usage(end: End) -> dict[str, int]:
     }
 
 
-class Frames(Generator[Frame, None, None]):
-    """An answer as SSE frames. Closing it before, while or after it is read closes the answer."""
+class Frames(Generator[Frame | None, None, None]):
+    """An answer as SSE frames, and None while it has nothing to say. Closing it before, while or after it is read closes
+    the answer."""
 
     def __init__(self, answer: Answer, request_id: str) -> None:
         self._answer = answer
         self._request_id = request_id
-        self._ready: list[Frame] = []
+        self._ready: list[Frame | None] = []
 
-    def send(self, _value: None, /) -> Frame:
+    def send(self, _value: None, /) -> Frame | None:
         """The next frame."""
         while not self._ready:
             self._ready = self._frames()
@@ -102,26 +103,26 @@ class Frames(Generator[Frame, None, None]):
         _val: BaseException | object = None,
         _tb: TracebackType | None = None,
         /,
-    ) -> Frame:
+    ) -> Frame | None:
         """Ends the answer."""
         self._answer.throw(typ)
         raise StopIteration
 
-    def _frames(self) -> list[Frame]:
+    def _frames(self) -> list[Frame | None]:
         match event := next(self._answer):
             case Start():
                 return [Frame("start", _start(event.turn))]
             case Text():
                 return [Frame("delta", {"text": event.text})]
             case Tick():
-                return []
+                return [None]
             case Over():
                 return self._last(event.turn, event.end)
             case _:
                 assert_never(event)
 
-    def _last(self, turn: Turn, end: End) -> list[Frame]:
-        frames = [Frame("usage", usage(end))]
+    def _last(self, turn: Turn, end: End) -> list[Frame | None]:
+        frames: list[Frame | None] = [Frame("usage", usage(end))]
         if end.problem is not None:
             return [*frames, Frame("error", _problem(turn, end, self._request_id))]
         done = {
