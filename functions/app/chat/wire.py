@@ -83,8 +83,10 @@ def usage(end: End) -> dict[str, int]:
 
 
 class Frames(Generator[Frame | None, None, None]):
-    """An answer as SSE frames, and None while it has nothing to say. Closing it before, while or after it is read closes
-    the answer."""
+    """An answer as SSE frames, and None while it has nothing to say.
+
+    Closing it before, while or after it is read closes the answer.
+    """
 
     def __init__(self, answer: Answer, request_id: str) -> None:
         self._answer = answer
