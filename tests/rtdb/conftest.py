@@ -20,7 +20,7 @@ _DRIVER: Final = Path(__file__).parent / "js" / "driver.mjs"
 @pytest.fixture(scope="session")
 def emulator() -> Iterator[EmulatorProcess]:
     """The emulator, with the control API on and keep-alives short enough to see."""
-    with EmulatorProcess("--control", "--keep-alive", "0.5", "--poll-hold", "0.5") as process:
+    with EmulatorProcess("--control", "--keep-alive-seconds", "0.5", "--poll-hold-seconds", "0.5") as process:
         yield process
 
 

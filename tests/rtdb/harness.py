@@ -30,6 +30,7 @@ class EmulatorProcess:
     def __init__(self, *options: str, environment: Mapping[str, str] | None = None) -> None:
         """Start it on a free port and return when the port is open."""
         self.log: list[str] = []
+        self._logged = threading.Condition()
         command = [sys.executable, "-m", "rtdb_emulator", "--port", "0", "--log-level", "DEBUG", *options]
         environ = {**os.environ, "PYTHONPATH": str(ROOT / "emulators/rtdb"), **(environment or {})}
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environ, cwd=ROOT)
@@ -49,12 +50,24 @@ class EmulatorProcess:
     def _lines(self) -> Any:
         assert self.process.stderr is not None
         for line in self.process.stderr:
-            self.log.append(line)
+            with self._logged:
+                self.log.append(line)
+                self._logged.notify_all()
             yield line
 
     def _read_log(self) -> None:
         for _ in self._lines():
             pass
+
+    def logged(self, *parts: str) -> str:
+        """The first log line that contains all of these, waiting for it if need be."""
+
+        def found() -> str | None:
+            return next((line for line in self.log if all(part in line for part in parts)), None)
+
+        with self._logged:
+            assert self._logged.wait_for(found, TIMEOUT), f"no log line with {parts}"
+            return found() or ""
 
     def kill(self) -> None:
         """As a crash would: no chance to say anything."""
@@ -105,7 +118,10 @@ class Namespace:
         data = body if isinstance(body, bytes) or body is None else dumps(body)
         url = f"{self.emulator.url}/{path.strip('/')}.json"
         query = {"ns": self.name, **params}
-        return self.emulator.http.request(method, url, params=query, data=data, headers=headers, timeout=TIMEOUT)
+        stream = "text/event-stream" in (headers or {}).get("Accept", "")
+        return self.emulator.http.request(
+            method, url, params=query, data=data, headers=headers, stream=stream, timeout=TIMEOUT
+        )
 
     def get(self, path: str = "", **params: str) -> Json:
         """The value at a path, which must be readable by the owner."""

@@ -31,6 +31,13 @@ def get(tree: Model, path: tuple[str, ...]) -> Model:
     return tree
 
 
+def canonical(value: Model) -> str:
+    """Text that is equal only for equal values: True is not 1 here."""
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{key!r}:{canonical(value[key])}" for key in sorted(value)) + "}"
+    return repr(value)
+
+
 def compare_keys(one: str, other: str) -> int:
     """The order of keys, spelled out."""
     a, b = _integer(one), _integer(other)
@@ -53,7 +60,7 @@ def _integer(key: str) -> int | None:
 
 
 def _sign(a: Any, b: Any) -> int:
-    return (a > b) - (a < b)
+    return int(a > b) - int(a < b)
 
 
 KEYS = st.one_of(

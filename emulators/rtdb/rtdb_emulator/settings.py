@@ -45,9 +45,10 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     _firebase_tools_options(parser)
     _own_options(parser)
     for action in parser._actions:
-        value = environment.get(PREFIX + action.dest.upper())
-        if value is not None and action.dest != "help":
-            action.default = _truth(value) if action.nargs == 0 else value
+        for option in action.option_strings:
+            value = environment.get(PREFIX + option.removeprefix("--").replace("-", "_").upper())
+            if value is not None:
+                action.default = _truth(value) if action.nargs == 0 else value
     return parser
 
 
@@ -66,14 +67,18 @@ def _firebase_tools_options(parser: argparse.ArgumentParser) -> None:
 def _own_options(parser: argparse.ArgumentParser) -> None:
     defaults = Settings()
     group = parser.add_argument_group("our own options")
-    group.add_argument("--data", dest="data_file", metavar="FILE", type=Path, help="keep data in this file")
+    group.add_argument(
+        "--data", "--data-file", dest="data_file", metavar="FILE", type=Path, help="keep data in this file"
+    )
     group.add_argument("--sync", action="store_true", help="wait for the disk before a write is acknowledged")
     group.add_argument("--compact-above", type=int, default=defaults.compact_above, metavar="BYTES")
     group.add_argument("--control", action="store_true", help="switch the test control API on")
-    group.add_argument("--keep-alive", dest="keep_alive", type=float, default=defaults.keep_alive, metavar="SECONDS")
-    group.add_argument("--heartbeat", type=float, default=defaults.heartbeat, metavar="SECONDS")
-    group.add_argument("--poll-hold", type=float, default=defaults.poll_hold, metavar="SECONDS")
-    group.add_argument("--poll-timeout", type=float, default=defaults.poll_timeout, metavar="SECONDS")
+    group.add_argument("--keep-alive-seconds", dest="keep_alive", type=float, default=defaults.keep_alive, metavar="N")
+    group.add_argument("--heartbeat-seconds", dest="heartbeat", type=float, default=defaults.heartbeat, metavar="N")
+    group.add_argument("--poll-hold-seconds", dest="poll_hold", type=float, default=defaults.poll_hold, metavar="N")
+    group.add_argument(
+        "--poll-timeout-seconds", dest="poll_timeout", type=float, default=defaults.poll_timeout, metavar="N"
+    )
     group.add_argument("--parallel-triggers", type=int, default=defaults.parallel_triggers, metavar="N")
     group.add_argument("--log-level", default=defaults.log_level, metavar="LEVEL")
 
