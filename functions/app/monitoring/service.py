@@ -55,7 +55,8 @@ class Health:
 class Monitoring:
     """Knows how well this backend is, and since when this instance lives."""
 
-    def __init__(self, dependencies: tuple[Dependency, ...], clock: Clock) -> None:
+    def __init__(self, dependencies: tuple[Dependency, ...], clock: Clock, *, patience_s: float = PATIENCE_S) -> None:
+        self._patience_s = patience_s
         self._dependencies = dependencies
         self._clock = clock
         self._last: Health | None = None
@@ -75,11 +76,11 @@ class Monitoring:
         # No `with`: leaving it would wait for the probes that are too slow.
         pool = ThreadPoolExecutor(max_workers=max(1, len(self._dependencies)), thread_name_prefix="probe")
         asked = {dependency.name: pool.submit(dependency.probe) for dependency in self._dependencies}
-        done, _ = wait(asked.values(), timeout=PATIENCE_S)
+        done, _ = wait(asked.values(), timeout=self._patience_s)
         pool.shutdown(wait=False, cancel_futures=True)
         for name, answer in asked.items():
             if answer not in done:
-                failing[name] = f"no answer within {PATIENCE_S:g} s"
+                failing[name] = f"no answer within {self._patience_s:g} s"
             elif error := answer.exception():
                 failing[name] = error.detail if isinstance(error, Unavailable) else "the check itself failed"
         return Health(self._verdict(failing), now_us, failing, tuple(asked))
