@@ -11,7 +11,8 @@ from emulators.suite.chromium import ensure_chromium
 from emulators.suite.doctor import examine
 from emulators.suite.install import LOCAL, ROOT, Unable, install
 from emulators.suite.jars import JARS, find_jars
-from emulators.suite.launcher import Options, Suite, stop_running
+from emulators.suite.launcher import run, stop_running
+from emulators.suite.plan import Options
 
 _TRIED = JARS / ".downloads-tried"
 
@@ -34,15 +35,15 @@ def _parser() -> argparse.ArgumentParser:
     setup = commands.add_parser("setup", help="install what is missing; does nothing when all is there")
     setup.add_argument("--retry-downloads", action="store_true", help="try Google's emulator jars again")
     setup.set_defaults(command=_setup)
-    run = commands.add_parser("run", help="start everything, print one table, stop on Ctrl-C")
-    _add_offset(run)
-    run.add_argument("--fresh", action="store_true", help="forget the data of earlier runs")
-    run.add_argument(
+    running = commands.add_parser("run", help="start everything, print one table, stop on Ctrl-C")
+    _add_offset(running)
+    running.add_argument("--fresh", action="store_true", help="forget the data of earlier runs")
+    running.add_argument(
         "--for-tests", action="store_true", help="no demo users, no schedules, no keys of yours, nothing kept"
     )
-    run.add_argument("--owner", type=int, metavar="PID", help="stop when this process ends")
-    run.add_argument("--announce", type=Path, metavar="FILE", help="write the suite's state there, as JSON")
-    run.set_defaults(command=_run)
+    running.add_argument("--owner", type=int, metavar="PID", help="stop when this process ends")
+    running.add_argument("--announce", type=Path, metavar="FILE", help="write the suite's state there, as JSON")
+    running.set_defaults(command=_run)
     stop = commands.add_parser("stop", help="stop the suite of this checkout, keeping its data")
     _add_offset(stop)
     stop.set_defaults(command=_stop)
@@ -83,11 +84,18 @@ def _setup(chosen: argparse.Namespace) -> int:
 
 
 def _run(chosen: argparse.Namespace) -> int:
-    if chosen.for_tests:
-        kept = {"lasting": False, "users_own": False, "schedules": False, "fresh": True}
-    else:
-        kept = {"fresh": chosen.fresh}
-    return Suite(Options(offset=chosen.port_offset, owner=chosen.owner, announce=chosen.announce, **kept)).run()
+    run(
+        Options(
+            offset=chosen.port_offset,
+            fresh=chosen.fresh or chosen.for_tests,
+            lasting=not chosen.for_tests,
+            users_own=not chosen.for_tests,
+            schedules=not chosen.for_tests,
+            owner=chosen.owner,
+            announce=chosen.announce,
+        )
+    )
+    return 0
 
 
 def _stop(chosen: argparse.Namespace) -> int:

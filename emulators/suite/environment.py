@@ -47,9 +47,10 @@ _ASSIGNMENT = re.compile(
 
 @dataclass(frozen=True)
 class FunctionVariables:
-    """The variables that the functions read, and whether the user's own model vendor stands behind them."""
+    """The variables that the functions read, and those of the shell that must not reach them otherwise."""
 
     values: Mapping[str, str]
+    withheld: frozenset[str]
 
     @property
     def simulates_models(self) -> bool:
@@ -58,13 +59,8 @@ class FunctionVariables:
 
 def function_variables(ports: Ports, *, users_own: bool) -> FunctionVariables:
     """Defaults, overlaid by what the user set. Not `users_own`: a test suite, which must not spend anyone's money."""
-    written = {**_read_env(FUNCTIONS / ".env"), **_read_env(FUNCTIONS / ".env.local")} if users_own else {}
-    from_shell = (
-        {name: os.environ[name] for name in (*SECRETS, "AI_PLATFORM_BASE_URL") if os.environ.get(name)}
-        if users_own
-        else {}
-    )
-    users = {name: value for name, value in {**written, **from_shell}.items() if value}
+    known = frozenset((*SECRETS, *_read_env(FUNCTIONS / ".env.example")))
+    users = _users_variables(known) if users_own else {}
     defaults = {
         "AI_PLATFORM_API_KEY": LOCAL_KEY,
         "LEDGER_SIGNING_KEY": _ledger_signing_key(),
@@ -74,7 +70,13 @@ def function_variables(ports: Ports, *, users_own: bool) -> FunctionVariables:
     if "AI_PLATFORM_API_KEY" not in users:
         defaults["AI_PLATFORM_BASE_URL"] = origin(ports.models) + "/v1"
         users.pop("AI_PLATFORM_BASE_URL", None)
-    return FunctionVariables({**defaults, **users})
+    return FunctionVariables({**defaults, **users}, known)
+
+
+def _users_variables(known: frozenset[str]) -> dict[str, str]:
+    files = {**_read_env(FUNCTIONS / ".env"), **_read_env(FUNCTIONS / ".env.local")}
+    shell = {name: value for name, value in os.environ.items() if name in known}
+    return {name: value for name, value in {**files, **shell}.items() if value}
 
 
 def cli_environment(
@@ -82,7 +84,8 @@ def cli_environment(
 ) -> dict[str, str]:
     """The environment of firebase-tools, which every emulator and every function inherits."""
     shim = ROOT / "emulators" / "java"
-    inherited = {name: value for name, value in os.environ.items() if name not in (*_WITHHELD, *SECRETS)}
+    withheld = variables.withheld.union(_WITHHELD)
+    inherited = {name: value for name, value in os.environ.items() if name not in withheld}
     return {
         **inherited,
         **variables.values,

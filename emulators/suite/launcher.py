@@ -6,28 +6,19 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import asdict, dataclass
 
 import psutil
 
 from emulators.suite import registry, screen, seed
-from emulators.suite.environment import (
-    FUNCTIONS,
-    FunctionVariables,
-    cli_environment,
-    function_variables,
-    write_configuration,
-)
+from emulators.suite.environment import FUNCTIONS, write_configuration
 from emulators.suite.functions_source import deployed_functions
 from emulators.suite.install import ROOT, Unable
-from emulators.suite.jars import Jar, find_jars
-from emulators.suite.java import Java, find_java
-from emulators.suite.places import PROJECT, Places, Ports, origin
+from emulators.suite.places import origin
+from emulators.suite.plan import EMULATORS, Options, Plan
 from emulators.suite.processes import MARK, end, end_orphans, marked, spawn, sweep
 from emulators.suite.readiness import (
     PATIENCE_S,
@@ -40,33 +31,10 @@ from emulators.suite.readiness import (
 )
 from emulators.suite.schedules import Ticker, scheduled_functions
 
-EMULATORS = ("auth", "functions", "firestore", "storage", "tasks", "eventarc", "hosting", "database")
 _EXPORT_S = 60.0
 _LEFTOVER_S = 4.0
 _ORPHANS_S = 20.0
 _WATCH_S = 0.5
-
-
-@dataclass(frozen=True)
-class Options:
-    """How this suite is to be run.
-
-    offset: added to every port; None chooses a free one.
-    fresh: forget the data first.
-    lasting: keep the data for the next start.
-    users_own: use the user's keys and settings, and make demo users.
-    schedules: fire scheduled functions.
-    owner: end when this process does.
-    announce: also write the state there.
-    """
-
-    offset: int | None = 0
-    fresh: bool = False
-    lasting: bool = True
-    users_own: bool = True
-    schedules: bool = True
-    owner: int | None = None
-    announce: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -82,163 +50,148 @@ class State:
     stand_ins: list[str]
 
 
-class Suite:
-    """One run. `run` returns the exit code of the command."""
+def run(options: Options) -> None:
+    """Start a suite, serve until asked to stop, stop. Raises `Unable` when it cannot be done."""
+    screen.begin()
+    claim = registry.claim(options.offset)
+    try:
+        _Run(Plan.of(options, claim)).perform()
+    finally:
+        registry.release(claim)
 
-    def __init__(self, options: Options) -> None:
-        self._options = options
+
+class _Run:
+    """One run of one plan."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._places = plan.places
         self._wish = threading.Event()  # set when the suite should end
         self._reason = ""
         self._programs: list[Watched] = []
 
-    def run(self) -> int:
-        """Start, serve until asked to stop, stop. Raises `Unable` when it cannot be done."""
-        started = time.monotonic()
-        screen.begin()
-        java, jars = find_java(), find_jars(download=False)
-        with self._listening_for_signals(), self._claimed() as places:
-            ports = Ports.at(places.offset)
+    def perform(self) -> None:
+        with self._listening_for_signals():
             try:
-                self._prepare(places)
-                variables = function_variables(ports, users_own=self._options.users_own)
-                write_configuration(places, ports, variables)
-                self._start(places, variables, jars, java)
-                self._wait_until_ready(places, variables)
-                self._serve(places, variables, jars, started)
+                self._prepare()
+                self._start()
+                self._wait_until_ready()
+                self._serve()
             except Interrupted:
-                screen.tell(f"interrupted while starting: {self._reason}")
+                screen.tell("interrupted while starting")
             finally:
-                self._stop(places)
-        return 0
+                self._stop()
 
-    @contextlib.contextmanager
-    def _claimed(self) -> Iterator[Places]:
-        claim = registry.claim(self._options.offset)
-        try:
-            self._worker_ports = claim.worker_ports
-            yield Places(claim.offset)
-        finally:
-            registry.release(claim)
-
-    def _prepare(self, places: Places) -> None:
+    def _prepare(self) -> None:
         """Nobody on our ports, nothing left of an earlier run, and the data as wanted."""
-        leftovers = marked(places.mark)
+        leftovers = marked(self._places.mark)
         if leftovers:
             screen.tell(f"ending {len(leftovers)} processes that an earlier run left behind")
             end_orphans(leftovers, patience_s=_ORPHANS_S)
-        registry.refuse_busy_ports(places.offset)
-        if self._options.fresh:
-            shutil.rmtree(places.data, ignore_errors=True)
-        shutil.rmtree(places.work / "tmp", ignore_errors=True)
-        for abandoned in places.work.glob("firebase-export-*"):
+        registry.refuse_busy_ports(self._places.offset)
+        if self._plan.options.fresh:
+            shutil.rmtree(self._places.data, ignore_errors=True)
+        for abandoned in (self._places.work / "tmp", *self._places.work.glob("firebase-export-*")):
             shutil.rmtree(abandoned, ignore_errors=True)
-        if not _is_complete(places.export):
+        if not self._plan.has_export:
             # Without the rest, the mirror of a run that was killed would only contradict the new one.
-            places.database_file.unlink(missing_ok=True)
+            self._places.database_file.unlink(missing_ok=True)
+        write_configuration(self._places, self._plan.ports, self._plan.variables)
 
-    def _start(self, places: Places, variables: FunctionVariables, jars: dict[str, Jar], java: Java) -> None:
-        environment = cli_environment(places, variables, jars, java)
-        environment["SUITE_WORKER_PORTS"] = "{}-{}".format(*self._worker_ports)
-        command = ["node", str(ROOT / "emulators/suite/firebase.cjs"), "emulators:start", "--project", PROJECT]
-        command += ["--config", str(places.config), "--only", ",".join(EMULATORS)]
-        if _is_complete(places.export):
-            command += ["--import", str(places.export)]
-        if self._options.lasting:
-            command += ["--export-on-exit", str(places.export)]
-        self._launch("firebase", command, places, environment)
-        if variables.simulates_models:
-            ports = Ports.at(places.offset)
-            vendor = [sys.executable, "-m", "emulators.model_vendor", "--port", str(ports.models)]
-            self._launch("model-vendor", vendor, places, {**os.environ, MARK: places.mark, "PYTHONPATH": str(ROOT)})
-        self._state = State(
-            pid=os.getpid(),
-            started=psutil.Process().create_time(),
-            offset=places.offset,
-            mark=places.mark,
-            ready=False,
-            ports=Ports.at(places.offset).named(),
-            stand_ins=[jar.emulator for jar in jars.values() if jar.is_stand_in],
-        )
-        self._publish(places)
+    def _start(self) -> None:
+        self._launch("firebase", self._plan.cli_command(), self._plan.cli_environment())
+        if self._plan.variables.simulates_models:
+            environment = {**os.environ, MARK: self._places.mark, "PYTHONPATH": str(ROOT)}
+            self._launch("model-vendor", self._plan.vendor_command(), environment)
+        self._publish(self._state(ready=False))
 
-    def _launch(self, name: str, command: list[str], places: Places, environment: dict[str, str]) -> None:
-        log = places.logs / f"{name}.log"
-        process = spawn(command, log=log, cwd=places.work, env=environment)
-        self._programs.append(Watched(name, process, log, places.work))
+    def _launch(self, name: str, command: list[str], environment: dict[str, str]) -> None:
+        log = self._places.logs / f"{name}.log"
+        process = spawn(command, log=log, cwd=self._places.work, env=environment)
+        self._programs.append(Watched(name, process, log, self._places.work))
 
-    def _wait_until_ready(self, places: Places, variables: FunctionVariables) -> None:
-        ports = Ports.at(places.offset)
+    def _wait_until_ready(self) -> None:
+        ports = self._plan.ports
         wait = Wait(
             programs=tuple(self._programs),
             deadline=time.monotonic() + PATIENCE_S,
             wanted=lambda: not self._is_over(),
             tell=screen.tell,
         )
-        if variables.simulates_models:
+        if self._plan.variables.simulates_models:
             wait_for_http(wait, "the model vendor simulator", origin(ports.models) + "/healthz")
             screen.tell(f"model vendor simulator answers on {ports.models}")
         wait_for_ports(wait, ports, EMULATORS)
         functions = wait_for_functions(wait, ports, deployed_functions(FUNCTIONS / "main.py"))
         screen.tell(f"{len(functions)} functions loaded: {', '.join(functions)}")
 
-    def _serve(self, places: Places, variables: FunctionVariables, jars: dict[str, Jar], started: float) -> None:
-        ports = Ports.at(places.offset)
-        problem = seed.seed(ports) if self._options.users_own else None
-        self._state = replace(self._state, ready=True)
-        self._publish(places)
-        screen.table(places, variables, jars)
+    def _serve(self) -> None:
+        plan = self._plan
+        problem = seed.seed(plan.ports) if plan.options.users_own else None
+        self._publish(self._state(ready=True))
+        screen.table(plan.places, plan.variables, plan.jars)
         if problem:
             screen.warn(problem)
-        screen.tell(
-            f"up in {time.monotonic() - started:.1f} s; Ctrl-C stops everything"
-            + (" and keeps the data" if self._options.lasting else "")
-        )
-        ticker = Ticker(ports, screen.warn)
-        if self._options.schedules:
-            ticker.start(scheduled_functions(ports))
+        screen.tell("up; Ctrl-C stops everything" + (" and keeps the data" if plan.options.lasting else ""))
+        ticker = Ticker(plan.ports, screen.warn)
+        if plan.options.schedules:
+            ticker.start(scheduled_functions(plan.ports))
         try:
-            while not self._is_over():
-                for program in self._programs:
-                    program.require_alive()
-                self._wish.wait(_WATCH_S)
+            self._watch()
         finally:
             ticker.stop()
 
+    def _watch(self) -> None:
+        while not self._is_over():
+            for program in self._programs:
+                program.require_alive()
+            self._wish.wait(_WATCH_S)
+
     def _is_over(self) -> bool:
-        owner = self._options.owner
+        owner = self._plan.options.owner
         if owner is not None and not psutil.pid_exists(owner):
             self._reason = f"its owner, process {owner}, has ended"
             self._wish.set()
         return self._wish.is_set()
 
-    def _on_signal(self, which: int, _frame: object) -> None:
-        self._reason = signal.Signals(which).name
-        self._wish.set()
-
-    def _stop(self, places: Places) -> None:
+    def _stop(self) -> None:
         """firebase first, so that it can export; then whatever still carries our mark."""
-        if self._programs:
-            because = f" ({self._reason})" if self._reason else ""
-            screen.tell(f"stopping{because}" + (", exporting the data" if self._options.lasting else ""))
+        started = bool(self._programs)
+        if started:
+            screen.tell("stopping" + (f" ({self._reason})" if self._reason else ""))
         self._wish.clear()
         for program in self._programs:
             _finish(program.process, self._wish.is_set)
-        sweep(places.mark, patience_s=_LEFTOVER_S)
-        places.config.unlink(missing_ok=True)
-        places.state.unlink(missing_ok=True)
-        if self._options.announce:
-            self._options.announce.unlink(missing_ok=True)
-        if not self._options.lasting:
-            shutil.rmtree(places.data, ignore_errors=True)
-        if self._programs:
-            screen.tell("stopped")
+        sweep(self._places.mark, patience_s=_LEFTOVER_S)
+        for file in (self._places.config, self._places.state, self._plan.options.announce):
+            if file:
+                file.unlink(missing_ok=True)
+        if not self._plan.options.lasting:
+            shutil.rmtree(self._places.data, ignore_errors=True)
+        if started:
+            screen.tell("stopped" + (", data kept" if self._plan.has_export else ""))
 
-    def _publish(self, places: Places) -> None:
-        for path in filter(None, (places.state, self._options.announce)):
+    def _state(self, *, ready: bool) -> State:
+        return State(
+            pid=os.getpid(),
+            started=psutil.Process().create_time(),
+            offset=self._places.offset,
+            mark=self._places.mark,
+            ready=ready,
+            ports=self._plan.ports.named(),
+            stand_ins=self._plan.stand_ins,
+        )
+
+    def _publish(self, state: State) -> None:
+        for path in filter(None, (self._places.state, self._plan.options.announce)):
             path.parent.mkdir(parents=True, exist_ok=True)
             fresh = path.with_suffix(".new")
-            fresh.write_text(json.dumps(asdict(self._state), indent=2))
+            fresh.write_text(json.dumps(asdict(state), indent=2))
             fresh.replace(path)
+
+    def _on_signal(self, which: int, _frame: object) -> None:
+        self._reason = signal.Signals(which).name
+        self._wish.set()
 
     @contextlib.contextmanager
     def _listening_for_signals(self) -> Iterator[None]:
@@ -249,10 +202,6 @@ class Suite:
         finally:
             for which, handler in zip(handled, before, strict=True):
                 signal.signal(which, handler)
-
-
-def _is_complete(export: Path) -> bool:
-    return (export / "firebase-export-metadata.json").is_file()
 
 
 def _finish(process: subprocess.Popen[bytes], hurried: Callable[[], bool]) -> None:
