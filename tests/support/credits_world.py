@@ -105,5 +105,6 @@ class CreditsWorld:
         return account
 
 
+GENESIS = "0" * 64
 NO_BONUS = CreditsSettings(welcome_bonus=0)
 ONE = credits(1)

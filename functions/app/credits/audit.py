@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from app.credits.account import Account
+from app.credits.checkpoints import Coverage
 from app.credits.entry import encode_bytes
 from app.credits.reading import HistoryFilter, LedgerReader
 from app.credits.signing import Signer
@@ -60,6 +61,7 @@ class Audit:
     opening_balance: int
     entries: tuple[Fields, ...]
     verified: Verified
+    coverage: Coverage | None
 
     @property
     def closing_balance(self) -> int:
@@ -75,7 +77,9 @@ class Audit:
         return dict(sorted(sums.items()))
 
 
-def audit(reader: LedgerReader, account: Account, period: Period, at_us: int) -> Audit:
+def audit(
+    reader: LedgerReader, account: Account, period: Period, at_us: int, coverage: Coverage | None = None
+) -> Audit:
     """Reads and verifies the entries of the period, linked to the entry before it.
 
     Raises:
@@ -88,7 +92,7 @@ def audit(reader: LedgerReader, account: Account, period: Period, at_us: int) ->
     start = reader.link_before(account.uid, first)
     entries = tuple(reader.entries(account.uid, first - 1, last)) if last >= first else ()
     verified = verify_chain([dict(entry) for entry in entries], reader.keys, start)
-    return Audit(account, period, at_us, start.balance, entries, verified)
+    return Audit(account, period, at_us, start.balance, entries, verified, coverage)
 
 
 def signed_json(report: Audit, signer: Signer) -> dict[str, Value]:
@@ -140,4 +144,12 @@ def _body(report: Audit) -> dict[str, Value]:
             "check": fault.check if fault else None,
         },
         "head": {"sequence": report.account.sequence, "hash": report.account.head_hash},
+        "coverage": _coverage(report),
     }
+
+
+def _coverage(report: Audit) -> dict[str, Value] | None:
+    """The last checkpoint over this account. One that saw more entries than there are is the proof of a cut tail."""
+    if report.coverage is None:
+        return None
+    return {"seal": report.coverage.seal, "checkpoint": report.coverage.checkpoint}

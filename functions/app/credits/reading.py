@@ -7,11 +7,12 @@ import base64
 import binascii
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Final
 
 from app.credits import document
 from app.credits.account import Account
+from app.credits.checkpoints import Coverage
 from app.credits.entry import Kind
 from app.credits.signing import KeyRing
 from app.credits.verification import Fault, Link, Verified, verify_chain, verify_entry
@@ -137,19 +138,41 @@ class LedgerReader:
         kid = text_field(entry, "key_id")
         return Proof(entry, checks, next((key for key in self.keys.jwks()["keys"] if key["kid"] == kid), None))
 
-    def validate_chain(self, account: Account, cursor: str | None = None, limit: int = 2_000) -> ChainReport:
-        """Verifies up to `limit` entries behind the cursor, and at the end that the account stands on the last one."""
+    def validate_chain(
+        self, account: Account, coverage: Coverage | None, cursor: str | None = None, limit: int = 2_000
+    ) -> ChainReport:
+        """Verifies up to `limit` entries behind the cursor.
+
+        At the end the account must stand on the last entry, and the chain must hold what the last checkpoint saw, so
+        that a cut tail is found even when the account was cut with it. `coverage` is read before the account.
+        """
         start = Link(account.uid) if cursor is None else _link_of(cursor, account.uid)
         through = min(start.sequence + limit, account.sequence)
         stored = (dict(fields) for fields in self.entries(account.uid, start.sequence, through))
         verified = verify_chain(stored, self.keys, start)
         link = verified.link
-        if verified.valid and (link.sequence < through or (through == account.sequence and not _heads(account, link))):
-            # Entries are missing at the end, or the account does not stand on the last one (T-55).
-            at = link.sequence + 1 if link.sequence < account.sequence else link.sequence
-            verified = Verified(link, verified.entries, Fault(at, "head"))
+        if verified.valid:
+            fault = self._end(account, coverage, link, through)
+            verified = replace(verified, fault=fault)
         more = verified.valid and through < account.sequence
         return ChainReport(verified, link.head_hash, link.balance, _cursor_of(link) if more else None)
+
+    def _end(self, account: Account, coverage: Coverage | None, link: Link, through: int) -> Fault | None:
+        if link.sequence < through:
+            return Fault(link.sequence + 1, "missing")
+        if through < account.sequence:
+            return None
+        if not _heads(account, link):
+            return Fault(max(1, link.sequence), "head")
+        if coverage is None:
+            return None
+        if not coverage.holds(self.keys):
+            return Fault(coverage.sequence, "checkpoint")
+        if coverage.sequence > link.sequence:
+            return Fault(link.sequence + 1, "checkpoint")
+        seen = self._documents.get(document.entry_path(account.uid, coverage.sequence))
+        same = seen is not None and seen.fields.get("hash") == coverage.head_hash
+        return None if same else Fault(coverage.sequence, "checkpoint")
 
     def span(self, uid: str, chosen: HistoryFilter) -> tuple[int, int]:
         """First and last sequence of a period; empty when the last is before the first."""

@@ -14,6 +14,7 @@ from typing import Final, TypeVar
 from app.credits import events
 from app.credits.account import Account, Reservation, Source, Status
 from app.credits.audit import Audit, Period, audit, signed_json
+from app.credits.checkpoints import Archive, Checkpoints
 from app.credits.commands import (
     Adjust,
     Changed,
@@ -76,6 +77,7 @@ class CreditsParts:
     sink: events.Sink = events.nobody
     opening: Callable[[str], Opening] | None = None
     pause: Callable[[int], None] | None = None
+    archive: Archive | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,7 @@ class Credits:
         self._clock = parts.clock
         public = (parts.signer.public, *parts.retired)
         self.ledger = LedgerReader(parts.documents, KeyRing({thumbprint(x): x for x in public}))
+        self.checkpoints = Checkpoints(parts.documents, parts.clock, parts.signer, parts.archive)
         self.store = Store(
             StoreParts(
                 documents=parts.documents,
@@ -220,7 +223,8 @@ class Credits:
 
     def validate_chain(self, uid: str, cursor: str | None = None) -> ChainReport:
         """The account's own chain, from its first entry; resumes at `cursor`."""
-        return self.ledger.validate_chain(self.account(uid), cursor)
+        coverage = self.checkpoints.coverage(uid)
+        return self.ledger.validate_chain(self.account(uid), coverage, cursor)
 
     def receipt(self, uid: str, transaction_id: str) -> str:
         """One entry as a JWS that any JOSE library verifies with `keys()`."""
@@ -228,7 +232,8 @@ class Credits:
 
     def audit(self, uid: str, period: Period) -> Audit:
         """What happened on the account in a period, verified."""
-        return audit(self.ledger, self.existing(uid), period, self._clock.now_us())
+        coverage = self.checkpoints.coverage(uid)
+        return audit(self.ledger, self.existing(uid), period, self._clock.now_us(), coverage)
 
     def signed_audit(self, uid: str, period: Period) -> dict[str, Value]:
         """The audit as JSON, signed as a whole."""

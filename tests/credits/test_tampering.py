@@ -1,0 +1,81 @@
+"""An exported account under attack: every change is found, and found where it was made."""
+
+import copy
+import json
+
+import pytest
+
+from app.credits.export import Unreadable, parse, verify_export
+from app.credits.signing import KeyRing, Signer
+from support.credits_world import CreditsWorld
+from support.tampering import cases, honest, resigned
+
+
+def test_every_way_to_tamper_is_found_at_its_entry() -> None:
+    """T-55: more than 6,000 of them; insiders with the real key included, who cut the tail as well."""
+    world = CreditsWorld()
+    keys = world.credits.ledger.keys
+    found = 0
+    for case in cases(world):
+        verdict = verify_export(case.export, keys)
+        assert not verdict.valid, f"{case.name} passed"
+        assert verdict.sequence in case.sequences, f"{case.name}: stopped at {verdict}"
+        found += 1
+    assert found >= 6_000
+
+
+class TestAnHonestExport:
+    def test_is_valid(self, world: CreditsWorld) -> None:
+        export = honest(world, "alice")
+        verdict = verify_export(export, world.credits.ledger.keys)
+        assert (verdict.valid, verdict.check) == (True, None)
+        kinds = {entry["kind"] for entry in export["report"]["entries"]}
+        assert kinds == {"grant", "deposit", "settle", "refund", "clawback", "expiry", "adjust", "reversal"}
+
+    def test_survives_being_written_down_in_another_order(self, world: CreditsWorld) -> None:
+        export = honest(world, "alice")
+        text = json.dumps(export, indent=3, ensure_ascii=True, sort_keys=True)
+        assert verify_export(parse(text), world.credits.ledger.keys).valid
+
+    def test_verifies_for_ever_after_the_key_was_rotated(self, world: CreditsWorld) -> None:
+        honest(world, "alice")
+        fresh = CreditsWorld(world.documents, world.clock, Signer(b"\x09" * 32), retired=(world.signer.public,))
+        again = honest(fresh, "carol")
+        assert verify_export(again, fresh.credits.ledger.keys).valid
+        assert fresh.credits.validate_chain("alice").valid
+        fresh.credits.account("alice")
+        only_new = KeyRing({fresh.signer.kid: fresh.signer.public})
+        assert not verify_export(honest(world, "dave"), only_new).valid
+
+    def test_of_a_part_is_linked_to_what_its_first_entry_follows(self, world: CreditsWorld) -> None:
+        export = honest(world, "alice")
+        part = copy.deepcopy(export)
+        report = part["report"]
+        report["from"] = report["entries"][5]["created_at"]
+        report["opening_balance"] = report["entries"][4]["balance_after"]
+        report["entries"] = report["entries"][5:]
+        assert verify_export(resigned(part, world.signer), world.credits.ledger.keys).valid
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        '{"a": 1, "a": 2}',
+        '{"a": 1.0}',
+        '{"a": 1e3}',
+        '{"a": -0}',
+        '{"a": 9007199254740992}',
+        '{"a": NaN}',
+        '{"a": 01}',
+        '["\t"]',
+        "[1,]",
+        "[" * 101 + "]" * 101,
+        "[" * 5000 + "]" * 5000,
+    ],
+)
+def test_what_two_readers_could_read_differently_is_unreadable(text: str) -> None:
+    """T-54"""
+    with pytest.raises(Unreadable):
+        parse(text)
