@@ -1,9 +1,11 @@
 """The edge on the running suite: real tokens, both ways in, callables and triggers."""
 
+import pytest
 import requests
 
 from support.clients import Sdk, rest_as
 from support.suite import RunningSuite, User, eventually
+from support.world import frames
 
 
 def callable_error(answer: requests.Response) -> dict[str, object]:
@@ -91,6 +93,42 @@ class TestCallables:
     def test_tell_a_missing_conversation_from_an_error(self, suite: RunningSuite, user: User) -> None:
         refused = call(suite, "send_message", {"conversation_id": "cnv_none", "content": "hi"}, user)
         assert (refused.status_code, callable_error(refused)["status"]) == (404, "NOT_FOUND")
+
+
+class TestMessages:
+    """T-90: through the function and through Hosting, the first event is out before the last one is made."""
+
+    def conversation(self, suite: RunningSuite, user: User) -> str:
+        begun = requests.post(f"{suite.api}/v1/chat/conversations", json={}, headers=user.headers, timeout=60)
+        assert begun.status_code == 201, begun.text
+        return str(begun.json()["id"])
+
+    @pytest.mark.parametrize("way", ["function", "hosting"])
+    def test_stream(self, suite: RunningSuite, user: User, way: str) -> None:
+        base = suite.api if way == "function" else f"{suite.hosting}/api"
+        url = f"{base}/v1/chat/conversations/{self.conversation(suite, user)}/messages"
+        headers = {**user.headers, "Accept": "text/event-stream", "X-Request-Id": "trace-7"}
+        question = {"content": "Why is the sky blue? Answer at length."}
+        with requests.post(url, json=question, headers=headers, stream=True, timeout=60) as answer:
+            assert answer.status_code == 200, answer.text
+            assert answer.headers["X-Request-Id"] == "trace-7"
+            pieces = list(answer.iter_content(None))
+        assert len(pieces) > 3
+        names = [name for name, _ in frames(pieces)]
+        assert names[0] == "start"
+        assert names[-2:] == ["usage", "done"]
+        assert names.count("delta") > 3
+
+    def test_by_callable_are_answered_whole(self, suite: RunningSuite, user: User) -> None:
+        data = {"conversation_id": self.conversation(suite, user), "content": "What is 17 + 25?"}
+        called = call(suite, "send_message", data, user)
+        assert called.status_code == 200, called.text
+        result = called.json()["result"]
+        assert "42" in result["answer"]
+        entry = requests.get(
+            f"{suite.api}/v1/credits/verify/{result['transaction_id']}", headers=user.headers, timeout=60
+        )
+        assert entry.json()["valid"] is True
 
 
 class TestTriggers:
