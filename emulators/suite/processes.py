@@ -4,12 +4,15 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import psutil
 
 MARK = "CREDITS_SUITE"
+_KILL_S = 5.0
+_POLL_S = 0.05
 LEASH = Path(__file__).parent / "leash" / "leash.py"
 
 
@@ -59,9 +62,9 @@ def end(processes: Iterable[psutil.Process], *, first: signal.Signals, patience_
     """Ask with `first`, wait, then kill what is left. Returns those that had to be killed."""
     targets = list(processes)
     _signal_each(targets, first)
-    _, stubborn = psutil.wait_procs(targets, timeout=patience_s)
+    stubborn = _outlasting(targets, patience_s)
     _signal_each(stubborn, signal.SIGKILL)
-    psutil.wait_procs(stubborn, timeout=5)
+    _outlasting(stubborn, _KILL_S)
     return stubborn
 
 
@@ -71,13 +74,29 @@ def end_orphans(orphans: Iterable[psutil.Process], *, patience_s: float) -> None
     waiting = list(orphans)
     if not sys.platform.startswith("linux"):
         _signal_each((each for each in waiting if _runs(each, "firebase.cjs")), signal.SIGINT)
-    _, stubborn = psutil.wait_procs(waiting, timeout=patience_s)
-    end(stubborn, first=signal.SIGTERM, patience_s=5)
+    end(_outlasting(waiting, patience_s), first=signal.SIGTERM, patience_s=_KILL_S)
 
 
 def _runs(process: psutil.Process, program: str) -> bool:
     try:
         return any(program in argument for argument in process.cmdline())
+    except psutil.Error:
+        return False
+
+
+def _outlasting(processes: list[psutil.Process], patience_s: float) -> list[psutil.Process]:
+    """Those that still run when patience ends. One that nobody has buried yet counts as gone: orphans wait for init."""
+    deadline = time.monotonic() + patience_s
+    while left := [process for process in processes if _lives(process)]:
+        if time.monotonic() > deadline:
+            break
+        time.sleep(_POLL_S)
+    return left
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
         return False
 
