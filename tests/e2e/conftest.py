@@ -1,0 +1,64 @@
+"""What the tests of the whole path stand on: people, the suite's model vendor, and one more instance of the app."""
+
+import uuid
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from app.kit.settings import Settings
+from app.outside import RealOutside
+from app.wiring import Services
+from e2e.person import Person
+from emulators.suite.environment import function_variables
+from support.suite import RunningSuite, User
+from support.vendor import Vendor
+
+
+class Instance(RealOutside):
+    """One more instance of the backend, in this process: the functions' own code and settings on the same emulators."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__()
+        # Before first use: what `once` finds in the instance it does not build.
+        self.__dict__["settings"] = settings
+
+
+@pytest.fixture
+def person(suite: RunningSuite, user: User) -> Person:
+    """Someone new."""
+    return Person(suite, user)
+
+
+@pytest.fixture
+def other(suite: RunningSuite) -> Person:
+    """Someone else."""
+    return Person(suite, suite.create_user())
+
+
+@pytest.fixture
+def newcomer(suite: RunningSuite) -> Callable[[], Person]:
+    """As many more as a test likes."""
+    return lambda: Person(suite, suite.create_user())
+
+
+@pytest.fixture
+def vendor(suite: RunningSuite) -> Iterator[Vendor]:
+    """The simulator behind the suite; what a test arranged and did not use up is forgotten."""
+    vendor = Vendor(f"{suite.models}/v1")
+    vendor.reset()
+    yield vendor
+    vendor.reset()
+
+
+@pytest.fixture
+def mark() -> str:
+    """A word that stands in one message only, so that a fault can be arranged for it."""
+    return f"ref{uuid.uuid4().hex[:10]}"
+
+
+@pytest.fixture(scope="session")
+def services(suite: RunningSuite) -> Services:
+    """The app's services on the emulators, as a function's worker has them: same key, same stores."""
+    variables = function_variables(suite.ports, users_own=False).values
+    environment = {**variables, **suite.environment(), "FUNCTIONS_EMULATOR": "true"}
+    return Services(Instance(Settings.from_env(environment)))
