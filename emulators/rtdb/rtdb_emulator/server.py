@@ -59,7 +59,7 @@ class Server:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stopped.set)
-        runner = web.AppRunner(self._app(), access_log=None, shutdown_timeout=_GRACE_SECONDS)
+        runner = web.AppRunner(self._app(), access_log=None, shutdown_timeout=_GRACE_SECONDS, auto_decompress=False)
         await runner.setup()
         await web.TCPSite(runner, self.settings.host, self.settings.port, backlog=1024, reuse_address=True).start()
         # The port that was asked for, or the one that the system chose for port 0.
@@ -87,6 +87,9 @@ class Server:
 
     async def _dispatch(self, request: web.Request) -> web.StreamResponse:
         location = request.raw_path.partition("?")[0]
+        if request.headers.get("Content-Encoding", "identity") != "identity":
+            # Nobody sends one, and a few kilobytes of it could be unpacked into gigabytes.
+            return rest_answer.error_answer(415, "Send the body without a Content-Encoding")
         try:
             if location in ("/.ws", "/.ws/"):
                 return await self._sockets.handle(request)

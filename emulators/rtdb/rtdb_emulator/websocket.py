@@ -6,7 +6,7 @@ import logging
 from collections.abc import AsyncIterator
 from typing import Final
 
-from aiohttp import WSMsgType, web
+from aiohttp import WSCloseCode, WSMsgType, web
 
 from rtdb_emulator.connection import Connection
 from rtdb_emulator.emulator import Emulator
@@ -113,6 +113,7 @@ async def _messages(socket: web.WebSocketResponse) -> AsyncIterator[bytes]:
             message = reader.feed(frame.data)
         except TooBig:
             _LOG.warning("a client sent a message that is too big; it is disconnected")
+            await socket.close(code=WSCloseCode.MESSAGE_TOO_BIG)
             return
         if message is not None:
             yield message

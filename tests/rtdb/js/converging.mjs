@@ -1,0 +1,37 @@
+import * as sdk from "firebase/database";
+import { waiting } from "./waiting.mjs";
+
+const { ref, set, update, get, onValue, runTransaction, increment } = sdk;
+
+function picker(seed) {
+  return (n) => ((seed = (seed * 1103515245 + 12345) % 2147483648), Math.floor((seed / 2147483648) * n));
+}
+
+async function step(db, pick) {
+  const key = "k" + pick(5);
+  const kind = pick(4);
+  if (kind === 0) await set(ref(db, `data/${key}`), pick(10));
+  if (kind === 1) await update(ref(db, "data"), { [key]: { a: pick(5) }, ["k" + (5 + pick(3))]: null });
+  if (kind === 2) await runTransaction(ref(db, `data/${key}`), (now) => (typeof now === "number" ? now + 1 : 1));
+  if (kind === 3) await set(ref(db, `data/${key}/deep/er`), pick(3) ? pick(10) : null);
+  await set(ref(db, "counter"), increment(1));
+}
+
+export async function randomClients({ open, input }) {
+  const clients = Array.from({ length: input.clients }, () => ({ db: open(), view: null, last: null }));
+  for (const client of clients) onValue(ref(client.db, "data"), (s) => (client.view = s.val()));
+  const run = async (client, seed) => {
+    const pick = picker(seed);
+    for (let i = 0; i < input.steps; i++) await step(client.db, pick);
+  };
+  await Promise.all(clients.map((client, i) => run(client, i + 1)));
+  for (const client of clients) {
+    const done = waiting(() => client.last === true);
+    onValue(ref(client.db, "done"), (s) => ((client.last = s.val()), done.event()));
+    await set(ref(clients[0].db, "done"), true);
+    await done.promise;
+  }
+  const server = (await get(ref(open(), "data"))).val();
+  const counter = (await get(ref(open(), "counter"))).val();
+  return { views: clients.map((client) => client.view), server, counter };
+}
