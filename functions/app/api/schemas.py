@@ -3,7 +3,7 @@
 Bodies are strict: an unknown field or `"5"` for 5 is refused, never guessed.
 """
 
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
@@ -66,6 +66,17 @@ class Parameters(BaseModel):
     """Of a path or a query: text by nature, so it is converted; unknown names are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+    @classmethod
+    def model_json_schema(cls, *args: Any, **options: Any) -> dict[str, Any]:
+        """As pydantic's. flask-openapi asks for it with every request, and making it takes up to a millisecond."""
+        if args or options:
+            return super().model_json_schema(*args, **options)
+        if "__kept_schema__" not in cls.__dict__:
+            cls.__kept_schema__ = super().model_json_schema()
+        return cls.__kept_schema__
+
+    __kept_schema__: ClassVar[dict[str, Any]]
 
 
 class Answer(BaseModel):
