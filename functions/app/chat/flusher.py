@@ -5,6 +5,7 @@ Functions are loaded in one process and served in another that is forked from it
 """
 
 import threading
+import time
 from typing import Final
 
 from app.chat.mirror import EVERY_US, Closing, Coalescer, send
@@ -14,8 +15,8 @@ from app.kit.clock import Clock
 from app.kit.errors import Fault
 from app.kit.realtime import Json, Realtime
 
-POLL_EVERY: Final = 5
-"""Turns of 100 ms between two looks for cancels while answers are given."""
+POLL_EVERY: Final = 4
+"""Turns of the mirror between two looks for cancels, while answers are given."""
 _DRAIN_S: Final = 2
 
 _log = telemetry.log("chat.flusher")
@@ -36,6 +37,7 @@ class Flusher:
         self._instance = instance
         self._lock = threading.Lock()
         self._work = threading.Event()
+        self._ended = threading.Event()
         self._flushed = threading.Condition()
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
@@ -52,6 +54,7 @@ class Flusher:
     def close(self, message_id: str, closing: Closing) -> None:
         self.coalescer.close(message_id, closing)
         self._work.set()
+        self._ended.set()
 
     def drained(self, message_id: str) -> None:
         with self._flushed:
@@ -61,6 +64,7 @@ class Flusher:
         """Ends the thread, for tests; a function's instance never does."""
         self._stopped.set()
         self._work.set()
+        self._ended.set()
         if self._thread is not None:
             self._thread.join()
 
@@ -74,18 +78,28 @@ class Flusher:
         turn = 0
         while not self._stopped.is_set():
             self._work.wait()
-            if send(self.coalescer, self._realtime):
-                with self._flushed:
-                    self._flushed.notify_all()
+            due = time.monotonic() + EVERY_US / 1_000_000
+            self._send()
             turn += 1
             if turn % POLL_EVERY == 0 and len(self._running):
                 self._hear_cancels()
-            if not self.coalescer.busy and not len(self._running):
-                self._work.clear()
-                # An answer that began in the meantime has set it before or sets it after; both wake the next turn.
-                if self.coalescer.busy:
-                    self._work.set()
-            self._stopped.wait(EVERY_US / 1_000_000)
+            self._rest_if_idle()
+            while (left := due - time.monotonic()) > 0 and self._ended.wait(left) and not self._stopped.is_set():
+                self._ended.clear()
+                self._send(ends_only=True)
+
+    def _send(self, *, ends_only: bool = False) -> None:
+        if send(self.coalescer, self._realtime, ends_only=ends_only):
+            with self._flushed:
+                self._flushed.notify_all()
+
+    def _rest_if_idle(self) -> None:
+        if self.coalescer.busy or len(self._running):
+            return
+        self._work.clear()
+        # An answer that began in the meantime has set it before this line, and is seen here, or sets it after.
+        if self.coalescer.busy:
+            self._work.set()
 
     def _hear_cancels(self) -> None:
         try:

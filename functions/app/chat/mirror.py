@@ -1,9 +1,9 @@
 """Live text for clients that listen to the Realtime Database: /users/{uid}/streams/{message_id}.
 
-All streams of an instance leave in one multi-path update, at most one every 100 ms, so that a stream is never written
-more than ten times a second. Chunks are appended under growing keys and never rewritten; an update that may or may
-not have arrived is sent again unchanged. Losing the mirror never costs an answer: it is counted, logged and dropped.
-Refuses to know who is charged for what.
+All streams of an instance leave in one multi-path update, one every 120 ms, and the end of a stream at once: no stream
+is written more than ten times in a second. Chunks are appended under growing keys and never rewritten; an update that
+may or may not have arrived is sent again unchanged. Losing the mirror never costs an answer: it is counted, logged and
+dropped. Refuses to know who is charged for what.
 """
 
 import threading
@@ -16,7 +16,8 @@ from app.kit.clock import Clock, to_rfc3339
 from app.kit.errors import Fault
 from app.kit.realtime import Json, Realtime
 
-EVERY_US: Final = 100_000
+EVERY_US: Final = 120_000
+"""Nine of these begin in any second, which leaves one write for the end."""
 TRIES: Final = 5
 """An update that fails so often is given up, and the streams in it are no longer mirrored."""
 _MINUTE_US: Final = 60_000_000
@@ -122,17 +123,22 @@ class Coalescer:
         """Whether any stream is live."""
         return bool(self._live)
 
-    def take(self) -> Batch | None:
-        """The next update: what failed before, unchanged, or else what is new. None when there is nothing."""
+    def take(self, *, ends_only: bool = False) -> Batch | None:
+        """The next update: what failed before, unchanged, or else what is new. None when there is nothing.
+
+        `ends_only`: between two turns of the whole, for the streams that are over.
+        """
         with self._lock:
             if self._unsent is not None:
-                return self._unsent
-            if not self._dirty:
+                return None if ends_only else self._unsent
+            ids = [id for id in self._dirty if not ends_only or self._live[id].closing is not None]
+            if not ids:
                 return None
             values: dict[str, Json] = {}
-            closed = [id for id in self._dirty if self._collect(id, values)]
-            self._unsent = Batch(values, tuple(self._dirty), tuple(closed))
-            self._dirty.clear()
+            closed = [id for id in ids if self._collect(id, values)]
+            for id in ids:
+                del self._dirty[id]
+            self._unsent = Batch(values, tuple(ids), tuple(closed))
             return self._unsent
 
     def sent(self, batch: Batch) -> None:
@@ -204,9 +210,9 @@ class SteppedMirror:
             self._last_us = now
 
 
-def send(coalescer: Coalescer, realtime: Realtime) -> bool:
+def send(coalescer: Coalescer, realtime: Realtime, *, ends_only: bool = False) -> bool:
     """Sends the next update, if there is one; whether there was. Never raises for a fault of the database."""
-    batch = coalescer.take()
+    batch = coalescer.take(ends_only=ends_only)
     if batch is None:
         return False
     try:
