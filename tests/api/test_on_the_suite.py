@@ -3,7 +3,9 @@
 import pytest
 import requests
 
-from support.clients import Sdk, rest_as
+from emulators.suite.places import HOST, PROJECT
+from emulators.suite.seed import set_claims
+from support.clients import OWNER, Sdk, rest_as
 from support.suite import RunningSuite, User, eventually
 from support.world import frames
 
@@ -11,6 +13,14 @@ from support.world import frames
 def callable_error(answer: requests.Response) -> dict[str, object]:
     error: dict[str, object] = answer.json()["error"]
     return error
+
+
+def disable(suite: RunningSuite, user: User) -> None:
+    root = f"http://{HOST}:{suite.ports.auth}/identitytoolkit.googleapis.com/v1/projects/{PROJECT}"
+    answer = requests.post(
+        f"{root}/accounts:update", json={"localId": user.uid, "disableUser": True}, headers=OWNER, timeout=60
+    )
+    assert answer.ok, answer.text
 
 
 def call(suite: RunningSuite, name: str, data: object, user: User | None) -> requests.Response:
@@ -45,6 +55,18 @@ class TestTokens:
         metrics = f"{suite.api}/v1/monitoring/metrics"
         assert requests.get(metrics, headers=user.headers, timeout=60).status_code == 403
         assert requests.get(metrics, headers=admin.headers, timeout=60).status_code == 200
+
+    def test_of_an_admin_count_no_longer_than_the_role(self, suite: RunningSuite) -> None:
+        """T-95: the token claims the role for an hour; admin routes look the user up."""
+        admin = suite.create_user(claims={"role": "admin"})
+        metrics = f"{suite.api}/v1/monitoring/metrics"
+        set_claims(suite.ports, admin.uid, {})
+        assert requests.get(metrics, headers=admin.headers, timeout=60).status_code == 403
+        set_claims(suite.ports, admin.uid, {"role": "admin"})
+        assert requests.get(metrics, headers=admin.headers, timeout=60).status_code == 200
+        disable(suite, admin)
+        refused = requests.get(metrics, headers=admin.headers, timeout=60)
+        assert (refused.status_code, refused.json()["code"]) == (401, "token_invalid")
 
 
 class TestBothWaysIn:

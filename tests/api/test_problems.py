@@ -105,6 +105,13 @@ class TestAuthentication:
         assert world.client(world.user("bob", role="support")).get("/v1/monitoring/metrics").status_code == 403
         assert world.client(world.user("root", role="admin")).get("/v1/monitoring/metrics").status_code == 200
 
+    def test_a_role_that_was_taken_away_counts_no_more_though_the_token_still_claims_it(self, world: World) -> None:
+        """T-95"""
+        client = world.client(world.user("root", role="admin"))
+        assert client.get("/v1/monitoring/metrics").status_code == 200
+        world.tokens.demote("root")
+        assert client.get("/v1/monitoring/metrics").status_code == 403
+
     def test_the_caller_is_asked_for_before_the_body_is_read(self, world: World, client: Caller) -> None:
         client.token = None
         assert client.post("/v1/shop/orders", data=b"{", content_type="application/json").status_code == 401

@@ -44,6 +44,7 @@ class TestTokens:
     def __init__(self) -> None:
         self._principals: dict[str, Principal] = {}
         self._expired: set[str] = set()
+        self._demoted: set[str] = set()
 
     def issue(self, principal: Principal) -> str:
         """A token for `principal`; the same principal, the same token."""
@@ -55,12 +56,17 @@ class TestTokens:
         """As an hour later."""
         self._expired.add(token)
 
-    def __call__(self, token: str, /) -> Principal:
+    def demote(self, uid: str) -> None:
+        """Takes the role away; tokens that claim it live on."""
+        self._demoted.add(uid)
+
+    def __call__(self, token: str, /, *, fresh: bool = False) -> Principal:
         if token in self._expired:
             raise TokenExpired("The ID token has expired; refresh it.")
         if token not in self._principals:
             raise TokenInvalid("The ID token could not be verified.")
-        return self._principals[token]
+        principal = self._principals[token]
+        return replace(principal, role="user") if fresh and principal.uid in self._demoted else principal
 
 
 @dataclass

@@ -23,7 +23,7 @@ _ROLES: Final = "__credits_roles__"
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """A signed-in caller, as the token says. Roles come from custom claims and lag by up to an hour (T-95)."""
+    """A signed-in caller, as the token says. A role that a token claims may be an hour old; see `only`."""
 
     uid: str
     role: Role = "user"
@@ -49,12 +49,14 @@ class TokenExpired(Unauthenticated):
 class TokenVerifier(Protocol):
     """Turns the text of an ID token into a principal.
 
+    With `fresh` the user is looked up: revoked tokens and disabled users are refused, and the role is the present one.
+
     Raises:
         TokenInvalid, TokenExpired: the caller's fault.
         Unavailable: the keys to verify with could not be had.
     """
 
-    def __call__(self, token: str, /) -> Principal: ...
+    def __call__(self, token: str, /, *, fresh: bool = False) -> Principal: ...
 
 
 def caller() -> Principal:
@@ -69,7 +71,10 @@ def public(view: View) -> View:
 
 
 def only(*roles: Role) -> Callable[[View], View]:
-    """Marks a handler that serves these roles alone. Stands below the route's decorator."""
+    """Marks a handler that serves these roles alone. Stands below the route's decorator.
+
+    Who calls it is looked up with every request: a token outlives a role that was taken away by up to an hour (T-95).
+    """
 
     def mark(view: View) -> View:
         setattr(view, _ROLES, roles)
@@ -97,8 +102,8 @@ def admit(view: Callable[..., object], authorization: str | None, verify: TokenV
     """
     if is_public(view):
         return None
-    principal = verify(bearer_token(authorization))
     roles = roles_of(view)
+    principal = verify(bearer_token(authorization), fresh=bool(roles))
     if roles and principal.role not in roles:
         raise Forbidden("Your role does not allow this.", required=list(roles))
     return principal

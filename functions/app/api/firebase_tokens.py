@@ -12,18 +12,22 @@ from app.kit.errors import Unavailable
 _INVALID = "The ID token could not be verified."
 
 
-def verify_id_token(token: str, /) -> Principal:
-    """The principal of a Firebase ID token; see `TokenVerifier` for the errors."""
-    from firebase_admin import auth
+def verify_id_token(token: str, /, *, fresh: bool = False) -> Principal:
+    """The principal of a Firebase ID token; see `TokenVerifier` for `fresh` and the errors."""
+    from firebase_admin import auth, exceptions
 
     try:
-        claims = auth.verify_id_token(token)
+        claims = auth.verify_id_token(token, check_revoked=fresh)
+        if fresh:
+            claims = {**claims, "role": (auth.get_user(claims["uid"]).custom_claims or {}).get("role")}
     except auth.ExpiredIdTokenError as error:
         raise TokenExpired("The ID token has expired; refresh it.") from error
     except auth.CertificateFetchError as error:
         raise Unavailable("the keys of Firebase Auth could not be fetched") from error
-    except (auth.InvalidIdTokenError, auth.UserDisabledError, ValueError) as error:
+    except (auth.InvalidIdTokenError, auth.UserDisabledError, auth.UserNotFoundError, ValueError) as error:
         raise TokenInvalid(_INVALID) from error
+    except exceptions.FirebaseError as error:
+        raise Unavailable("Firebase Auth did not answer") from error
     return principal(claims)
 
 
