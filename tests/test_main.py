@@ -1,14 +1,19 @@
 """The page of deployed functions: what is on it, how it is configured, and what importing it costs."""
 
 import os
+import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml  # type: ignore[import-untyped]  # comes with firebase-functions, without types
 
+from support.framework import serving, status_of
+
+PORT = 24030
 FUNCTIONS = Path(__file__).resolve().parents[1] / "functions"
 HEAVY = [
     "openai",
@@ -160,3 +165,30 @@ class TestAWorkerOfTheEmulator:
                 os.kill(pid, 0)
                 if Path(f"/proc/{pid}/stat").read_text().split(")")[1].split()[0] == "Z":
                     raise ProcessLookupError
+
+
+class TestAFreshProcess:
+    def test_answers_twenty_first_requests_at_once(self) -> None:
+        """T-89: services are built once, under a lock, and nobody waits for ever."""
+        dead = {"FIRESTORE_EMULATOR_HOST": "127.0.0.1:9", "FIREBASE_DATABASE_EMULATOR_HOST": "127.0.0.1:9"}
+        env = {**DEPLOYED, **dead, "FUNCTIONS_EMULATOR": "true", "AI_PLATFORM_BASE_URL": "http://127.0.0.1:9"}
+        with serving(FUNCTIONS / "main.py", "api", PORT, env) as url, ThreadPoolExecutor(20) as pool:
+            paths = ["/v1/docs/openapi.json", "/v1/monitoring/info", "/v1/credits/balance", "/v1/nowhere"] * 5
+            statuses = list(pool.map(lambda path: status_of(url + path), paths))
+        assert statuses == [200, 200, 401, 404] * 5
+
+
+class TestTheExampleEnvironment:
+    def test_names_every_variable_that_settings_read_and_no_other(self) -> None:
+        example = (FUNCTIONS / ".env.example").read_text()
+        named = set(re.findall(r"^([A-Z_]+)=", example, re.MULTILINE))
+        code = (FUNCTIONS / "app" / "kit" / "settings.py").read_text()
+        read = set(re.findall(r"read\.\w+\(\s*\"([A-Z_]+)\"", code))
+        platform = {"FUNCTIONS_EMULATOR", "K_SERVICE", "GCLOUD_PROJECT", "GOOGLE_CLOUD_PROJECT", "FIREBASE_CONFIG"}
+        assert named == read - platform
+
+    def test_is_accepted_once_the_secrets_are_set(self) -> None:
+        example = (FUNCTIONS / ".env.example").read_text()
+        given = dict(re.findall(r"^([A-Z_]+)=(.*)$", example, re.MULTILINE))
+        found = python("import main", **{**given, **DEPLOYED})
+        assert found.returncode == 0, found.stderr
