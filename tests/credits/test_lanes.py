@@ -12,7 +12,7 @@ from app.credits.commands import Outcome
 from app.credits.lanes import MAX_REMEMBERED
 from app.credits.rejections import InsufficientCredits
 from app.credits.step import Companions
-from app.kit.documents import Create, Document, Write
+from app.kit.documents import Create, Document, Replace, Write, list_field
 from app.kit.errors import AlreadyExists, Conflict, InvariantViolation, KeyReused, Unavailable
 from app.kit.money import MAX_MICRO, credits
 from support.credits_world import CreditsWorld, deposit, reserve, settle
@@ -104,6 +104,51 @@ class TestGroupCommit:
         )
         assert [type(future.exception()) for future in done[1:]] == [type(None), AlreadyExists, type(None)]
         assert world.audit("alice").reserved == 10
+
+    def test_companions_that_write_one_document_see_each_other(self, world: CreditsWorld) -> None:
+        """Two answers of one conversation that are settled together both stay in its window."""
+        memory(world).commit([Create("lists/shared", {"names": []})])
+        crowd = Crowd(world, 8)
+
+        def adding(name: str) -> Companions:
+            def writes(_: Outcome, seen: tuple[Document | None, ...]) -> list[Write]:
+                [shared] = seen
+                assert shared is not None
+                names = [*list_field(shared.fields, "names"), name]
+                return [Replace(shared.path, {"names": names}, shared.version), Create(f"lists/{name}", {})]
+
+            return Companions(("lists/shared",), writes)
+
+        calls = [partial(world.credits.post, "alice", deposit(f"p{n}", 1), adding(f"n{n}")) for n in range(7)]
+        futures = crowd.run([*calls, partial(world.credits.post, "alice", deposit("other", 1))])
+        assert [future.result().replayed for future in futures] == [False] * 9
+        stored = memory(world).get("lists/shared")
+        assert stored is not None
+        assert sorted(str(name) for name in list_field(stored.fields, "names")) == [f"n{n}" for n in range(7)]
+        assert len(crowd.commits) == 1 + 7
+        assert world.audit("alice").sequence == 1 + 1 + 9
+
+    def test_what_an_earlier_commit_of_a_batch_did_stays_done(self, world: CreditsWorld) -> None:
+        """The second step of a batch fails: who was in the first is told its outcome, not the failure."""
+        memory(world).commit([Create("lists/shared", {})])
+        crowd = Crowd(world, 2)
+
+        def writes(_: Outcome, seen: tuple[Document | None, ...]) -> list[Write]:
+            [shared] = seen
+            assert shared is not None
+            return [Replace(shared.path, {}, shared.version)]
+
+        def fail_the_third(_: Sequence[Write]) -> None:
+            if len(crowd.commits) == 3:
+                raise Unavailable("no")
+
+        memory(world).before_commit.append(fail_the_third)
+        companions = Companions(("lists/shared",), writes)
+        calls = [partial(world.credits.reserve, "alice", reserve(f"r{n}", 5), companions) for n in range(2)]
+        _, *futures = crowd.run(calls)
+        failures = [type(error) for future in futures if (error := future.exception())]
+        assert failures == [Unavailable]
+        assert len(world.audit("alice").reservations) == 1
 
     def test_the_same_command_twice_at_once_has_one_effect(self, world: CreditsWorld) -> None:
         """T-6, T-59"""

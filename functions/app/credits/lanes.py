@@ -91,14 +91,15 @@ class Lanes:
         try:
             lane.head = _remembered(self._store.run(uid, [turn.work for turn in batch], head))
         except InvariantViolation as error:
-            if len(batch) == 1:
-                batch[0].work.result = error
+            left = _unanswered(batch)
+            if len(left) == 1:
+                left[0].work.result = error
                 return
             # One command that cannot be right must not fail those beside it.
-            for turn in batch:
+            for turn in left:
                 self._run(uid, lane, [turn])
         except Failure as error:
-            for turn in batch:
+            for turn in _unanswered(batch):
                 turn.work.result = error
 
     @staticmethod
@@ -117,6 +118,11 @@ class Lanes:
             if lane.busy:
                 self._lanes[uid] = lane
                 return
+
+
+def _unanswered(batch: Sequence[_Turn]) -> list[_Turn]:
+    """Those without a result: a batch may take several commits, and what an earlier one did stays done."""
+    return [turn for turn in batch if turn.work.result is None]
 
 
 def _remembered(head: Head) -> Head | None:

@@ -23,7 +23,7 @@ from app.credits.commands import (
 )
 from app.credits.decide import Decision, Rules, decide
 from app.credits.entry import Entry, Signs
-from app.kit.documents import Create, Document, Replace, Version, Write
+from app.kit.documents import Create, Document, Merge, Replace, Version, Write
 from app.kit.errors import Failure, InvariantViolation, Rejection
 
 Seen = tuple[Document | None, ...]
@@ -149,16 +149,23 @@ def touch(uid: str, head: Head, opening: Opening | None, now_us: int) -> Touched
 
 
 def take_step(start: Touched, works: Sequence[Work], by: Deciding) -> Step:
-    """Decides `works`. A companion's refusal takes its command out, and the others are decided again without it."""
+    """Decides `works`. A companion's refusal takes its command out, and the others are decided again without it.
+
+    A document that two companions write takes the second one out as well: it saw the document as the first one did and
+    would undo what that wrote. Such a command has no result yet, and its turn comes in the next step.
+    """
     refused: list[tuple[Work, Outcome | Failure]] = []
     left = list(works)
     while True:
         attempt = _Attempt(start, by, left)
         culprit = attempt.ask_companions()
-        if culprit is None:
+        if culprit is not None:
+            refused.append(culprit)
+            left.remove(culprit[0])
+        elif attempt.crowded:
+            left = [work for work in left if work not in attempt.crowded]
+        else:
             return attempt.step(refused)
-        refused.append(culprit)
-        left.remove(culprit[0])
 
 
 class _Attempt:
@@ -177,6 +184,9 @@ class _Attempt:
         self._works = list(zip(works, decision.outcomes[len(self._gifts.grants) :]))
         self._results: list[tuple[Work, Outcome | Failure]] = []
         self._writes: list[Write] = [*self._gifts.writes]
+        self._written: dict[str, bool] = {}
+        """Documents that companions write: whether by merges alone, which leave each other's fields as they are."""
+        self.crowded: list[Work] = []
 
     def ask_companions(self) -> tuple[Work, Rejection] | None:
         """Collects results and writes; returns the first command that its companion refuses."""
@@ -191,10 +201,23 @@ class _Attempt:
                     work.companions.replayed(outcome)
                     continue
                 seen = self._start.head.documents(work.companions.reads)
-                self._writes.extend(work.companions.writes(outcome, seen))
+                writes = work.companions.writes(outcome, seen)
             except Rejection as refusal:
                 return work, refusal
+            if not self._add(writes):
+                self.crowded.append(work)
         return None
+
+    def _add(self, writes: Sequence[Write]) -> bool:
+        """Takes a companion's writes along; False when an earlier one writes the same document."""
+        paths: dict[str, bool] = {}
+        for write in writes:
+            paths[write.path] = paths.get(write.path, True) and isinstance(write, Merge)
+        if any(path in self._written and not (merges and self._written[path]) for path, merges in paths.items()):
+            return False
+        self._written |= paths
+        self._writes.extend(writes)
+        return True
 
     def step(self, refused: Sequence[tuple[Work, Outcome | Failure]]) -> Step:
         """The whole, ready to be committed."""

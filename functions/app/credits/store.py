@@ -104,7 +104,8 @@ class Store:
                 pass
             else:
                 if after is not None:
-                    return after
+                    later = [work for work in works if work.result is None]
+                    return self.run(uid, later, after) if later else after
                 head = None
                 continue
             if head.fresh:
