@@ -12,7 +12,10 @@ from joserfc import jws
 from joserfc.jwk import OKPKey
 
 from app.api.idempotency import Idempotency
+from app.credits.admin_routes import admin_routes
+from app.credits.corrections import Corrections
 from app.credits.mirror import Mirror, mirror_path
+from app.credits.repair import Repairs
 from app.credits.routes import CreditsRoutes, routes
 from app.credits.service import Credits, CreditsParts
 from app.credits.signing import KeyRing, Signer
@@ -290,3 +293,58 @@ def test_receipts_are_three_parts_of_base64url(bank: Bank, alice: Caller) -> Non
     header, payload, signature = alice.get(f"/v1/credits/receipts/{bank.spend('alice', 'r', 1)}").text.split(".")
     for part in (header, payload, signature):
         base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
+
+
+class TestReplay:
+    def test_tells_the_balance_as_it_was(self, bank: Bank, alice: Caller) -> None:
+        bank.credits.account("alice")
+        bank.world.clock.advance(minutes=10)
+        bank.spend("alice", "r", whole(1))
+        told = alice.get("/v1/credits/balance?at=2027-01-15T08:05:00Z").json
+        assert told is not None
+        assert (told["balance"], told["sequence"], told["at"]) == ("1000", 1, "2027-01-15T08:05:00.000000Z")
+        assert alice.get("/v1/credits/balance?at=2020-01-15T08:05:00Z").json == {
+            "at": "2020-01-15T08:05:00.000000Z",
+            "balance": "0",
+            "sequence": 0,
+            "transaction_id": None,
+            "hash": None,
+        }
+
+    def test_explains_the_balance_as_a_sum(self, bank: Bank, alice: Caller) -> None:
+        bank.spend("alice", "r", whole(1))
+        told = alice.get("/v1/credits/explain").json
+        assert told is not None
+        assert (told["balance"], told["brought_forward"]) == ("999", "0")
+        assert [term["amount"] for term in told["terms"]] == ["-1", "1000"]
+        assert alice.get(told["terms"][0]["receipt"]).status_code == 200
+
+
+class TestCorrections:
+    def test_are_for_two_administrators(self, bank: Bank) -> None:
+        corrections = Corrections(bank.world.documents, bank.world.clock, bank.world.ids, bank.credits)
+        repairs = Repairs(bank.world.documents, bank.credits.ledger, bank.world.clock)
+        bank.credits.account("alice")
+
+        def client(uid: str, role: str) -> Caller:
+            principal = bank.world.user(uid, role=role)  # type: ignore[arg-type]  # roles are texts here
+            return bank.world.mounted(admin_routes(corrections, repairs), user=principal)
+
+        root, second, alice = client("root", "admin"), client("second", "admin"), client("alice", "user")
+        body = {"uid": "alice", "reason": "goodwill", "amount": "2.5"}
+        assert alice.post("/v1/credits/corrections", json=body).status_code == 403
+        made = root.post("/v1/credits/corrections", json=body)
+        assert made.status_code == 201
+        path = f"/v1/credits/corrections/{(made.json or {})['id']}"
+        assert root.post(f"{path}/approve").status_code == 403
+        approved = second.post(f"{path}/approve").json
+        assert approved is not None
+        assert (approved["state"], approved["decided_by"]) == ("approved", "second")
+        assert root.get(path).json == approved
+        assert bank.credits.account("alice").balance == whole(1000) + 2_500_000
+        assert root.post("/v1/credits/repair", json={"uid": "alice"}).json == {
+            "repaired": False,
+            "balance_was": "1002.5",
+            "balance": "1002.5",
+            "sequence": 2,
+        }

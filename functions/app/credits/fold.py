@@ -94,3 +94,9 @@ def _with_flags(lot: Lot, known: Lot | None) -> Lot:
 def _fits(lots: Lots, reservation: Reservation) -> bool:
     free = {lot.id: lot.free for lot in lots}
     return all(free.get(part.lot_id, 0) >= part.amount for part in reservation.holds)
+
+
+def comparable(state: Derived) -> Derived:
+    """The state without what is not money: the order of lots, and the age of one that was used up and came back."""
+    lots = tuple(sorted((replace(lot, made=0) for lot in state.lots), key=lambda lot: lot.id))
+    return replace(state, lots=lots)

@@ -6,8 +6,9 @@ import flask
 from flask_openapi import APIBlueprint
 
 from app.api.auth import caller, public
-from app.api.schemas import Page, Problem
+from app.api.schemas import Page, PageParameters, Problem
 from app.credits.audit import Period, csv_of
+from app.credits.explaining import explain
 from app.credits.reading import HistoryFilter, HistoryPage
 from app.credits.schemas import (
     AuditAnswer,
@@ -15,11 +16,13 @@ from app.credits.schemas import (
     ChainAnswer,
     ChainParameters,
     EntryAnswer,
+    ExplanationAnswer,
     HistoryParameters,
     KeyAnswer,
     KeysAnswer,
     ProofAnswer,
     ReferenceAnswer,
+    TermAnswer,
     TransactionPath,
 )
 from app.credits.service import Credits
@@ -51,6 +54,16 @@ def _add_history(blueprint: APIBlueprint, credits: Credits) -> None:
         if wants_csv():
             return _csv_page(page)
         return Page[EntryAnswer](items=[_entry_answer(entry) for entry in page.entries], next_cursor=page.next_cursor)
+
+    @blueprint.get("/credits/explain", summary="The balance as a sum, term by term", responses={200: ExplanationAnswer})
+    def explanation(query: PageParameters) -> ExplanationAnswer:
+        told = explain(credits.ledger, credits.account(caller().uid), query.limit, query.cursor)
+        return ExplanationAnswer(
+            balance=to_decimal(told.balance),
+            brought_forward=to_decimal(told.brought_forward),
+            terms=[_term(entry) for entry in told.terms],
+            next_cursor=told.next_cursor,
+        )
 
 
 def _add_proofs(blueprint: APIBlueprint, credits: Credits) -> None:
@@ -128,6 +141,18 @@ def _entry_answer(entry: Fields) -> EntryAnswer:
             "amount": to_decimal(int_field(entry, "amount")),
             "balance_after": to_decimal(int_field(entry, "balance_after")),
             "reference": ReferenceAnswer(type=text_field(reference, "type"), id=text_field(reference, "id")),
+        }
+    )
+
+
+def _term(entry: Fields) -> TermAnswer:
+    return TermAnswer.model_validate(
+        {
+            **{name: entry[name] for name in ("kind", "reason", "created_at")},
+            "transaction_id": entry["id"],
+            "amount": to_decimal(int_field(entry, "amount")),
+            "balance_after": to_decimal(int_field(entry, "balance_after")),
+            "receipt": f"/v1/credits/receipts/{entry['id']}",
         }
     )
 

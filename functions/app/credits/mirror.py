@@ -4,10 +4,12 @@ Written by a trigger on the account document. Triggers come late, twice and out 
 over an older one: `updated_at` of an account strictly grows and its text sorts as its time does.
 """
 
+from dataclasses import dataclass
+
 from app.credits import document
 from app.credits.account import Account, Level
-from app.kit.clock import to_rfc3339
-from app.kit.documents import Documents, Fields
+from app.kit.clock import from_rfc3339, to_rfc3339
+from app.kit.documents import Documents, Fields, Query, Where
 from app.kit.money import to_decimal
 from app.kit.realtime import Json, Realtime
 
@@ -42,6 +44,16 @@ def mirror_path(uid: str) -> str:
     return f"users/{uid}/balance"
 
 
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Of mirrors with their accounts: how many were wrong, and the longest that one was behind."""
+
+    checked: int
+    differing: tuple[str, ...]
+    repaired: int
+    worst_lag_us: int
+
+
 class Mirror:
     """Keeps the mirror behind the accounts."""
 
@@ -67,6 +79,27 @@ class Mirror:
         self._realtime.transact(path, lambda current: newer(current, wanted) if _sane(current, wanted) else wanted)
         return was, True
 
+    def compare(self, since_us: int, limit: int = 500, *, report_only: bool = False) -> Comparison:
+        """Compares the mirrors of accounts written since then. The account wins, unless only a report is wanted.
+
+        An account that was read while its trigger was still under way counts as lag, not as a fault.
+        """
+        where = (Where("updated_at", ">=", to_rfc3339(since_us)),)
+        found = self._documents.query(Query("accounts", where, ("updated_at",), limit=limit))
+        differing: list[str] = []
+        repaired = worst = 0
+        for stored in found:
+            account = document.read(stored.fields)
+            mirrored = self._realtime.get(mirror_path(account.uid))
+            wanted = view(account, account.updated_at_us)
+            if mirrored == wanted:
+                continue
+            differing.append(account.uid)
+            worst = max(worst, account.updated_at_us - _mirrored_at(mirrored, account.opened_at_us))
+            if not report_only:
+                repaired += self.repair(account)[1]
+        return Comparison(len(found), tuple(differing), repaired, worst)
+
 
 def _sane(mirrored: Json, wanted: View) -> bool:
     """Whether the mirror may simply be newer than what we read: its sequence and time are both ahead."""
@@ -74,3 +107,11 @@ def _sane(mirrored: Json, wanted: View) -> bool:
         return False
     there, here = mirrored.get("sequence"), wanted["sequence"]
     return mirrored.keys() == wanted.keys() and isinstance(there, int) and isinstance(here, int) and there > here
+
+
+def _mirrored_at(mirrored: Json, otherwise_us: int) -> int:
+    at = mirrored.get("updated_at") if isinstance(mirrored, dict) else None
+    try:
+        return from_rfc3339(at) if isinstance(at, str) else otherwise_us
+    except ValueError:
+        return otherwise_us

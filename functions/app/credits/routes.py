@@ -12,16 +12,20 @@ from app.api.idempotency import Idempotency, idempotency_key, idempotent
 from app.api.schemas import Problem
 from app.credits.account import Closed, Reservation
 from app.credits.commands import Reserve
-from app.credits.entry import Reference
+from app.credits.entry import Reference, optional_text
+from app.credits.explaining import balance_at
 from app.credits.ledger_routes import add_ledger_routes
 from app.credits.mirror import Mirror, view
 from app.credits.offers import DEFAULT, Offers, Package
 from app.credits.schemas import (
     BalanceAnswer,
+    BalanceEither,
+    BalanceParameters,
     CheckAnswer,
     CheckBody,
     LowBalanceAnswer,
     PackageAnswer,
+    PastBalanceAnswer,
     ReleaseBody,
     ReservationAnswer,
     ReservationsAnswer,
@@ -29,7 +33,7 @@ from app.credits.schemas import (
     SyncAnswer,
 )
 from app.credits.service import Credits
-from app.kit.clock import seconds, to_rfc3339
+from app.kit.clock import from_rfc3339, seconds, to_rfc3339
 from app.kit.ids import Ids, derived
 from app.kit.money import to_decimal
 
@@ -59,9 +63,22 @@ def routes(parts: CreditsRoutes) -> APIBlueprint:
 def _add_balance(blueprint: APIBlueprint, parts: CreditsRoutes) -> None:
     credits, offers = parts.credits, parts.offers
 
-    @blueprint.get("/credits/balance", summary="Own balance", responses={200: BalanceAnswer})
-    def balance() -> BalanceAnswer:
-        return BalanceAnswer.model_validate(credits.balance(caller().uid))
+    @blueprint.get("/credits/balance", summary="Own balance, now or at a time", responses={200: BalanceEither})
+    def balance(query: BalanceParameters) -> BalanceEither:
+        uid = caller().uid
+        if query.at is None:
+            return BalanceEither(BalanceAnswer.model_validate(credits.balance(uid)))
+        past = balance_at(credits.ledger, uid, from_rfc3339(query.at))
+        entry = past.entry or {}
+        return BalanceEither(
+            PastBalanceAnswer(
+                at=to_rfc3339(from_rfc3339(query.at)),
+                balance=to_decimal(past.balance),
+                sequence=past.sequence,
+                transaction_id=optional_text(entry, "id"),
+                hash=optional_text(entry, "hash"),
+            )
+        )
 
     @blueprint.get("/credits/low-balance-check", summary="Whether to buy more", responses={200: LowBalanceAnswer})
     def low_balance_check() -> LowBalanceAnswer:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, RootModel
 
 from app.api.schemas import AmountIn, Answer, Body, CreditAmount, Id, PageParameters, Parameters, Timestamp
 from app.credits.entry import Kind
@@ -28,6 +28,24 @@ class BalanceAnswer(Answer):
     sequence: int
     low: bool
     updated_at: Timestamp
+
+
+class BalanceParameters(Parameters):
+    at: TimeIn | None = Field(default=None, description="The balance as it was then")
+
+
+class PastBalanceAnswer(Answer):
+    """After the last entry at that time. What was reserved then is not in the ledger."""
+
+    at: Timestamp
+    balance: CreditAmount
+    sequence: int
+    transaction_id: str | None
+    hash: str | None
+
+
+class BalanceEither(RootModel[BalanceAnswer | PastBalanceAnswer]):
+    """Now, or with `at` then."""
 
 
 class ReferenceAnswer(Answer):
@@ -60,6 +78,67 @@ class HistoryParameters(PageParameters):
     from_: TimeIn | None = Field(default=None, alias="from")
     to: TimeIn | None = None
     reference: str | None = Field(default=None, max_length=200, description="Id of a message, payment, run, ...")
+
+
+class TermAnswer(Answer):
+    """One summand of the balance, and where its receipt is."""
+
+    transaction_id: Id
+    kind: Kind
+    amount: CreditAmount
+    balance_after: CreditAmount
+    reason: str
+    created_at: Timestamp
+    receipt: str
+
+
+class ExplanationAnswer(Answer):
+    """`brought_forward` and the terms' amounts sum to `balance`."""
+
+    balance: CreditAmount
+    brought_forward: CreditAmount
+    terms: list[TermAnswer]
+    next_cursor: str | None
+
+
+class CorrectionBody(Body):
+    """Either an amount (a decimal, negative to take away) or the transaction to undo."""
+
+    uid: str = Field(min_length=1, max_length=128)
+    reason: str = Field(min_length=3, max_length=200)
+    amount: str | None = Field(default=None, pattern=r"^-?(0|[1-9][0-9]{0,9})(\.[0-9]{1,6})?$")
+    reverses: Id | None = None
+
+
+class CorrectionAnswer(Answer):
+    id: str
+    state: Literal["proposed", "approved", "rejected"]
+    account: str
+    amount: CreditAmount
+    reverses: str | None
+    reason: str
+    proposed_by: str
+    proposed_at: Timestamp
+    decided_by: str | None
+    transaction_id: str | None
+
+
+class CorrectionPath(Parameters):
+    correction_id: Id
+
+
+class RepairBody(Body):
+    uid: str = Field(min_length=1, max_length=128)
+    write: bool = True
+
+
+class RepairAnswer(Answer):
+    """Whether the stored account was not what its entries say."""
+
+    repaired: bool
+    balance_was: CreditAmount | None
+    balance: CreditAmount
+    sequence: int
 
 
 class ReserveBody(Body):

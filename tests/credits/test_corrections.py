@@ -1,0 +1,230 @@
+"""Corrections, repairs, replay and the scheduled comparison of mirrors."""
+
+import pytest
+
+from app.credits import document
+from app.credits.account import Lot, Source
+from app.credits.commands import Refund
+from app.credits.corrections import CorrectionClosed, Corrections, Proposal, SecondApproverNeeded
+from app.credits.entry import Reference
+from app.credits.explaining import balance_at, explain
+from app.credits.lots import burn_order, give_back, pick
+from app.credits.mirror import Mirror, mirror_path, view
+from app.credits.rejections import NothingToReverse
+from app.credits.repair import Repairs
+from app.kit.documents import Delete, Replace, Value
+from app.kit.errors import InvariantViolation, NotFound
+from app.kit.money import credits
+from support.clock import SeededIds
+from support.credits_world import DAY, CreditsWorld, deposit, promo, reserve, settle
+from support.memory import MemoryDocuments, MemoryRealtime
+
+
+@pytest.fixture
+def corrections(world: CreditsWorld) -> Corrections:
+    return Corrections(world.documents, world.clock, SeededIds(), world.credits)
+
+
+@pytest.fixture
+def repairs(world: CreditsWorld) -> Repairs:
+    return Repairs(world.documents, world.credits.ledger, world.clock)
+
+
+def _spend(world: CreditsWorld, id: str, amount: int) -> str:
+    world.credits.reserve("alice", reserve(id, amount))
+    entry = world.credits.settle("alice", settle(id, amount)).entry
+    assert entry is not None
+    return entry.id
+
+
+class TestCorrections:
+    def test_need_a_second_administrator(self, world: CreditsWorld, corrections: Corrections) -> None:
+        world.credits.account("alice")
+        id = str(corrections.propose(Proposal("alice", "goodwill", credits(5)), "root")["id"])
+        with pytest.raises(SecondApproverNeeded):
+            corrections.approve(id, "root")
+        assert world.account("alice").balance == credits(1000)
+        posted = corrections.approve(id, "second")
+        assert (posted.entry.draft.by, posted.entry.draft.approved_by) == ("root", "second")
+        assert world.audit("alice").balance == credits(1005)
+
+    def test_are_posted_once_whoever_approves_again(self, world: CreditsWorld, corrections: Corrections) -> None:
+        world.credits.account("alice")
+        id = str(corrections.propose(Proposal("alice", "goodwill", credits(5)), "root")["id"])
+        first = corrections.approve(id, "second")
+        assert corrections.approve(id, "third").entry == first.entry
+        assert corrections.read(id)["decided_by"] == "second"
+        assert world.audit("alice").sequence == 2
+
+    def test_that_were_rejected_stay_so(self, world: CreditsWorld, corrections: Corrections) -> None:
+        world.credits.account("alice")
+        id = str(corrections.propose(Proposal("alice", "goodwill", credits(5)), "root")["id"])
+        corrections.reject(id, "root")
+        with pytest.raises(CorrectionClosed):
+            corrections.approve(id, "second")
+        with pytest.raises(CorrectionClosed):
+            corrections.reject(id, "second")
+
+    def test_reverse_an_entry_once_and_leave_it_in_place(self, world: CreditsWorld, corrections: Corrections) -> None:
+        """T-58"""
+        charged = _spend(world, "r", credits(7))
+        stored = list(world.credits.ledger.entries("alice"))
+        for number, proposer in enumerate(("root", "second")):
+            proposal = Proposal("alice", "wrong", transaction_id=charged)
+            id = str(corrections.propose(proposal, proposer)["id"])
+            if number == 0:
+                corrections.approve(id, "third")
+        assert world.audit("alice").balance == credits(1000)
+        assert list(world.credits.ledger.entries("alice"))[:2] == stored
+
+    def test_do_not_reverse_a_reversal(self, world: CreditsWorld, corrections: Corrections) -> None:
+        charged = _spend(world, "r", credits(7))
+        first = corrections.propose(Proposal("alice", "wrong", transaction_id=charged), "root")
+        reversal = corrections.approve(str(first["id"]), "second").entry.id
+        again = corrections.propose(Proposal("alice", "wrong", transaction_id=reversal), "root")
+        with pytest.raises(NothingToReverse):
+            corrections.approve(str(again["id"]), "second")
+
+    def test_are_for_accounts_and_entries_that_exist(self, world: CreditsWorld, corrections: Corrections) -> None:
+        with pytest.raises(NotFound):
+            corrections.propose(Proposal("nobody", "goodwill", 5), "root")
+        world.credits.account("alice")
+        with pytest.raises(NotFound):
+            corrections.propose(Proposal("alice", "wrong", transaction_id="txn_0"), "root")
+
+    def test_may_take_more_than_is_there_and_leave_a_debt(self, world: CreditsWorld, corrections: Corrections) -> None:
+        world.credits.account("alice")
+        id = str(corrections.propose(Proposal("alice", "fraud", -credits(1200)), "root")["id"])
+        corrections.approve(id, "second")
+        assert world.audit("alice").debt == credits(200)
+
+
+class TestRepair:
+    def test_finds_nothing_to_do_on_a_sound_account(self, world: CreditsWorld, repairs: Repairs) -> None:
+        _spend(world, "r", credits(7))
+        world.credits.post("alice", promo("k", credits(5), world.clock.now_us() + DAY))
+        world.credits.reserve("alice", reserve("s", credits(3)))
+        assert not repairs.account("alice").repaired
+
+    @pytest.mark.parametrize(
+        "damage",
+        [
+            {"balance": 5},
+            {"lots": []},
+            {"sequence": 1},
+            {"head_hash": "0" * 64},
+            {"reserved": 0},
+            {"debt": 4},
+            {"status": "unheard of"},
+        ],
+    )
+    def test_rebuilds_what_is_derived_and_changes_no_entry(
+        self, world: CreditsWorld, repairs: Repairs, damage: dict[str, Value]
+    ) -> None:
+        """T-58: bytes of the entries before and after."""
+        _spend(world, "r", credits(7))
+        world.credits.reserve("alice", reserve("s", credits(3)))
+        entries = list(world.credits.ledger.entries("alice"))
+        sound = world.account("alice")
+        stored = world.documents.get(document.account_path("alice"))
+        assert stored is not None
+        world.documents.commit([Replace(stored.path, {**stored.fields, **damage})])
+        assert repairs.account("alice", write=False).repaired
+        assert repairs.account("alice").repaired
+        after = world.audit("alice")
+        assert (after.balance, after.lots[0].remaining) == (sound.balance, sound.lots[0].remaining)
+        assert after.reserved == (0 if "status" in damage else credits(3))
+        assert list(world.credits.ledger.entries("alice")) == entries
+        world.instance().settle("alice", settle("s", 1)) if "status" not in damage else None
+
+    def test_rebuilds_an_account_that_is_gone(self, world: CreditsWorld, repairs: Repairs) -> None:
+        _spend(world, "r", credits(7))
+        world.documents.commit([Delete("accounts/alice")])
+        assert repairs.account("alice").was is None
+        assert world.audit("alice").balance == credits(993)
+
+    def test_repairs_nothing_from_entries_that_do_not_verify(self, world: CreditsWorld, repairs: Repairs) -> None:
+        _spend(world, "r", credits(7))
+        stored = world.documents.get(document.entry_path("alice", 2))
+        assert stored is not None
+        world.documents.commit([Replace(stored.path, {**stored.fields, "amount": 0})])
+        with pytest.raises(InvariantViolation):
+            repairs.account("alice")
+
+
+class TestReplay:
+    def test_tells_the_balance_at_any_time(self, world: CreditsWorld) -> None:
+        start = world.clock.now_us()
+        for index in range(4):
+            world.clock.advance(minutes=10)
+            world.credits.post("alice", deposit(f"p{index}", credits(1)))
+        reader = world.credits.ledger
+        assert balance_at(reader, "alice", start - 1).balance == 0
+        assert [balance_at(reader, "alice", start + m * 60_000_000).balance for m in (10, 25, 39, 40, 99)] == [
+            credits(1000) + credits(n) for n in (1, 2, 3, 4, 4)
+        ]
+
+    def test_explains_the_balance_as_a_sum(self, world: CreditsWorld) -> None:
+        for index in range(7):
+            _spend(world, f"r{index}", credits(index + 1))
+        cursor, total, pages = None, 0, 0
+        while True:
+            told = explain(world.credits.ledger, world.account("alice"), 3, cursor)
+            amounts = [term["amount"] for term in told.terms]
+            assert told.balance == told.brought_forward + sum(int(str(amount)) for amount in amounts)
+            total += sum(int(str(amount)) for amount in amounts)
+            pages += 1
+            cursor = told.next_cursor
+            if cursor is None:
+                break
+        assert (pages, total) == (3, world.account("alice").balance)
+
+
+class TestLots:
+    def test_are_spent_soonest_expiry_first_then_given_before_paid_then_oldest(self) -> None:
+        """T-48: the order is decided in one place."""
+        lots = (
+            Lot("old paid", Source.PAID, 5, made=1),
+            Lot("paid", Source.PAID, 5, made=2),
+            Lot("refund", Source.REFUND, 5, made=7),
+            Lot("bonus", Source.BONUS, 5, made=3),
+            Lot("later", Source.PROMO, 5, made=4, expires_at_us=900),
+            Lot("soon", Source.PROMO, 5, made=5, expires_at_us=800),
+            Lot("gone", Source.PROMO, 5, made=6, expires_at_us=100),
+            Lot("disputed", Source.PAID, 5, made=0, frozen=True),
+        )
+        held = [part.lot_id for part in pick(lots, 30, at_us=200)]
+        assert held == ["soon", "later", "bonus", "refund", "old paid", "paid"]
+        assert min(lots, key=burn_order).id == "gone"
+
+    def test_get_back_what_was_spent_last_first_and_nothing_twice(self, world: CreditsWorld) -> None:
+        world.credits.post("alice", promo("k", credits(3), world.clock.now_us() + DAY))
+        _spend(world, "r", credits(10))
+        charge = world.entries("alice")[-1]
+        first = give_back(charge.draft.lots, 0, credits(8))
+        assert [(line.source, line.amount) for line in first] == [("bonus", credits(7)), ("promo", credits(1))]
+        second = give_back(charge.draft.lots, credits(8), credits(2))
+        assert [(line.source, line.amount) for line in second] == [("promo", credits(2))]
+        for number, (amount, before) in enumerate(((credits(8), 0), (credits(2), credits(8)))):
+            world.credits.post(
+                "alice", Refund(f"f{number}", charge, amount, before, "sorry", Reference("entry", charge.id))
+            )
+        assert world.audit("alice").balance == credits(1003)
+
+
+class TestComparingMirrors:
+    def test_repairs_what_differs_and_measures_the_lag(self, world: CreditsWorld) -> None:
+        assert isinstance(world.documents, MemoryDocuments)
+        realtime = MemoryRealtime()
+        mirror = Mirror(world.documents, realtime)
+        since = world.clock.now_us()
+        for uid in ("alice", "bob"):
+            account = world.credits.account(uid)
+            realtime.update({mirror_path(uid): view(account, since)})
+        world.clock.advance(seconds=9)
+        world.credits.post("alice", deposit("p", 5))
+        report = mirror.compare(since, report_only=True)
+        assert (report.checked, report.differing, report.repaired) == (2, ("alice",), 0)
+        assert report.worst_lag_us == 9_000_000
+        assert mirror.compare(since).repaired == 1
+        assert mirror.compare(since).differing == ()
