@@ -177,9 +177,11 @@ class SuiteOfSession:
         in_worker = "PYTEST_XDIST_WORKER" in os.environ
         self.session_pid = os.getppid() if in_worker else os.getpid()
         self._folder = LOCAL / "test-suite"
-        self._announced = self._folder / f"{self.session_pid}.json"
-        self._launcher = self._folder / f"{self.session_pid}.pid"
-        self._log = self._folder / f"{self.session_pid}.log"
+        # Numbers of processes come round again; with its birth the name is the session's own.
+        self._name = f"{self.session_pid}-{psutil.Process(self.session_pid).create_time():.0f}"
+        self._announced = self._folder / f"{self._name}.json"
+        self._launcher = self._folder / f"{self._name}.pid"
+        self._log = self._folder / f"{self._name}.log"
         self._kept = os.environ.get("SUITE_OFFSET")
 
     def start(self) -> None:
@@ -209,7 +211,7 @@ class SuiteOfSession:
             launcher = psutil.Process(int(self._launcher.read_text()))
             if "emulators.suite" in launcher.cmdline():
                 end([launcher], first=signal.SIGTERM, patience_s=_STOPPING_S)
-        for file in self._folder.glob(f"{self.session_pid}.*"):
+        for file in self._folder.glob(f"{self._name}.*"):
             file.unlink(missing_ok=True)
 
     def _spawn(self) -> subprocess.Popen[bytes]:
