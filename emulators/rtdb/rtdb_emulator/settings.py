@@ -40,11 +40,10 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="rtdb-emulator",
         description="A stand-in for the Firebase Realtime Database emulator.",
-        epilog=f"Each option --some-name may also come from the environment as {PREFIX}SOME_NAME.",
+        epilog=f"Each of our own options, --some-name, may also come from the environment as {PREFIX}SOME_NAME.",
     )
     _firebase_tools_options(parser)
-    _own_options(parser)
-    for action in parser._actions:
+    for action in _own_options(parser):
         for option in action.option_strings:
             value = environment.get(PREFIX + option.removeprefix("--").replace("-", "_").upper())
             if value is not None:
@@ -64,23 +63,41 @@ def _firebase_tools_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--functions_emulator_port", dest="functions_port", metavar="PORT", type=int)
 
 
-def _own_options(parser: argparse.ArgumentParser) -> None:
+def _own_options(parser: argparse.ArgumentParser) -> list[argparse.Action]:
     defaults = Settings()
     group = parser.add_argument_group("our own options")
-    group.add_argument(
-        "--data", "--data-file", dest="data_file", metavar="FILE", type=Path, help="keep data in this file"
-    )
-    group.add_argument("--sync", action="store_true", help="wait for the disk before a write is acknowledged")
-    group.add_argument("--compact-above", type=int, default=defaults.compact_above, metavar="BYTES")
-    group.add_argument("--control", action="store_true", help="switch the test control API on")
-    group.add_argument("--keep-alive-seconds", dest="keep_alive", type=float, default=defaults.keep_alive, metavar="N")
-    group.add_argument("--heartbeat-seconds", dest="heartbeat", type=float, default=defaults.heartbeat, metavar="N")
-    group.add_argument("--poll-hold-seconds", dest="poll_hold", type=float, default=defaults.poll_hold, metavar="N")
-    group.add_argument(
-        "--poll-timeout-seconds", dest="poll_timeout", type=float, default=defaults.poll_timeout, metavar="N"
-    )
-    group.add_argument("--parallel-triggers", type=int, default=defaults.parallel_triggers, metavar="N")
-    group.add_argument("--log-level", default=defaults.log_level, metavar="LEVEL")
+
+    def seconds(option: str, name: str, meaning: str) -> argparse.Action:
+        default = getattr(defaults, name)
+        return group.add_argument(
+            option, dest=name, type=float, default=default, metavar="N", help=f"{meaning} (%(default)s)"
+        )
+
+    add = group.add_argument
+    return [
+        add("--data", "--data-file", dest="data_file", metavar="FILE", type=Path, help="keep data in this file"),
+        add("--sync", action="store_true", help="wait for the disk before a write is acknowledged"),
+        add(
+            "--compact-above",
+            type=int,
+            default=defaults.compact_above,
+            metavar="BYTES",
+            help="rewrite the data file when it is larger (%(default)s)",
+        ),
+        add("--control", action="store_true", help="switch the test control API on"),
+        add(
+            "--parallel-triggers",
+            type=int,
+            default=defaults.parallel_triggers,
+            metavar="N",
+            help="trigger events under way at once, 0 for no limit (%(default)s)",
+        ),
+        add("--log-level", default=defaults.log_level, metavar="LEVEL", help="DEBUG, INFO, WARNING (%(default)s)"),
+        seconds("--keep-alive-seconds", "keep_alive", "between keep-alives of event streams"),
+        seconds("--heartbeat-seconds", "heartbeat", "between pings of a WebSocket; one that is silent is cut"),
+        seconds("--poll-hold-seconds", "poll_hold", "how long a long poll waits for something to say"),
+        seconds("--poll-timeout-seconds", "poll_timeout", "after which a client that does not poll is gone"),
+    ]
 
 
 def _truth(value: str) -> bool:
