@@ -122,6 +122,23 @@ class TestABrokenDatabase:
         coalescer.close("m", END)
         assert not send(coalescer, realtime)
 
+    def test_leaves_a_stream_alone_that_began_in_the_meantime(self) -> None:
+        """A key that is repeated at once opens its message again while the end of the first attempt is on its way."""
+        for settle in (Coalescer.sent, Coalescer.failed):
+            coalescer = Coalescer(ManualClock())
+            coalescer.open("alice", "m", "small")
+            coalescer.close("m", END)
+            batch = coalescer.take()
+            assert batch is not None
+            coalescer.open("alice", "m", "small")
+            coalescer.append("m", "again")
+            for _ in range(TRIES):
+                settle(coalescer, batch)
+            assert coalescer.live("m")
+            realtime = MemoryRealtime()
+            assert send(coalescer, realtime)
+            assert text_of(streamed(realtime, "m")) == "again"
+
     def test_never_costs_an_answer(self, world: ChatWorld) -> None:
         """T-8: what comes after the settlement cannot undo it."""
         world.realtime.before_write.append(_refuse)
@@ -159,6 +176,27 @@ class TestTheFlusher:
             flusher.drained(f"m{number}")
             stream = streamed(realtime, f"m{number}")
             assert (text_of(stream), stream["status"]) == ("Hello world", "done")
+        flusher.stop()
+
+    def test_outlives_what_nobody_thought_of(self, running: Running) -> None:
+        """A client library's own error, which the adapter does not know, costs that update and not the thread."""
+        realtime = MemoryRealtime()
+
+        def break_for_bob(values: Mapping[str, Json]) -> None:
+            if any(path.startswith("users/bob/") for path in values):
+                raise ValueError("no such thing was ever seen")
+
+        realtime.before_write.append(break_for_bob)
+        flusher = Flusher(realtime, ManualClock(), running, "ins")
+        flusher.open("bob", "b", "small")
+        flusher.close("b", END)
+        flusher.drained("b")
+        assert not flusher.coalescer.live("b")
+        flusher.open("alice", "a", "small")
+        flusher.append("a", "Hello")
+        flusher.close("a", END)
+        flusher.drained("a")
+        assert text_of(streamed(realtime, "a")) == "Hello"
         flusher.stop()
 
     def test_hears_a_cancel_from_another_instance(self, running: Running) -> None:

@@ -79,14 +79,21 @@ class Flusher:
         while not self._stopped.is_set():
             self._work.wait()
             due = time.monotonic() + EVERY_US / 1_000_000
-            self._send()
             turn += 1
-            if turn % POLL_EVERY == 0 and len(self._running):
-                self._hear_cancels()
-            self._rest_if_idle()
-            while (left := due - time.monotonic()) > 0 and self._ended.wait(left) and not self._stopped.is_set():
-                self._ended.clear()
-                self._send(ends_only=True)
+            try:
+                self._serve(turn, due)
+            except Exception as error:  # noqa: BLE001 - the edge of this thread: without it no stream is mirrored any more
+                _log.error("a turn of the live mirror broke", exc_info=error)
+                self._stopped.wait(max(0.0, due - time.monotonic()))
+
+    def _serve(self, turn: int, due: float) -> None:
+        self._send()
+        if turn % POLL_EVERY == 0 and len(self._running):
+            self._hear_cancels()
+        self._rest_if_idle()
+        while (left := due - time.monotonic()) > 0 and self._ended.wait(left) and not self._stopped.is_set():
+            self._ended.clear()
+            self._send(ends_only=True)
 
     def _send(self, *, ends_only: bool = False) -> None:
         if send(self.coalescer, self._realtime, ends_only=ends_only):

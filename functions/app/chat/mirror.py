@@ -70,11 +70,14 @@ class _Stream:
 
 @dataclass(slots=True)
 class Batch:
-    """One update on its way, and which streams end with it."""
+    """One update on its way, and which streams end with it.
+
+    The streams themselves: when it has arrived, a message may have begun another one (a repeated key).
+    """
 
     values: dict[str, Json]
-    streams: tuple[str, ...]
-    closed: tuple[str, ...]
+    streams: dict[str, _Stream]
+    closed: dict[str, _Stream]
     tries: int = 0
 
 
@@ -135,18 +138,18 @@ class Coalescer:
             if not ids:
                 return None
             values: dict[str, Json] = {}
-            closed = [id for id in ids if self._collect(id, values)]
+            streams = {id: self._live[id] for id in ids}
+            closed = {id: stream for id, stream in streams.items() if self._collect(id, values)}
             for id in ids:
                 del self._dirty[id]
-            self._unsent = Batch(values, tuple(ids), tuple(closed))
+            self._unsent = Batch(values, streams, closed)
             return self._unsent
 
     def sent(self, batch: Batch) -> None:
         """It arrived."""
         with self._lock:
             self._unsent = None
-            for message_id in batch.closed:
-                self._live.pop(message_id, None)
+            self._forget(batch.closed)
 
     def failed(self, batch: Batch) -> None:
         """It may not have arrived: it is next again, until the tries are used up."""
@@ -156,8 +159,12 @@ class Coalescer:
                 return
             self._unsent = None
             self.dropped += len(batch.streams)
-            for message_id in batch.streams:
-                self._live.pop(message_id, None)
+            self._forget(batch.streams)
+
+    def _forget(self, streams: Mapping[str, _Stream]) -> None:
+        for message_id, stream in streams.items():
+            if self._live.get(message_id) is stream:
+                del self._live[message_id]
                 self._dirty.pop(message_id, None)
 
     def _collect(self, message_id: str, values: dict[str, Json]) -> bool:
@@ -222,6 +229,9 @@ def send(coalescer: Coalescer, realtime: Realtime, *, ends_only: bool = False) -
         _log.warning(
             "the live mirror could not be written", tries=batch.tries, streams=len(batch.streams), why=str(fault)
         )
+    except Exception:
+        coalescer.failed(batch)  # or what cannot be written would be next for ever
+        raise
     else:
         coalescer.sent(batch)
     return True
