@@ -133,7 +133,7 @@ class _Story:
             verified = self._client.get(f"credits/verify/{line['id']}")
             wrong = proof.problems(verified["entry"], verified["public_key"], entries[-1] if entries else None)
             entries.append(verified["entry"])
-            rows.append([*_row(line), _verdict(verified["valid"]), _verdict(not wrong)])
+            rows.append([*_row(line), _mark(verified["valid"]), _mark(not wrong)])
         columns = [
             ("#", True),
             ("entry", False),
@@ -141,20 +141,24 @@ class _Story:
             ("balance", True),
             ("hash ← built on", False),
             ("server", False),
-            ("our own check", False),
+            ("our check", False),
         ]
         self._out.show(screen.table("The ledger, entry by entry", columns, rows))
+        self._out.say(
+            "[dim]server: GET /v1/credits/verify/{id}. our check: SHA-256, Ed25519, postings and link, recomputed by this "
+            "program from the public key.[/dim]"
+        )
         chain = self._client.get("credits/validate-chain")
         total = sum(Decimal(line["amount"]) for line in history)
         self._out.say(
-            f"sum of {len(history)} entries {total:f} = balance {chain['balance']}   "
-            f"{_verdict(chain['valid'] and total == Decimal(chain['balance']))}"
+            f"{_mark(chain['valid'] and total == Decimal(chain['balance']))} the chain is whole: "
+            f"{len(history)} entries sum to {total:f}, and the balance is {chain['balance']}"
         )
         forged = {**entries[-1], "amount": entries[-1]["amount"] + 1}
         wrong = proof.problems(forged, verified["public_key"], entries[-2])
         self._out.say(
-            f"[dim]the last entry with one micro-credit changed: {', '.join(wrong)} no longer "
-            f"{'match' if len(wrong) > 1 else 'matches'}[/dim]"
+            f"{_mark(bool(wrong))} a copy of the last entry with one micro-credit changed is found out by its "
+            f"{' and '.join(wrong)}"
         )
         self._out.say()
 
@@ -192,5 +196,5 @@ def _row(line: Json) -> list[str]:
     ]
 
 
-def _verdict(good: bool) -> str:
-    return "[green]✓ valid[/green]" if good else "[red]✗ broken[/red]"
+def _mark(good: bool) -> str:
+    return "[green]✓[/green]" if good else "[red]✗ broken[/red]"
