@@ -41,6 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     running.add_argument(
         "--for-tests", action="store_true", help="no demo users, no schedules, no keys of yours, nothing kept"
     )
+    running.add_argument("--no-reload", action="store_true", help="do not watch the functions' source")
     running.add_argument("--owner", type=int, metavar="PID", help="stop when this process ends")
     running.add_argument("--announce", type=Path, metavar="FILE", help="write the suite's state there, as JSON")
     running.set_defaults(command=_run)
@@ -91,6 +92,7 @@ def _run(chosen: argparse.Namespace) -> int:
             lasting=not chosen.for_tests,
             users_own=not chosen.for_tests,
             schedules=not chosen.for_tests,
+            reload=not chosen.no_reload,
             owner=chosen.owner,
             announce=chosen.announce,
         )

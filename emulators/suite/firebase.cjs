@@ -1,7 +1,8 @@
-// Runs the pinned firebase CLI with three faults of its emulators repaired and one step made shorter, for this process only.
+// Runs the pinned firebase CLI with three faults of its emulators repaired and one step made shorter, in this process only.
 // Everything else is the CLI as published: `node emulators/suite/firebase.cjs <any firebase command>`.
 "use strict";
 
+const { EventEmitter } = require("events");
 const http = require("http");
 const path = require("path");
 
@@ -37,5 +38,11 @@ if (process.env.SUITE_SECRETS) {
 // 4. The Auth emulator compiles a validator for every schema of Google's API at each start, seconds of work, and a third of it goes into
 //    polishing code that runs a few times. The validators are the same without.
 require(inCli("ajv/dist/compile/codegen")).CodeGen.prototype.optimize = () => undefined;
+
+// 5. On wish the CLI looks at no file twice: an edit in the middle of a test session would restart the workers under the tests.
+if (process.env.SUITE_RELOAD === "no") {
+  const deaf = () => Object.assign(new EventEmitter(), { close: async () => undefined });
+  require(inCli("chokidar")).watch = deaf;
+}
 
 require(path.join(CLI, "lib/bin/firebase.js"));

@@ -23,6 +23,7 @@ class Options:
     lasting: keep the data for the next start.
     users_own: use the user's keys and settings, and make demo users.
     schedules: fire scheduled functions.
+    reload: load the functions again when their source changes.
     owner: end when this process does.
     announce: also write the state there.
     """
@@ -32,6 +33,7 @@ class Options:
     lasting: bool = True
     users_own: bool = True
     schedules: bool = True
+    reload: bool = True
     owner: int | None = None
     announce: Path | None = None
 
@@ -82,8 +84,9 @@ class Plan:
 
     def cli_environment(self) -> dict[str, str]:
         first, last = self.worker_ports
+        reload = "yes" if self.options.reload else "no"
         environment = cli_environment(self.places, self.variables, self.jars, self.java)
-        return {**environment, "SUITE_WORKER_PORTS": f"{first}-{last}"}
+        return {**environment, "SUITE_WORKER_PORTS": f"{first}-{last}", "SUITE_RELOAD": reload}
 
     def vendor_command(self) -> list[str]:
         return [sys.executable, "-m", "emulators.model_vendor", "--port", str(self.ports.models)]

@@ -215,7 +215,16 @@ class SuiteOfSession:
             file.unlink(missing_ok=True)
 
     def _spawn(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "emulators.suite", "run", "--for-tests", "--port-offset", "auto"]
+        command = [
+            sys.executable,
+            "-m",
+            "emulators.suite",
+            "run",
+            "--for-tests",
+            "--no-reload",
+            "--port-offset",
+            "auto",
+        ]
         command += ["--owner", str(self.session_pid), "--announce", str(self._announced)]
         with self._log.open("wb") as log:
             return subprocess.Popen(
