@@ -150,7 +150,8 @@ class Services(Locked):
         from app.api.app import Edges, create_app
 
         _ = self.logging
-        return create_app(self.mounts(), Edges(verify_token=self.outside.verify_token))
+        outside = self.outside
+        return create_app(self.mounts(), Edges(outside.verify_token, outside.clock, outside.settings.project))
 
     @once
     def edge(self) -> "Edge":

@@ -15,6 +15,7 @@ from app.api.context import request_id
 from app.api.idempotency import Idempotency, idempotent
 from app.api.schemas import AmountIn, Answer, Body, CreditAmount, Id, Page, PageParameters, Parameters, Problem
 from app.api.streaming import Event, sse
+from app.kit import telemetry
 from app.kit.errors import Conflict, InvariantViolation, NotFound, Rejection, Unavailable
 from app.kit.money import to_decimal
 
@@ -53,6 +54,7 @@ class Shop:
     before_order: threading.Event | None = None
     entered: threading.Event = field(default_factory=threading.Event)
     fail_next: BaseException | None = None
+    say: str | None = None
 
     def buy(self, body: OrderBody) -> tuple[OrderAnswer, int]:
         self.entered.set()
@@ -122,6 +124,8 @@ class Shop:
     def ticks(self) -> Iterator[Event]:
         try:
             for number in range(3):
+                if self.say:
+                    telemetry.log("shop").info(self.say)
                 yield Event("tick", {"number": number})
         finally:
             self.closed_streams.set()

@@ -120,6 +120,8 @@ class World:
         self.realtime = self.outside.realtime
         self.tokens = self.outside.verify_token
         self.services = Services(self.outside)
+        # Logging is the process's, and pytest's: a world that set it up would bind it to one test's captured output.
+        self.services.__dict__["logging"] = None
 
     @property
     def app(self) -> OpenAPI:

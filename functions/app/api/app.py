@@ -5,7 +5,7 @@ and the `/api` prefix are the edge's (`app.api.edge`), which stands before this.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import flask
@@ -16,6 +16,7 @@ from werkzeug.exceptions import HTTPException
 
 from app.api import auth, bodies, context, docs, openapi, problems
 from app.kit import telemetry
+from app.kit.clock import Clock, SystemClock
 
 PREFIX: Final = "/v1"
 _INFO: Final = Info(
@@ -31,15 +32,18 @@ _SERVER: Final = Server(url="../..", description="Where this document was fetche
 
 @dataclass(frozen=True, slots=True)
 class Edges:
-    """What the application needs from outside."""
+    """What the application needs from outside. `project` is named in logs, where Cloud Logging joins them by trace."""
 
     verify_token: auth.TokenVerifier
+    clock: Clock = field(default_factory=SystemClock)
+    project: str = ""
 
 
 class _Application(OpenAPI):
     """Handlers may return models: `return Answer(...)`, or with a status: `return Answer(...), 201`."""
 
     json_provider_class = bodies.StrictJson
+    edges: Edges
 
     def make_response(self, rv: ResponseReturnValue | BaseModel) -> flask.Response:
         if isinstance(rv, BaseModel):
@@ -50,8 +54,24 @@ class _Application(OpenAPI):
         return super().make_response(rv)
 
     def full_dispatch_request(self) -> flask.Response:
-        with telemetry.context(request_id=context.request_id()):
-            return super().full_dispatch_request()
+        began_us = self.edges.clock.now_us()
+        with telemetry.context(request_id=context.request_id(), **_trace(self.edges.project)):
+            response = super().full_dispatch_request()
+            self._log(response, self.edges.clock.now_us() - began_us)
+        return response
+
+    def _log(self, response: flask.Response, took_us: int) -> None:
+        """One line for each request: the route and not the path, because ids and what users write are not logged."""
+        principal: auth.Principal | None = flask.g.get("principal")
+        telemetry.log("api").info(
+            "request",
+            method=flask.request.method,
+            route=flask.request.url_rule.rule if flask.request.url_rule else None,
+            status=response.status_code,
+            took_ms=took_us // 1000,
+            uid=principal.uid if principal else None,
+            streamed=response.is_streamed,
+        )
 
 
 def create_app(mounts: Sequence[APIBlueprint], edges: Edges) -> OpenAPI:
@@ -65,6 +85,7 @@ def create_app(mounts: Sequence[APIBlueprint], edges: Edges) -> OpenAPI:
         validation_error_callback=_refuse,
         static_folder=None,
     )
+    app.edges = edges
     app.openapi_version = openapi.VERSION
     app.url_map.merge_slashes = False
     app.url_map.redirect_defaults = False
@@ -75,6 +96,14 @@ def create_app(mounts: Sequence[APIBlueprint], edges: Edges) -> OpenAPI:
         root.register_api(blueprint)
     app.register_api(root)
     return app
+
+
+def _trace(project: str) -> dict[str, str]:
+    """The field by which Cloud Logging puts our lines under the platform's line for the same request."""
+    trace_id = flask.request.headers.get("X-Cloud-Trace-Context", "").partition("/")[0]
+    if not project or not trace_id.isalnum():
+        return {}
+    return {"logging.googleapis.com/trace": f"projects/{project}/traces/{trace_id}"}
 
 
 def _guard(verify: auth.TokenVerifier) -> Callable[[], None]:
