@@ -139,13 +139,13 @@ class _Story:
             ("entry", False),
             ("amount", True),
             ("balance", True),
-            ("hash ← built on", False),
+            ("hash ← previous", False),
             ("server", False),
-            ("our check", False),
+            ("ours", False),
         ]
         self._out.show(screen.table("The ledger, entry by entry", columns, rows))
         self._out.say(
-            "[dim]server: GET /v1/credits/verify/{id}. our check: SHA-256, Ed25519, postings and link, recomputed by this "
+            "[dim]server: GET /v1/credits/verify/{id}. ours: SHA-256, Ed25519, postings and link, recomputed by this "
             "program from the public key.[/dim]"
         )
         chain = self._client.get("credits/validate-chain")
@@ -192,7 +192,7 @@ def _row(line: Json) -> list[str]:
         str(line["kind"]),
         f"{sign}{amount}",
         str(line["balance_after"]),
-        f"{line['hash'][:7]} ← {line['prev_hash'][:7]}",
+        f"{line['hash'][:6]} ← {line['prev_hash'][:6]}",
     ]
 
 
