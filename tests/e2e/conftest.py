@@ -1,13 +1,14 @@
 """What the tests of the whole path stand on: people, the suite's model vendor, and one more instance of the app."""
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
 from app.kit.settings import Settings
 from app.outside import RealOutside
 from app.wiring import Services
+from e2e.documents import Documents
 from e2e.person import Person
 from emulators.suite.environment import function_variables
 from support.suite import RunningSuite, User
@@ -36,18 +37,25 @@ def other(suite: RunningSuite) -> Person:
 
 
 @pytest.fixture
-def newcomer(suite: RunningSuite) -> Callable[[], Person]:
-    """As many more as a test likes."""
-    return lambda: Person(suite, suite.create_user())
-
-
-@pytest.fixture
 def vendor(suite: RunningSuite) -> Iterator[Vendor]:
     """The simulator behind the suite; what a test arranged and did not use up is forgotten."""
     vendor = Vendor(f"{suite.models}/v1")
     vendor.reset()
     yield vendor
     vendor.reset()
+
+
+@pytest.fixture
+def hurried(vendor: Vendor, person: Person) -> Person:
+    """Someone whom the vendor answers without delays, for tests in which time plays no part."""
+    vendor.arrange("first-token-ms=0,tokens-per-second=max", times=None, contains=person.uid)
+    return person
+
+
+@pytest.fixture
+def documents(suite: RunningSuite) -> Documents:
+    """Firestore without any of the app's code."""
+    return Documents(suite)
 
 
 @pytest.fixture

@@ -137,6 +137,12 @@ class Person:
         """The balance in the Realtime Database now."""
         return requests.get(self.suite.database(f"users/{self.uid}/balance"), headers=OWNER, timeout=30).json()
 
+    def shown(self, message_id: object, status: str) -> Json | None:
+        """The live text of a message in the Realtime Database, when its status is this."""
+        place = self.suite.database(f"users/{self.uid}/streams/{message_id}")
+        found = requests.get(place, headers=OWNER, timeout=30).json()
+        return found if isinstance(found, dict) and found["status"] == status else None
+
     def nothing_is_held(self) -> None:
         """Asserts that no reservation is open, the chain is whole, and the balance is the sum of its entries."""
         balance = self.balance()

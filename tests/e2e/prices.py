@@ -6,6 +6,7 @@ import requests
 
 from e2e.person import Json
 from support.suite import RunningSuite
+from support.vendor import Vendor
 
 MICRO = Decimal("0.000001")
 
@@ -24,3 +25,14 @@ def cost_of(suite: RunningSuite, model: str, usage: Json) -> Decimal:
         + tokens["output_tokens"] * Decimal(prices["output"])
     ) / 1_000_000
     return exact.quantize(MICRO, rounding=ROUND_CEILING)
+
+
+def most(suite: RunningSuite, vendor: Vendor) -> Decimal:
+    """What the prompt and all that the vendor made for the last request would cost, in its own count."""
+    record = vendor.requests(wait_ms=10_000)[-1]
+    made: Json = {
+        "input_tokens": record["prompt_tokens"],
+        "output_tokens": record["tokens_generated"],
+        "cached_tokens": 0,
+    }
+    return cost_of(suite, "small", made)
