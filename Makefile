@@ -42,5 +42,6 @@ lock: setup ## resolve pyproject.toml and package.json into the lock files
 format: setup ## format the code and sort its imports
 	@$(PY) -m ruff check --fix --quiet . ; $(PY) -m ruff format --quiet .
 
-doctor: setup ## say what this machine has and lacks
+doctor: ## say what this machine has and lacks; changes nothing
+	@test -x $(PY) || { echo "nothing is installed yet: run make setup"; exit 1; }
 	@$(SUITE) doctor

@@ -4,10 +4,12 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
+from emulators.suite.chromium import find_chromium
 from emulators.suite.environment import FUNCTIONS, function_variables
 from emulators.suite.functions_source import deployed_functions
-from emulators.suite.install import STEPS, Unable
+from emulators.suite.install import STEPS, Step, Unable
 from emulators.suite.jars import find_jars
 from emulators.suite.java import find_java
 from emulators.suite.places import Ports
@@ -27,14 +29,15 @@ class Check:
 def examine(offset: int) -> list[Finding]:
     """Every check as (fine, name, what was found or what to do)."""
     checks = [
-        Check("node", lambda: _version("node")),
-        Check("npm", lambda: _version("npm")),
-        *(Check(step.name, lambda step=step: _step(step.is_done())) for step in STEPS),  # type: ignore[misc]  # default binds the step
-        Check("java", lambda: _java()),
-        *(Check(f"{name} emulator", lambda name=name: _jar(name)) for name in ("firestore", "database", "storage")),  # type: ignore[misc]  # likewise
-        Check("functions", lambda: _functions()),
-        Check("model vendor", lambda: _vendor(offset)),
-        Check("ports", lambda: _ports(offset)),
+        Check("node", partial(_version, "node")),
+        Check("npm", partial(_version, "npm")),
+        *(Check(step.name, partial(_step, step)) for step in STEPS),
+        Check("java", _java),
+        *(Check(f"{name} emulator", partial(_jar, name)) for name in ("firestore", "database", "storage")),
+        Check("functions", _functions),
+        Check("model vendor", partial(_vendor, offset)),
+        Check("chromium", _chromium),
+        Check("ports", partial(_ports, offset)),
     ]
     return [_perform(check) for check in checks]
 
@@ -54,8 +57,8 @@ def _version(program: str) -> str:
     return f"{said.stdout.strip()} ({path})"
 
 
-def _step(done: bool) -> str:
-    if not done:
+def _step(step: Step) -> str:
+    if not step.is_done():
         raise Unable("not up to date: `make setup`")
     return "installed as locked"
 
@@ -80,6 +83,11 @@ def _functions() -> str:
 def _vendor(offset: int) -> str:
     variables = function_variables(Ports.at(offset), users_own=True)
     return "simulated" if variables.simulates_models else "yours: AI_PLATFORM_API_KEY is set"
+
+
+def _chromium() -> str:
+    found = find_chromium()
+    return str(found) if found else "none, so browser tests are skipped; install chromium or set CHROMIUM_PATH"
 
 
 def _ports(offset: int) -> str:

@@ -108,10 +108,20 @@ def pinned_requirement(lock: str, name: str) -> str:
 
 
 def _install_python_packages(log: Path) -> None:
-    if not VENV_PYTHON.exists():
+    if not _venv_fits():
+        shutil.rmtree(ROOT / ".venv", ignore_errors=True)
         _run([str(UV), "venv", "--quiet", "--python", sys.executable, str(ROOT / ".venv")], log)
     sync = [str(UV), "pip", "sync", "--quiet", "--python", str(VENV_PYTHON), "--require-hashes"]
     _run([*sync, str(REQUIREMENTS)], log)
+
+
+def _venv_fits() -> bool:
+    """Whether .venv is there, whole, and of this Python."""
+    try:
+        made_for = (ROOT / ".venv" / "pyvenv.cfg").read_text()
+    except OSError:
+        return False
+    return VENV_PYTHON.exists() and re.search(r"^version(_info)?\s*=\s*3\.11\b", made_for, re.MULTILINE) is not None
 
 
 def _install_npm_packages(log: Path) -> None:
