@@ -1,15 +1,16 @@
 """The same POST sent twice is done once."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from werkzeug.test import TestResponse
 
 from app.api.idempotency import LEASE_US, MAX_ANSWER, Attempt, Idempotency, Kept, fingerprint
+from app.kit.documents import Create, Write
 from app.kit.errors import InvariantViolation, KeyReused, Unavailable
-from support.shop import Shop
+from support.shop import Shop, TooExpensive
 from support.world import Caller, World
 
 TEA = {"item": "tea", "price": "1.5"}
@@ -63,6 +64,7 @@ class TestARepeat:
         assert second.headers["Idempotent-Replayed"] == "true"
         assert second.json is not None
         assert second.json["required"] == "5000"
+        assert second.data == first.data
 
     def test_may_correct_what_did_not_fit_the_model(self, client: Caller) -> None:
         assert buy(client, {"item": "tea"}).status_code == 422
@@ -165,6 +167,32 @@ class TestACrash:
         records.finish(second, Kept(201, '"second"', "application/json"))
         records.forget(slow)
         assert records.begin("alice", "k", ASKED) == Kept(201, '"second"', "application/json")
+
+
+class TestAStoreThatIsAway:
+    @pytest.mark.parametrize(("error", "status"), [(None, 201), (TooExpensive("No."), 402), (RuntimeError("x"), 500)])
+    def test_at_the_end_does_not_hide_what_was_done(
+        self, world: World, client: Caller, shop: Shop, error: Exception | None, status: int
+    ) -> None:
+        def away_once_begun(writes: Sequence[Write]) -> None:
+            if not isinstance(writes[0], Create):
+                raise Unavailable("the store is away")
+
+        world.documents.before_commit.append(away_once_begun)
+        shop.fail_next = error
+        assert buy(client).status_code == status
+        assert buy(client).status_code == 409
+        world.documents.before_commit.clear()
+        world.clock.advance(us=LEASE_US)
+        assert buy(client).status_code == 201
+
+    def test_at_the_beginning_lets_nothing_be_done(self, world: World, client: Caller, shop: Shop) -> None:
+        def away(_: Sequence[Write]) -> None:
+            raise Unavailable("the store is away")
+
+        world.documents.before_commit.append(away)
+        assert buy(client).status_code == 503
+        assert shop.orders == []
 
 
 class TestTheRecord:

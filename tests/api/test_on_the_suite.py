@@ -1,8 +1,15 @@
 """The edge on the running suite: real tokens, both ways in, callables and triggers."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import requests
 
+from app.api.idempotency import Attempt, Idempotency, Kept, fingerprint
+from app.kit import firestore
+from app.kit.clock import SystemClock
+from app.kit.errors import KeyReused, Rejection
 from emulators.suite.places import HOST, PROJECT
 from emulators.suite.seed import set_claims
 from support.clients import OWNER, Sdk, rest_as
@@ -88,6 +95,34 @@ class TestBothWaysIn:
         assert again.headers["Idempotent-Replayed"] == "true"
         balance = requests.get(f"{suite.api}/v1/credits/balance", headers=user.headers, timeout=60).json()
         assert balance["reserved"] == "10"
+
+
+class TestIdempotencyOnFirestore:
+    def test_of_many_at_once_one_works(self, suite: RunningSuite, user: User) -> None:
+        records = Idempotency(firestore.connect(PROJECT), SystemClock())
+        asked = fingerprint("POST", "/v1/x", {})
+        barrier = threading.Barrier(8)
+
+        def race(_: int) -> str:
+            barrier.wait(30)
+            try:
+                return type(records.begin(user.uid, "k", asked)).__name__
+            except Rejection as refusal:
+                return refusal.code
+
+        with ThreadPoolExecutor(8) as pool:
+            outcomes = sorted(pool.map(race, range(8)))
+        assert outcomes == ["Attempt"] + ["idempotency_in_progress"] * 7
+
+    def test_the_first_answer_comes_back_from_the_store(self, suite: RunningSuite, user: User) -> None:
+        records = Idempotency(firestore.connect(PROJECT), SystemClock())
+        begun = records.begin(user.uid, "k", fingerprint("POST", "/v1/x", {}))
+        assert isinstance(begun, Attempt)
+        kept = Kept(201, '{"text": "żółć 🫖"}', "application/json")
+        records.finish(begun, kept)
+        assert records.begin(user.uid, "k", fingerprint("POST", "/v1/x", {})) == kept
+        with pytest.raises(KeyReused):
+            records.begin(user.uid, "k", fingerprint("POST", "/v1/x", {"other": 1}))
 
 
 class TestCallables:

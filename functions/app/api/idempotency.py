@@ -19,10 +19,11 @@ from typing import Final, TypeVar, cast
 import flask
 from flask.typing import ResponseReturnValue
 
-from app.api import auth, problems
+from app.api import auth, context, problems
+from app.kit import telemetry
 from app.kit.clock import Clock, from_rfc3339, seconds, to_rfc3339
 from app.kit.documents import Create, Delete, Document, Documents, Replace, Value, Version, text_field
-from app.kit.errors import AlreadyExists, Conflict, KeyReused, Rejection
+from app.kit.errors import AlreadyExists, Conflict, Fault, KeyReused, Rejection
 from app.kit.ids import derived
 
 HEADER: Final = "Idempotency-Key"
@@ -183,6 +184,9 @@ class Idempotency:
         except Conflict:
             # The lease had ended and another attempt holds the key: its outcome is the one to keep.
             return
+        except Fault as fault:
+            # The work is done, or has failed in its own way, and the caller is told so. The lease frees the key.
+            telemetry.log("api").warning("an idempotency key could not be closed", path=write.path, error=str(fault))
 
     def _running(self, request: str) -> dict[str, Value]:
         return {
@@ -236,7 +240,7 @@ def _run(records: Idempotency, attempt: Attempt, work: Callable[[], object]) -> 
         if described.status in _NOT_KEPT:
             records.forget(attempt)
         else:
-            body = json.dumps(described.body(""), ensure_ascii=False, default=str)
+            body = json.dumps(described.body(context.request_id()), ensure_ascii=False, default=str)
             records.finish(attempt, Kept(described.status, body, problems.MEDIA_TYPE))
         raise
     except BaseException:
