@@ -5,11 +5,11 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self, TypeAlias
+from typing import Final, Self, TypeAlias
 
 import requests
 from websockets.sync.client import ClientConnection, connect
@@ -47,7 +47,7 @@ class EmulatorProcess:
                 return int(line.rsplit(":", 1)[1])
         raise AssertionError(f"the emulator stopped with {self.process.wait()}:\n" + "".join(self.log))
 
-    def _lines(self) -> Any:
+    def _lines(self) -> Iterator[str]:
         assert self.process.stderr is not None
         for line in self.process.stderr:
             with self._logged:

@@ -45,6 +45,13 @@ class TestListen:
             listen(wire, "/a", h=hash_of(1))
             assert wire.take_pushes() == [{"a": "d", "b": {"p": "a", "d": None}}]
 
+    def test_a_compound_hash_may_come_along(self, ns: Namespace) -> None:
+        """Android sends one; the whole value is a legal answer to it."""
+        ns.put("a", {"b": 1})
+        with ns.connect() as wire:
+            listen(wire, "/a", h="x", ch={"hs": ["y", ""], "ps": ["b"]})
+            assert wire.take_pushes() == [{"a": "d", "b": {"p": "a", "d": {"b": 1}}}]
+
     def test_after_unlistening_nothing_comes(self, ns: Namespace) -> None:
         with ns.connect() as wire:
             listen(wire, "/a")
@@ -263,6 +270,10 @@ class TestWithTheSdk:
     def test_every_query_shows_what_the_sdk_computes_itself(self, js: Js, ns: Namespace) -> None:
         """The SDK filters its own full copy; the server's filtered copy must look the same."""
         assert js("listening", "queriesAgree", ns) == []
+
+    def test_info(self, js: Js, ns: Namespace) -> None:
+        info = js("listening", "info", ns)
+        assert info["connected"] is True and abs(info["offset"]) < 5000
 
     def test_a_client_that_comes_back_gets_what_it_missed(self, js: Js, ns: Namespace) -> None:
         assert js("listening", "afterReconnect", ns) == ["before", "while away"]

@@ -12,10 +12,10 @@ from typing import Any, Final
 import pytest
 from playwright.sync_api import Browser, Page, Route, sync_playwright
 
+from emulators.suite.chromium import find_chromium
 from rtdb.harness import ROOT, TIMEOUT, EmulatorProcess, Namespace
 from rtdb_emulator.json_text import Json, dumps
 
-_CHROMIUM: Final = Path("/usr/bin/chromium")
 _FIREBASE: Final = ROOT / "node_modules/firebase"
 Opener = Callable[..., Page]
 _PAGE: Final = Path(__file__).parent / "js" / "page.html"
@@ -23,12 +23,13 @@ _PAGE: Final = Path(__file__).parent / "js" / "page.html"
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    if not _CHROMIUM.exists():
-        pytest.skip("needs Chromium: apt-get install chromium")
+    chromium = find_chromium()
+    if chromium is None:
+        pytest.skip("needs Chromium: apt-get install chromium, or CHROMIUM_PATH")
     if not _FIREBASE.is_dir():
         pytest.skip("needs node_modules/firebase: npm ci")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(_CHROMIUM), args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=str(chromium), args=["--no-sandbox"])
         yield browser
         browser.close()
 

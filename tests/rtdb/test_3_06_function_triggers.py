@@ -150,6 +150,14 @@ class TestMatching:
         ]  # fmt: skip
         assert len(seen) == 5
 
+    def test_a_priority_alone_is_no_event(self, ns: Namespace, functions: Functions) -> None:
+        register(ns, "items/{id}")
+        ns.put("items/a", {"x": {".value": 1, ".priority": 1}}, disableTriggers="true")
+        ns.put("items/a", {"x": {".value": 1, ".priority": 2}})
+        ns.put("items/a/.priority", 5)
+        ns.quiet()
+        assert functions.take() == []
+
     def test_what_was_there_before_is_not_replayed(self, ns: Namespace, functions: Functions) -> None:
         ns.put("items/a", 1)
         register(ns, "items/{id}")

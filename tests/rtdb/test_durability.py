@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psutil
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -89,6 +90,19 @@ class TestKill:
         start("--data", str(file))
         with pytest.raises(AssertionError, match="in use by another process"):
             start("--data", str(file))
+
+    def test_a_full_disk_stops_it_and_what_was_acknowledged_stays(self, start: Start, file: Path) -> None:
+        emulator = start("--data", str(file))
+        psutil.Process(emulator.process.pid).rlimit(psutil.RLIMIT_FSIZE, (5_000, 5_000))
+        acknowledged = -1
+        with Namespace(emulator, "x").connect() as wire, pytest.raises((ConnectionError, ConnectionClosed)):
+            for number in range(1_000):
+                wire.ok("p", {"p": "/n", "d": number})
+                acknowledged = number
+        assert emulator.process.wait(10) == 1
+        assert emulator.logged("cannot be written")
+        assert 0 < acknowledged < 999
+        assert Namespace(start("--data", str(file)), "x").get("n") == acknowledged
 
     def test_waiting_for_the_disk_works_as_well(self, start: Start, file: Path) -> None:
         with start("--data", str(file), "--sync") as emulator:

@@ -9,10 +9,10 @@ from typing import Final
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from rtdb import models
-from rtdb.harness import OWNER, TIMEOUT, EmulatorProcess, Namespace
+from rtdb.harness import OWNER, TIMEOUT, EmulatorProcess, Namespace, Wire
 from rtdb_emulator.json_text import Json
 
 BOMB: Final = "[" * 50_000 + "]" * 50_000
@@ -162,6 +162,10 @@ class TestHttp:
             status = client.recv(1000).split(b" ")[1]
         assert status != b"500"
         unchanged(kept)
+
+    def test_a_namespace_that_cannot_be_is_refused_before_the_upgrade(self, kept: Namespace) -> None:
+        with pytest.raises(InvalidStatus, match="400"):
+            Wire(kept.emulator, {"ns": "x" * 300})
 
     def test_a_compressed_bomb_is_refused(self, kept: Namespace) -> None:
         """T-100"""

@@ -141,5 +141,5 @@ class Database:
             return bool(check())
         except PermissionDenied as denied:
             where = ", ".join("/" + to_text(path) for path in paths)
-            _LOG.warning("%s of %s in %s denied: %s", verb, where, self.name, denied.reason)
+            _LOG.info("%s of %s in %s denied: %s", verb, where, self.name, denied.reason)
             raise

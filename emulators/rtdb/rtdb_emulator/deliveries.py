@@ -78,7 +78,8 @@ class Deliveries:
         await self._idle.wait()
 
     async def stop(self) -> None:
-        """Give up on everything."""
+        """Give up on everything, and start nothing new."""
+        self.triggers.clear()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -118,13 +119,17 @@ class Deliveries:
             if fate.delay_ms:
                 await asyncio.sleep(fate.delay_ms / 1000)
             body = event_body(firing, event_id)
-            for _ in range(fate.copies):
-                async with self._limit:
-                    self._note(firing, event_id, await self._send(firing.trigger, body))
+            if body is not None:
+                await self._send_copies(firing, body, event_id, fate.copies)
         finally:
             self._pending -= 1
             if self._pending == 0:
                 self._idle.set()
+
+    async def _send_copies(self, firing: Firing, body: dict[str, Json], event_id: str, copies: int) -> None:
+        for _ in range(copies):
+            async with self._limit:
+                self._note(firing, event_id, await self._send(firing.trigger, body))
 
     async def _send(self, trigger: Trigger, body: dict[str, Json]) -> int:
         try:

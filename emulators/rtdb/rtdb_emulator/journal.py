@@ -79,6 +79,7 @@ class FileJournal:
         os.lseek(self._fd, end, os.SEEK_SET)
         if end == 0:
             _write_all(self._fd, MAGIC)
+            _sync_directory(file.parent)
         self.size = max(end, len(MAGIC))
         self._pending: list[bytes] = []
         self._since: list[bytes] | None = None

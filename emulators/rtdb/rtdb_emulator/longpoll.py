@@ -141,7 +141,12 @@ class Upgrade:
         for message in early:
             self._connection.receive(message)
 
+    def cut(self) -> None:
+        """The polled session is over before the socket could take it."""
+        self._link.cut()
+
     def socket_closed(self) -> None:
+        """The socket is gone."""
         self._polling.socket_closed(self._polled, self)
 
 
@@ -225,6 +230,9 @@ class LongPolling:
         self._forget(polled)
         self._emulator.disconnect(polled.connection)
         polled.close()
+        upgrade = self._upgrades.pop(polled.id, None)
+        if upgrade is not None:
+            upgrade.cut()
 
     def _forget(self, polled: Polled) -> None:
         self._polled.pop(polled.id, None)

@@ -1,8 +1,11 @@
 """What a client is sent, in order, held until the journal has it. Knows no protocol."""
 
-from typing import Protocol
+from typing import Final, Protocol
 
 from rtdb_emulator.committer import Committer
+
+MAX_BACKLOG_BYTES: Final = 256 * 1024 * 1024
+"""A client that leaves more than this unread is cut."""
 
 
 class Link(Protocol):
@@ -23,10 +26,6 @@ class Outbox:
         self._committer = committer
         self._messages: list[bytes] = []
         self._switch: tuple[int, Link] | None = None
-
-    @property
-    def is_empty(self) -> bool:
-        return not self._messages
 
     def post(self, message: bytes) -> None:
         """Send after everything posted before, and after the writes of this turn are in the journal."""

@@ -1,6 +1,7 @@
 """REST streaming (RTDB_PROTOCOL 2.5): server-sent events for one location. Knows no rules and no other REST request."""
 
 import asyncio
+import logging
 from collections.abc import Mapping
 from typing import Final
 
@@ -11,7 +12,7 @@ from rtdb_emulator.emulator import Emulator
 from rtdb_emulator.identity import Identity
 from rtdb_emulator.listens import Listen, Merge, Overwrite
 from rtdb_emulator.node_json import encode_val
-from rtdb_emulator.outbox import Outbox
+from rtdb_emulator.outbox import MAX_BACKLOG_BYTES, Outbox
 from rtdb_emulator.paths import Path, to_text
 from rtdb_emulator.query import Query
 from rtdb_emulator.rest_answer import CORS
@@ -22,6 +23,7 @@ CANCEL: Final = b"event: cancel\ndata: null\n\n"
 # firebase_admin recognises exactly this text and reconnects with a fresh credential.
 REVOKED: Final = b'event: auth_revoked\ndata: "credential is no longer valid"\n\n'
 _LOOK_EVERY: Final = 5.0
+_LOG: Final = logging.getLogger(__name__)
 
 
 class EventStream:
@@ -35,6 +37,7 @@ class EventStream:
         self._queue: list[bytes] = []
         self._filled = asyncio.Event()
         self._last: bytes | None = None
+        self._backlog = 0
 
     def changed(self, listen: Listen, change: Overwrite | Merge) -> None:
         relative = to_text(change.path[len(listen.path) :])
@@ -60,7 +63,11 @@ class EventStream:
 
     def deliver(self, messages: list[bytes]) -> None:
         self._queue += messages
+        self._backlog += sum(map(len, messages))
         self._filled.set()
+        if self._backlog > MAX_BACKLOG_BYTES:
+            _LOG.warning("a stream is not read for %d bytes; it is cut", self._backlog)
+            self.cut()
 
     def cut(self) -> None:
         if self._request.transport is not None:
@@ -73,7 +80,7 @@ class EventStream:
         while self._request.transport is not None:
             if not await self._is_filled(min(_LOOK_EVERY, due - loop.time())) and loop.time() < due:
                 continue  # only looked whether the client is still there
-            events, self._queue = self._queue or [KEEP_ALIVE], []
+            events, self._queue, self._backlog = self._queue or [KEEP_ALIVE], [], 0
             await response.write(b"".join(events))
             if self._last in events:
                 return

@@ -13,7 +13,7 @@ from typing import Final
 from rtdb_emulator.database import Commit
 from rtdb_emulator.delta import delta
 from rtdb_emulator.errors import InvalidData
-from rtdb_emulator.json_text import Json
+from rtdb_emulator.json_text import Json, dumps
 from rtdb_emulator.node_json import val_value
 from rtdb_emulator.paths import Path, to_text
 from rtdb_emulator.tree import Node, child, get, keys
@@ -151,21 +151,23 @@ def _is_kind(kind: str, before: Node, after: Node) -> bool:
     return kind == "written" or (before is not None and after is not None)
 
 
-def event_body(firing: Firing, event_id: str) -> dict[str, Json]:
-    """The event, in the form that the trigger's generation expects."""
-    return _v1_event(firing, event_id) if firing.trigger.is_v1 else _cloud_event(firing, event_id)
+def event_body(firing: Firing, event_id: str) -> dict[str, Json] | None:
+    """The event, in the form that the trigger's generation expects.
+
+    None when only priorities changed: events do not carry them, so nothing would seem to have changed.
+    """
+    before, after = val_value(firing.before), val_value(firing.after)
+    if dumps(before) == dumps(after):
+        return None
+    change: dict[str, Json] = {"data": before, "delta": delta(before, after)}
+    return _v1_event(firing, event_id, change) if firing.trigger.is_v1 else _cloud_event(firing, event_id, change)
 
 
 def content_type(trigger: Trigger) -> str:
     return "application/json" if trigger.is_v1 else "application/cloudevents+json; charset=UTF-8"
 
 
-def _change(firing: Firing) -> dict[str, Json]:
-    before = val_value(firing.before)
-    return {"data": before, "delta": delta(before, val_value(firing.after))}
-
-
-def _cloud_event(firing: Firing, event_id: str) -> dict[str, Json]:
+def _cloud_event(firing: Firing, event_id: str, change: dict[str, Json]) -> dict[str, Json]:
     commit = firing.commit
     ref = to_text(firing.location)
     event: dict[str, Json] = {
@@ -181,14 +183,14 @@ def _cloud_event(firing: Firing, event_id: str) -> dict[str, Json]:
         "ref": ref,
         "firebasedatabasehost": "firebaseio.com",
         "authtype": commit.asker.identity.auth_type,
-        "data": _change(firing),
+        "data": change,
     }
     if commit.asker.identity.uid is not None:
         event["authid"] = commit.asker.identity.uid
     return event
 
 
-def _v1_event(firing: Firing, event_id: str) -> dict[str, Json]:
+def _v1_event(firing: Firing, event_id: str, change: dict[str, Json]) -> dict[str, Json]:
     commit, identity = firing.commit, firing.commit.asker.identity
     resource = f"projects/_/instances/{commit.namespace}/refs/{to_text(firing.location)}"
     auth: dict[str, Json] = {"admin": identity.admin}
@@ -199,7 +201,7 @@ def _v1_event(firing: Firing, event_id: str) -> dict[str, Json]:
         "timestamp": _time(commit.asker.now_ms),
         "eventType": firing.trigger.event,
         "resource": {"service": "firebaseio.com", "name": resource},
-        "data": _change(firing),
+        "data": change,
         "params": dict(firing.params),
         "auth": auth,
     }

@@ -13,11 +13,11 @@ from rtdb_emulator.emulator import Emulator
 from rtdb_emulator.errors import TooBig
 from rtdb_emulator.frames import MAX_MESSAGE_BYTES, FrameReader
 from rtdb_emulator.longpoll import LongPolling
+from rtdb_emulator.outbox import MAX_BACKLOG_BYTES
 from rtdb_emulator.settings import Settings
 from rtdb_emulator.wire import frames
 
 _LOG: Final = logging.getLogger(__name__)
-_MAX_BACKLOG_BYTES: Final = 256 * 1024 * 1024
 
 
 class SocketLink:
@@ -34,7 +34,7 @@ class SocketLink:
         self._queue += messages
         self._backlog += sum(map(len, messages))
         self._filled.set()
-        if self._backlog > _MAX_BACKLOG_BYTES:
+        if self._backlog > MAX_BACKLOG_BYTES:
             _LOG.warning("a client does not read %d bytes; it is disconnected", self._backlog)
             self.cut()
 
@@ -64,6 +64,8 @@ class SocketServer:
         self._heartbeat = settings.heartbeat
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Serve one socket until it closes. Raises RequestError before the upgrade."""
+        self._emulator.database(request.query.get("ns"))
         socket = web.WebSocketResponse(
             heartbeat=self._heartbeat, compress=False, max_msg_size=MAX_MESSAGE_BYTES, decode_text=False
         )

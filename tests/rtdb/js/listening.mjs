@@ -125,3 +125,13 @@ export async function afterReconnect({ open }) {
   await back.promise;
   return seen;
 }
+
+export async function info({ open }) {
+  const db = open();
+  let connected = null;
+  const up = waiting(() => connected === true);
+  onValue(ref(db, ".info/connected"), (s) => ((connected = s.val()), up.event()));
+  await up.promise;
+  const offset = await new Promise((resolve) => onValue(ref(db, ".info/serverTimeOffset"), (s) => resolve(s.val())));
+  return { connected, offset };
+}
