@@ -18,19 +18,19 @@ wiring.start()
 options.set_global_options(region=REGION, cpu=1, memory=512, max_instances=20, secrets=SECRETS)
 
 
-@https_fn.on_request(memory=512, cpu=1, concurrency=80, timeout_sec=300)
+@https_fn.on_request(memory=512, cpu=1, concurrency=wiring.CONCURRENCY, timeout_sec=300)
 def api(request: Request) -> Response:
     """The HTTP API: every route of the OpenAPI document."""
     return mount.serve(wiring.services().edge, request)
 
 
-@https_fn.on_call(memory=512, cpu=1, concurrency=80, timeout_sec=300)
+@https_fn.on_call(memory=512, cpu=1, concurrency=wiring.CONCURRENCY, timeout_sec=300)
 def send_message(request: https_fn.CallableRequest[object]) -> object:
     """A message to a conversation, answered whole; the text also streams through the Realtime Database."""
     return wiring.services().call("send_message", request)
 
 
-@https_fn.on_call(memory=512, cpu=1, concurrency=80, timeout_sec=60)
+@https_fn.on_call(memory=512, cpu=1, concurrency=wiring.CONCURRENCY, timeout_sec=60)
 def get_balance(request: https_fn.CallableRequest[object]) -> object:
     """The caller's balance, as GET /v1/credits/balance gives it."""
     return wiring.services().call("get_balance", request)

@@ -78,6 +78,12 @@ class TestImportingMain:
     def test_needs_no_settings_for_discovery(self) -> None:
         assert python("import main").returncode == 0
 
+    def test_asks_for_a_thread_for_each_request_at_once(self, manifest: dict[str, Any]) -> None:
+        """gunicorn would start four per CPU, and a fifth stream would wait."""
+        found = python("import main, os; print(os.environ['THREADS'])")
+        assert int(found.stdout) == max(endpoint["concurrency"] or 1 for endpoint in manifest.values())
+        assert python("import main, os; print(os.environ['THREADS'])", THREADS="7").stdout.strip() == "7"
+
 
 class TestADeployedStart:
     def test_is_refused_when_a_setting_is_missing(self) -> None:

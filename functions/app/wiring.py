@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 VERSION: Final = "0.1.0"
 NAME: Final = "credits"
+CONCURRENCY: Final = 80
+"""Requests that one instance of a streaming function serves at once."""
 
 
 class Services(Locked):
@@ -275,12 +277,15 @@ def services() -> Services:
 
 
 def start() -> None:
-    """What a process does before its first request: refuses a wrong environment, and names the Firebase app.
+    """What a process does before it serves: refuses a wrong environment, asks for threads, names the Firebase app.
 
     Only a deployed instance is refused at once. Discovery has no secrets, and a worker of the emulator says what is
     wrong in its answer. The app must exist before a callable's token is looked at; making it costs nothing.
     """
     on_emulator = os.environ.get("FUNCTIONS_EMULATOR") == "true"
+    # functions-framework reads it after this module: unless told, it starts four threads per CPU, whatever the
+    # function's concurrency is, and every open stream holds one.
+    os.environ.setdefault("THREADS", str(CONCURRENCY))
     if os.environ.get("K_SERVICE") and not on_emulator:
         Settings.from_env()
     if os.environ.get("FIREBASE_CONFIG"):

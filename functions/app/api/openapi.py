@@ -13,7 +13,7 @@ import flask
 from flask_openapi import OpenAPI
 from werkzeug.routing import Rule
 
-from app.api import auth, idempotency, problems
+from app.api import auth, idempotency, problems, streaming
 from app.api.schemas import Problem
 
 Json = dict[str, Any]  # an OpenAPI document; its shape is checked by the specification's own schema in the tests
@@ -96,6 +96,8 @@ def _complete(operation: Json, view: View) -> None:
     operation["responses"] = dict(sorted(responses.items()))
     if idempotency.takes_a_key(view):
         _add_key(operation)
+    if streaming.may_stream(view):
+        responses["200"]["content"][streaming.MEDIA_TYPE] = {"schema": {"type": "string"}}
 
 
 def _expected(operation: Json, view: View) -> list[int]:

@@ -10,19 +10,23 @@ import contextvars
 import json
 import queue
 import threading
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 from flask import Response
 
 from app.api import context, problems
 from app.kit import telemetry
 
+MEDIA_TYPE: Final = "text/event-stream"
 KEEP_ALIVE_S: Final = 15.0
 _AHEAD: Final = 64
 """Events that a source may run ahead of a slow client before it has to wait."""
 _KEEP_ALIVE: Final = b": keep-alive\n\n"
+_MARK: Final = "__credits_streams__"
+
+View = TypeVar("View", bound=Callable[..., object])
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,17 @@ class Event:
         return f"event: {self.name}\ndata: {json.dumps(self.data, ensure_ascii=False, default=str)}\n\n".encode()
 
 
+def streams(view: View) -> View:
+    """Marks a handler that answers with events when `Accept` asks for them. Stands below the route's decorator."""
+    setattr(view, _MARK, True)
+    return view
+
+
+def may_stream(view: Callable[..., object]) -> bool:
+    """Whether this handler answers with events when it is asked to."""
+    return bool(getattr(view, _MARK, False))
+
+
 def sse(events: Iterable[Event | None], *, ticks: bool = False, keep_alive_s: float = KEEP_ALIVE_S) -> Response:
     """The answer that streams `events`; `None` among them is a comment that keeps the connection alive.
 
@@ -47,7 +62,7 @@ def sse(events: Iterable[Event | None], *, ticks: bool = False, keep_alive_s: fl
     request_id = context.request_id()
     return Response(
         _Direct(source, request_id) if ticks else _Pumped(source, request_id, keep_alive_s),
-        mimetype="text/event-stream",
+        mimetype=MEDIA_TYPE,
         # Some proxies hold back a stream unless they are told; nginx reads the second header.
         headers={"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"},
         direct_passthrough=True,

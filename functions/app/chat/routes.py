@@ -8,8 +8,8 @@ from flask_openapi import APIBlueprint, Tag
 from app.api.auth import caller
 from app.api.context import request_id
 from app.api.idempotency import REPLAYED, idempotency_key, takes_key
-from app.api.schemas import Page, PageParameters
-from app.api.streaming import sse
+from app.api.schemas import Page, PageParameters, Problem
+from app.api.streaming import sse, streams
 from app.chat import wire
 from app.chat.opening import Ask
 from app.chat.schemas import (
@@ -89,9 +89,10 @@ def _messages(blueprint: APIBlueprint, chat: Chat) -> None:
         summary="Ask, and pay for the answer",
         description="JSON, or with `Accept: text/event-stream` the events `start`, `delta` (many), `usage`, and then "
         "`done` or `error`.",
-        responses={200: MessageAnswer},
+        responses={200: MessageAnswer, 402: Problem, 403: Problem, 429: Problem},
     )
     @takes_key
+    @streams
     def answer(path: ConversationPath, body: NewMessage) -> flask.Response:
         streamed = _STREAM in flask.request.accept_mimetypes.values()
         ask = Ask(

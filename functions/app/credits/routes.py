@@ -120,7 +120,7 @@ def _add_reservations(blueprint: APIBlueprint, parts: CreditsRoutes) -> None:
     @blueprint.post(
         "/credits/reserve",
         summary="Set credits aside",
-        responses={201: ReservationAnswer, 402: Problem, 403: Problem, 422: Problem},
+        responses={201: ReservationAnswer, 402: Problem, 403: Problem, 422: Problem, 429: Problem},
     )
     @idempotent(parts.records)
     def reserve(body: ReserveBody) -> tuple[ReservationAnswer, int]:

@@ -1,0 +1,54 @@
+"""T-35: whoever has nothing can spend nothing, at any address that spends.
+
+The addresses come from the document: every operation that may answer 402. One that is added and not tried here fails.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from app.api import openapi
+from app.kit.money import Micro
+from support.world import SETTINGS, Caller, World
+
+
+def reserve(client: Caller) -> dict[str, Any]:
+    return {"path": "/v1/credits/reserve", "json": {"amount": "1", "purpose": "test"}}
+
+
+def message(client: Caller) -> dict[str, Any]:
+    begun = client.post("/v1/chat/conversations", json={}).json
+    assert begun is not None
+    return {"path": f"/v1/chat/conversations/{begun['id']}/messages", "json": {"content": "hi"}}
+
+
+SPENDING: dict[str, Callable[[Caller], dict[str, Any]]] = {
+    "/v1/credits/reserve": reserve,
+    "/v1/chat/conversations/{conversation_id}/messages": message,
+}
+
+
+@pytest.fixture
+def world() -> World:
+    """No bonus, and a vendor that answers nobody: a call to it would be a 503."""
+    return World(settings=replace(SETTINGS, welcome_bonus=Micro(0)))
+
+
+def test_every_address_that_spends_is_tried(world: World) -> None:
+    document = openapi.document(world.app)
+    spending = {path for path, item in document["paths"].items() if "402" in item.get("post", {}).get("responses", {})}
+    assert spending == SPENDING.keys()
+
+
+@pytest.mark.parametrize("path", SPENDING)
+@pytest.mark.parametrize("accept", ["application/json", "text/event-stream"])
+def test_without_credits_it_refuses(world: World, path: str, accept: str) -> None:
+    client = world.client("alice")
+    answer = client.post(**SPENDING[path](client), headers={"Accept": accept})
+    assert (answer.status_code, answer.mimetype) == (402, "application/problem+json")
+    assert answer.json is not None
+    assert answer.json["code"] == "insufficient_credits"
+    assert {"required", "available", "shortfall", "payment_options"} <= answer.json.keys()
+    assert not [found for found in world.documents.all() if "/entries/" in found]
