@@ -11,20 +11,27 @@ from support.suite import RunningSuite, SuiteFailed, SuiteOfSession, User
 _session = SuiteOfSession()
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests without the suite come first, and the suite starts meanwhile.
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Tests with the suite share its workers and its vendor, so `--dist loadgroup` keeps them on one pytest worker.
 
-    Those with it share its workers, so `--dist loadgroup` keeps them on one pytest worker.
+    Marked here: by the time of `pytest_collection_modifyitems` xdist may have formed its groups already.
     """
-    needing = [item for item in items if "suite" in getattr(item, "fixturenames", ())]
-    for item in needing:
+    if "suite" in getattr(item, "fixturenames", ()):
         item.add_marker(pytest.mark.suite)
         item.add_marker(pytest.mark.xdist_group("suite"))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests without the suite come first, and the suite starts meanwhile."""
     _skip_without_chromium(items)
-    items.sort(key=lambda item: item.get_closest_marker("suite") is not None)
-    if needing and not config.option.collectonly:
+    items.sort(key=_needs_suite)
+    if any(map(_needs_suite, items)) and not config.option.collectonly:
         _session.start()
+
+
+def _needs_suite(item: pytest.Item) -> bool:
+    return item.get_closest_marker("suite") is not None
 
 
 def _skip_without_chromium(items: list[pytest.Item]) -> None:
