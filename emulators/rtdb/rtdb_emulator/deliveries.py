@@ -121,6 +121,8 @@ class Deliveries:
             body = event_body(firing, event_id)
             if body is not None:
                 await self._send_copies(firing, body, event_id, fate.copies)
+        except Exception:  # the event edge: a bug in one event must not hold up those behind it  # noqa: BLE001
+            _LOG.exception("event of trigger %s at /%s lost", firing.trigger.name, to_text(firing.location))
         finally:
             self._pending -= 1
             if self._pending == 0:

@@ -16,6 +16,7 @@ from rtdb_emulator.session import Session
 
 _LOG: Final = logging.getLogger(__name__)
 DEFAULT_NAMESPACE: Final = "fake-server"
+DEFAULT_INSTANCE: Final = "-default-rtdb"
 _LONGEST_NAME: Final = 256
 
 
@@ -39,7 +40,7 @@ class Emulator:
             if len(name) > _LONGEST_NAME or not name.isprintable():
                 raise RequestError("Invalid namespace")
             found = self._databases[name] = Database(name, self.committer, self._observer, self.clock)
-            _LOG.info("namespace %s created", name)
+            self._log_new(name)
         return found
 
     def namespaces(self) -> list[str]:
@@ -67,6 +68,14 @@ class Emulator:
         """The client is gone. Idempotent."""
         self.connections.pop(connection.session.id, None)
         connection.session.end()
+
+    def _log_new(self, name: str) -> None:
+        _LOG.info("namespace %s created", name)
+        bare = name.removesuffix(DEFAULT_INSTANCE)
+        twin = bare if bare != name else name + DEFAULT_INSTANCE
+        if twin in self._databases:
+            # Functions that use the default app talk to one, clients and uploaded rules to the other.
+            _LOG.warning("%s and %s are two namespaces, with data and rules of their own", name, twin)
 
     def _saved(self) -> Mapping[str, Saved]:
         return {name: database.saved() for name, database in self._databases.items()}
