@@ -24,7 +24,7 @@ from app.kit.errors import Failure, InvariantViolation, Rejection, Unavailable
 from app.kit.ids import derived
 from app.kit.money import to_decimal
 from app.models import gateway
-from app.models.faults import ContentRefused
+from app.models.faults import ContentRefused, ModelTimeout
 from app.models.gateway import Call, Gateway, Question, Stopped
 from app.models.pricing import PriceBook
 from app.models.transport import Patience
@@ -220,8 +220,14 @@ class _Stream:
                     case gateway.Silence():
                         yield Tick()
                 if parts.clock.now_us() > self._deadline_us:
-                    return self._finished("length")
+                    return self._out_of_time()
         return self._finished(meter.finish or "stop")
+
+    def _out_of_time(self) -> Finish:
+        """The platform is about to kill us. Who has waited for nothing pays nothing (T-3)."""
+        if not self._meter.delivered:
+            raise ModelTimeout("the model wrote nothing in the time that an answer may take", repeatable=False)
+        return self._finished("length")
 
     def _finished(self, reason: str) -> Finish:
         if reason == "length":

@@ -4,7 +4,8 @@ Never authoritative: whatever is lost here is rebuilt from the documents. The ad
 bypasses the security rules.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Protocol
 
 from app.kit.errors import Unavailable, ensure
@@ -20,7 +21,7 @@ class Realtime(Protocol):
         ...
 
     def first(self, path: str, limit: int, *, start_at: str = "") -> dict[str, Json]:
-        """Up to `limit` children of `path` in key order, from the key `start_at` on. Keys must not look like numbers."""
+        """Up to `limit` children of `path` in key order, from the key `start_at` on. No key may look like a number."""
         ...
 
     def update(self, values: Mapping[str, Json]) -> None:
@@ -41,40 +42,30 @@ class FirebaseRealtime:
 
     def get(self, path: str) -> Json:
         from firebase_admin import db
-        from firebase_admin.exceptions import FirebaseError
 
-        try:
+        with _translated("a read"):
             value: Json = db.reference(path).get()
-        except FirebaseError as error:
-            raise Unavailable(f"the Realtime Database refused a read: {error}") from error
         return value
 
     def first(self, path: str, limit: int, *, start_at: str = "") -> dict[str, Json]:
         from firebase_admin import db
-        from firebase_admin.exceptions import FirebaseError
 
         query = db.reference(path).order_by_key().limit_to_first(limit)
-        try:
+        with _translated("a query"):
             found = (query.start_at(start_at) if start_at else query).get()
-        except FirebaseError as error:
-            raise Unavailable(f"the Realtime Database refused a query: {error}") from error
         return dict(found) if isinstance(found, Mapping) else {}
 
     def update(self, values: Mapping[str, Json]) -> None:
         from firebase_admin import db
-        from firebase_admin.exceptions import FirebaseError
 
-        try:
+        with _translated("a write"):
             db.reference("/").update({path.strip("/"): value for path, value in values.items()})
-        except FirebaseError as error:
-            raise Unavailable(f"the Realtime Database refused a write: {error}") from error
 
     def transact(self, path: str, decide: Callable[[Json], Json]) -> Json:
         from firebase_admin import db
-        from firebase_admin.exceptions import FirebaseError
 
         reference = db.reference(path)
-        try:
+        with _translated("a transaction"):
             for _ in range(_TRIES):
                 current, etag = reference.get(etag=True)
                 wanted = decide(current)
@@ -84,9 +75,19 @@ class FirebaseRealtime:
                 done, _, _ = reference.set_if_unchanged(etag, wanted)
                 if done:
                     return wanted
-        except FirebaseError as error:
-            raise Unavailable(f"the Realtime Database refused a transaction: {error}") from error
         raise Unavailable(f"no turn at {path} in {_TRIES} tries")
+
+
+@contextmanager
+def _translated(what: str) -> Iterator[None]:
+    """The SDK's errors as ours, and those of the library that fetches its tokens, which the SDK lets through."""
+    from firebase_admin.exceptions import FirebaseError
+    from google.auth.exceptions import GoogleAuthError
+
+    try:
+        yield
+    except (FirebaseError, GoogleAuthError) as error:
+        raise Unavailable(f"the Realtime Database refused {what}: {error}") from error
 
 
 _TRIES = 25

@@ -6,6 +6,7 @@ after. Refuses to know users, prices and credits.
 """
 
 import json
+import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -135,11 +136,15 @@ class Gateway:
             yield Answering(model)
             reader = _Reader(self._catalogue, model)
             parser = Parser()
+            spoken = time.monotonic()
             for piece in answer.pieces():
-                if piece is None:
+                for event in () if piece is None else reader.events(parser.feed(piece)):
+                    yield event
+                    spoken = time.monotonic()
+                # Comments and hidden reasoning arrive and say nothing: to whoever waits that is silence as well.
+                if piece is None or time.monotonic() - spoken >= question.patience.tick_s:
                     yield Silence()
-                    continue
-                yield from reader.events(parser.feed(piece))
+                    spoken = time.monotonic()
             reader.end()
 
     def _open(self, question: Question, model: Model, call: Call) -> Answer:
@@ -202,6 +207,8 @@ class _Reader:
         self._finished = False
         self._done = False
         self._vendor_id = model.vendor_id
+        self._half = ""
+        self._pieces = 0
 
     def events(self, data: Sequence[bytes]) -> Iterator[Event]:
         texts: list[str] = []
@@ -228,8 +235,14 @@ class _Reader:
             raise ModelBroke("the vendor's stream ended without a finish")
 
     def _delta(self, texts: list[str]) -> Iterator[Delta]:
-        if texts:
-            yield Delta("".join(texts), len(texts))
+        """What came, in whole characters: a half at the end waits for its other half."""
+        if not texts:
+            return
+        self._pieces += len(texts)
+        text, self._half = _whole(self._half + "".join(texts))
+        if text:
+            pieces, self._pieces = self._pieces, 0
+            yield Delta(text, pieces)
 
     def _chunk(self, data: bytes, texts: list[str], others: list[Event]) -> None:
         chunk = json.loads(data)
@@ -270,6 +283,19 @@ class _Reader:
         except usage.BadUsage as error:
             _log.error("a vendor's usage cannot be charged for", model=self._model.id, reason=str(error))
             return Counted(usage.NOTHING, raw)
+
+
+def _whole(text: str) -> tuple[str, str]:
+    """The text in whole characters, and the half of a surrogate pair that it ends in.
+
+    JSON can escape each half by itself, and vendors that cut text by UTF-16 units do. A half that stays alone can be
+    neither stored, hashed nor sent on: it becomes U+FFFD, as in any decoder, and one that ends the answer is dropped.
+    """
+    if text.isascii():
+        return text, ""
+    half = text[-1] if "\ud800" <= text[-1] <= "\udbff" else ""
+    kept = text[: len(text) - len(half)]
+    return str(kept.encode("utf-16-le", "surrogatepass"), "utf-16-le", "replace"), half
 
 
 __all__ = [
