@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from app.kit.clock import minutes
-from app.kit.documents import Fields, Write
-from app.kit.errors import Failure, ensure
+from app.kit.documents import Document, Fields, Write
+from app.kit.errors import Failure, Rejection, ensure
 from app.orchestration.operation import Level, Operation, Priority
 from app.orchestration.retry import PATIENT, RetryPolicy
 
@@ -42,6 +42,14 @@ class LeaseLost(Failure):
     """Another runner took the operation over. Stop; nothing of ours may be written any more."""
 
 
+class LeaseOver(Rejection):
+    """As `LeaseLost`, for a fence in another feature's commit, which a refusal keeps from being written."""
+
+    status = 409
+    code = "lease_over"
+    title = "Another runner has taken this over"
+
+
 class CancelRequested(Failure):
     """Somebody asked to stop. What was done stays done; the handler may catch this to tidy up, and must raise it
     again.
@@ -65,6 +73,21 @@ class Run(Protocol):
         ...
 
     def now_us(self) -> int: ...
+
+    @property
+    def fence_path(self) -> str:
+        """The document to read beside what a fenced effect reads; see `fence`."""
+        ...
+
+    def fence(self, seen: Document | None) -> Write:
+        """A write for an effect that another feature commits: it goes through only while this attempt holds the lease.
+
+        `seen` is the document at `fence_path`, as that commit's attempt read it.
+
+        Raises:
+            LeaseOver: it does not any more.
+        """
+        ...
 
     def renew(self) -> None:
         """Keep the lease while working longer than it lasts.

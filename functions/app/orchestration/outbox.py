@@ -81,5 +81,6 @@ def _queued(write: Write) -> Operation | None:
     """The operation that this write leaves waiting, if it is one."""
     if not write.path.startswith(_PREFIX) or not isinstance(write, Create | Replace):
         return None
-    operation = from_document(Document(write.path, write.fields, Version(0)))
-    return operation if operation.state is State.QUEUED else None
+    if write.fields.get("state") != State.QUEUED:
+        return None
+    return from_document(Document(write.path, write.fields, Version(0)))

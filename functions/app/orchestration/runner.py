@@ -15,7 +15,17 @@ from app.kit.ids import Ids
 from app.kit.telemetry import context, log
 from app.orchestration.audit import audit_rows
 from app.orchestration.doorbell import Doorbell
-from app.orchestration.handler import CancelRequested, Done, Handler, Handlers, LeaseLost, Work, Writes, no_writes
+from app.orchestration.handler import (
+    CancelRequested,
+    Done,
+    Handler,
+    Handlers,
+    LeaseLost,
+    LeaseOver,
+    Work,
+    Writes,
+    no_writes,
+)
 from app.orchestration.lanes import Ticket
 from app.orchestration.operation import (
     OPEN,
@@ -268,6 +278,16 @@ class _Attempt:
 
     def now_us(self) -> int:
         return self._means.clock.now_us()
+
+    @property
+    def fence_path(self) -> str:
+        return path_of(self.operation.id)
+
+    def fence(self, seen: Document | None) -> Write:
+        if seen is None or not holds(from_document(seen), self.token):
+            raise LeaseOver("this attempt has lost its lease", operation_id=self.operation.id)
+        # Unchanged, over exactly the version that was read: the end of this attempt meets it and reads again.
+        return Replace(seen.path, seen.fields, seen.version)
 
     def renew(self) -> None:
         for _ in range(_COMMITS):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from app.kit.clock import minutes
-from app.kit.documents import Fields
+from app.kit.documents import Document, Fields, Write
 from app.kit.errors import ensure
 from app.orchestration.handler import Writes, no_writes
 from app.orchestration.operation import Level, Priority
@@ -39,6 +39,15 @@ class StepRun(Protocol):
         ...
 
     def now_us(self) -> int: ...
+
+    @property
+    def fence_path(self) -> str:
+        """As `Run.fence_path`."""
+        ...
+
+    def fence(self, seen: Document | None) -> Write:
+        """As `Run.fence`."""
+        ...
 
     def renew(self) -> None:
         """As `Run.renew`."""

@@ -316,6 +316,13 @@ class _StepRun:
     def now_us(self) -> int:
         return self._run.now_us()
 
+    @property
+    def fence_path(self) -> str:
+        return self._run.fence_path
+
+    def fence(self, seen: Document | None) -> Write:
+        return self._run.fence(seen)
+
     def renew(self) -> None:
         self._run.renew()
 

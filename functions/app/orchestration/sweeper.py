@@ -85,7 +85,7 @@ class Sweeper:
     def _ring_overdue(self) -> tuple[int, tuple[str, ...], bool]:
         """Ring every operation that should have moved by now, and wake the lanes they are in."""
         now_us = self._means.clock.now_us()
-        cursor = self._cursor()
+        cursor = began = self._cursor()
         rung, lanes = 0, set[str]()
         for _ in range(PAGES):
             page = self._overdue(now_us, cursor)
@@ -96,7 +96,8 @@ class Sweeper:
             cursor = (text_field(page[-1].fields, "wake_at"), page[-1].id)
         for lane in sorted(lanes):
             self._means.doorbell.wake(lane, now_us, self._means.ids.new("w"))
-        self._keep(cursor)
+        if cursor != began:
+            self._keep(cursor)
         return rung, tuple(sorted(lanes)), cursor is None
 
     def _overdue(self, now_us: int, cursor: tuple[str, str] | None) -> list[Document]:
