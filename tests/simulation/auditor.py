@@ -1,0 +1,332 @@
+"""Knows what must be true: at every commit, and when all is quiet. Believes the vendors and the clients, not the
+code.
+"""
+
+from collections.abc import Iterator
+from functools import cached_property
+from itertools import pairwise
+from typing import Final
+
+from app.credits import document as account_document
+from app.credits import entry as ledger
+from app.credits.account import Account
+from app.credits.entry import Entry, Kind
+from app.credits.mirror import view
+from app.kit.clock import from_rfc3339
+from app.kit.documents import Document, Fields, int_field, map_field, text_field
+from app.kit.errors import Failure
+from app.orchestration.doorbell import QUEUE
+from app.orchestration.operation import OPEN, Operation, State
+from app.orchestration.operation_document import from_document
+from app.orchestration.saga import ENDED, SagaState, Status, StepStatus
+from app.orchestration.saga_document import from_document as saga_from
+from simulation.kernel import CALM
+from simulation.products import IMAGE_PRICE, THOUGHT_PRICE
+from simulation.workload import Told
+from simulation.world import World
+from support.memory import Change
+
+_SKEW: Final = 3_000_000
+_PROMPT: Final = 25_000_000
+"""In calm weather nothing waits for the sweeper."""
+
+Found = Iterator[str]
+
+
+class Auditor:
+    """Hears of every commit and gives the verdict."""
+
+    def __init__(self, world: World, told: Told) -> None:
+        self._world = world
+        self._told = told
+        self._calm = world.faults == CALM
+        self._found: list[str] = []
+        self._running: dict[str, set[str]] = {}
+        self._read: dict[str, list[Entry]] = {}
+        self._born: dict[str, int] = {}
+        self._ended: dict[str, int] = {}
+        self._touched: dict[str, int] = {}
+        world.documents.watchers.append(self._committed)
+
+    def verdict(self) -> list[str]:
+        """Every violation, the online ones first."""
+        found = [*self._found, *self._world.bugs, *self._told.bugs]
+        for check in (
+            self._accounts,
+            self._operations,
+            self._orders,
+            self._sagas,
+            self._payments,
+            self._effects,
+            self._turns,
+            self._mirrors,
+        ):
+            found += check()
+        return found
+
+    def _committed(self, changes: list[Change]) -> None:
+        for path, before, after in changes:
+            parts = path.split("/")
+            if parts[0] == "accounts" and len(parts) == 4 and before is not None:
+                self._found.append(f"entry {path} was changed after it was written")
+            elif parts[0] == "accounts" and len(parts) == 2 and after is not None:
+                self._found += _account_now(parts[1], after, self._world.kernel.now_us)
+            elif parts[0] == "audit_log" and before is not None:
+                self._found.append(f"audit line {path} was changed")
+            elif parts[0] == "operations":
+                self._operation_moved(parts[1], before, after)
+
+    def _operation_moved(self, identity: str, was: Fields | None, now: Fields | None) -> None:
+        if now is None:
+            self._found.append(f"operation {identity} was deleted")
+            return
+        at_us = self._world.kernel.now_us
+        self._count_running(identity, now)
+        if now["state"] not in OPEN:
+            self._ended.setdefault(identity, at_us)
+        if was is None:
+            self._born[identity] = at_us
+            return
+        self._touched[identity] = self._touched.get(identity, 0) + 1
+        if was["state"] not in OPEN and now != was:
+            self._found.append(f"operation {identity} moved from its end {was['state']} to {now['state']}")
+        if int_field(now, "token") < int_field(was, "token"):
+            self._found.append(f"operation {identity}: its token went back")
+        if now["state"] == State.RUNNING and was["state"] == State.QUEUED and now["token"] == was["token"]:
+            self._found.append(f"operation {identity} was claimed without a new token")
+        if was["state"] == State.RUNNING and now["token"] != was["token"]:
+            expires_us = from_rfc3339(text_field(map_field(was, "lease"), "expires_at"))
+            if at_us < expires_us - _SKEW:
+                self._found.append(f"operation {identity} was taken from a living runner")
+
+    def _count_running(self, identity: str, now: Fields) -> None:
+        name = text_field(now, "lane")
+        lane = self._running.setdefault(name, set())
+        if now["state"] == State.RUNNING:
+            lane.add(identity)
+        else:
+            lane.discard(identity)
+        limit = self._world.backends[0].orchestration.handlers.lanes[name].limit
+        if self._calm and len(lane) > limit:
+            self._found.append(f"{len(lane)} run in lane {name}, which takes {limit}")
+
+    def _documents(self, prefix: str) -> list[Document]:
+        return [one for path, one in self._world.documents.real.all().items() if path.startswith(prefix)]
+
+    def _accounts(self) -> Found:
+        for uid in self._uids():
+            account = self._account(uid)
+            entries = self._entries(uid)
+            if account.reserved or account.reservations:
+                yield f"{uid} has open reservations after the sweep: {[one.id for one in account.reservations]}"
+            total = sum(entry.amount for entry in entries)
+            if total != account.balance:
+                yield f"{uid}: the entries sum to {total}, the balance says {account.balance}"
+            try:
+                report = self._world.backends[0].credits.validate_chain(uid)
+            except Failure as failure:
+                yield f"{uid}: the chain cannot be read: {failure}"
+                continue
+            if not report.valid:
+                yield f"{uid}: the chain does not verify: {report.verified.fault}"
+            for handler in ("greet", "enrol"):
+                yield from self._count(f"opened/{handler}:{uid}", 1)
+            if sum(entry.kind is Kind.GRANT for entry in entries) != 1:
+                yield f"{uid} has not exactly one welcome bonus"
+
+    def _operations(self) -> Found:
+        audited: dict[str, int] = {}
+        for line in self._documents("audit_log/"):
+            if line.fields["action"] == "ended":
+                ended = text_field(line.fields, "operation_id")
+                audited[ended] = audited.get(ended, 0) + 1
+        for operation in self._all_operations:
+            if operation.state in OPEN:
+                yield f"operation {operation.id} ({operation.name}) is still {operation.state} at the end"
+            elif operation.state is State.DEAD and not (
+                operation.name == "long" and "Refused" in str(operation.reason)
+            ):
+                yield f"operation {operation.id} ({operation.name}) died: {operation.reason}"
+            if operation.level in ("money", "system") and audited.get(operation.id, 0) != 1:
+                yield f"operation {operation.id} ({operation.name}) has {audited.get(operation.id, 0)} audit lines"
+            yield from self._promptness(operation)
+        tickets = self._world.realtime.real.get(QUEUE)
+        if tickets is not None:
+            yield f"tickets are left in the queue: {tickets}"
+
+    def _promptness(self, operation: Operation) -> Found:
+        if not self._calm or operation.lane == "narrow" or operation.attempts != 1 or operation.history:
+            return
+        waited = (operation.finished_us or 0) - operation.due_us
+        if waited > _PROMPT and operation.key is None and "draw" not in operation.name:
+            yield f"operation {operation.id} ({operation.name}) took {waited / 1e6:.1f} s in calm weather"
+
+    def _orders(self) -> Found:
+        known = {operation.id: operation for operation in self._all_operations}
+        for identity, name in self._told.orders.items():
+            if identity not in known:
+                yield f"order {identity} ({name}) was accepted and is gone"
+        for operation in known.values():
+            if operation.name in ("count", "count.ordered", "long"):
+                yield from self._count(f"marks/{operation.id}", 1 if operation.state is State.SUCCEEDED else 0)
+        yield from self._order_of_keys(known)
+
+    def _order_of_keys(self, known: dict[str, Operation]) -> Found:
+        lines: dict[str, list[Operation]] = {}
+        for operation in known.values():
+            if operation.key is not None and operation.finished_us is not None:
+                lines.setdefault(f"{operation.lane}/{operation.key}", []).append(operation)
+        for line, members in lines.items():
+            members.sort(key=lambda one: one.position)
+            for first, second in pairwise(members):
+                overtaken = self._ended[second.id] < self._ended[first.id]
+                if overtaken and self._born[first.id] < self._born[second.id]:
+                    yield f"in line {line} {second.id} ended before {first.id}"
+
+    def _sagas(self) -> Found:
+        known = {state.id: state for state in self._all_sagas}
+        for identity in self._told.sagas:
+            if identity not in known:
+                yield f"saga {identity} was accepted and is gone"
+        for state in known.values():
+            if state.status not in ENDED:
+                yield f"saga {state.id} is {state.status} at the end"
+            if state.status is Status.SUCCEEDED and any(s.status is not StepStatus.DONE for s in state.steps.values()):
+                yield f"saga {state.id} succeeded without all of its steps"
+            yield from self._charged(state)
+
+    def _charged(self, state: SagaState) -> Found:
+        """T-84: what a saga charged is what its steps cost, whatever crashed on the way."""
+        if state.name not in ("image", "agent") or state.account is None:
+            return
+        settled = [entry for entry in self._entries(state.account) if entry.kind is Kind.SETTLE]
+        charged = -sum(entry.amount for entry in settled if entry.draft.reference.id == state.id)
+        if state.name == "image":
+            expected = IMAGE_PRICE if state.status is Status.SUCCEEDED else 0
+        else:
+            done = sum(s.status in (StepStatus.DONE, StepStatus.UNDONE) for s in state.steps.values())
+            expected = THOUGHT_PRICE * done
+        if charged != expected:
+            yield f"saga {state.id} ({state.status}) charged {charged} instead of {expected}"
+
+    def _payments(self) -> Found:
+        sagas = {state.id: state for state in self._all_sagas}
+        for invoice in self._world.rail.invoices.values():
+            state = sagas.get(invoice.saga)
+            if state is None or state.account is None:
+                yield f"invoice {invoice.id} belongs to no saga"
+                continue
+            entries = self._entries(state.account)
+            given = sum(e.amount for e in entries if e.key == f"deposit:{invoice.saga}")
+            taken = -sum(e.amount for e in entries if e.key == f"clawback:{invoice.saga}")
+            kept = (invoice.amount if invoice.state == "captured" else 0) - invoice.refunded
+            if kept < 0:
+                yield f"invoice {invoice.id}: more was paid back than came in"
+            if given - taken != kept:
+                yield f"invoice {invoice.id}: {kept} of money is kept, {given} - {taken} of credits given"
+            if state.status is Status.COMPENSATED and invoice.state == "open":
+                yield f"invoice {invoice.id} was left open by a saga that was undone"
+            refund = sagas.get(f"refund_{invoice.saga}")
+            if refund is not None and refund.status is Status.SUCCEEDED and kept:
+                yield f"invoice {invoice.id} was refunded and its money kept"
+
+    def _effects(self) -> Found:
+        mails = self._world.outside.mailer.sent
+        for uid in self._uids():
+            entries = self._entries(uid)
+            stats = self._world.documents.real.get(f"stats/{uid}")
+            counted = (int_field(stats.fields, "amount"), int_field(stats.fields, "entries")) if stats else (0, 0)
+            if counted != (sum(e.amount for e in entries), len(entries)):
+                yield f"{uid}: the statistics say {counted}, there are {len(entries)} entries"
+            feed = self._world.documents.real.get(f"feeds/{uid}")
+            heard = feed.fields["seen"] if feed else []
+            expected = [entry.sequence for entry in entries if entry.kind is Kind.SETTLE]
+            if heard != expected:
+                yield f"{uid}: the ordered subscriber heard {heard}, should have heard {expected}"
+            told = sum(key.startswith("notify:") and about == uid for key, about in mails.items())
+            deposits = sum(entry.kind is Kind.DEPOSIT for entry in entries)
+            if told != deposits:
+                yield f"{uid} got {told} mails about {deposits} deposits"
+        bought = {state.id for state in self._all_sagas if state.name == "buy" and state.status is Status.SUCCEEDED}
+        if bought != {key.partition(":")[0] for key in mails if key.endswith(":bought")}:
+            yield "not every purchase, or more than that, was told by mail"
+
+    def _turns(self) -> Found:
+        charged: dict[str, list[Entry]] = {}
+        for uid in self._uids():
+            for entry in self._entries(uid):
+                if entry.draft.reference.type == "message":
+                    charged.setdefault(entry.draft.reference.id, []).append(entry)
+        for turn in self._documents("users/"):
+            if "/messages/" not in turn.path:
+                continue
+            yield from self._turn(turn, charged.get(turn.id, []))
+
+    def _turn(self, turn: Document, entries: list[Entry]) -> Found:
+        if turn.fields["state"] == "running":
+            yield f"turn {turn.id} still runs at the end"
+            return
+        cost = int_field(turn.fields, "cost")
+        if len(entries) > 1:
+            yield f"turn {turn.id} was charged {len(entries)} times"
+        if cost != -sum(entry.amount for entry in entries):
+            yield f"turn {turn.id} says it cost {cost}, charged was {[entry.amount for entry in entries]}"
+        if not 0 <= cost <= int_field(turn.fields, "reserved"):
+            yield f"turn {turn.id} cost {cost}, reserved was {turn.fields['reserved']}"
+        if turn.fields["reason"] in ("completed", "client_gone_partial", "cancelled_partial") and cost == 0:
+            yield f"turn {turn.id} was delivered ({turn.fields['reason']}) and cost nothing"
+        seen = self._told.answers.get(turn.id)
+        if seen is not None and seen != cost and turn.fields["state"] == "done":
+            yield f"turn {turn.id}: the client was told {seen}, charged was {cost}"
+
+    def _mirrors(self) -> Found:
+        for uid in self._uids():
+            account = self._account(uid)
+            shown = self._world.realtime.real.get(f"users/{uid}/balance")
+            if shown != view(account, account.updated_at_us):
+                yield f"{uid}: the mirror shows {shown}"
+        for state in self._all_sagas:
+            shown = self._world.realtime.real.get(f"users/{state.account}/tasks/{state.id}")
+            status = shown.get("status") if isinstance(shown, dict) else None
+            if status != state.status.value:
+                yield f"saga {state.id} is {state.status}, its mirror shows {status}"
+
+    def _count(self, path: str, expected: int) -> Found:
+        stored = self._world.documents.real.get(path)
+        count = stored.fields["n"] if stored else 0
+        if count != expected:
+            yield f"{path} counts {count}, should be {expected}"
+
+    def _uids(self) -> list[str]:
+        return [one.id for one in self._documents("accounts/") if one.path.count("/") == 1]
+
+    def _account(self, uid: str) -> Account:
+        stored = self._world.documents.real.get(f"accounts/{uid}")
+        assert stored is not None
+        return account_document.read(stored.fields)
+
+    def _entries(self, uid: str) -> list[Entry]:
+        if uid not in self._read:
+            found = [ledger.read(one.fields) for one in self._documents(f"accounts/{uid}/entries/")]
+            self._read[uid] = sorted(found, key=lambda entry: entry.sequence)
+        return self._read[uid]
+
+    @cached_property
+    def _all_operations(self) -> list[Operation]:
+        return [from_document(one) for one in self._documents("operations/")]
+
+    @cached_property
+    def _all_sagas(self) -> list[SagaState]:
+        return [saga_from(one) for one in self._documents("sagas/")]
+
+
+def _account_now(uid: str, fields: Fields, now_us: int) -> Found:
+    account = account_document.read(fields)
+    held = sum(reservation.amount for reservation in account.reservations)
+    there = account.balance + account.debt
+    if there < 0 or account.reserved < 0 or account.debt < 0 or account.available(now_us) < 0:
+        yield f"{uid}: something is negative: {account.balance}, {account.reserved}, {account.debt}"
+    if account.reserved > there:
+        yield f"{uid}: {account.reserved} are reserved of {there}"
+    if held != account.reserved:
+        yield f"{uid}: reservations hold {held}, the account says {account.reserved}"

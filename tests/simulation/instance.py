@@ -1,0 +1,130 @@
+"""One running copy of the backend: the real services over the simulated stores."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from app.chat.assembly import ChatNeeds, ChatSystem
+from app.chat.assembly import assemble as assemble_chat
+from app.chat.mirror import SteppedMirror
+from app.credits import events
+from app.credits.mirror import Mirror
+from app.credits.service import Credits, CreditsParts, CreditsSettings
+from app.credits.signing import Signer
+from app.kit.documents import Write
+from app.kit.money import credits
+from app.models import catalogue
+from app.models.gateway import Gateway
+from app.models.pricing import PriceBook
+from app.orchestration.assembly import Brought, Ground, Orchestration, assemble
+from app.orchestration.inbox import Inbox
+from app.orchestration.sweeper import Chore
+from simulation.kernel import Instance, InstanceClock, Kernel
+from simulation.products import LANES, Products, Shelf
+from simulation.stepped import Lanes
+from simulation.stores import SimDocuments, SimRealtime
+from simulation.vendors import Machine, Mailer, Models, Rail
+from support.clock import SeededIds
+
+BOOK = PriceBook(catalogue.load())
+SIGNER = Signer(bytes(range(32)))
+WELCOME = credits(40)
+
+
+@dataclass
+class Outside:
+    """What all instances share."""
+
+    kernel: Kernel
+    documents: SimDocuments
+    realtime: SimRealtime
+    ids: SeededIds
+    rail: Rail
+    mailer: Mailer
+    machine: Machine
+    models: Models
+
+
+class KernelAlarms:
+    """Cloud Tasks: at least once in the end, early or late."""
+
+    def __init__(self, kernel: Kernel, ring: "Ringer") -> None:
+        self._kernel = kernel
+        self._ring = ring
+
+    def set(self, operation_id: str, due_us: int) -> None:
+        kernel = self._kernel
+        kernel.pause("alarm set")
+        if not kernel.chance(kernel.faults.lost):
+            delay = due_us - kernel.now_us + kernel.random.randrange(-1_000_000, 2_000_000)
+            kernel.after(delay, lambda: self._ring(operation_id))
+
+
+class Ringer:
+    """Named by the world: what an alarm does when it fires."""
+
+    def __call__(self, operation_id: str) -> None:
+        raise NotImplementedError
+
+
+class Backend:
+    """The services of one instance."""
+
+    def __init__(self, outside: Outside, instance: Instance, ring: Ringer) -> None:
+        self.instance = instance
+        kernel, documents, realtime = outside.kernel, outside.documents, outside.realtime
+        clock = InstanceClock(kernel, instance.skew_us)
+        ground = Ground(
+            documents=documents,
+            realtime=realtime,
+            clock=clock,
+            ids=outside.ids,
+            draw=kernel.random.randrange,
+            alarms=KernelAlarms(kernel, ring),
+        )
+        outbox = ground.outbox()
+
+        def pause(attempt: int) -> None:
+            kernel.sleep(kernel.random.randrange(4_000 << min(attempt, 6)))
+
+        self.credits = Credits(
+            CreditsParts(
+                documents=outbox,
+                clock=clock,
+                signer=SIGNER,
+                settings=CreditsSettings(welcome_bonus=WELCOME, low_threshold=credits(5)),
+                sink=self._publish,
+                pause=pause,
+            )
+        )
+        vars(self.credits)["_lanes"] = Lanes(self.credits.store)
+        self.chat: ChatSystem = assemble_chat(
+            ChatNeeds(
+                documents=outbox,
+                realtime=realtime,
+                clock=clock,
+                ids=outside.ids,
+                credits=self.credits,
+                gateway=cast(Gateway, outside.models),
+                book=BOOK,
+                pause=pause,
+                mirror=SteppedMirror(realtime, clock),
+            )
+        )
+        self.balance_mirror = Mirror(outbox, realtime)
+        products = Products(Shelf(outbox, self.credits, outside.rail, outside.mailer, outside.machine))
+        brought = Brought(
+            handlers=products.handlers(),
+            subscriptions=products.subscriptions(),
+            sagas=products.sagas(),
+            chores=[
+                Chore("reservations", lambda limit: self.credits.expire_due(limit).accounts),
+                Chore("chat", lambda _: self.chat.sweep()),
+            ],
+            lanes=LANES,
+        )
+        self.orchestration: Orchestration = assemble(ground, brought, outbox)
+        self.inbox = Inbox(outbox, clock)
+
+    def _publish(self, told: Sequence[events.Event]) -> Sequence[Write]:
+        return self.orchestration.bus.rows(told)

@@ -1,0 +1,283 @@
+"""Virtual time and a seeded scheduler: the whole backend runs in one thread, one step at a time, from a seed.
+
+A process is a greenlet. It gives up its turn at every call of a store or a vendor; who goes on, how long it took, what
+failed and who died there is drawn from the seed. Nothing here knows the product.
+"""
+
+import heapq
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import greenlet  # type: ignore[import-untyped]  # its stubs are no dependency of ours
+
+START_US = 1_800_000_000_000_000
+
+
+class Crash(BaseException):
+    """The process is gone. Raised where it stands, so that nothing after it happens."""
+
+
+class Livelock(Exception):
+    """A seed that never comes to an end."""
+
+
+@dataclass(frozen=True)
+class Faults:
+    """How the world misbehaves, as probabilities per step (or per trigger)."""
+
+    crash: float = 0.0
+    """The instance dies, with every process in it."""
+    unavailable: float = 0.0
+    """A call fails; half of those have happened all the same."""
+    conflict: float = 0.0
+    """A commit is refused for contention that nobody caused."""
+    stall: float = 0.0
+    """A process stands still for up to four minutes."""
+    lost: float = 0.0
+    """A trigger, alarm or ring never comes."""
+    repeated: float = 0.0
+    """A trigger comes two to seven times."""
+    late: float = 0.0
+    """A trigger comes up to two minutes late."""
+    vendor: float = 0.0
+    """A vendor refuses or breaks."""
+
+
+CALM = Faults()
+
+
+@dataclass(eq=False)
+class Instance:
+    """A running copy of the backend. Its memory dies with it."""
+
+    number: int
+    skew_us: int = 0
+    dead: bool = False
+
+
+@dataclass(eq=False)
+class Process:
+    """Something that runs: a request, a trigger, a user."""
+
+    name: str
+    body: Callable[[], None]
+    instance: Instance | None
+    glet: greenlet.greenlet | None = None
+    dead: bool = False
+    parked: bool = False
+
+
+@dataclass
+class Kernel:
+    """The machine. `on_crash` builds a new instance in place of a dead one; `on_error` hears of uncaught exceptions."""
+
+    seed: int
+    faults: Faults = CALM
+    crashes_left: int = 6
+    keep_trace: bool = False
+    now_us: int = START_US
+    current: Process | None = None
+    on_crash: Callable[[Instance], None] = lambda _: None
+    on_error: Callable[[Process, BaseException], None] = lambda _, __: None
+    trace: list[tuple[int, str, str]] = field(default_factory=list)
+    steps: int = 0
+    most_steps: int = 60_000
+
+    def __post_init__(self) -> None:
+        self.random = random.Random(self.seed)
+        self._hub = greenlet.getcurrent()
+        self._ready: list[Process] = []
+        self._alive: set[Process] = set()
+        self._timers: list[tuple[int, int, Callable[[], None]]] = []
+        self._count = 0
+        self._doomed: list[Instance] = []
+
+    def spawn(self, name: str, body: Callable[[], None], instance: Instance | None = None) -> Process:
+        """A new process, which starts at its first turn."""
+        process = Process(name, body, instance)
+        process.glet = greenlet.greenlet(lambda: self._run(process), parent=self._hub)
+        self._alive.add(process)
+        self._ready.append(process)
+        return process
+
+    def start(self, name: str, body: Callable[[], None]) -> None:
+        """A new process that belongs to no instance."""
+        self.spawn(name, body)
+
+    def after(self, delay_us: int, call: Callable[[], None]) -> None:
+        """Have the hub call something later. It must not pause; it may spawn."""
+        self._count += 1
+        heapq.heappush(self._timers, (self.now_us + max(0, delay_us), self._count, call))
+
+    def chance(self, probability: float) -> bool:
+        """Whether something of this probability happens now."""
+        return probability > 0 and self.random.random() < probability
+
+    def pause(self, label: str) -> None:
+        """A point where others may go first, time passes, and the process may die."""
+        me = self.current
+        if me is None:
+            return
+        if me.dead:
+            raise Crash
+        self.note(label)
+        if me.instance is not None and self.crashes_left and self.chance(self.faults.crash):
+            self.crash(me)
+        if me.instance is not None and self.chance(self.faults.stall):
+            self.sleep(self.random.randrange(240_000_000))
+            return
+        self._ready.append(me)
+        self._hub.switch()
+        if me.dead:
+            raise Crash
+
+    def sleep(self, delay_us: int) -> None:
+        """Stand still for this long."""
+        me = self.current
+        if me is None:
+            self.now_us += delay_us
+            return
+        self.after(delay_us, lambda: self._ready.append(me))
+        self._hub.switch()
+        if me.dead:
+            raise Crash
+
+    def park(self) -> None:
+        """Stand still until `unpark`."""
+        me = self.current
+        assert me is not None
+        me.parked = True
+        self._hub.switch()
+        if me.dead:
+            raise Crash
+
+    def unpark(self, process: Process) -> None:
+        """Let a parked process go on."""
+        if process.parked:
+            process.parked = False
+            self._ready.append(process)
+
+    def crash(self, me: Process) -> None:
+        """Kill the instance of `me`, which is the current process."""
+        assert me.instance is not None
+        self.crashes_left -= 1
+        self.note(f"CRASH of instance {me.instance.number}")
+        me.dead = me.instance.dead = True
+        self._doomed.append(me.instance)
+        raise Crash
+
+    def note(self, what: str) -> None:
+        """A line of the trace."""
+        self.steps += 1
+        if self.keep_trace:
+            self.trace.append((self.now_us, self.current.name if self.current else "-", what))
+
+    def run(self, until_us: int) -> None:
+        """Go on until nothing moves any more, or the time is reached.
+
+        Raises:
+            Livelock: something goes round in circles.
+        """
+        while True:
+            if self.steps > self.most_steps:
+                raise Livelock(f"{self.steps} steps, and no end")
+            if self._doomed:
+                self._bury(self._doomed.pop())
+            elif self._timers and self._timers[0][0] <= self.now_us:
+                heapq.heappop(self._timers)[2]()
+            elif self._ready:
+                self._turn()
+            elif self._timers and self._timers[0][0] <= until_us:
+                self.now_us = self._timers[0][0]
+            else:
+                self.now_us = max(self.now_us, until_us)
+                return
+
+    def _turn(self) -> None:
+        ready = self._ready
+        index = self.random.randrange(len(ready)) if len(ready) > 1 else 0
+        ready[index], ready[-1] = ready[-1], ready[index]
+        process = ready.pop()
+        self.now_us += self.random.randrange(20, 4000)
+        self._switch(process)
+
+    def _switch(self, process: Process) -> None:
+        if process.dead or process.glet is None:
+            return
+        self.current = process
+        process.glet.switch()
+        self.current = None
+
+    def _run(self, process: Process) -> None:
+        try:
+            process.body()
+        except Crash:
+            pass
+        except Exception as error:  # noqa: BLE001  # the edge of every process
+            self.on_error(process, error)
+        finally:
+            self._alive.discard(process)
+
+    def _bury(self, instance: Instance) -> None:
+        for process in [one for one in self._alive if one.instance is instance]:
+            process.dead = True
+            if process.glet is not None and process.glet:
+                self.current = process
+                process.glet.throw(Crash)
+                self.current = None
+            self._alive.discard(process)
+        self._ready = [one for one in self._ready if not one.dead]
+        self.on_crash(instance)
+
+
+class SimEvent:
+    """`threading.Event` for greenlets."""
+
+    kernel: Kernel
+
+    def __init__(self) -> None:
+        self._set = False
+        self._waiting: list[Process] = []
+
+    def set(self) -> None:
+        self._set = True
+        for process in self._waiting:
+            self.kernel.unpark(process)
+        self._waiting.clear()
+
+    def wait(self) -> bool:
+        while not self._set:
+            assert self.kernel.current is not None
+            self._waiting.append(self.kernel.current)
+            self.kernel.park()
+        return True
+
+
+class SimLock:
+    """`threading.Lock` where nobody is ever interrupted while holding one."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+class SimThreading:
+    """What stands for the module `threading` in code that makes its threads wait for each other."""
+
+    Event = SimEvent
+    Lock = SimLock
+    RLock = SimLock
+
+
+@dataclass
+class InstanceClock:
+    """Machines disagree about the time."""
+
+    kernel: Kernel
+    skew_us: int = 0
+
+    def now_us(self) -> int:
+        return self.kernel.now_us + self.skew_us

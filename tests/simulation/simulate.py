@@ -1,0 +1,110 @@
+"""One seed from the start to the verdict."""
+
+import sys
+from dataclasses import dataclass, replace
+from functools import partial
+
+import structlog
+
+from simulation.auditor import Auditor
+from simulation.kernel import CALM, Crash, Faults, Livelock
+from simulation.workload import Told, User
+from simulation.world import World
+
+STORMS = (
+    CALM,
+    Faults(unavailable=0.01, conflict=0.01, repeated=0.1, late=0.05, vendor=0.08),
+    Faults(crash=0.004, lost=0.05, repeated=0.05, vendor=0.05),
+    Faults(crash=0.003, unavailable=0.02, conflict=0.02, lost=0.1, repeated=0.2, late=0.2, vendor=0.1),
+    Faults(stall=0.004, lost=0.03, repeated=0.1, late=0.1, vendor=0.05),
+    Faults(crash=0.002, stall=0.003, unavailable=0.01, conflict=0.02, lost=0.05, repeated=0.1, late=0.1, vendor=0.1),
+)
+"""Kinds of weather; a seed has one of them."""
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """What a seed runs. Shrinking takes users, actions and kinds of fault away."""
+
+    seed: int
+    users: int = 2
+    devices: int = 2
+    actions: int = 5
+    faults: Faults = CALM
+
+    @staticmethod
+    def of(seed: int) -> "Scenario":
+        """The scenario that a seed stands for."""
+        return Scenario(seed, faults=STORMS[seed % len(STORMS)])
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the auditor found; `steps` counts turns of the scheduler."""
+
+    scenario: Scenario
+    violations: tuple[str, ...]
+    steps: int
+    trace: tuple[str, ...] = ()
+
+
+def simulate(scenario: Scenario, *, keep_trace: bool = False) -> Verdict:
+    """Runs a scenario; the same one always gives the same verdict."""
+    loud = sys.unraisablehook
+
+    def hook(unraisable: "sys.UnraisableHookArgs") -> None:
+        # A generator that a dying process leaves behind is closed, and dies at its first call as well.
+        if not isinstance(unraisable.exc_value, Crash):
+            loud(unraisable)
+
+    sys.unraisablehook = hook
+    try:
+        return _simulate(scenario, keep_trace)
+    finally:
+        sys.unraisablehook = loud
+
+
+def _simulate(scenario: Scenario, keep_trace: bool) -> Verdict:
+    world = World(scenario.seed, scenario.faults, keep_trace=keep_trace)
+    kernel, told = world.kernel, Told()
+    auditor = Auditor(world, told)
+    for number in range(scenario.users):
+        user = User(world, told, f"user{number}")
+        for device in range(scenario.devices):
+            kernel.spawn(f"{user.uid}/{device}", partial(user.live, scenario.actions))
+    try:
+        for _ in range(10):
+            kernel.run(kernel.now_us + 60_000_000)
+            world.sweep()
+        world.settle()
+        violations = tuple(auditor.verdict())
+    except Livelock as livelock:
+        violations = (f"livelock: {livelock}",)
+    trace = tuple(f"{(at - 1_800_000_000_000_000) / 1e6:12.6f} {who:24} {what}" for at, who, what in kernel.trace)
+    return Verdict(scenario, violations, kernel.steps, trace)
+
+
+def hush() -> None:
+    """Switches the backend's logs off: a simulation fails thousands of times on purpose."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50), cache_logger_on_first_use=False)
+
+
+def shrink(scenario: Scenario) -> Verdict:
+    """The smallest scenario found that still fails, with its trace."""
+    smallest = scenario
+    for smaller in _smaller(scenario):
+        if smaller.actions <= smallest.actions and simulate(smaller).violations:
+            smallest = smaller
+    for fault in ("crash", "unavailable", "conflict", "stall", "lost", "repeated", "late", "vendor"):
+        without = replace(smallest, faults=replace(smallest.faults, **{fault: 0.0}))
+        if getattr(smallest.faults, fault) and simulate(without).violations:
+            smallest = without
+    return simulate(smallest, keep_trace=True)
+
+
+def _smaller(scenario: Scenario) -> list[Scenario]:
+    found = []
+    for users, devices in ((scenario.users, scenario.devices), (1, 2), (1, 1)):
+        for actions in range(scenario.actions, 0, -1):
+            found.append(replace(scenario, users=users, devices=devices, actions=actions))
+    return found

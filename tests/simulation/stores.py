@@ -1,0 +1,189 @@
+"""The in-memory stores behind a scheduler that lets them fail: contention, lost answers, crashes around every write.
+
+Their triggers come at least once in the end, late, twice and in any order, like the platform's.
+"""
+
+import heapq
+from collections.abc import Callable, Mapping, Sequence
+
+from app.kit.documents import Create, Delete, Document, Fields, Merge, Query, Value, Version, Write
+from app.kit.errors import Conflict, Unavailable
+from app.kit.realtime import Json
+from simulation.kernel import Kernel
+from support.memory import Change, MemoryDocuments, MemoryRealtime, _after, _at, _holds, _merged, _order_key
+
+Watcher = Callable[[list[Change]], None]
+
+
+class IndexedDocuments(MemoryDocuments):
+    """`MemoryDocuments` that finds a collection without looking at every document, and copies only what may change."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._collections: dict[str, dict[str, Document]] = {}
+
+    def query(self, query: Query) -> list[Document]:
+        found: list[Document] = []
+        for collection, documents in self._collections.items():
+            if collection == query.collection or (query.group and collection.rpartition("/")[2] == query.collection):
+                found += [one for one in documents.values() if all(_holds(one, where) for where in query.where)]
+        if not found:
+            return found
+        fields = [*query.order_by]
+        if "__name__" not in {field.lstrip("-") for field in fields}:
+            fields.append("-__name__" if fields and fields[-1].startswith("-") else "__name__")
+        found = [one for one in found if all(_at(one, name.lstrip("-"))[0] for name in fields)]
+        for name in reversed(fields):
+            found.sort(key=lambda one: _order_key(one, name.lstrip("-")), reverse=name.startswith("-"))
+        if query.start_after:
+            found = [one for one in found if _after(one, fields, query)]
+        return found[: query.limit]
+
+    def _apply(self, write: Write, changes: list[Change]) -> Version:
+        stored = self._documents.get(write.path)
+        before = stored.fields if stored else None
+        collection = self._collections.setdefault(write.path.rpartition("/")[0], {})
+        if isinstance(write, Delete):
+            self._documents.pop(write.path, None)
+            collection.pop(write.path, None)
+            if before is not None:
+                changes.append((write.path, before, None))
+            return Version(0)
+        fields: Fields = _merged(before or {}, write.fields) if isinstance(write, Merge) else _copy(write.fields)
+        version = Version(self._tick * 1000)
+        self._documents[write.path] = collection[write.path] = Document(write.path, fields, version)
+        changes.append((write.path, before, fields))
+        return version
+
+
+def _copy(fields: Fields) -> dict[str, Value]:
+    return {name: _copied(value) for name, value in fields.items()}
+
+
+def _copied(value: Value) -> Value:
+    if isinstance(value, Mapping):
+        return {name: _copied(member) for name, member in value.items()}
+    if isinstance(value, list | tuple):
+        return [_copied(member) for member in value]
+    return value
+
+
+class SimDocuments:
+    """`Documents` in the simulation. `watchers` hear of every commit at the moment it happens."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+        self.real = IndexedDocuments()
+        self.watchers: list[Watcher] = []
+
+    def get(self, path: str) -> Document | None:
+        self._before(f"get {path}")
+        return self.real.get(path)
+
+    def get_all(self, paths: Sequence[str]) -> list[Document | None]:
+        self._before(f"get {' '.join(paths)}")
+        return self.real.get_all(paths)
+
+    def query(self, query: Query) -> list[Document]:
+        self._before(f"query {query.collection}")
+        return self.real.query(query)
+
+    def commit(self, writes: Sequence[Write]) -> list[Version]:
+        kernel = self._kernel
+        label = ""
+        if kernel.keep_trace:
+            label = " ".join(f"{'+' if isinstance(write, Create) else ''}{write.path}" for write in writes)
+        self._before(f"commit {label}")
+        if kernel.current is not None and kernel.chance(kernel.faults.conflict):
+            raise Conflict("too much contention on these documents", path=writes[0].path)
+        changes: list[Change] = []
+        self.real.after_commit = [changes.extend]
+        versions = self.real.commit(writes)
+        for watcher in self.watchers:
+            watcher(changes)
+        kernel.pause("committed")
+        if kernel.current is not None and kernel.chance(kernel.faults.unavailable / 2):
+            raise Unavailable("no answer to a commit that has happened")
+        return versions
+
+    def _before(self, label: str) -> None:
+        self._kernel.pause(label)
+        if self._kernel.current is not None and self._kernel.chance(self._kernel.faults.unavailable / 2):
+            raise Unavailable("the store does not answer")
+
+
+class QuickRealtime(MemoryRealtime):
+    """`MemoryRealtime` that copies JSON as JSON."""
+
+    def get(self, path: str) -> Json:
+        return _json(self.peek(path))
+
+    def first(self, path: str, limit: int, *, start_at: str = "") -> dict[str, Json]:
+        node = self.peek(path)
+        if not isinstance(node, dict):
+            return {}
+        return {name: _json(node[name]) for name in heapq.nsmallest(limit, (n for n in node if n >= start_at))}
+
+    def peek(self, path: str) -> Json:
+        """What stands there, not copied."""
+        node: Json = self._root
+        for key in path.split("/"):
+            node = node.get(key) if isinstance(node, dict) else None
+        return node if node != {} else None
+
+
+def _json(value: Json) -> Json:
+    if isinstance(value, dict):
+        return {name: _json(member) for name, member in value.items()}
+    return value
+
+
+class SimRealtime:
+    """`Realtime` in the simulation. `watchers` hear of every path that was written, with whether it was new."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+        self.real = QuickRealtime()
+        self.watchers: list[Callable[[str, Json], None]] = []
+
+    def get(self, path: str) -> Json:
+        self._before(f"rtdb get {path}")
+        return self.real.get(path)
+
+    def first(self, path: str, limit: int, *, start_at: str = "") -> dict[str, Json]:
+        self._before(f"rtdb first {path}")
+        return self.real.first(path, limit, start_at=start_at)
+
+    def update(self, values: Mapping[str, Json]) -> None:
+        label = " ".join(f"{path}{'' if value is not None else '=∅'}" for path, value in values.items())
+        self._before(f"rtdb update {label}")
+        created = [path for path, value in values.items() if value is not None and self.real.peek(path) is None]
+        self.real.update(values)
+        for path in created:
+            for watcher in self.watchers:
+                watcher(path, values[path])
+        self._after()
+
+    def transact(self, path: str, decide: Callable[[Json], Json]) -> Json:
+        """Read, decide, and write if nobody was faster, like the SDK: with turns of others in between."""
+        while True:
+            self._before(f"rtdb transact {path}")
+            current = self.real.get(path)
+            wanted = decide(current)
+            if wanted == current:
+                return wanted
+            self._kernel.pause("rtdb transact, decided")
+            if self.real.peek(path) == current:
+                self.real.update({path: wanted})
+                self._after()
+                return wanted
+
+    def _before(self, label: str) -> None:
+        self._kernel.pause(label)
+        if self._kernel.current is not None and self._kernel.chance(self._kernel.faults.unavailable / 2):
+            raise Unavailable("the Realtime Database does not answer")
+
+    def _after(self) -> None:
+        self._kernel.pause("rtdb written")
+        if self._kernel.current is not None and self._kernel.chance(self._kernel.faults.unavailable / 2):
+            raise Unavailable("no answer to a write that has happened")

@@ -1,0 +1,215 @@
+"""Users who chat, buy, cancel, refund and race, and what each of them was told: the auditor compares."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+from app.chat.answering import Over, Text
+from app.chat.opening import Ask
+from app.chat.service import Draft
+from app.credits.billing import Mode
+from app.credits.commands import Reserve
+from app.credits.entry import Reference
+from app.kit.errors import Failure, InvariantViolation
+from app.kit.ids import derived
+from app.orchestration.operation import Priority
+from app.orchestration.operation_queue import Order
+from app.orchestration.saga import Status
+from app.orchestration.sagas import Beginning
+from simulation.instance import Backend
+from simulation.products import IMAGE_PRICE
+from simulation.world import World
+
+PRICES = (10_000_000, 24_000_000)
+
+
+@dataclass
+class Told:
+    """What clients know for certain."""
+
+    orders: dict[str, str] = field(default_factory=dict)
+    """Operation ids that were accepted, and their order's name."""
+    sagas: dict[str, str] = field(default_factory=dict)
+    """Sagas that were accepted, and their account."""
+    answers: dict[str, int] = field(default_factory=dict)
+    """Messages whose end a client has seen, and their cost."""
+    texts: set[str] = field(default_factory=set)
+    """Messages of which a client has seen text."""
+    bugs: list[str] = field(default_factory=list)
+
+
+def _enqueue(order: Order, backend: Backend) -> str:
+    return backend.orchestration.queue.enqueue(order)
+
+
+class User:
+    """One person with one or two devices."""
+
+    def __init__(self, world: World, told: Told, uid: str) -> None:
+        self._world = world
+        self._kernel = world.kernel
+        self._told = told
+        self.uid = uid
+        self._count = 0
+        self._conversation: str | None = None
+
+    def live(self, actions: int) -> None:
+        """Some of everything, with pauses of up to a minute and a half."""
+        doings: list[Callable[[], None]] = [
+            self._chat,
+            self._chat,
+            self._buy,
+            self._refund,
+            self._image,
+            self._agent,
+            self._orders,
+            self._hold,
+        ]
+        for _ in range(actions):
+            self._kernel.sleep(self._kernel.random.randrange(90_000_000))
+            self._kernel.random.choice(doings)()
+
+    def _ask(self, label: str, body: Callable[[Backend], object]) -> object:
+        outcome = self._world.request(f"{self.uid} {label}", body)
+        if isinstance(outcome, InvariantViolation):
+            self._told.bugs.append(f"{self.uid} {label}: {outcome}")
+        return outcome
+
+    def _name(self, kind: str) -> str:
+        self._count += 1
+        return f"{kind}_{self.uid}_{self._count}_{self._kernel.random.randrange(1000)}"
+
+    def _chat(self) -> None:
+        if self._conversation is None:
+            made = self._ask("new conversation", lambda b: b.chat.chat.create(self.uid, Draft()).id)
+            if not isinstance(made, str):
+                return
+            self._conversation = made
+        conversation, key = self._conversation, self._name("key")
+        ask = Ask(self.uid, conversation, "what is new?", key=key)
+        message = derived("msg", self.uid, conversation, key)
+        mode = self._kernel.random.choice([Mode.JSON, Mode.STREAM])
+        hang_up = self._kernel.random.randrange(1, 6) if mode is Mode.STREAM and self._kernel.chance(0.2) else None
+        if self._kernel.chance(0.15):
+            self._kernel.after(self._kernel.random.randrange(200_000), lambda: self._cancel(message))
+        if self._kernel.chance(0.15):
+            self._kernel.spawn(f"{self.uid} twice", lambda: self._again(ask, mode, message))
+        for _ in range(3):
+            outcome = self._answer(ask, mode, hang_up, message)
+            if not isinstance(outcome, Failure):
+                return
+            self._kernel.sleep(self._kernel.random.randrange(400_000_000))
+
+    def _answer(self, ask: Ask, mode: Mode, hang_up: int | None, message: str) -> object:
+        def read(backend: Backend) -> object:
+            answer = backend.chat.chat.answer(ask, mode)
+            pieces = 0
+            for event in answer:
+                self._kernel.pause("client reads")
+                if isinstance(event, Text):
+                    pieces += 1
+                    self._told.texts.add(message)
+                    if hang_up is not None and pieces >= hang_up:
+                        answer.close()
+                        return None
+                if isinstance(event, Over):
+                    self._told.answers[event.turn.id] = event.end.cost
+            return None
+
+        return self._ask("asks", read)
+
+    def _again(self, ask: Ask, mode: Mode, message: str) -> None:
+        self._answer(ask, mode, None, message)
+
+    def _both(self, refund: Callable[[Backend], object]) -> None:
+        self._ask("refunds", refund)
+
+    def _cancel(self, message: str) -> None:
+        def cancel() -> None:
+            self._ask("cancels", lambda b: b.chat.chat.cancel(self.uid, message))
+
+        self._kernel.spawn(f"{self.uid} cancel", cancel)
+
+    def _buy(self) -> None:
+        saga = self._name("buy")
+        amount = self._kernel.random.choice(PRICES)
+        self._begin(Beginning(saga, "buy", self.uid, {"amount": amount}))
+        if self._kernel.chance(0.8):
+            delay = self._kernel.random.randrange(30_000_000)
+            if self._kernel.chance(0.3):
+                delay = self._kernel.random.randrange(1_100_000_000, 1_300_000_000)
+            self._kernel.after(delay, lambda: self._pay(saga, 20))
+
+    def _pay(self, saga: str, tries: int) -> None:
+        invoice = self._world.rail.keys.get(f"{saga}:open")
+        if invoice is not None:
+            self._world.rail.pay(invoice)
+        elif tries:
+            self._kernel.after(10_000_000, lambda: self._pay(saga, tries - 1))
+
+    def _refund(self) -> None:
+        mine = [saga for saga, uid in self._told.sagas.items() if uid == self.uid and saga.startswith("buy")]
+        if not mine:
+            return
+        payment = self._kernel.random.choice(mine)
+
+        def refund(backend: Backend) -> object:
+            bought = backend.orchestration.sagas.get(payment)
+            if bought.status is not Status.SUCCEEDED:
+                return None
+            given = {"payment": payment, "amount": bought.input["amount"]}
+            backend.orchestration.sagas.start(Beginning(f"refund_{payment}", "refund", self.uid, given))
+            self._told.sagas[f"refund_{payment}"] = self.uid
+            return None
+
+        if self._kernel.chance(0.3):
+            self._kernel.spawn(f"{self.uid} twice", lambda: self._both(refund))
+        self._ask("refunds", refund)
+
+    def _image(self) -> None:
+        saga = self._name("image")
+        self._begin(Beginning(saga, "image", self.uid, {}))
+        if self._kernel.chance(0.25):
+            self._kernel.sleep(self._kernel.random.randrange(400_000_000))
+            self._ask("gives up", lambda b: b.orchestration.sagas.cancel(saga, "changed my mind"))
+
+    def _agent(self) -> None:
+        self._begin(Beginning(self._name("agent"), "agent", self.uid, {}))
+
+    def _begin(self, beginning: Beginning) -> None:
+        for _ in range(1 + self._kernel.chance(0.2)):
+            outcome = self._ask(f"begins {beginning.name}", lambda b: b.orchestration.sagas.start(beginning))
+            if not isinstance(outcome, Failure):
+                self._told.sagas[beginning.id] = self.uid
+
+    def _orders(self) -> None:
+        """Plain work: some in order, some late, some long, in every priority."""
+        random = self._kernel.random
+        for position in range(random.randrange(1, 5)):
+            name = random.choice(["count", "count.ordered", "count.ordered", "long"])
+            order = Order(
+                name,
+                account=self.uid,
+                key=self.uid if name == "count.ordered" else None,
+                once=self._name("order"),
+                position=None,
+                priority=random.choice([*Priority]),
+                due_us=self._kernel.now_us + random.randrange(60_000_000) if position == 1 else None,
+            )
+            outcome = self._ask(f"orders {name}", partial(_enqueue, order))
+            if isinstance(outcome, str):
+                self._told.orders[outcome] = name
+
+    def _hold(self) -> None:
+        """Reserves by itself and forgets about it, as a client of the API may."""
+        reserve = Reserve(
+            id=self._name("hold"),
+            ceiling=IMAGE_PRICE,
+            at_least=1,
+            purpose="api",
+            reference=Reference("run", "x"),
+            expires_in_us=600_000_000,
+        )
+        self._ask("holds", lambda b: b.credits.reserve(self.uid, reserve))
+        if self._kernel.chance(0.5):
+            self._ask("lets go", lambda b: b.credits.release(self.uid, reserve.id, "unused"))
