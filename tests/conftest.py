@@ -4,21 +4,19 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from xdist.remote import Producer
 
 from emulators.suite.chromium import find_chromium
+from support.scheduling import SuiteOnOneWorker
 from support.suite import RunningSuite, SuiteFailed, SuiteOfSession, User
 
 _session = SuiteOfSession()
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Tests with the suite share its workers and its vendor, so `--dist loadgroup` keeps them on one pytest worker.
-
-    Marked here: by the time of `pytest_collection_modifyitems` xdist may have formed its groups already.
-    """
+    """Who asks for the suite, directly or not, carries its mark: `-m "not suite"` leaves them out."""
     if "suite" in getattr(item, "fixturenames", ()):
         item.add_marker(pytest.mark.suite)
-        item.add_marker(pytest.mark.xdist_group("suite"))
 
 
 @pytest.hookimpl(trylast=True)
@@ -26,8 +24,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Tests without the suite come first, and the suite starts meanwhile."""
     _skip_without_chromium(items)
     items.sort(key=_needs_suite)
-    if any(map(_needs_suite, items)) and not config.option.collectonly:
-        _session.start()
+    needing = [item.nodeid for item in items if _needs_suite(item)]
+    if needing and not config.option.collectonly:
+        _session.start(needing)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer | None) -> SuiteOnOneWorker:
+    return SuiteOnOneWorker(config, log, _session.needing)
 
 
 def _needs_suite(item: pytest.Item) -> bool:

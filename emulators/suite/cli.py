@@ -110,7 +110,7 @@ def _test(chosen: argparse.Namespace) -> int:
     ensure_chromium()
     given = chosen.pytest[1:] if chosen.pytest[:1] == ["--"] else chosen.pytest
     # One worker has the tests that need the suite, the other all the rest.
-    command = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadgroup", *given]
+    command = [sys.executable, "-m", "pytest", "-n", "2", *given]
     return subprocess.call(command, cwd=ROOT, stdin=subprocess.DEVNULL)
 
 

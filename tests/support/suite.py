@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -181,15 +181,19 @@ class SuiteOfSession:
         self._name = f"{self.session_pid}-{psutil.Process(self.session_pid).create_time():.0f}"
         self._announced = self._folder / f"{self._name}.json"
         self._launcher = self._folder / f"{self._name}.pid"
+        self.needing = self._folder / f"{self._name}.needing"
         self._log = self._folder / f"{self._name}.log"
         self._kept = os.environ.get("SUITE_OFFSET")
 
-    def start(self) -> None:
-        """Begin to start it, unless another worker did or a developer's is used. Returns at once."""
-        if self._kept is not None:
-            return
+    def start(self, needing: Sequence[str] = ()) -> None:
+        """Begin to start it, unless another worker did or a developer's is used. Returns at once.
+
+        The ids of the tests that need it are left for the session's scheduler.
+        """
         with self._exclusive():
-            if not self._launcher.exists():
+            if needing:
+                self.needing.write_text("\n".join(needing))
+            if self._kept is None and not self._launcher.exists():
                 self._launcher.write_text(str(self._spawn().pid))
 
     def wait(self) -> RunningSuite:
@@ -205,9 +209,7 @@ class SuiteOfSession:
 
     def stop(self) -> None:
         """End what this session started; only the session's main process calls it."""
-        if not self._launcher.exists():
-            return
-        with contextlib.suppress(psutil.NoSuchProcess):
+        with contextlib.suppress(psutil.NoSuchProcess, FileNotFoundError):
             launcher = psutil.Process(int(self._launcher.read_text()))
             if "emulators.suite" in launcher.cmdline():
                 end([launcher], first=signal.SIGTERM, patience_s=_STOPPING_S)

@@ -1,0 +1,26 @@
+"""Which pytest worker gets which test: all that need the suite go to one, for they share its workers and its vendor.
+
+xdist's own `loadgroup` writes the group into a private field that pytest 9.2 no longer reads.
+"""
+
+from pathlib import Path
+
+import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
+
+GROUP = "suite"
+
+
+class SuiteOnOneWorker(LoadScopeScheduling):
+    """Every test alone, except those whose ids the workers wrote into `listed` while collecting."""
+
+    def __init__(self, config: pytest.Config, log: Producer | None, listed: Path) -> None:
+        super().__init__(config, log)
+        self._listed = listed
+        self._needing: frozenset[str] | None = None
+
+    def _split_scope(self, nodeid: str) -> str:
+        if self._needing is None:
+            self._needing = frozenset(self._listed.read_text().splitlines() if self._listed.exists() else ())
+        return GROUP if nodeid in self._needing else nodeid
