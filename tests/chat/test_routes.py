@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
+from app.chat.wire import cursor
 from app.kit.money import Micro
 from support.vendor import Vendor
 from support.world import SETTINGS, Caller, World, frames
@@ -112,6 +113,22 @@ class TestConversations:
     @pytest.mark.parametrize("cursor", ["x", "e30", "WzFd", "'", "%00"])
     def test_are_not_paged_by_a_made_up_cursor(self, alice: Caller, cursor: str) -> None:
         assert alice.get(f"/v1/chat/conversations?cursor={cursor}").status_code == 422
+
+    @pytest.mark.parametrize("parts", [("2026", "a/b"), ("2026", ""), ("2026", "__x__"), ("\ud800", "a"), ("x", "a")])
+    def test_are_not_paged_by_a_path(self, alice: Caller, parts: tuple[str, str]) -> None:
+        """The second part of a cursor becomes a path in Firestore, which refuses some and would read others."""
+        assert alice.get(f"/v1/chat/conversations?cursor={cursor(*parts)}").status_code == 422
+
+    @pytest.mark.parametrize("id", ["__x__", "_x", ".", "a.b", "x" * 129])
+    def test_have_ids_that_can_be_a_path(self, alice: Caller, id: str) -> None:
+        assert alice.get(f"/v1/chat/conversations/{id}").status_code in (404, 422)
+        assert alice.get(f"/v1/chat/conversations/{id}/messages").status_code in (404, 422)
+        assert alice.post(f"/v1/chat/messages/{id}/cancel").status_code in (404, 422)
+
+    def test_whose_id_firestore_keeps_for_itself_never_reach_it(self, world: World, alice: Caller) -> None:
+        reads = world.documents.reads
+        assert alice.get("/v1/chat/conversations/__x__").status_code == 422
+        assert world.documents.reads == reads
 
 
 class TestAMessageAsJson:
@@ -244,6 +261,21 @@ class TestAMessageAsEvents:
         found = js(client.get(messages(id)))["items"]
         assert isinstance(found, list)
         return found
+
+
+class TestTheReservationOfAnAnswer:
+    def test_is_not_its_users_to_release(self, vendor: Vendor, alice: Caller) -> None:
+        """Whoever could release it while the answer streams would have it for nothing."""
+        id = begin(alice)
+        vendor.arrange("stall-after=2,stall-ms=300")
+        answer = alice.post(messages(id), json={"content": "Hi"}, headers={"Accept": "text/event-stream"})
+        chunks = pieces(answer)
+        next(chunks)
+        [held] = js(alice.get("/v1/credits/reservations"))["items"]
+        released = alice.post("/v1/credits/release-reservation", json={"reservation_id": held["id"]})
+        assert released.status_code == 422
+        done = json.loads(frames(chunks)[-1][1])
+        assert done["cost"] != "0"
 
 
 class TestACancel:

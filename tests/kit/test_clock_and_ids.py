@@ -17,10 +17,25 @@ def test_a_time_reads_back_and_sorts_as_text(one: int, other: int) -> None:
     assert (to_rfc3339(one) < to_rfc3339(other)) == (one < other)
 
 
-@pytest.mark.parametrize("text", ["2026-11-21T00:00:00", "yesterday", "", "2026-13-01T00:00:00Z"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-11-21T00:00:00",
+        "yesterday",
+        "",
+        "2026-13-01T00:00:00Z",
+        "0001-01-01T00:00:00+23:59",
+        "9999-12-31T23:59:59-23:59",
+    ],
+)
 def test_a_time_without_an_offset_is_no_time(text: str) -> None:
     with pytest.raises(ValueError):
         from_rfc3339(text)
+
+
+@pytest.mark.parametrize("text", ["0001-01-01T00:00:00.000000Z", "0999-12-31T23:59:59.000001Z"])
+def test_an_early_time_keeps_its_width(text: str) -> None:
+    assert to_rfc3339(from_rfc3339(text)) == text
 
 
 @given(st.integers(0, 2**47), st.integers(0, 2**80 - 1), st.integers(0, 2**47), st.integers(0, 2**80 - 1))

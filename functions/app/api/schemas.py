@@ -13,7 +13,8 @@ from app.kit.money import Micro, from_decimal
 _DECIMAL = r"^-?(0|[1-9][0-9]{0,9})(\.[0-9]{1,6})?$"
 _POSITIVE_DECIMAL = r"^(0|[1-9][0-9]{0,9})(\.[0-9]{1,6})?$"
 
-Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,128}$", description="Opaque, URL-safe")]
+Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9-][A-Za-z0-9_-]{0,127}$", description="Opaque, URL-safe")]
+"""Never an underscore in front: Firestore keeps `__...__` for itself and refuses such a path."""
 
 CreditAmount = Annotated[
     str,

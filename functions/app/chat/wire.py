@@ -3,6 +3,7 @@
 import base64
 import binascii
 import json
+import re
 from collections.abc import Generator, Mapping
 from types import TracebackType
 from typing import Final, assert_never
@@ -15,7 +16,8 @@ from app.chat.turn import End, Turn
 from app.kit.errors import Invalid
 from app.kit.money import to_decimal
 
-_CURSOR_PARTS: Final = 2
+_CURSOR: Final = (re.compile(r"[0-9TZ:.-]{1,40}"), re.compile(r"[A-Za-z0-9-][A-Za-z0-9_-]{0,127}"))
+"""A time and an id. The id becomes a path, so it is looked at like one that stands in an address."""
 
 
 def conversation(found: Conversation) -> ConversationAnswer:
@@ -154,7 +156,11 @@ def read_cursor(text: str | None) -> tuple[str, ...]:
         parts = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
     except (ValueError, binascii.Error):
         parts = None
-    if not isinstance(parts, list) or len(parts) != _CURSOR_PARTS or not all(isinstance(part, str) for part in parts):
+    if (
+        not isinstance(parts, list)
+        or len(parts) != len(_CURSOR)
+        or not all(isinstance(part, str) and shape.fullmatch(part) for part, shape in zip(parts, _CURSOR))
+    ):
         raise Invalid("This cursor is not one that this list gave out.", cursor=text[:80])
     return tuple(parts)
 

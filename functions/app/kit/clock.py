@@ -5,6 +5,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EARLIEST = datetime.min.replace(tzinfo=UTC) - _EPOCH
+_LATEST = datetime.max.replace(tzinfo=UTC) - _EPOCH
 
 
 class Clock(Protocol):
@@ -22,15 +24,18 @@ class SystemClock:
 
 def to_rfc3339(at_us: int) -> str:
     """`2026-11-21T08:30:00.000250Z`: fixed width, so that text order is time order."""
-    return (_EPOCH + timedelta(microseconds=at_us)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return (_EPOCH + timedelta(microseconds=at_us)).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def from_rfc3339(text: str) -> int:
-    """Microseconds of an RFC 3339 time with an offset; raises ValueError for anything else."""
+    """Microseconds of an RFC 3339 time with an offset, in the years 1 to 9999; raises ValueError for anything else."""
     at = datetime.fromisoformat(text)
     if at.tzinfo is None:
         raise ValueError("a time needs an offset, such as Z")
-    return (at - _EPOCH) // timedelta(microseconds=1)
+    since = at - _EPOCH
+    if not _EARLIEST <= since <= _LATEST:
+        raise ValueError("a time lies within the years 1 to 9999 in UTC")
+    return since // timedelta(microseconds=1)
 
 
 def minutes(count: int) -> int:

@@ -1,0 +1,39 @@
+"""Which claims make a principal."""
+
+import pytest
+
+from app.api.auth import TokenInvalid
+from app.api.firebase_tokens import principal
+
+
+@pytest.mark.parametrize(
+    "uid", ["x", "N3bTQ0dWf0Zl2oU5tE7m1r9aPq62", "auth0|5f7c8ec7", "a@b", "z" * 128, "ł" * 128, "_a"]
+)
+def test_a_user_id_is_opaque(uid: str) -> None:
+    assert principal({"uid": uid}).uid == uid
+
+
+@pytest.mark.parametrize(
+    "uid",
+    [
+        None,
+        "",
+        5,
+        "a/b",
+        "bob/entries/000000000001",
+        ".",
+        "..",
+        "a.b",
+        "__x__",
+        "a#b",
+        "a$b",
+        "a[0]",
+        "a\n",
+        "a\x7f",
+        "z" * 129,
+    ],
+)
+def test_a_user_id_that_cannot_be_a_path_is_refused(uid: object) -> None:
+    """Accounts, conversations and mirrors stand under the user's id, in two databases: it may not reach beside them."""
+    with pytest.raises(TokenInvalid):
+        principal({"uid": uid})
