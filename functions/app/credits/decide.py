@@ -240,13 +240,13 @@ def _extend(book: _Book, command: Extend) -> Verdict:
 
 
 def _settle(book: _Book, command: Settle) -> Verdict:
-    closed = book.account.closed(command.reservation_id)
-    if closed is not None and closed.input == command.input:
+    asked, closed = command.input, book.account.closed(command.reservation_id)
+    if closed is not None and closed.input == asked:
         return Verdict("settled", _remembered(closed), sequence=closed.sequence, replayed=True)
     open = _open(book.account, command.reservation_id)
     charge = min(command.amount, open.amount)
     if charge == 0:
-        return Verdict("settled", _resolve(book, open, State.RELEASED, 0, command.input))
+        return Verdict("settled", _resolve(book, open, State.RELEASED, 0, asked))
     kept, lines = lots.resolve(book.account.lots, open.holds, charge)
     draft = Draft(
         account=book.account.uid,
@@ -258,7 +258,7 @@ def _settle(book: _Book, command: Settle) -> Verdict:
         debt=0,
         balance_after=book.account.balance - charge,
         key=command.key,
-        input=command.input,
+        input=asked,
         reference=command.reference,
         at_us=book.at_us,
         reason=command.reason,
@@ -266,7 +266,7 @@ def _settle(book: _Book, command: Settle) -> Verdict:
         price_book=command.price_book,
         usage=plain_usage(command.usage),
     )
-    book.close(open, _closed(book, open, State.SETTLED, draft, command.input))
+    book.close(open, _closed(book, open, State.SETTLED, draft, asked))
     book.post(draft, kept)
     settled = replace(open, state=State.SETTLED, captured=charge, closed_at_us=book.at_us)
     return Verdict("settled", settled, (draft,))

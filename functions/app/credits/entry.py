@@ -7,15 +7,15 @@ Nothing hashed names a person: the uid is opaque, references are ids.
 
 import base64
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Protocol
 
-from app.kit.canonical import canonical
 from app.kit.clock import from_rfc3339, to_rfc3339
 from app.kit.documents import Fields, Value, int_field, list_field, map_field, text_field
-from app.kit.errors import ensure
+from app.kit.errors import InvariantViolation, ensure
 from app.kit.ids import sortable
 
 FORMAT: Final = 1
@@ -87,12 +87,13 @@ class Draft:
     usage: Fields | None = None
     by: str | None = None
     approved_by: str | None = None
+    id: str = field(init=False)
+    """The transaction id: of this sequence of this account, and sortable by time."""
 
-    @property
-    def id(self) -> str:
-        """The transaction id: of this sequence of this account, and sortable by time."""
+    def __post_init__(self) -> None:
         seed = hashlib.sha256(f"{len(self.account)}:{self.account}:{self.sequence}".encode()).digest()
-        return sortable("txn", self.at_us // 1000, int.from_bytes(seed[:10], "big"))
+        id = sortable("txn", self.at_us // 1000, int.from_bytes(seed[:10], "big"))
+        object.__setattr__(self, "id", id)
 
     @property
     def legs(self) -> tuple[Leg, ...]:
@@ -157,11 +158,26 @@ def seal(drafts: Sequence[Draft], head_hash: str, signer: Signs) -> tuple[Entry,
     """Chains and signs drafts behind `head_hash`. The same drafts always give the same entries."""
     entries = []
     for draft in drafts:
-        hashed = hashlib.sha256(canonical(body(draft, head_hash, signer.kid))).digest()
+        hashed = hashlib.sha256(hashed_bytes(body(draft, head_hash, signer.kid))).digest()
         signature = encode_bytes(signer.sign(hashed))
         entries.append(Entry(draft, head_hash, signer.kid, hashed.hex(), signature))
         head_hash = hashed.hex()
     return tuple(entries)
+
+
+def hashed_bytes(body: Mapping[str, object]) -> bytes:
+    """The canonical bytes of an entry of the right shape, without `hash` and `signature`.
+
+    For such values (ASCII names, integers below 2^53, text) Python's sorted, compact JSON is RFC 8785's byte for byte,
+    at a fifth of its price; a test compares the two on a hostile corpus.
+
+    Raises:
+        InvariantViolation: a text holds half of a surrogate pair.
+    """
+    try:
+        return _encode({name: value for name, value in body.items() if name not in UNHASHED}).encode()
+    except UnicodeEncodeError as error:
+        raise InvariantViolation(f"no canonical form: {error}") from error
 
 
 def body(draft: Draft, prev_hash: str, key_id: str) -> dict[str, Value]:
@@ -246,6 +262,8 @@ def optional_text(fields: Fields, name: str) -> str | None:
     return None if fields.get(name) is None else text_field(fields, name)
 
 
+UNHASHED: Final = frozenset({"hash", "signature"})
+_encode: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 _MAX_MEMBERS: Final = 40
 _MAX_TEXT: Final = 200
 _MAX_DEPTH: Final = 3

@@ -3,6 +3,7 @@
 Events are written in the commit that causes them; ids are derived, so that a retried commit tells nothing twice.
 """
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -11,7 +12,6 @@ from app.credits.account import NOTICE_DAYS, Account, Level, Lot, Reservation
 from app.credits.entry import Draft, Kind
 from app.kit.clock import to_rfc3339
 from app.kit.documents import Value, Write
-from app.kit.ids import derived
 
 VERSION: Final = 1
 
@@ -125,5 +125,6 @@ def status_changed(account: Account, reason: str) -> Event:
 
 
 def _event(account: Account, name: str, discriminator: str, data: Mapping[str, Value]) -> Event:
-    id = derived("evt", account.uid, name, discriminator)
+    seed = f"{len(account.uid)}:{account.uid}{name}:{discriminator}"
+    id = f"evt_{hashlib.sha256(seed.encode()).hexdigest()[:32]}"
     return Event(id, name, VERSION, account.uid, account.updated_at_us, {**data})

@@ -1,6 +1,6 @@
 """Commands that an entry answers already: one key has one effect, for ever, with no second write."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from app.credits.account import Account, Reservation, State
 from app.credits.commands import (
@@ -20,9 +20,11 @@ from app.credits.rejections import ReservationSettled
 from app.credits.step import Head, Work, no_writes
 from app.kit.errors import Failure, KeyReused, Rejection
 
+Find = Callable[[Sequence[str]], Mapping[str, Entry]]
 
-def answered(works: Sequence[Work], head: Head, find: Callable[[str], Entry | None]) -> dict[Work, Outcome | Failure]:
-    """What existing entries say to `works`. `find` looks an entry up by its key.
+
+def answered(works: Sequence[Work], head: Head, find: Find) -> dict[Work, Outcome | Failure]:
+    """What existing entries say to `works`. `find` looks entries up by their keys.
 
     Safe beside concurrent writers: the look-up is later than the head, and a commit on an old head does not succeed.
     An account without entries needs no look-up, and neither does a reservation that the account still knows.
@@ -30,11 +32,11 @@ def answered(works: Sequence[Work], head: Head, find: Callable[[str], Entry | No
     answers: dict[Work, Outcome | Failure] = {}
     if head.account is None or head.account.sequence == 0:
         return answers
-    for work in works:
-        key = _key_to_look_up(head.account, work)
-        known = None if key is None else find(key)
-        if known is not None:
-            answers[work] = _answer(work.command, known, head.account)
+    keys = {work: key for work in works if (key := _key_to_look_up(head.account, work)) is not None}
+    known = find(list(dict.fromkeys(keys.values()))) if keys else {}
+    for work, key in keys.items():
+        if key in known:
+            answers[work] = _answer(work.command, known[key], head.account)
     return answers
 
 

@@ -21,6 +21,7 @@ from app.kit.documents import Document, Documents, Query, Version, Where
 from app.kit.errors import AlreadyExists, Conflict, InvariantViolation, Unavailable
 
 ATTEMPTS: Final = 60
+_IN: Final = 30
 
 
 class Contended(Unavailable):
@@ -127,6 +128,17 @@ class Store:
             dict(zip(paths, stored)),
         )
 
+    def _entries_of(self, uid: str, keys: Sequence[str]) -> dict[str, Entry]:
+        """The entries that bear one of these keys, 30 to a query: Firestore's limit for `in`."""
+        found: dict[str, Entry] = {}
+        for start in range(0, len(keys), _IN):
+            some = keys[start : start + _IN]
+            where = Where("key", "in", list(some)) if len(some) > 1 else Where("key", "==", some[0])
+            for stored in self._parts.documents.query(Query(document.entries_path(uid), where=(where,))):
+                entry = ledger.read(stored.fields)
+                found[entry.key] = entry
+        return found
+
     def _complete(self, head: Head, works: Sequence[Work]) -> Head:
         """A remembered head, with what the companions want to see."""
         paths = list(dict.fromkeys(read for work in works for read in work.companions.reads))
@@ -136,7 +148,7 @@ class Store:
 
     def _attempt(self, uid: str, works: Sequence[Work], head: Head, opening: Opening | None) -> Head | None:
         """Commits once; None when a remembered head said no and must be read before that counts (T-34)."""
-        known = answered(works, head, lambda key: self.entry_with(uid, "key", key))
+        known = answered(works, head, lambda keys: self._entries_of(uid, keys))
         left = [work for work in works if work not in known]
         if left or head.account is None:
             step = take_step(touch(uid, head, opening, self._parts.clock.now_us()), left, self._deciding)

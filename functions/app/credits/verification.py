@@ -5,14 +5,13 @@ JSON values that anybody may have altered, so nothing about them is trusted, not
 """
 
 import hashlib
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, TypedDict, cast
 
 from app.credits.account import GENESIS_HASH
-from app.credits.entry import FORMAT, Kind
+from app.credits.entry import FORMAT, Kind, hashed_bytes
 from app.credits.signing import KeyRing
 from app.kit.money import MAX_MICRO
 
@@ -98,7 +97,6 @@ _KINDS: Final = frozenset(Kind)
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
 _HASH: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _DEPTH: Final = 5
-_encode: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,15 +176,6 @@ def verify_entry(entry: object, keys: KeyRing) -> dict[str, bool]:
         "postings": _postings_hold(body),
         "lots": _lots_hold(body),
     }
-
-
-def hashed_bytes(body: Mapping[str, object]) -> bytes:
-    """The canonical bytes of an entry whose shape holds.
-
-    For such values (ASCII names, text without surrogates, integers below 2^53) Python's sorted, compact JSON is RFC
-    8785's byte for byte; a test compares it with the library on a hostile corpus. It is four times as fast.
-    """
-    return _encode({name: value for name, value in body.items() if name not in ("hash", "signature")}).encode()
 
 
 def _shaped(entry: object) -> Body | None:
