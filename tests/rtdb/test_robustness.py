@@ -13,7 +13,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from rtdb import models
 from rtdb.harness import OWNER, TIMEOUT, EmulatorProcess, Namespace, Wire
-from rtdb_emulator.json_text import Json
+from rtdb_emulator.json_text import Json, dumps
 
 BOMB: Final = "[" * 50_000 + "]" * 50_000
 JSON: Final = st.recursive(
@@ -29,6 +29,12 @@ JSON: Final = st.recursive(
         ),
     ),
     max_leaves=15,
+)
+
+
+PARAMETERS: Final = (
+    *("orderBy", "startAt", "startAfter", "endAt", "endBefore", "equalTo", "limitToFirst", "limitToLast"),
+    *("shallow", "print", "format", "callback", "download", "auth", "auth_variable_override"),
 )
 
 
@@ -162,6 +168,32 @@ class TestHttp:
             status = client.recv(1000).split(b" ")[1]
         assert status != b"500"
         unchanged(kept)
+
+    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150, deadline=None)
+    @given(
+        st.sampled_from(["GET", "PUT", "PATCH", "POST", "DELETE"]),
+        st.sampled_from(["", "a", "a/b", "a/.priority", ".priority", "a%2Fb", "a.b", ".info/x", "%ff", "a//b"]),
+        st.dictionaries(
+            st.sampled_from(PARAMETERS),
+            st.one_of(
+                st.sampled_from(
+                    ['"$key"', '"$value"', '"a"', '"a/b"', "true", "1", '"x"', "null", "[]", "{", "pretty"]
+                ),
+                st.text(max_size=5),
+            ),
+            max_size=3,
+        ),
+        st.one_of(JSON.map(dumps), st.binary(max_size=10)),
+        st.sampled_from(["", "null_etag", "x"]),
+    )
+    def test_whatever_is_asked_is_answered(
+        self, ns: Namespace, method: str, path: str, params: dict[str, str], body: bytes, tag: str
+    ) -> None:
+        headers = {"If-Match": tag} if tag else {}
+        url = f"{ns.emulator.url}/{path}.json"
+        query = {"ns": ns.name, **params}
+        response = ns.emulator.http.request(method, url, params=query, data=body, headers=headers, timeout=TIMEOUT)
+        assert response.status_code in (200, 204, 400, 401, 404, 412), response.text
 
     def test_a_namespace_that_cannot_be_is_refused_before_the_upgrade(self, kept: Namespace) -> None:
         with pytest.raises(InvalidStatus, match="400"):

@@ -10,7 +10,7 @@ from rtdb_emulator import rest_answer
 from rtdb_emulator.access import Asker
 from rtdb_emulator.database import Database
 from rtdb_emulator.emulator import Emulator
-from rtdb_emulator.errors import InvalidData, RequestError
+from rtdb_emulator.errors import InvalidData, InvalidPath, RequestError
 from rtdb_emulator.identity import Identity
 from rtdb_emulator.json_text import Json, MalformedJson, dumps, loads
 from rtdb_emulator.node_json import encode_val, export_json, val_json
@@ -42,6 +42,18 @@ class _Call:
     @property
     def text_path(self) -> str:
         return to_text(self.target.path) + ("/.priority" if self.target.is_priority else "")
+
+    def value_in(self, root: Node) -> Node:
+        """What the location holds in a tree: a node, or its priority."""
+        return self.shown(get(root, self.target.path))
+
+    def shown(self, node: Node) -> Node:
+        return priority_of(node) if self.target.is_priority else node
+
+    def refuse_priority(self) -> None:
+        """Raise InvalidPath where only a node can be meant."""
+        if self.target.is_priority:
+            raise InvalidPath()
 
     def header(self, name: str) -> str | None:
         value = self.request.headers.get(name)
@@ -94,9 +106,7 @@ class Rest:
         query = read_query(call.target.params)
         if "text/event-stream" in call.request.headers.get("Accept", ""):
             return await self._streams.serve(call.request, call.database, call.target.path, call.identity, query)
-        node = call.database.read(call.target.path, call.asker, query)
-        if call.target.is_priority:
-            node = priority_of(node)
+        node = call.shown(call.database.read(call.target.path, call.asker, query))
         etag = call.etag(node) if query is None else None
         if etag is not None and call.header("If-None-Match") == etag:
             return rest_answer.unchanged(etag)
@@ -113,27 +123,27 @@ class Rest:
         condition = call.header("If-Match")
         if condition is not None:
             call.database.check_write(write, call.asker)
-            current = get(call.moment.root, call.target.path)
+            current = call.value_in(call.moment.root)
             if etag_of(current) != condition:
                 call.database.read(call.target.path, call.asker)
                 return rest_answer.stale(val_json(current), etag_of(current))
         await self._write(call, write)
-        written = get(write.apply(None), call.target.path)
-        if call.target.is_priority:
-            written = write.priorities[call.target.path]
+        written = call.value_in(call.database.root)
         return rest_answer.answer(val_json(written), call.target.params, etag=call.etag(written))
 
     async def _patch(self, call: _Call) -> web.StreamResponse:
+        call.refuse_priority()
         members = _body(await call.request.read())
         if members is None:
             return await self._replace(call, put_at(call.target.path, None, call.moment))
-        if not isinstance(members, dict) or call.target.is_priority:
+        if not isinstance(members, dict):
             raise InvalidData(_NOT_AN_OBJECT)
         write = read_update(call.text_path, members, call.moment)
         await self._write(call, write)
         return rest_answer.answer(_updated(members, write), call.target.params)
 
     async def _post(self, call: _Call) -> web.StreamResponse:
+        call.refuse_priority()
         data = _body(await call.request.read())
         name = self._emulator.push_ids.next(call.moment.now_ms)
         await self._write(call, put_at((*call.target.path, name), data, call.moment))
