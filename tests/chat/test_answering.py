@@ -6,8 +6,9 @@ from collections.abc import Sequence
 import pytest
 
 from app.chat.answering import Answer, Event, Over, Start, Text
-from app.chat.opening import MaxCostTooLow
+from app.chat.opening import Ask, MaxCostTooLow
 from app.chat.turn import Turn
+from app.credits.billing import Mode
 from app.credits.rejections import InsufficientCredits
 from app.credits.service import CreditsSettings
 from app.kit.documents import Write
@@ -127,6 +128,20 @@ class TestAWholeAnswer:
             assert over.end.cost == world.book.cost(world.catalogue.get("large"), used)
             assert cheap.end.cost < over.end.cost <= over.turn.reserved
 
+    def test_about_a_picture_is_reserved_and_charged_by_its_size_not_its_bytes(
+        self, world: ChatWorld, vendor: Vendor
+    ) -> None:
+        """T-17: the reservation holds the model's maximum for a picture, the charge what the vendor counted."""
+        conversation = world.conversation(model="vision")
+        plain = world.ask(conversation, "What do you see?").over()
+        ask = Ask("alice", conversation.id, "What do you see?", images=(vendor.picture(),))
+        seen = world.chat.answer(ask, Mode.STREAM).over()
+        vision = world.catalogue.get("vision")
+        more = seen.end.usage["input"] - plain.end.usage["input"]
+        assert 85 <= more <= vision.image_input_tokens + 200
+        assert seen.turn.reserved > plain.turn.reserved
+        assert seen.end.cost == world.book.cost(vision, Usage(**seen.end.usage))
+
     def test_with_hidden_reasoning_is_charged_for_it(self, world: ChatWorld) -> None:
         """T-15."""
         over = world.ask(world.conversation(), "Why does 17 * 23 equal 391?", model="reasoning").over()
@@ -138,7 +153,7 @@ class TestAWholeAnswer:
 class TestALeavingClient:
     @pytest.mark.parametrize("pieces", range(1, 9))
     def test_pays_for_what_reached_it(self, world: ChatWorld, vendor: Vendor, pieces: int) -> None:
-        """T-1: hanging up before the usage chunk is not free, and costs the prompt and what was delivered."""
+        """T-1, T-31: hanging up before the usage chunk is not free, and costs the prompt and what was delivered."""
         vendor.arrange("tokens-per-second=500")
         answer = world.ask(world.conversation())
         read_texts(answer, pieces)

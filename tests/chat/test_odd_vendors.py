@@ -30,6 +30,19 @@ class TestHalfCharacters:
         assert world.reserved() == 0
 
 
+class TestAUsageReport:
+    def test_with_names_that_no_database_takes_is_charged(self) -> None:
+        """T-4: the vendor's own words are kept as far as they can be stored."""
+        usage = {"prompt_tokens": 10, "completion_tokens": 5, "": 1, "__x__": 2, "more": {"": 3, "__y__": 4, "ok": 5}}
+        end = event(choices=[{"index": 0, "delta": {}, "finish_reason": "stop"}], usage=usage)
+        with sending(text("Hi"), end) as url:
+            world = ChatWorld(Vendor(url))
+            world.ask(world.conversation()).over()
+        [entry] = world.charges()
+        assert entry.draft.usage is not None
+        assert entry.draft.usage["vendor"] == {"prompt_tokens": 10, "completion_tokens": 5, "more": {"ok": 5}}
+
+
 class TestASilenceFullOfBytes:
     COMMENT = b": PROCESSING\n\n"
     THOUGHT = event(choices=[{"index": 0, "delta": {"reasoning_content": "Hm"}}])

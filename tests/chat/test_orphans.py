@@ -2,7 +2,8 @@
 
 import pytest
 
-from app.chat.answering import Start
+from app.chat.answering import Start, Text
+from app.chat.flusher import cancel_path
 from app.chat.opening import Ask
 from app.chat.service import Amendment
 from app.chat.store import NoSuchConversation
@@ -23,6 +24,7 @@ class TestAKilledFunction:
         assert world.system.sweep() == 0
         assert world.reserved() > 0
         world.clock.advance(minutes=6)
+        world.realtime.update({cancel_path(world.system.instance, start.turn.id): True})
         if credits_first:
             world.credits.expire_due()
         world.system.sweep()
@@ -33,6 +35,7 @@ class TestAKilledFunction:
         stream = world.realtime.get(f"users/alice/streams/{turn.id}")
         assert isinstance(stream, dict)
         assert stream["status"] == "error"
+        assert world.realtime.get("orchestration/cancels") is None
         assert world.reserved() == 0
         assert world.system.sweep() == 0
         over = world.ask(conversation, key="k").over()
@@ -45,7 +48,8 @@ class TestAKilledFunction:
         """T-40: the sweep was faster than the settlement; exactly one of them wins."""
         conversation = world.conversation()
         slow = world.ask(conversation)
-        next(slow)
+        while not isinstance(next(slow), Text):
+            pass
         world.clock.advance(minutes=6)
         world.system.sweep()
         over = slow.over()

@@ -38,6 +38,17 @@ class Vendor:
         assert isinstance(found, list)
         return found
 
+    def picture(self) -> str:
+        """The address of a picture that the simulator painted, 1024 pixels square."""
+        body = {"model": "sim-image", "prompt": "a red boat on a blue sea", "response_format": "url"}
+        request = urllib.request.Request(
+            f"{self.base_url}/images/generations",
+            data=json.dumps(body).encode(),
+            headers={"Content-Type": "application/json", "Authorization": "Bearer test"},
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return str(json.load(answer)["data"][0]["url"])
+
     def _control(self, method: str, path: str, body: Mapping[str, object] | None = None) -> dict[str, object]:
         request = urllib.request.Request(
             self.base_url.removesuffix("/v1") + f"/__sim/{path}",

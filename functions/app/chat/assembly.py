@@ -97,5 +97,5 @@ def assemble(needs: ChatNeeds) -> ChatSystem:
             ids=needs.ids,
         )
     )
-    orphans = OrphanParts(store, needs.credits, mirror, needs.clock, policy)
+    orphans = OrphanParts(store, needs.credits, mirror, needs.realtime, needs.clock, policy)
     return ChatSystem(chat, running, mirror, instance, orphans, needs.realtime, needs.clock)

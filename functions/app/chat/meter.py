@@ -112,9 +112,12 @@ class Meter:
 
 
 def storable(raw: Mapping[str, object], depth: int = 0) -> dict[str, Value]:
-    """A vendor's usage report as an entry can hash it: whole numbers and maps of them; anything else is left out."""
+    """A vendor's usage report as an entry can hash and store it: whole numbers and maps of them; the rest is left out."""
     kept: dict[str, Value] = {}
     for name, value in raw.items():
+        # Firestore takes no empty name and keeps __these__ for itself; one of them would leave the answer unsettled.
+        if not name or name.startswith("__"):
+            continue
         if type(value) is int:
             kept[name] = value if abs(value) <= MAX_MICRO else str(value)
         elif isinstance(value, Mapping) and depth < _DEEPEST:

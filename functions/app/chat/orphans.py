@@ -7,6 +7,7 @@ same idempotency key may try again.
 from dataclasses import dataclass
 
 from app.chat import turn as turns
+from app.chat.flusher import cancel_path
 from app.chat.mirror import Closing, Mirror
 from app.chat.store import ChatStore
 from app.chat.turn import End, Problem, Turn
@@ -18,7 +19,8 @@ from app.credits.step import Companions
 from app.kit import telemetry
 from app.kit.clock import Clock, to_rfc3339
 from app.kit.documents import Document, Replace, Write
-from app.kit.errors import Conflict
+from app.kit.errors import Conflict, Fault
+from app.kit.realtime import Realtime
 
 _log = telemetry.log("chat")
 
@@ -37,6 +39,7 @@ class OrphanParts:
     store: ChatStore
     credits: Credits
     mirror: Mirror
+    realtime: Realtime
     clock: Clock
     policy: Policy
 
@@ -50,11 +53,20 @@ def close_orphans(parts: OrphanParts, limit: int = 100) -> int:
         except Conflict:
             _log.info("a turn moved while it was closed", turn=turn.id)
             continue
+        _forget_cancel(parts.realtime, turn)
         parts.mirror.open(turn.account, turn.id, turn.model)
         parts.mirror.close(turn.id, Closing("error", "error", "0"))
         parts.mirror.drained(turn.id)
         closed += 1
     return closed
+
+
+def _forget_cancel(realtime: Realtime, turn: Turn) -> None:
+    """Word that was left for an instance which is no more."""
+    try:
+        realtime.update({cancel_path(turn.instance, turn.id): None})
+    except Fault as fault:
+        _log.warning("a cancel could not be removed", turn=turn.id, why=str(fault))
 
 
 def _close(parts: OrphanParts, turn: Turn, stored: Document) -> None:
