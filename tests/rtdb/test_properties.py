@@ -12,6 +12,7 @@ from rtdb import models
 from rtdb.conftest import Js
 from rtdb.harness import Namespace, Wire
 from rtdb.models import Model
+from rtdb.streams import Stream, stream
 from rtdb_emulator import children
 from rtdb_emulator.children import Children
 from rtdb_emulator.json_text import Json
@@ -174,6 +175,42 @@ def _random_write(rng: random.Random, writer: Wire, model: Model) -> Model:
     for key, value in sorted(members.items(), key=lambda item: pruned(item[1]) is None):
         model = models.put(model, (*path, key), pruned(value))
     return model
+
+
+@pytest.mark.parametrize("seed", SEEDS[:3])
+def test_every_stream_sees_the_states_of_the_model_in_order(ns: Namespace, seed: int) -> None:
+    rng = random.Random(seed)
+    path = tuple(models.random_key(rng) for _ in range(seed % 3))
+    model: Model = None
+    with stream(ns, "/".join(path)) as events, ns.connect() as writer:
+        seen = state = _after(None, events)
+        for _ in range(100):
+            model = _random_write(rng, writer, model)
+            now = models.get(model, path)
+            if models.canonical(now) != models.canonical(state):
+                state, seen = now, _after(seen, events)
+                assert models.canonical(seen) == models.canonical(state)
+
+
+def _after(state: Model, events: Stream) -> Model:
+    """What the stream shows after its next event; arrays are what clients make of them, objects with numbers."""
+    name, event = events.next()
+    assert isinstance(event, dict)
+    at = tuple(part for part in str(event["path"]).split("/") if part)
+    data = event["data"]
+    members = (
+        {(): data} if name == "put" or not isinstance(data, dict) else {tuple(k.split("/")): data[k] for k in data}
+    )
+    for relative, value in members.items():
+        plain = export_value(read_node(value, existing=None, now_ms=0))
+        state = models.put(state, (*at, *relative), plain)
+    return state
+
+
+def test_clients_that_are_cut_again_and_again_lose_nothing(js: Js, ns: Namespace) -> None:
+    result = js("converging", "cutClients", ns, {"clients": 3, "writes": 40, "cuts": 3})
+    assert result["stored"] == 3 * 40
+    assert result["agree"] is True
 
 
 def test_concurrent_clients_of_the_sdk_end_in_one_state(js: Js, ns: Namespace) -> None:

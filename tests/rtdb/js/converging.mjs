@@ -35,3 +35,27 @@ export async function randomClients({ open, input }) {
   const counter = (await get(ref(open(), "counter"))).val();
   return { views: clients.map((client) => client.view), server, counter };
 }
+
+function cut({ host, ns }) {
+  const headers = { Authorization: "Bearer owner" };
+  return fetch(`http://${host}/.control/disconnect`, { method: "POST", headers, body: JSON.stringify({ ns }) });
+}
+
+export async function cutClients(world) {
+  const { open, input } = world;
+  const clients = Array.from({ length: input.clients }, () => ({ db: open(), view: null }));
+  for (const client of clients) onValue(ref(client.db, "data"), (s) => (client.view = s.val()));
+  const written = [];
+  for (let i = 0; i < input.writes; i++) {
+    clients.forEach(({ db }, number) => written.push(set(ref(db, `data/c${number}w${i}`), i)));
+    if (i % Math.ceil(input.writes / input.cuts) === 5) {
+      await get(ref(clients[0].db, "elsewhere"));
+      await cut(world);
+    }
+  }
+  await Promise.all(written);
+  await Promise.all(clients.map(({ db }) => get(ref(db, "data"))));
+  const server = JSON.stringify((await get(ref(open(), "data"))).val());
+  const stored = Object.keys(JSON.parse(server)).length;
+  return { stored, agree: clients.every(({ view }) => JSON.stringify(view) === server) };
+}
