@@ -48,7 +48,7 @@ def vendor(suite: RunningSuite) -> Iterator[Vendor]:
 @pytest.fixture
 def hurried(vendor: Vendor, person: Person) -> Person:
     """Someone whom the vendor answers without delays, for tests in which time plays no part."""
-    vendor.arrange("first-token-ms=0,tokens-per-second=max", times=None, contains=person.uid)
+    vendor.arrange("first-token-ms=0,tokens-per-second=max", times=None)
     return person
 
 

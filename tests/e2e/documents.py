@@ -21,6 +21,11 @@ class Documents:
         assert answer.status_code == 200, answer.text
         return _map({"fields": answer.json().get("fields", {})})
 
+    def raw(self, path: str) -> Json:
+        """The document in the words of Firestore's API, as an event carries it."""
+        document: Json = requests.get(self._url(path), headers=OWNER, timeout=30).json()
+        return document
+
     def children(self, path: str) -> list[Json]:
         """The documents of a collection, by name."""
         answer = requests.get(self._url(path), params={"pageSize": "300"}, headers=OWNER, timeout=30).json()

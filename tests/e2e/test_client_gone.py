@@ -3,7 +3,6 @@
 Not through the Functions emulator: its proxy keeps the connection to the function open when the client has left.
 """
 
-import socket
 from collections.abc import Iterator
 from decimal import Decimal
 
@@ -11,8 +10,7 @@ import pytest
 
 from e2e.person import Person, Stream, text_of
 from e2e.prices import most
-from emulators.suite.environment import function_variables
-from support.framework import FUNCTIONS, serving
+from e2e.production import serving_api
 from support.suite import RunningSuite
 from support.vendor import Vendor
 
@@ -22,11 +20,7 @@ QUESTION = "What is a ledger?"
 @pytest.fixture(scope="module")
 def served(suite: RunningSuite) -> Iterator[str]:
     """Address of the `api` function, on the suite's stores."""
-    variables = function_variables(suite.ports, users_own=False).values
-    environment = {**variables, **suite.environment(), "FUNCTIONS_EMULATOR": "true"}
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    with serving(FUNCTIONS / "main.py", "api", port, environment) as address:
+    with serving_api(suite) as address:
         yield address
 
 
