@@ -85,6 +85,8 @@ class TestJson:
             b"\xef\xbb\xbf" + GOOD,
             "{}".encode("utf-16"),
             b"[" * 200_000,
+            b"[" * 65 + b"]" * 65,
+            b'{"a":' * 65 + b"1" + b"}" * 65,
             b'{"count": ' + b"9" * 10_000 + b"}",
             b'"{\\"item\\": \\"tea\\", \\"price\\": \\"1\\"}"',
         ],
@@ -121,6 +123,9 @@ class TestJson:
         assert client.post("/v1/shop/orders", json={"item": "żółć 🫖 \u0000", "price": "1"}).status_code == 201
         escaped = b'{"item": "\\ud83e\\uded6", "price": "1"}'
         assert client.post("/v1/shop/orders", data=escaped, content_type="application/json").status_code == 201
+
+    def test_brackets_in_text_are_no_nesting(self, client: Caller) -> None:
+        assert client.post("/v1/shop/orders", json={"item": "[{" * 99, "price": "1"}).status_code == 201
 
     def test_the_provider_is_flasks(self, client: Caller) -> None:
         from app.api.bodies import StrictJson

@@ -18,6 +18,9 @@ MAX_BODY: Final = 1024 * 1024
 MAX_IMAGE_BODY: Final = 10 * 1024 * 1024
 """Bytes. The larger one is for routes that take pictures, and the most that is ever held in memory."""
 
+MOST_NESTED: Final = 64
+"""Levels of lists and objects. The databases take fewer; whatever walks a body may recurse."""
+
 View = TypeVar("View", bound=Callable[..., object])
 
 _LIMIT: Final = "__credits_body_limit__"
@@ -39,6 +42,8 @@ class StrictJson(DefaultJSONProvider):
             )
         except RecursionError as error:
             raise ValueError("nested too deeply") from error
+        if text.count("[") + text.count("{") > MOST_NESTED and _depth(value) > MOST_NESTED:
+            raise ValueError("nested too deeply")
         if "\\ud" in text.lower():
             # An escape may have made half of a surrogate pair, which no database of ours can store.
             json.dumps(value, ensure_ascii=False).encode("utf-8")
@@ -86,6 +91,16 @@ def check_body(request: flask.Request, view: Callable[..., object]) -> None:
     if isinstance(value, str):
         # flask-openapi would parse a JSON text inside a JSON text.
         raise Malformed("The body should be a JSON object.")
+
+
+def _depth(value: object) -> int:
+    """How deep lists and objects lie in each other, without recursion."""
+    depth, level = 0, [value]
+    while level:
+        inner = [part.values() if isinstance(part, dict) else part for part in level if isinstance(part, dict | list)]
+        level = [member for members in inner for member in members]
+        depth += bool(inner)
+    return depth
 
 
 def _refuse_constant(name: str) -> object:
