@@ -92,12 +92,8 @@ class Auditor:
             self._found.append(f"operation {identity} moved from its end {was['state']} to {now['state']}")
         if int_field(now, "token") < int_field(was, "token"):
             self._found.append(f"operation {identity}: its token went back")
-        if now["state"] == State.RUNNING and was["state"] == State.QUEUED and now["token"] == was["token"]:
-            self._found.append(f"operation {identity} was claimed without a new token")
-        if was["state"] == State.RUNNING and now["token"] != was["token"]:
-            expires_us = from_rfc3339(text_field(map_field(was, "lease"), "expires_at"))
-            if at_us < expires_us - _SKEW:
-                self._found.append(f"operation {identity} was taken from a living runner")
+        if now["state"] == State.RUNNING:
+            self._found += _claimed(identity, was, now, at_us)
 
     def _count_running(self, identity: str, now: Fields) -> None:
         name = text_field(now, "lane")
@@ -155,11 +151,22 @@ class Auditor:
             yield f"tickets are left in the queue: {tickets}"
 
     def _promptness(self, operation: Operation) -> Found:
-        if not self._calm or operation.lane == "narrow" or operation.attempts != 1 or operation.history:
+        if not self._calm:
             return
-        waited = (operation.finished_us or 0) - operation.due_us
-        if waited > _PROMPT and operation.key is None and "draw" not in operation.name:
+        if operation.attempts > 1:
+            yield f"operation {operation.id} ({operation.name}) was tried {operation.attempts} times in calm weather"
+        free_us = max([operation.due_us, *(self._ended.get(one.id, 0) for one in self._before(operation))])
+        waited = (operation.finished_us or 0) - free_us
+        if waited > _PROMPT and operation.lane != "narrow":
             yield f"operation {operation.id} ({operation.name}) took {waited / 1e6:.1f} s in calm weather"
+
+    def _before(self, operation: Operation) -> list[Operation]:
+        """Those of its line that had to go first."""
+        if operation.key is None:
+            return []
+        line = (operation.lane, operation.key)
+        mine = [one for one in self._all_operations if (one.lane, one.key) == line]
+        return [one for one in mine if one.position < operation.position]
 
     def _orders(self) -> Found:
         known = {operation.id: operation for operation in self._all_operations}
@@ -231,6 +238,8 @@ class Auditor:
                 yield f"invoice {invoice.id} was refunded and its money kept"
 
     def _effects(self) -> Found:
+        if self._calm and self._world.outside.machine.most > 1:
+            yield f"{self._world.outside.machine.most} works at once for a vendor that takes one"
         mails = self._world.outside.mailer.sent
         for uid in self._uids():
             entries = self._entries(uid)
@@ -275,6 +284,9 @@ class Auditor:
             yield f"turn {turn.id} cost {cost}, reserved was {turn.fields['reserved']}"
         if turn.fields["reason"] in ("completed", "client_gone_partial", "cancelled_partial") and cost == 0:
             yield f"turn {turn.id} was delivered ({turn.fields['reason']}) and cost nothing"
+        faults = self._world.faults
+        if turn.fields["reason"] == "crashed" and not faults.crash and not faults.stall:
+            yield f"turn {turn.id} was left behind though nothing crashed"
         seen = self._told.answers.get(turn.id)
         if seen is not None and seen != cost and turn.fields["state"] == "done":
             yield f"turn {turn.id}: the client was told {seen}, charged was {cost}"
@@ -330,3 +342,16 @@ def _account_now(uid: str, fields: Fields, now_us: int) -> Found:
         yield f"{uid}: {account.reserved} are reserved of {there}"
     if held != account.reserved:
         yield f"{uid}: reservations hold {held}, the account says {account.reserved}"
+
+
+def _claimed(identity: str, was: Fields, now: Fields, at_us: int) -> Found:
+    """What must hold of an operation that runs from now on, or goes on running."""
+    if was["state"] == State.QUEUED and now["token"] == was["token"]:
+        yield f"operation {identity} was claimed without a new token"
+    if was["state"] == State.QUEUED and at_us + _SKEW < from_rfc3339(text_field(was, "due_at")):
+        yield f"operation {identity} was claimed before its time"
+    if was["state"] == State.RUNNING and now["lease"] != was["lease"]:
+        expires_us = from_rfc3339(text_field(map_field(was, "lease"), "expires_at"))
+        owners = text_field(map_field(was, "lease"), "owner"), text_field(map_field(now, "lease"), "owner")
+        if at_us < expires_us - _SKEW and (now["token"] != was["token"] or owners[0] != owners[1]):
+            yield f"operation {identity} was taken from a living runner"

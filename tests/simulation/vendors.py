@@ -167,6 +167,9 @@ class Machine:
 
     kernel: Kernel
     made: dict[str, int] = field(default_factory=dict)
+    busy: int = 0
+    most: int = 0
+    """Long works at the same time, at most."""
 
     def work(self, key: str, *, minutes: int = 0, renew: Callable[[], None] = lambda: None) -> Mapping[str, str]:
         """One piece of work; a long one keeps its lease.
@@ -179,9 +182,14 @@ class Machine:
             raise Refused("not such things")
         if self.kernel.chance(self.kernel.faults.vendor):
             raise Unavailable("the machine does not answer")
-        for _ in range(minutes):
-            self.kernel.sleep(60_000_000)
-            renew()
+        self.busy += bool(minutes)
+        self.most = max(self.most, self.busy)
+        try:
+            for _ in range(minutes):
+                self.kernel.sleep(60_000_000)
+                renew()
+        finally:
+            self.busy -= bool(minutes)
         self.made[key] = self.made.get(key, 0) + 1
         self.kernel.pause("machine done")
         return {"made": key}

@@ -112,7 +112,7 @@ class User:
                     if hang_up is not None and pieces >= hang_up:
                         answer.close()
                         return None
-                if isinstance(event, Over):
+                if isinstance(event, Over) and event.end.state == "done":
                     self._told.answers[event.turn.id] = event.end.cost
             return None
 

@@ -1,0 +1,168 @@
+"""`python -m simulation.mutants`: plants the faults of `mutants.toml` one at a time and sees whether the simulator
+finds them.
+
+A fault is a change of one piece of source text, applied while the module is imported; nothing is written and
+production code knows nothing of it. Each runs in a process of its own, over at most 200 seeds, until one of them
+fails.
+"""
+
+import argparse
+import importlib.util
+import os
+import sys
+import time
+import tomllib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from pathlib import Path
+from types import ModuleType
+
+HERE = Path(__file__).parent
+SEEDS = 200
+DEADLINE_S = 240
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One fault: in `module`, `find` becomes `replace`. `trap` says which row of TRAPS it stands for."""
+
+    name: str
+    trap: str
+    module: str
+    find: str
+    replace: str
+    survives: str = ""
+    """Why the simulator cannot see it, when that is known."""
+
+
+@dataclass(frozen=True)
+class Fate:
+    """What became of a mutant: the seed that killed it, or None."""
+
+    mutant: Mutant
+    seed: int | None
+    why: str
+    took_s: float
+
+
+class Planter:
+    """Imports the package `app` with one piece of text replaced."""
+
+    def __init__(self, mutant: Mutant) -> None:
+        self._mutant = mutant
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if name != self._mutant.module:
+            return None
+        spec = PathFinder.find_spec(name, path, target)
+        if spec is None or spec.origin is None:
+            return None
+        return importlib.util.spec_from_loader(name, Mutated(name, spec.origin, self._mutant), origin=spec.origin)
+
+
+class Mutated(SourceFileLoader):
+    """A module's source with the fault in it."""
+
+    def __init__(self, name: str, path: str, mutant: Mutant) -> None:
+        super().__init__(name, path)
+        self._mutant = mutant
+
+    def get_code(self, fullname: str):  # type: ignore[no-untyped-def]  # as the base class, past the cache of compiled code
+        return compile(planted(Path(self.path).read_text(), self._mutant), self.path, "exec")
+
+
+def planted(source: str, mutant: Mutant) -> str:
+    """The source with the fault in it; a fault that finds no place, or several, is out of date."""
+    found = source.count(mutant.find)
+    if found != 1:
+        raise LookupError(f"mutant {mutant.name}: its text stands {found} times in {mutant.module}")
+    return source.replace(mutant.find, mutant.replace)
+
+
+def mutants() -> list[Mutant]:
+    """The list."""
+    with (HERE / "mutants.toml").open("rb") as file:
+        return [Mutant(**fields) for fields in tomllib.load(file)["mutant"]]
+
+
+def source_of(module: str) -> str:
+    """The text of a module of the backend."""
+    root = HERE.parents[1] / ("functions" if module.startswith("app.") else "tests")
+    return (root / f"{module.replace('.', '/')}.py").read_text()
+
+
+def hunt(mutant: Mutant) -> Fate:
+    """Runs the seeds in a process of their own."""
+    import subprocess
+
+    started = time.monotonic()
+    command = [sys.executable, "-m", "simulation.mutants", "--only", mutant.name, "--child"]
+    environment = {**os.environ, "PYTHONHASHSEED": "0"}
+    try:
+        ran = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
+        seed, _, why = ran.stdout.strip().rpartition("\n")[2].partition(" ")
+        alive = seed == "alive"
+        if not alive and not seed.isdigit():
+            seed, why = "0", "broke: " + (ran.stderr.strip().rpartition("\n")[2] or "no output")
+    except subprocess.TimeoutExpired:
+        alive, seed, why = False, "-1", "ran out of time"
+    return Fate(mutant, None if alive else int(seed), why, time.monotonic() - started)
+
+
+def child(mutant: Mutant, seeds: int) -> None:
+    """In the process of one mutant: prints the seed that killed it and how, or `alive`."""
+    sys.meta_path.insert(0, Planter(mutant))
+    from simulation.simulate import Scenario, hush, simulate
+
+    hush()
+    for seed in range(seeds):
+        violations = simulate(Scenario.of(seed)).violations
+        if violations:
+            sys.stdout.write(f"{seed} {violations[0]}\n")
+            return
+    sys.stdout.write("alive\n")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="simulation.mutants", description=__doc__)
+    parser.add_argument("--only", help="the mutants whose names contain this")
+    parser.add_argument("--seeds", type=int, default=SEEDS)
+    parser.add_argument("--processes", type=int, default=min(2, os.cpu_count() or 1))
+    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    wanted = [one for one in mutants() if not chosen.only or chosen.only in one.name]
+    if chosen.child:
+        child(next(one for one in wanted if one.name == chosen.only), chosen.seeds)
+        return 0
+    for mutant in wanted:
+        planted(source_of(mutant.module), mutant)
+    fates: list[Fate] = []
+    with ThreadPoolExecutor(chosen.processes) as pool:
+        for fate in pool.map(hunt, wanted):
+            fates.append(fate)
+            say(_line(fate))
+    killed = sum(fate.seed is not None for fate in fates)
+    explained = [fate for fate in fates if fate.seed is None]
+    for fate in explained:
+        say(f"survivor {fate.mutant.name}: {fate.mutant.survives or 'NOT EXPLAINED'}")
+    say(f"{killed} of {len(fates)} killed: {100 * killed / max(1, len(fates)):.1f} %")
+    return 0 if killed >= 0.95 * len(fates) and all(fate.mutant.survives for fate in explained) else 1
+
+
+def _line(fate: Fate) -> str:
+    verdict = "SURVIVED" if fate.seed is None else f"killed by seed {fate.seed}"
+    return f"{verdict:22} {fate.took_s:5.1f} s  {fate.mutant.name:36} {fate.mutant.trap:12} {fate.why[:110]}"
+
+
+def say(line: str) -> None:
+    """A line for whoever waits."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
