@@ -53,7 +53,7 @@ def _add_history(blueprint: APIBlueprint, credits: Credits) -> None:
         page = credits.ledger.history(uid, chosen, query.limit, query.cursor)
         if wants_csv():
             return _csv_page(page)
-        return Page[EntryAnswer](items=[_entry_answer(entry) for entry in page.entries], next_cursor=page.next_cursor)
+        return Page[EntryAnswer](items=[entry_answer(entry) for entry in page.entries], next_cursor=page.next_cursor)
 
     @blueprint.get("/credits/explain", summary="The balance as a sum, term by term", responses={200: ExplanationAnswer})
     def explanation(query: PageParameters) -> ExplanationAnswer:
@@ -133,7 +133,8 @@ def _whose(query: AuditParameters) -> str:
     return query.uid
 
 
-def _entry_answer(entry: Fields) -> EntryAnswer:
+def entry_answer(entry: Fields) -> EntryAnswer:
+    """A stored entry as the history shows it."""
     reference = map_field(entry, "reference")
     return EntryAnswer.model_validate(
         {

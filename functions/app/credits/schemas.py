@@ -257,6 +257,12 @@ class LowBalanceAnswer(Answer):
     recommended_packages: list[PackageAnswer]
 
 
+class WelcomeBody(Body):
+    """A fingerprint can only speak against a claim, never for it."""
+
+    device_fingerprint: str | None = Field(default=None, min_length=8, max_length=200)
+
+
 class CheckBody(Body):
     amount: AmountIn = Field(gt=0)
 

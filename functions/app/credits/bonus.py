@@ -1,0 +1,148 @@
+"""Who gets the welcome bonus, and how much of it when. Pure; `welcome.py` asks and keeps the marks.
+
+Evidence comes from our side only: what Auth verified, and where the request came from. What a client says of itself (a
+device fingerprint) may deny and never grant, because whoever farms bonuses says the same of a thousand accounts (T-96).
+Every grant leaves marks; a mark carries a limit, so the loss to any cluster of accounts is bounded by construction.
+"""
+
+import functools
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from app.kit.ids import derived
+from app.kit.money import credits
+
+_DISPOSABLE: Final = Path(__file__).with_name("disposable_domains.txt")
+_MAJOR: Final = frozenset(
+    {"gmail.com", "outlook.com", "hotmail.com", "yahoo.com", "icloud.com", "proton.me", "gmx.de", "web.de", "qq.com"}
+)
+"""Domains that millions share: they say nothing about who belongs together."""
+_DOTLESS: Final = frozenset({"gmail.com"})
+_ALIASES: Final = {"googlemail.com": "gmail.com"}
+_DAY_US: Final = 24 * 3600 * 1_000_000
+
+
+class Step(StrEnum):
+    """When a part of the bonus is released."""
+
+    OPENING = "opening"
+    VERIFIED = "verified"
+    PURCHASE = "purchase"
+
+
+class Reason(StrEnum):
+    """Why not. Little for an attacker, and for an honest user what to do."""
+
+    SIGN_IN_WITH_EMAIL = "sign_in_with_email"
+    VERIFY_EMAIL = "verify_email"
+    COME_BACK_LATER = "come_back_later"
+    NOT_AVAILABLE = "not_available"
+
+
+@dataclass(frozen=True, slots=True)
+class BonusPolicy:
+    """How much at which step, and how many accounts of one kind at most."""
+
+    opening: int = credits(1000)
+    verified: int = 0
+    purchase: int = 0
+    need_verified: bool = True
+    """Whether even the opening step needs an e-mail that Auth verified."""
+    min_age_us: int = 0
+    per_network_daily: int = 5
+    per_domain_daily: int = 20
+    per_device: int = 2
+
+    def amount(self, step: Step) -> int:
+        """Of one step."""
+        return {Step.OPENING: self.opening, Step.VERIFIED: self.verified, Step.PURCHASE: self.purchase}[step]
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What our side knows of a person. `network` is the caller's address cut to /24 or /48."""
+
+    uid: str
+    provider: str | None = None
+    provider_uid: str | None = None
+    email: str | None = None
+    email_verified: bool = False
+    created_at_us: int = 0
+    network: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A counter that a grant increases, up to `limit`; in `bonus_marks/{id}`."""
+
+    id: str
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What a client says, which can only make it worse: its device; and the card's fingerprint, as the rail told it."""
+
+    device: str | None = None
+    card: str | None = None
+
+
+def assess(policy: BonusPolicy, step: Step, who: Evidence, claims: Claims, now_us: int) -> Reason | tuple[Mark, ...]:
+    """The reason against granting `step`, or the marks that granting it must leave."""
+    if policy.amount(step) == 0:
+        return Reason.NOT_AVAILABLE
+    if who.provider == "anonymous" or who.email is None:
+        return Reason.SIGN_IN_WITH_EMAIL
+    if not who.email_verified and (policy.need_verified or step is Step.VERIFIED):
+        return Reason.VERIFY_EMAIL
+    if is_disposable(who.email):
+        return Reason.NOT_AVAILABLE
+    if now_us - who.created_at_us < policy.min_age_us:
+        return Reason.COME_BACK_LATER
+    if step is Step.PURCHASE:
+        # One card backs one bonus, however many accounts it pays for (T-97).
+        return Reason.NOT_AVAILABLE if claims.card is None else (_mark(step, "card", claims.card, 1),)
+    if step is Step.VERIFIED:
+        return (_mark(step, "email", normalized(who.email), 1),)
+    return tuple(_opening_marks(policy, who, claims, now_us // _DAY_US))
+
+
+def normalized(email: str) -> str:
+    """One spelling per mailbox: case, tags behind `+`, and the dots that Gmail ignores."""
+    name, _, domain = email.strip().casefold().rpartition("@")
+    domain = _ALIASES.get(domain.rstrip("."), domain.rstrip("."))
+    name = name.partition("+")[0]
+    return f"{name.replace('.', '') if domain in _DOTLESS else name}@{domain}"
+
+
+def is_disposable(email: str) -> bool:
+    """Whether the mailbox is of a kind that nobody keeps."""
+    parts = normalized(email).rpartition("@")[2].split(".")
+    return any(".".join(parts[start:]) in _disposable() for start in range(len(parts)))
+
+
+def _opening_marks(policy: BonusPolicy, who: Evidence, claims: Claims, day: int) -> list[Mark]:
+    step, email = Step.OPENING, normalized(who.email or "")
+    marks = [_mark(step, "email", email, 1)]
+    if who.provider_uid:
+        marks.append(_mark(step, "provider", f"{who.provider}:{who.provider_uid}", 1))
+    domain = email.rpartition("@")[2]
+    if domain not in _MAJOR:
+        marks.append(_mark(step, "domain", f"{domain}:{day}", policy.per_domain_daily))
+    if who.network:
+        marks.append(_mark(step, "network", f"{who.network}:{day}", policy.per_network_daily))
+    if claims.device:
+        marks.append(_mark(step, "device", claims.device, policy.per_device))
+    return marks
+
+
+def _mark(step: Step, kind: str, value: str, limit: int) -> Mark:
+    return Mark(derived("bon", step.value, kind, value), limit)
+
+
+@functools.cache
+def _disposable() -> frozenset[str]:
+    lines = _DISPOSABLE.read_text().splitlines()
+    return frozenset(line for line in lines if line and not line.startswith("#"))

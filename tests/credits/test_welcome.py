@@ -1,0 +1,210 @@
+"""The welcome bonus: once per person, on evidence from our side, with a bounded loss to any farm."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from app.credits.bonus import BonusPolicy, Claims, Evidence, Reason, is_disposable, normalized
+from app.credits.service import Credits, CreditsParts
+from app.credits.signing import Signer
+from app.credits.welcome import BonusAlreadyGranted, BonusNotEligible, BonusRules, Welcome, network
+from app.kit.money import credits
+from support.clock import ManualClock
+from support.credits_world import DAY, SEED, deposit
+from support.memory import MemoryDocuments
+
+
+@dataclass
+class Town:
+    """People as Auth knows them, and the bonus desk."""
+
+    policy: BonusPolicy = field(default_factory=BonusPolicy)
+    people: dict[str, Evidence] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.clock, documents = ManualClock(), MemoryDocuments()
+        rules = BonusRules(self.policy, lambda uid: self.people.get(uid, Evidence(uid)), self.clock, credits(50))
+        parts = CreditsParts(documents, self.clock, Signer(SEED), opening=rules.opening, pause=lambda _: None)
+        self.credits = Credits(parts)
+        self.welcome = Welcome(rules, self.credits)
+
+    def person(self, uid: str, email: str | None = None, *, verified: bool = True, provider: str = "google.com") -> str:
+        self.people[uid] = Evidence(
+            uid,
+            provider,
+            f"{provider}-{uid}",
+            email or f"{uid}@gmail.com",
+            verified,
+            self.clock.now_us() - DAY,
+        )
+        return uid
+
+    def balance(self, uid: str) -> int:
+        return self.credits.account(uid).balance
+
+    def claim(self, uid: str, device: str | None = None, address: str | None = None) -> int:
+        return self.welcome.claim(uid, Claims(device=device), address).entry.amount
+
+
+@pytest.fixture
+def town() -> Town:
+    return Town()
+
+
+class TestFirstTouch:
+    def test_grants_it_to_a_person_that_auth_verified(self, town: Town) -> None:
+        assert town.balance(town.person("alice")) == credits(1000)
+        with pytest.raises(BonusAlreadyGranted):
+            town.claim("alice")
+
+    def test_opens_empty_without_evidence_and_says_what_to_do(self, town: Town) -> None:
+        town.person("bob", verified=False, provider="password")
+        assert town.balance("bob") == 0
+        with pytest.raises(BonusNotEligible) as refused:
+            town.claim("bob")
+        assert refused.value.fields["reason"] == Reason.VERIFY_EMAIL
+        town.people["bob"] = replace(town.people["bob"], email_verified=True)
+        assert town.claim("bob") == credits(1000)
+
+    def test_is_the_same_when_many_touch_at_once(self, town: Town) -> None:
+        """T-33"""
+        town.person("alice")
+        with ThreadPoolExecutor(8) as pool:
+            assert set(pool.map(lambda _: town.balance("alice"), range(30))) == {credits(1000)}
+
+    def test_gives_anonymous_visitors_nothing(self, town: Town) -> None:
+        town.people["ghost"] = Evidence("ghost", "anonymous")
+        assert town.balance("ghost") == 0
+        with pytest.raises(BonusNotEligible) as refused:
+            town.claim("ghost")
+        assert refused.value.reason is Reason.SIGN_IN_WITH_EMAIL
+
+
+class TestOncePerPerson:
+    @pytest.mark.parametrize("spelling", ["al.ice@gmail.com", "ALICE@gmail.com", "alice+x@googlemail.com"])
+    def test_whatever_the_spelling_of_the_mailbox(self, town: Town, spelling: str) -> None:
+        town.balance(town.person("alice", "alice@gmail.com"))
+        assert town.balance(town.person("again", spelling)) == 0
+        with pytest.raises(BonusNotEligible) as refused:
+            town.claim("again")
+        assert refused.value.reason is Reason.NOT_AVAILABLE
+
+    def test_whatever_the_mailbox_of_one_provider_account(self, town: Town) -> None:
+        town.balance(town.person("alice", "alice@gmail.com"))
+        town.person("again", "other@gmail.com")
+        town.people["again"] = replace(town.people["again"], provider_uid=town.people["alice"].provider_uid)
+        assert town.balance("again") == 0
+
+    def test_not_for_mail_that_nobody_keeps(self, town: Town) -> None:
+        assert town.balance(town.person("bob", "bob@eu.mailinator.com")) == 0
+
+    def test_when_two_claims_race(self, town: Town) -> None:
+        for uid in ("one", "two", "three", "four"):
+            town.person(uid, "same@gmail.com", verified=False)
+            town.balance(uid)
+            town.people[uid] = replace(town.people[uid], email_verified=True)
+
+        def claim(uid: str) -> int:
+            try:
+                return town.claim(uid)
+            except BonusNotEligible:
+                return 0
+
+        with ThreadPoolExecutor(4) as pool:
+            assert sum(pool.map(claim, ("one", "two", "three", "four"))) == credits(1000)
+
+
+class TestAFarm:
+    def test_of_unverified_accounts_gets_nothing(self, town: Town) -> None:
+        """T-96: 1,699 accounts with one client-asserted fingerprint."""
+        total = 0
+        for number in range(1_699):
+            uid = town.person(f"farm{number}", f"farm{number}@gmail.com", verified=False, provider="password")
+            total += town.balance(uid)
+            with pytest.raises(BonusNotEligible):
+                town.claim(uid, device="the same for all")
+        assert total == 0
+
+    def test_on_its_own_domain_gets_the_bound_of_a_day(self, town: Town) -> None:
+        """T-96: even mailboxes that verify are bounded, because their domain is one cluster."""
+        for number in range(300):
+            town.balance(town.person(f"farm{number}", f"u{number}@farm.example"))
+        total = sum(town.balance(f"farm{number}") for number in range(300))
+        assert total == town.policy.per_domain_daily * credits(1000)
+
+    def test_behind_one_network_gets_the_bound_of_a_day(self) -> None:
+        """T-96"""
+        town, total = Town(), 0
+        for number in range(60):
+            uid = town.person(f"farm{number}", f"farm{number}@gmail.com", verified=False)
+            town.balance(uid)
+            town.people[uid] = replace(town.people[uid], email_verified=True)
+            try:
+                total += town.claim(uid, address=f"203.0.113.{number}")
+            except BonusNotEligible:
+                continue
+        assert total == town.policy.per_network_daily * credits(1000)
+
+    def test_with_one_device_is_denied_by_it_and_another_device_grants_nothing(self, town: Town) -> None:
+        """T-96: a fingerprint may only deny."""
+        granted = 0
+        for number in range(10):
+            uid = town.person(f"farm{number}", f"farm{number}@gmail.com", verified=False)
+            town.balance(uid)
+            town.people[uid] = replace(town.people[uid], email_verified=True)
+            try:
+                granted += town.claim(uid, device="same")
+            except BonusNotEligible as refused:
+                assert refused.reason is Reason.NOT_AVAILABLE
+        assert granted == town.policy.per_device * credits(1000)
+        town.balance(town.person("new", verified=False))
+        with pytest.raises(BonusNotEligible):
+            town.claim("new", device="never seen before")
+
+
+class TestInSteps:
+    def test_a_part_at_once_and_the_rest_on_verification_and_purchase(self) -> None:
+        policy = BonusPolicy(credits(200), credits(300), credits(500), need_verified=False)
+        town = Town(policy)
+        town.person("alice", verified=False, provider="password")
+        assert town.balance("alice") == credits(200)
+        with pytest.raises(BonusNotEligible):
+            town.claim("alice")
+        town.people["alice"] = replace(town.people["alice"], email_verified=True)
+        assert town.claim("alice") == credits(300)
+        town.credits.post("alice", deposit("p", credits(10)))
+        posted = town.welcome.purchased("alice", "card-1")
+        assert posted is not None
+        assert town.balance("alice") == credits(1010)
+        with pytest.raises(BonusAlreadyGranted):
+            town.claim("alice")
+
+    def test_one_card_backs_one_bonus(self) -> None:
+        """T-97: 70 accounts, one card."""
+        town = Town(BonusPolicy(credits(1), 0, credits(500)))
+        for number in range(70):
+            town.balance(town.person(f"u{number}"))
+            town.welcome.purchased(f"u{number}", "card-1")
+        assert sum(town.balance(f"u{number}") for number in range(70)) == credits(70 + 500)
+
+
+@pytest.mark.parametrize(
+    ("email", "one"),
+    [(" A.l+x@GMAIL.com ", "al@gmail.com"), ("a.l+x@web.de", "a.l@web.de"), ("a@googlemail.com.", "a@gmail.com")],
+)
+def test_a_mailbox_has_one_spelling(email: str, one: str) -> None:
+    assert normalized(email) == one
+
+
+def test_subdomains_of_disposable_domains_are_disposable() -> None:
+    assert is_disposable("x@deep.sub.yopmail.com")
+    assert not is_disposable("x@notyopmail.com")
+
+
+@pytest.mark.parametrize(
+    ("address", "prefix"),
+    [("203.0.113.77", "203.0.113.0/24"), ("2001:db8:1:2::3", "2001:db8:1::/48"), ("nonsense", None), (None, None)],
+)
+def test_networks_are_neighbourhoods(address: str | None, prefix: str | None) -> None:
+    assert network(address) == prefix
