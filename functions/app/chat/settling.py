@@ -71,7 +71,7 @@ class Settling:
     def settle(self, opened: Opened, meter: Meter, finish: Finish, answer: str, mode: Mode) -> End:
         """Charges and records. The end as it was recorded."""
         turn = opened.turn
-        bill = self._bill(meter, finish, turn.reserved, mode)
+        bill = self._bill(turn, meter, finish, mode)
         at = to_rfc3339(self._parts.clock.now_us())
 
         def end(outcome: Settled) -> End:
@@ -109,11 +109,11 @@ class Settling:
         except (ReservationClosed, ReservationUnknown) as closed:
             return self._too_late(turn, finish, answer, closed)
 
-    def _bill(self, meter: Meter, finish: Finish, reserved: int, mode: Mode) -> _Bill:
+    def _bill(self, turn: Turn, meter: Meter, finish: Finish, mode: Mode) -> _Bill:
         measured = meter.measured()
-        priced = Priced(usage=measured.reported_price, delivered=measured.delivered_price, reserved=reserved)
+        priced = Priced(usage=measured.reported_price, delivered=measured.delivered_price, reserved=turn.reserved)
         charge = billing.charge(self._parts.policy, finish.ending, mode, priced)
-        used, estimated = _basis(measured, charge.amount, reserved)
+        used, estimated = _basis(measured, charge.amount, turn.reserved)
         buckets: dict[str, int] = {name: count for name, count in used.buckets().items() if count}
         return _Bill(
             amount=charge.amount,
@@ -122,6 +122,8 @@ class Settling:
             estimated=estimated,
             entry_usage={
                 "model": meter.model.id,
+                "task": "chat",
+                "conversation": turn.conversation_id,
                 "tokens": dict[str, Value](buckets),
                 "estimated": estimated,
                 "vendor": storable(meter.raw),

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+import flask
 from flask_openapi import APIBlueprint, Tag
 
 from app.api.auth import caller
@@ -11,10 +12,12 @@ from app.api.context import request_id
 from app.api.idempotency import Idempotency, idempotency_key, idempotent
 from app.api.schemas import Problem
 from app.credits.account import Closed, Reservation
-from app.credits.commands import Reserve
+from app.credits.analytics_routes import add_analytics_routes
+from app.credits.bonus import Claims
+from app.credits.commands import Posted, Reserve
 from app.credits.entry import Reference, optional_text
 from app.credits.explaining import balance_at
-from app.credits.ledger_routes import add_ledger_routes
+from app.credits.ledger_routes import add_ledger_routes, entry_answer
 from app.credits.mirror import Mirror, view
 from app.credits.offers import DEFAULT, Offers, Package
 from app.credits.schemas import (
@@ -23,6 +26,7 @@ from app.credits.schemas import (
     BalanceParameters,
     CheckAnswer,
     CheckBody,
+    EntryAnswer,
     LowBalanceAnswer,
     PackageAnswer,
     PastBalanceAnswer,
@@ -31,8 +35,10 @@ from app.credits.schemas import (
     ReservationsAnswer,
     ReserveBody,
     SyncAnswer,
+    WelcomeBody,
 )
 from app.credits.service import Credits
+from app.credits.welcome import BonusAlreadyGranted, Welcome
 from app.kit.clock import from_rfc3339, seconds, to_rfc3339
 from app.kit.ids import Ids, derived
 from app.kit.money import to_decimal
@@ -49,6 +55,8 @@ class CreditsRoutes:
     ids: Ids
     records: Idempotency
     offers: Offers = field(default=DEFAULT)
+    welcome: Welcome | None = None
+    """None where the first touch of an account grants the whole bonus."""
 
 
 def routes(parts: CreditsRoutes) -> APIBlueprint:
@@ -56,7 +64,9 @@ def routes(parts: CreditsRoutes) -> APIBlueprint:
     blueprint = APIBlueprint("credits", __name__, abp_tags=[_TAG])
     _add_balance(blueprint, parts)
     _add_reservations(blueprint, parts)
+    _add_welcome(blueprint, parts)
     add_ledger_routes(blueprint, parts.credits)
+    add_analytics_routes(blueprint, parts.credits)
     return blueprint
 
 
@@ -146,6 +156,26 @@ def _add_reservations(blueprint: APIBlueprint, parts: CreditsRoutes) -> None:
         account = credits.account(caller().uid)
         closed = [_closed_answer(Closed.parse(text)) for text in reversed(account.recent)]
         return ReservationsAnswer(items=[*map(_open_answer, reversed(account.reservations)), *closed])
+
+
+def _add_welcome(blueprint: APIBlueprint, parts: CreditsRoutes) -> None:
+    @blueprint.post(
+        "/credits/welcome-bonus",
+        summary="Claim the welcome bonus",
+        responses={201: EntryAnswer, 403: Problem, 409: Problem},
+    )
+    @idempotent(parts.records)
+    def welcome_bonus(body: WelcomeBody) -> tuple[EntryAnswer, int]:
+        return entry_answer(claim_welcome(parts, body.device_fingerprint).entry.fields()), 201
+
+
+def claim_welcome(parts: CreditsRoutes, device: str | None) -> Posted:
+    """The caller's claim."""
+    uid = caller().uid
+    if parts.welcome is None:
+        parts.credits.account(uid)
+        raise BonusAlreadyGranted("The welcome bonus was granted to this account")
+    return parts.welcome.claim(uid, Claims(device=device), flask.request.remote_addr)
 
 
 def _open_answer(reservation: Reservation) -> ReservationAnswer:

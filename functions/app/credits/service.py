@@ -13,6 +13,7 @@ from typing import Final, TypeVar
 
 from app.credits import events
 from app.credits.account import Account, Reservation, Source, Status
+from app.credits.analytics import Analyst
 from app.credits.audit import Audit, Period, audit, signed_json
 from app.credits.checkpoints import Archive, Checkpoints
 from app.credits.commands import (
@@ -116,6 +117,7 @@ class Credits:
                 pause=parts.pause or pause,
             )
         )
+        self.analyst = Analyst(parts.documents, self.ledger, parts.clock)
         self._lanes = Lanes(self.store)
 
     def account(self, uid: str) -> Account:
