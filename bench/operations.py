@@ -122,13 +122,14 @@ class Bench:
         self.listener_proxy = Proxy(stores.ports["database"])
         counted = replace(stores, ports={**stores.ports, "database": self.server_proxy.port})
         os.environ.update(counted.environment(vendor))
-        self.services = self._services()
+        self.services = self.fresh_services()
         self.uid = uuid.uuid4().hex[:28]
         self.token = _stage.token(self.uid)
         self._accounts: list[Mapping[str, Any]] = []
         self.invocations = 0
 
-    def _services(self) -> Any:
+    def fresh_services(self) -> Any:
+        """A backend that remembers nothing, like a new instance."""
         from app import outside, wiring
         from app.kit import firestore
 
@@ -210,12 +211,15 @@ def main() -> int:
         for name, content in (
             ("first message, new account", "What is a ledger?"),
             ("short message", "What is a ledger?"),
+            ("short message, another instance", "What is a ledger?"),
             ("long message (8 kB)", "word " * 1600),
             ("message after 30 others", "What is a ledger?"),
         ):
             if name.startswith("message after"):
                 for number in range(27):
                     bench.request("POST", url, {"content": f"Question {number}?"})
+            if "another instance" in name:
+                bench.services = bench.fresh_services()
             with bench.counting() as found[name]:
                 told = bench.request("POST", url, {"content": content}, stream=True)
         with bench.counting() as mirrored:

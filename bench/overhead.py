@@ -83,7 +83,8 @@ async def _latency(api: _stage.Api, vendor: str, messages: int) -> float:
             added[level] = _row(level, direct, ours)
             if level == 1:
                 phases, begun = api.turns()[known:], ours
-    _shares(phases, begun)
+        alone = [await _public(session, api) for _ in range(messages)]
+    _shares(phases, begun, alone)
     return added[1]
 
 
@@ -110,13 +111,22 @@ def _row(level: int, direct: Sequence[Sample], ours: Sequence[Sample]) -> float:
     return first[1] - first[0]
 
 
-def _shares(turns: Sequence[Mapping[str, int]], ours: Sequence[Sample]) -> None:
+async def _public(session: aiohttp.ClientSession, api: _stage.Api) -> float:
+    """Seconds of a route that needs neither a user nor a database: server, framework and routing alone."""
+    began = time.perf_counter()
+    async with session.get(f"{api.url}/v1/monitoring/info") as answer:
+        await answer.read()
+    return time.perf_counter() - began
+
+
+def _shares(turns: Sequence[Mapping[str, int]], ours: Sequence[Sample], alone: Sequence[float]) -> None:
     """Where the time until the first text goes: what the function itself measured, and the rest around it."""
     print(f"\nphases of a message at 1 stream, medians in ms (n = {len(turns)})")
     inside = {phase: _median([turn.get(phase, 0) / 1e6 for turn in turns]) for phase in _PHASES}
     begun = _median([sample.begun for sample in ours])
     around = begun - inside["read"] - inside["reserve"]
-    print(f"  {'server, auth, routing, first byte back':42}{around:8.1f}")
+    print(f"  {'connect, server, routing (a public route)':42}{_median(alone):8.1f}")
+    print(f"  {'token, body, first byte back':42}{around - _median(alone):8.1f}")
     words = {
         "read": "read the conversation",
         "reserve": "quote, reserve, record the turn",
