@@ -112,7 +112,7 @@ class Meter:
 
 
 def storable(raw: Mapping[str, object], depth: int = 0) -> dict[str, Value]:
-    """A vendor's usage report as an entry can hash and store it: whole numbers and maps of them; the rest is left out."""
+    """A vendor's usage report as an entry can hash and store it: whole numbers and maps of them, and nothing else."""
     kept: dict[str, Value] = {}
     for name, value in raw.items():
         # Firestore takes no empty name and keeps __these__ for itself; one of them would leave the answer unsettled.
