@@ -19,7 +19,7 @@ from rtdb_emulator.wire import frames
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 OWNER: Final = {"Authorization": "Bearer owner"}
-TIMEOUT: Final = 10.0
+TIMEOUT: Final = 30.0
 
 Obj: TypeAlias = dict[str, Json]
 

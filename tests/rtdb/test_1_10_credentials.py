@@ -21,7 +21,7 @@ def guarded(ns: Namespace) -> Namespace:
 
 
 class TestCredentials:
-    @pytest.mark.parametrize("credential", ["owner", "ya29.an-oauth-token"])
+    @pytest.mark.parametrize("credential", ["owner", "ya29.an-oauth-token", "ya29.with.dots"])
     def test_an_opaque_credential_is_the_owner(self, guarded: Namespace, credential: str) -> None:
         with guarded.connect() as wire:
             assert wire.ok("gauth", {"cred": credential}) == {"auth": None}

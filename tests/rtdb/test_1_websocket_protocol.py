@@ -2,7 +2,7 @@
 
 import pytest
 
-from rtdb.harness import Namespace, Wire
+from rtdb.harness import TIMEOUT, Namespace, Wire
 from rtdb_emulator.json_text import Json
 
 
@@ -62,8 +62,8 @@ class TestFrames:
             wire.ok("p", {"p": "/big", "d": value})
             assert wire.ok("g", {"p": "/big", "q": {}}) == value
             wire.send_request("g", {"p": "/big", "q": {}})
-            count = int(wire.socket.recv(5))
-            pieces = [str(wire.socket.recv(5)) for _ in range(count)]
+            count = int(wire.socket.recv(TIMEOUT))
+            pieces = [str(wire.socket.recv(TIMEOUT)) for _ in range(count)]
             assert count > 1 and max(map(len, pieces)) <= 16_384
 
 

@@ -12,7 +12,7 @@ from hypothesis import given
 
 from rtdb import models
 from rtdb.functions import Functions
-from rtdb.harness import OWNER, EmulatorProcess, Namespace
+from rtdb.harness import OWNER, TIMEOUT, EmulatorProcess, Namespace
 from rtdb.tokens import token
 from rtdb_emulator.delta import delta
 from rtdb_emulator.json_text import Json
@@ -58,7 +58,7 @@ def register(ns: Namespace, path: str, kind: str = "written", **more: Json) -> s
         "namespacePattern": ns.name,
     }
     url = f"{ns.emulator.url}/.settings/functionTriggers.json"
-    response = ns.emulator.http.post(url, json=body | more, headers=OWNER, timeout=5)
+    response = ns.emulator.http.post(url, json=body | more, headers=OWNER, timeout=TIMEOUT)
     assert response.status_code == 200, response.text
     assert isinstance(response.json(), dict)
     return key
@@ -168,7 +168,7 @@ class TestMatching:
     @pytest.mark.parametrize("body", [{}, [], {"name": "x", "path": "a", "event": V2 + "written"}, {"name": 1}])
     def test_registrations_that_make_no_sense_are_refused(self, ns: Namespace, body: Json) -> None:
         url = f"{ns.emulator.url}/.settings/functionTriggers.json"
-        response = ns.emulator.http.post(url, json=body, headers=OWNER, timeout=5)
+        response = ns.emulator.http.post(url, json=body, headers=OWNER, timeout=TIMEOUT)
         assert response.status_code == 400 or body == []
 
 
@@ -211,7 +211,7 @@ class TestEvents:
             "event": "providers/google.firebase.database/eventTypes/ref.create",
             "topic": "projects/demo/topics/old",
         }
-        ns.emulator.http.post(url, params={"ns": ns.name}, json=body, headers=OWNER, timeout=5)
+        ns.emulator.http.post(url, params={"ns": ns.name}, json=body, headers=OWNER, timeout=TIMEOUT)
         ns.request("PUT", "items/a", 1, auth=token("alice"))
         ns.quiet()
         ((route, event),) = functions.events
@@ -286,7 +286,7 @@ def _merged(before: Json, change: Json) -> Json:
 class TestDelivery:
     def test_in_order_at_one_location_and_in_parallel_at_others(self, ns: Namespace, functions: Functions) -> None:
         register(ns, "items/{id}")
-        meeting = threading.Barrier(3, timeout=10)
+        meeting = threading.Barrier(3, timeout=TIMEOUT)
         functions.before_answer = lambda route, event: meeting.wait() if event["data"]["delta"] == 0 else None
         for key in "abc":
             ns.put(f"items/{key}", 0)
@@ -298,7 +298,7 @@ class TestDelivery:
     def test_the_writer_does_not_wait(self, ns: Namespace, functions: Functions) -> None:
         register(ns, "items/{id}")
         answered = threading.Event()
-        functions.before_answer = lambda route, event: answered.wait(10)
+        functions.before_answer = lambda route, event: answered.wait(TIMEOUT)
         ns.put("items/a", 1)
         assert ns.get("items/a") == 1
         functions.wait_for(1)
@@ -361,7 +361,7 @@ class TestFaults:
     @pytest.mark.parametrize("plan", [[], {"nonsense": 1}, {"drop": "x"}, {"seed": 1.5}, {"drop": -1}])
     def test_a_plan_that_makes_no_sense_is_refused(self, ns: Namespace, plan: Json) -> None:
         url = f"{ns.emulator.url}/.control/faults"
-        assert ns.emulator.http.put(url, json=plan, headers=OWNER, timeout=5).status_code == 400
+        assert ns.emulator.http.put(url, json=plan, headers=OWNER, timeout=TIMEOUT).status_code == 400
 
     def test_clients_can_be_cut(self, ns: Namespace) -> None:
         with ns.connect() as watcher, ns.connect() as cut:
@@ -390,4 +390,4 @@ class TestFaults:
 
     def test_only_the_owner_may_use_it(self, ns: Namespace) -> None:
         for path in ("state", "idle", "deliveries"):
-            assert ns.emulator.http.get(f"{ns.emulator.url}/.control/{path}", timeout=5).status_code == 401
+            assert ns.emulator.http.get(f"{ns.emulator.url}/.control/{path}", timeout=TIMEOUT).status_code == 401

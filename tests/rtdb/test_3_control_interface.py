@@ -61,7 +61,7 @@ class TestLaunch:
     def test_an_unknown_option_is_refused(self) -> None:
         command = [sys.executable, "-m", "rtdb_emulator", "--nonsense"]
         done = subprocess.run(
-            command, env={"PYTHONPATH": str(ROOT / "emulators/rtdb")}, capture_output=True, timeout=10
+            command, env={"PYTHONPATH": str(ROOT / "emulators/rtdb")}, capture_output=True, timeout=TIMEOUT
         )
         assert done.returncode == 2
 
@@ -133,6 +133,9 @@ class TestRulesUpload:
         """@firebase/rules-unit-testing looks for these words."""
         response = ns.request("PUT", ".settings/rules", b"{]", headers=OWNER)
         assert "Parse error" in response.json()["error"]
+
+    def test_text_that_is_no_utf_8_is_refused(self, ns: Namespace) -> None:
+        assert ns.request("PUT", ".settings/rules", b"\xff{", headers=OWNER).status_code == 400
 
     def test_they_apply_at_once(self, ns: Namespace) -> None:
         ns.rules({"a": {".read": True}})

@@ -5,7 +5,7 @@ from socket import create_connection
 import pytest
 from websockets.sync.client import connect
 
-from rtdb.harness import OWNER, Namespace
+from rtdb.harness import OWNER, TIMEOUT, Namespace
 from rtdb.tokens import token
 from rtdb_emulator.json_text import loads
 
@@ -15,16 +15,16 @@ class TestTraps:
     def test_1_clients_are_told_the_name_under_which_they_came(self, ns: Namespace, name: str) -> None:
         url = f"ws://{name}:{ns.emulator.port}/.ws?v=5&ns={ns.name}"
         with connect(url, sock=create_connection(("127.0.0.1", ns.emulator.port))) as socket:
-            handshake = loads(socket.recv(5))
+            handshake = loads(socket.recv(TIMEOUT))
         assert handshake["d"]["d"]["h"] == f"{name}:{ns.emulator.port}"  # type: ignore[index,call-overload]
 
     def test_5_the_header_is_a_credential_over_rest_and_none_over_websockets(self, ns: Namespace) -> None:
         ns.rules({})
         url = f"ws://{ns.emulator.host}/.ws?v=5&ns={ns.name}"
         with connect(url, additional_headers=OWNER) as socket:
-            socket.recv(5)
+            socket.recv(TIMEOUT)
             socket.send('{"t":"d","d":{"r":1,"a":"g","b":{"p":"/","q":{}}}}')
-            assert '"permission_denied"' in str(socket.recv(5))
+            assert '"permission_denied"' in str(socket.recv(TIMEOUT))
         assert ns.request("GET", "", headers={"Authorization": "Bearer anything"}).status_code == 200
 
     def test_6_mock_tokens_are_expired_and_work(self, ns: Namespace) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from websockets.exceptions import ConnectionClosed
 
 from rtdb import models
-from rtdb.harness import EmulatorProcess, Namespace
+from rtdb.harness import TIMEOUT, EmulatorProcess, Namespace
 from rtdb_emulator.access import DEFAULT_RULES
 from rtdb_emulator.journal import MAGIC, DamagedFile, FileJournal, Saved
 from rtdb_emulator.json_text import Json
@@ -99,7 +99,7 @@ class TestKill:
             for number in range(1_000):
                 wire.ok("p", {"p": "/n", "d": number})
                 acknowledged = number
-        assert emulator.process.wait(10) == 1
+        assert emulator.process.wait(TIMEOUT) == 1
         assert emulator.logged("cannot be written")
         assert 0 < acknowledged < 999
         assert Namespace(start("--data", str(file)), "x").get("n") == acknowledged

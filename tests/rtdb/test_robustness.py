@@ -204,7 +204,7 @@ class TestHttp:
 
         packer = zlib.compressobj(9, wbits=31)
         chunk = b" " * 1_000_000
-        bomb = b"".join(packer.compress(chunk) for _ in range(300)) + packer.flush()
+        bomb = b"".join(packer.compress(chunk) for _ in range(20)) + packer.flush()
         response = kept.request("PUT", "big", bomb, headers={**OWNER, "Content-Encoding": "gzip"})
         assert response.status_code == 415
         unchanged(kept)

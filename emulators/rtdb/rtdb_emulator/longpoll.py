@@ -22,6 +22,7 @@ from rtdb_emulator.settings import Settings
 
 _LOG: Final = logging.getLogger(__name__)
 _REMEMBERED: Final = 1000
+_MOST_SEGMENTS: Final = 100_000
 
 _DISCONNECT_PAGE: Final = """<!DOCTYPE html><html><body><script>
 addEventListener("pagehide", function () {{ navigator.sendBeacon("/.lp?disconn=t&id={id}&pw={password}"); }});
@@ -94,6 +95,8 @@ class Polled:
         index = 0
         while f"seg{index}" in query:
             number, total = int(query[f"seg{index}"]), int(query.get(f"ts{index}", "1"))
+            if len(self._segments) > _MOST_SEGMENTS:
+                raise ValueError("too many segments of messages that are not complete")
             if number >= self._next_segment and total > 0:
                 self._segments[number] = (total, query.get(f"d{index}", ""))
             index += 1

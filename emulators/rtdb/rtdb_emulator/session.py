@@ -122,7 +122,17 @@ class Session:
         self._reply(request)
 
     def _authenticate(self, request: Json, body: _Body) -> None:
-        identity = _identity_of(body)
+        self._sign_in(request, _acting(_user_of(_credential(body)), body))
+
+    def _authenticate_server(self, request: Json, body: _Body) -> None:
+        credential = _credential(body)
+        try:
+            identity = _user_of(credential)
+        except InvalidToken:
+            identity = ADMIN  # an OAuth token may have dots, too
+        self._sign_in(request, _acting(identity, body))
+
+    def _sign_in(self, request: Json, identity: Identity) -> None:
         if identity.is_expired(self._database.moment().now_ms):
             raise ExpiredToken()
         self._become(identity)
@@ -259,11 +269,19 @@ class Session:
         self._listens.clear()
 
 
-def _identity_of(body: _Body) -> Identity:
+def _credential(body: _Body) -> str:
     credential = body.get("cred")
     if not isinstance(credential, str) or not credential:
         raise InvalidToken()
-    identity = from_token(credential) if is_token(credential) else ADMIN
+    return credential
+
+
+def _user_of(credential: str) -> Identity:
+    return from_token(credential) if is_token(credential) else ADMIN
+
+
+def _acting(identity: Identity, body: _Body) -> Identity:
+    """An admin may ask to be treated as somebody else."""
     if identity.admin and body.get("noauth") is True:
         return ANONYMOUS
     if identity.admin and "authvar" in body:
@@ -285,14 +303,19 @@ def _members(body: _Body) -> dict[str, Json]:
     return members
 
 
-_WITHOUT_CREDENTIAL: Final = (Session._ok, Session._authenticate, Session._unauthenticate)
+_WITHOUT_CREDENTIAL: Final = (
+    Session._ok,
+    Session._authenticate,
+    Session._authenticate_server,
+    Session._unauthenticate,
+)
 _HANDLERS: Final[Mapping[str, Callable[[Session, Json, _Body], None]]] = {
     "s": Session._ok,
     "appcheck": Session._ok,
     "unappeck": Session._ok,
     "unappcheck": Session._ok,
     "auth": Session._authenticate,
-    "gauth": Session._authenticate,
+    "gauth": Session._authenticate_server,
     "unauth": Session._unauthenticate,
     "q": Session._listen,
     "l": Session._listen,

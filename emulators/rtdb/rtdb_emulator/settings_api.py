@@ -35,7 +35,7 @@ class SettingsApi:
             case ("GET", "/.settings/rules.json" | "/.settings/rules/.json"):
                 return self._rules(params)
             case ("PUT", "/.settings/rules.json" | "/.settings/rules/.json"):
-                return await self._replace_rules(await request.text(), params)
+                return await self._replace_rules((await request.read()).decode(errors="replace"), params)
             case ("POST" | "PUT", "/.settings/functionTriggers.json"):
                 return self._register(_json(await request.read()), params)
             case ("GET", "/.settings/functionTriggers.json"):
