@@ -118,11 +118,20 @@ class FirestoreDocuments:
             self._metadata = self._metadata[:1]
 
     def get(self, path: str) -> Document | None:
-        return self.get_all([path])[0]
+        request = firestore.GetDocumentRequest.pb()(name=self._name(path))
+        with _translated(path):
+            try:
+                answer = self._client.get_document(
+                    firestore.GetDocumentRequest.wrap(request), timeout=_TIMEOUT_S, metadata=self._metadata
+                )
+            except exceptions.NotFound:
+                return None
+        return self._document(document.Document.pb(answer))
 
     def get_all(self, paths: Sequence[str]) -> list[Document | None]:
-        if not paths:
-            return []
+        if len(set(paths)) <= 1:
+            # A batch is a stream, and gRPC for Python starts a thread for each: twice the time of a plain call.
+            return [self.get(paths[0])] * len(paths) if paths else []
         request = firestore.BatchGetDocumentsRequest.pb()(
             database=self._database, documents=[self._name(path) for path in dict.fromkeys(paths)]
         )
