@@ -213,6 +213,8 @@ class Services(Locked):
             Chore("overdue reservations and lots", lambda limit: self.credits.expire_due(limit).accounts),
             Chore("answers, deletions and old streams", lambda _: self.chat.sweep()),
             Chore("signing key", lambda _: self._publish_key()),
+            Chore("checkpoint", lambda limit: int(self.credits.checkpoints.seal(limit) is not None), limit=5_000),
+            Chore("mirrors", lambda limit: self.mirror.compare_next(self.outside.clock.now_us(), limit).repaired),
         )
         return assemble(self.ground, Brought(subscriptions=(), chores=chores), self.outbox)
 
@@ -249,14 +251,20 @@ class Services(Locked):
         from app.admin.orchestration import routes as orchestration
         from app.chat import routes as chat
         from app.credits import routes as credits
+        from app.credits.admin_routes import admin_routes
+        from app.credits.corrections import Corrections
+        from app.credits.repair import Repairs
         from app.models import routes as models
         from app.monitoring import routes as monitoring
 
+        clock, ids = self.outside.clock, self.outside.ids
         identity = monitoring.Identity(NAME, VERSION, self.outside.settings.project)
+        corrections = Corrections(self.outbox, clock, ids, self.credits)
         return [
             chat.routes(self.chat.chat),
             models.routes(self.catalogue, self.model_health),
-            credits.routes(credits.CreditsRoutes(self.credits, self.mirror, self.outside.ids, self.idempotency)),
+            credits.routes(credits.CreditsRoutes(self.credits, self.mirror, ids, self.idempotency)),
+            admin_routes(corrections, Repairs(self.outbox, self.credits.ledger, clock)),
             monitoring.routes(self.monitoring, identity),
             orchestration.routes(self.orchestration),
         ]

@@ -217,7 +217,7 @@ class TestComparingMirrors:
         assert isinstance(world.documents, MemoryDocuments)
         realtime = MemoryRealtime()
         mirror = Mirror(world.documents, realtime)
-        since = world.clock.now_us()
+        since = world.clock.now_us() - 1
         for uid in ("alice", "bob"):
             account = world.credits.account(uid)
             realtime.update({mirror_path(uid): view(account, since)})
@@ -228,3 +228,14 @@ class TestComparingMirrors:
         assert report.worst_lag_us == 9_000_000
         assert mirror.compare(since).repaired == 1
         assert mirror.compare(since).differing == ()
+
+    def test_goes_on_where_it_stopped_and_leaves_triggers_their_time(self, world: CreditsWorld) -> None:
+        mirror = Mirror(world.documents, MemoryRealtime())
+        for index in range(5):
+            world.clock.advance(us=1)
+            world.credits.account(f"user{index}")
+        assert mirror.compare_next(world.clock.now_us(), limit=2).checked == 0
+        world.clock.advance(minutes=2)
+        done = [mirror.compare_next(world.clock.now_us(), limit=2).repaired for _ in range(4)]
+        assert done == [2, 2, 1, 0]
+        assert mirror.compare_next(world.clock.now_us(), limit=2).checked == 0

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from joserfc import jws
@@ -13,12 +14,14 @@ from joserfc.jwk import OKPKey
 
 from app.api.idempotency import Idempotency
 from app.credits.admin_routes import admin_routes
+from app.credits.bonus import BonusPolicy, Evidence
 from app.credits.corrections import Corrections
 from app.credits.mirror import Mirror, mirror_path
 from app.credits.repair import Repairs
 from app.credits.routes import CreditsRoutes, routes
 from app.credits.service import Credits, CreditsParts
 from app.credits.signing import KeyRing, Signer
+from app.credits.welcome import BonusRules, Welcome
 from app.kit.canonical import canonical
 from app.kit.money import credits as whole
 from support.credits_world import SEED, deposit, reserve, settle
@@ -348,3 +351,32 @@ class TestCorrections:
             "balance": "1002.5",
             "sequence": 2,
         }
+
+
+class TestTheWelcomeBonus:
+    def test_is_there_already_where_the_first_touch_grants_it(self, alice: Caller) -> None:
+        refused = alice.post("/v1/credits/welcome-bonus", json={"device_fingerprint": "abcdefgh"})
+        assert (refused.status_code, (refused.json or {})["code"]) == (409, "bonus_already_granted")
+        assert (alice.get("/v1/credits/balance").json or {})["balance"] == "1000"
+
+    def test_is_claimed_when_the_evidence_came_later(self, bank: Bank) -> None:
+        people = {"bob": Evidence("bob", "password", None, "bob@web.de")}
+        rules = BonusRules(BonusPolicy(), people.__getitem__, bank.world.clock, whole(50))
+        parts = CreditsParts(
+            bank.world.documents, bank.world.clock, Signer(SEED), opening=rules.opening, pause=lambda _: None
+        )
+        bank.credits = Credits(parts)
+        welcome = Welcome(rules, bank.credits)
+        plain = bank.blueprint
+        bank.blueprint = lambda: replace(plain(), welcome=welcome)
+        bob = bank.client("bob")
+        body = {"device_fingerprint": "abcdefgh"}
+        refused = bob.post("/v1/credits/welcome-bonus", json=body)
+        assert refused.status_code == 403
+        assert (refused.json or {})["code"] == "bonus_not_eligible"
+        assert (refused.json or {})["reason"] == "verify_email"
+        people["bob"] = replace(people["bob"], email_verified=True)
+        granted = bob.post("/v1/credits/welcome-bonus", json=body)
+        assert granted.status_code == 201
+        assert ((granted.json or {})["kind"], (granted.json or {})["amount"]) == ("grant", "1000")
+        assert bob.post("/v1/credits/welcome-bonus", json=body).status_code == 409

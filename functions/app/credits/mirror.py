@@ -5,15 +5,23 @@ over an older one: `updated_at` of an account strictly grows and its text sorts 
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 from app.credits import document
 from app.credits.account import Account, Level
-from app.kit.clock import from_rfc3339, to_rfc3339
-from app.kit.documents import Documents, Fields, Query, Where
+from app.kit import telemetry
+from app.kit.clock import from_rfc3339, minutes, to_rfc3339
+from app.kit.documents import Documents, Fields, Query, Replace, Value, Where, text_field
 from app.kit.money import to_decimal
 from app.kit.realtime import Json, Realtime
 
 View = dict[str, Json]
+
+_CURSOR: Final = "jobs/mirror_comparison"
+_FIRST_LOOK_US: Final = minutes(60)
+_GRACE_US: Final = minutes(1)
+_ENDLESS: Final = 253_402_300_799_999_999
+"""The last microsecond of the year 9999."""
 
 
 def view(account: Account, now_us: int) -> View:
@@ -52,6 +60,8 @@ class Comparison:
     differing: tuple[str, ...]
     repaired: int
     worst_lag_us: int
+    through_us: int
+    """When the last account that was compared had changed."""
 
 
 class Mirror:
@@ -79,17 +89,37 @@ class Mirror:
         self._realtime.transact(path, lambda current: newer(current, wanted) if _sane(current, wanted) else wanted)
         return was, True
 
-    def compare(self, since_us: int, limit: int = 500, *, report_only: bool = False) -> Comparison:
-        """Compares the mirrors of accounts written since then. The account wins, unless only a report is wanted.
+    def compare_next(self, now_us: int, limit: int) -> Comparison:
+        """The scheduled comparison: goes on where the last one stopped, up to a minute ago (triggers take a while)."""
+        cursor = self._documents.get(_CURSOR)
+        since_us = from_rfc3339(text_field(cursor.fields, "through")) if cursor else now_us - _FIRST_LOOK_US
+        done = self.compare(since_us, limit, until_us=now_us - _GRACE_US)
+        if done.checked:
+            fields: dict[str, Value] = {
+                "through": to_rfc3339(done.through_us),
+                "worst_lag_us": done.worst_lag_us,
+                "repaired": done.repaired,
+            }
+            self._documents.commit([Replace(_CURSOR, fields)])
+        if done.differing:
+            log = telemetry.log("credits")
+            log.warning("mirrors differed", accounts=len(done.differing), lag_us=done.worst_lag_us)
+        return done
 
-        An account that was read while its trigger was still under way counts as lag, not as a fault.
-        """
-        where = (Where("updated_at", ">=", to_rfc3339(since_us)),)
+    def compare(
+        self, since_us: int, limit: int = 500, *, until_us: int = _ENDLESS, report_only: bool = False
+    ) -> Comparison:
+        """Compares mirrors of accounts written after `since_us`; the account wins, unless only a report is wanted."""
+        where = (
+            Where("updated_at", ">", to_rfc3339(since_us)),
+            Where("updated_at", "<=", to_rfc3339(until_us)),
+        )
         found = self._documents.query(Query("accounts", where, ("updated_at",), limit=limit))
         differing: list[str] = []
-        repaired = worst = 0
+        repaired, worst, through = 0, 0, since_us
         for stored in found:
             account = document.read(stored.fields)
+            through = account.updated_at_us
             mirrored = self._realtime.get(mirror_path(account.uid))
             wanted = view(account, account.updated_at_us)
             if mirrored == wanted:
@@ -98,7 +128,7 @@ class Mirror:
             worst = max(worst, account.updated_at_us - _mirrored_at(mirrored, account.opened_at_us))
             if not report_only:
                 repaired += self.repair(account)[1]
-        return Comparison(len(found), tuple(differing), repaired, worst)
+        return Comparison(len(found), tuple(differing), repaired, worst, through)
 
 
 def _sane(mirrored: Json, wanted: View) -> bool:
