@@ -45,7 +45,10 @@ class Orphan:
         return self.person.ask(self.conversation, self.content, key=KEY)
 
 
-@pytest.fixture(params=["stall-after=4", "timeout"], ids=["after-text", "before-text"])
+AFTER_TEXT, BEFORE_TEXT = "stall-after=4", "timeout"
+
+
+@pytest.fixture
 def orphan(
     request: pytest.FixtureRequest,
     suite: RunningSuite,
@@ -54,12 +57,13 @@ def orphan(
     vendor: Vendor,
     mark: str,
 ) -> Orphan:
-    """An answer whose worker is killed with SIGKILL, before or after the first text."""
-    vendor.arrange(request.param, times=1, contains=mark)
+    """An answer whose worker is killed with SIGKILL, after the first text or (as a parameter) before."""
+    moment = getattr(request, "param", AFTER_TEXT)
+    vendor.arrange(moment, times=1, contains=mark)
     conversation, content = person.begin(), f"{QUESTION} {mark}"
     with person.stream(conversation, content, key=KEY) as stream:
         frames = stream.until("start")
-        while request.param != "timeout" and len(text_of(frames).split()) < 3:
+        while moment == AFTER_TEXT and len(text_of(frames).split()) < 3:
             frames.append(next(stream.frames))
         assert suite.kill_workers("api") > 0
         # What is left of the stream is not read: the emulator's proxy keeps it open without a word.
@@ -89,6 +93,7 @@ class TestKilledInTheMiddle:
         again = orphan.ask_again()
         assert (again.status_code, problem_of(again)["code"]) == (409, "idempotency_in_progress")
 
+    @pytest.mark.parametrize("orphan", [AFTER_TEXT, BEFORE_TEXT], indirect=True, ids=["after text", "before text"])
     def test_is_cleaned_up_by_the_sweep_and_the_same_key_works_again(self, suite: RunningSuite, orphan: Orphan) -> None:
         """T-9: after the sweep nothing is reserved, the turn says what happened, and so does the live text."""
         orphan.let_the_lease_of_the_turn_end()

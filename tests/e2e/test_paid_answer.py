@@ -41,10 +41,11 @@ def _heard(watched: Json, what: str) -> list[dict[str, Any]]:
     return [each["value"] for each in seen if each["what"] == what and each["value"] is not None]
 
 
-@pytest.fixture(scope="module")
-def watched(suite: RunningSuite) -> Json:
-    """What an app saw that signed up, listened and asked over fetch."""
-    return node.run(suite, "paid_answer.mjs", question=QUESTION)
+@pytest.fixture(scope="module", params=["function", "hosting"])
+def watched(request: pytest.FixtureRequest, suite: RunningSuite) -> Json:
+    """What an app saw that signed up, listened and asked over fetch, through either way in."""
+    api = suite.api if request.param == "function" else f"{suite.hosting}/api"
+    return node.run(suite, "paid_answer.mjs", question=QUESTION, api=api)
 
 
 class TestOverFetch:
