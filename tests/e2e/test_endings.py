@@ -2,6 +2,8 @@
 
 from decimal import Decimal
 
+import requests
+
 from e2e.person import Person, Stream, problem_of, text_of
 from e2e.prices import most
 from support.suite import RunningSuite, eventually
@@ -91,7 +93,7 @@ class TestBudget:
         balance = person.balance()
         assert Decimal(str(balance["available"])) == Decimal("0.08") - Decimal(str(done["cost"]))
 
-    def test_that_is_used_up_is_a_polite_402(self, person: Person, vendor: Vendor) -> None:
+    def test_that_is_used_up_is_a_polite_402(self, suite: RunningSuite, person: Person, vendor: Vendor) -> None:
         """T-32, T-35: the vendor is not asked, and the refusal says what is missing and how to get it."""
         self.leave(person, "0.001")
         conversation = person.begin()
@@ -104,6 +106,11 @@ class TestBudget:
         assert problem["payment_options"]
         with person.stream(conversation, QUESTION) as stream:
             assert stream.response.status_code == 402
+        data = {"data": {"conversation_id": conversation, "content": QUESTION}}
+        called = requests.post(suite.function("send_message"), json=data, headers=person.user.headers, timeout=60)
+        error = called.json()["error"]
+        assert (error["status"], error["details"]["code"]) == ("FAILED_PRECONDITION", "insufficient_credits")
+        assert error["details"]["required"] == problem["required"]
         assert vendor.requests() == []
         assert person.balance()["available"] == "0.001"
 
