@@ -254,6 +254,15 @@ class TestProofs:
             "check": None,
         }
 
+    def test_of_inclusion_in_the_last_checkpoint(self, bank: Bank, alice: Caller) -> None:
+        """T-55"""
+        bank.spend("alice", "r", whole(1))
+        assert alice.get("/v1/credits/checkpoint").status_code == 404
+        bank.credits.checkpoints.seal()
+        told = alice.get("/v1/credits/checkpoint").json
+        assert told is not None
+        assert (told["valid"], told["seal"]["sequence"], told["checkpoint"]["size"]) == (True, 2, 1)
+
     def test_of_anothers_audit_is_for_administrators(self, bank: Bank, alice: Caller) -> None:
         bank.credits.account("bob")
         assert alice.get("/v1/credits/audit?uid=bob").status_code == 403
@@ -285,6 +294,13 @@ class TestBeingShort:
         assert told is not None
         assert (told["low"], told["threshold"], told["available"]) == (True, "50", "40")
         assert told["recommended_packages"][0]["credits"] == "500"
+
+    def test_is_told_at_the_users_own_threshold(self, bank: Bank, alice: Caller) -> None:
+        assert alice.put("/v1/credits/low-balance-threshold", json={"threshold": "2000"}).status_code == 200
+        told = alice.get("/v1/credits/low-balance-check").json
+        assert told is not None
+        assert (told["low"], told["threshold"]) == (True, "2000")
+        assert alice.put("/v1/credits/low-balance-threshold", json={"threshold": "-1"}).status_code == 422
 
     def test_of_an_amount(self, bank: Bank, alice: Caller) -> None:
         told = alice.post("/v1/credits/check-insufficient", json={"amount": "1200"}).json

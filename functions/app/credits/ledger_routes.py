@@ -22,6 +22,7 @@ from app.credits.schemas import (
     KeysAnswer,
     ProofAnswer,
     ReferenceAnswer,
+    SealAnswer,
     TermAnswer,
     TransactionPath,
 )
@@ -29,7 +30,7 @@ from app.credits.service import Credits
 from app.credits.verification import Verified
 from app.kit.clock import from_rfc3339
 from app.kit.documents import Fields, int_field, map_field, text_field
-from app.kit.errors import Forbidden
+from app.kit.errors import Forbidden, NotFound
 from app.kit.money import to_decimal
 
 _CSV = {"text/csv": {"schema": {"type": "string"}}}
@@ -89,6 +90,18 @@ def _add_proofs(blueprint: APIBlueprint, credits: Credits) -> None:
             failed_check=check,
             next_cursor=report.next_cursor,
         )
+
+    @blueprint.get(
+        "/credits/checkpoint",
+        summary="The last checkpoint over the own account, with its inclusion proof",
+        responses={200: SealAnswer, 404: Problem},
+    )
+    def checkpoint() -> SealAnswer:
+        coverage = credits.checkpoints.coverage(caller().uid)
+        if coverage is None:
+            raise NotFound("No checkpoint covers this account yet; one is made every few minutes.")
+        valid = coverage.holds(credits.ledger.keys)
+        return SealAnswer(seal=dict(coverage.seal), checkpoint=dict(coverage.checkpoint), valid=valid)
 
     @blueprint.get("/credits/keys", summary="Public signing keys (JWKS)", responses={200: KeysAnswer})
     @public

@@ -13,7 +13,7 @@ from app.credits.reading import LedgerReader
 from app.credits.verification import Link, verify_chain
 from app.kit.clock import Clock
 from app.kit.documents import Create, Document, Documents, Replace
-from app.kit.errors import InvariantViolation
+from app.kit.errors import InvariantViolation, NotFound
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +35,12 @@ class Repairs:
         """Replays the account's entries and, with `write`, brings the stored account to what they say.
 
         Raises:
-            InvariantViolation: the entries do not verify, or there are none.
+            NotFound: there is neither an account nor an entry.
+            InvariantViolation: the entries do not verify.
             Conflict: the account moved meanwhile; ask again.
         """
         stored = self._documents.get(document.account_path(uid))
-        truth = self._replay(uid)
+        truth = self._replay(uid, opened=stored is not None)
         was = _readable(stored)
         if was is not None and _same(fold.derived(was), truth) and _whole(was):
             return Repair(was, was, repaired=False)
@@ -49,10 +50,12 @@ class Repairs:
             self._documents.commit([Replace(path, fields, stored.version) if stored else Create(path, fields)])
         return Repair(was, now, repaired=True)
 
-    def _replay(self, uid: str) -> fold.Derived:
+    def _replay(self, uid: str, *, opened: bool) -> fold.Derived:
         stored = [dict(fields) for fields in self._reader.entries(uid)]
+        if not stored and not opened:
+            raise NotFound("There is no such account", uid=uid)
         verified = verify_chain(stored, self._reader.keys, Link(uid))
-        if not stored or not verified.valid:
+        if not verified.valid:
             raise InvariantViolation(f"the entries of {uid} do not verify: {verified.fault}")
         return fold.fold(ledger.read(fields) for fields in stored)
 

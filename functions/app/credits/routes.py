@@ -35,6 +35,7 @@ from app.credits.schemas import (
     ReservationsAnswer,
     ReserveBody,
     SyncAnswer,
+    ThresholdBody,
     WelcomeBody,
 )
 from app.credits.service import Credits
@@ -101,6 +102,11 @@ def _add_balance(blueprint: APIBlueprint, parts: CreditsRoutes) -> None:
             available=to_decimal(available),
             recommended_packages=_packages(offers.covering(account.low_threshold - available)) if low else [],
         )
+
+    @blueprint.put("/credits/low-balance-threshold", summary="When to be warned", responses={200: BalanceAnswer})
+    def low_balance_threshold(body: ThresholdBody) -> BalanceAnswer:
+        credits.set_threshold(caller().uid, body.threshold)
+        return BalanceAnswer.model_validate(credits.balance(caller().uid))
 
     @blueprint.post("/credits/check-insufficient", summary="Whether an amount is there", responses={200: CheckAnswer})
     def check_insufficient(body: CheckBody) -> CheckAnswer:

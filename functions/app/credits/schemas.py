@@ -216,6 +216,14 @@ class ChainAnswer(Answer):
     next_cursor: str | None
 
 
+class SealAnswer(Answer):
+    """`seal` is the account's leaf with its RFC 6962 inclusion proof; `checkpoint` holds the signed root."""
+
+    seal: dict[str, object]
+    checkpoint: dict[str, object]
+    valid: bool
+
+
 class AuditParameters(Parameters):
     """`uid` is for administrators."""
 
@@ -255,6 +263,12 @@ class LowBalanceAnswer(Answer):
     threshold: CreditAmount
     available: CreditAmount
     recommended_packages: list[PackageAnswer]
+
+
+class ThresholdBody(Body):
+    """Warn below this many credits; 0 warns only when nothing is left."""
+
+    threshold: AmountIn
 
 
 class WelcomeBody(Body):
