@@ -218,6 +218,13 @@ class TestPolling:
             Poller(ns).send({"t": "d", "d": {"r": 1, "a": "o", "b": {"p": "/gone", "d": True}}})
             assert wire.push() == {"a": "d", "b": {"p": "gone", "d": True}}
 
+    def test_a_session_that_is_cut_runs_its_disconnect_writes(self, ns: Namespace) -> None:
+        poller = Poller(ns)
+        poller.send({"t": "d", "d": {"r": 1, "a": "o", "b": {"p": "/gone", "d": True}}})
+        assert ns.control("POST", "disconnect", {"ns": ns.name}) == {"cut": 1}
+        assert ns.get("gone") is True
+        assert 'pLPCommand7"]("close"' in poller.poll()
+
     def test_malformed_segments_are_a_clear_error(self, ns: Namespace) -> None:
         poller = Poller(ns)
         params = {"id": poller.id, "pw": poller.password, "seg0": "x", "ts0": "1", "d0": "!"}

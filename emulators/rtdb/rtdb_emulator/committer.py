@@ -45,6 +45,11 @@ class Committer:
         self.hold(turn)
         return turn.future
 
+    async def settled(self) -> None:
+        """Wait until nothing that was read can be lost any more; most of the time that is now."""
+        if self._scheduled:
+            await self.flushed()
+
     async def idle(self) -> None:
         """Wait until no compaction is running."""
         if self._compaction is not None:

@@ -7,7 +7,7 @@ import asyncio
 import logging
 import secrets
 from base64 import urlsafe_b64decode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from aiohttp import web
@@ -32,8 +32,9 @@ addEventListener("pagehide", function () {{ navigator.sendBeacon("/.lp?disconn=t
 class Polled:
     """One long-polling client: what waits for it, and what of its messages has arrived."""
 
-    def __init__(self, id: str, callback: str) -> None:
+    def __init__(self, id: str, callback: str, on_cut: Callable[["Polled"], None]) -> None:
         self.id = id
+        self._on_cut = on_cut
         self.password = secrets.token_urlsafe(12)
         self.callback = callback
         self.connection: Connection | None = None
@@ -53,7 +54,7 @@ class Polled:
         self._wake()
 
     def cut(self) -> None:
-        self.close()
+        self._on_cut(self)
 
     def close(self) -> None:
         """Answer the open poll, and every later one, with the end of the session."""
@@ -197,7 +198,7 @@ class LongPolling:
 
     def _start(self, request: web.Request) -> str:
         callback = request.query.get("cb", "")
-        polled = Polled(secrets.token_hex(8), callback if callback.isdigit() else "")
+        polled = Polled(secrets.token_hex(8), callback if callback.isdigit() else "", self._end)
         connection = self._emulator.connect(request.query.get("ns"), polled, last=request.query.get("ls"))
         polled.connection = connection
         polled.last_poll = asyncio.get_running_loop().time()

@@ -107,6 +107,7 @@ class Rest:
         if "text/event-stream" in call.request.headers.get("Accept", ""):
             return await self._streams.serve(call.request, call.database, call.target.path, call.identity, query)
         node = call.shown(call.database.read(call.target.path, call.asker, query))
+        await self._emulator.committer.settled()
         etag = call.etag(node) if query is None else None
         if etag is not None and call.header("If-None-Match") == etag:
             return rest_answer.unchanged(etag)

@@ -59,7 +59,9 @@ class Session:
     # What arrives.
 
     def handle(self, message: Json, size: int) -> None:
-        """Answer one data message of `size` bytes. Never raises for what a client sent."""
+        """Answer one data message of `size` bytes. Never raises; what comes after the end is ignored."""
+        if self._ended:
+            return
         body = message.get("d") if isinstance(message, dict) else None
         if not isinstance(body, dict):
             self._outbox.post(wire.control("e", "a data message must be an object with an object d"))
@@ -114,6 +116,9 @@ class Session:
             handler(self, request, body if isinstance(body, dict) else {})
         except RequestError as error:
             self._reply(request, error.ws_status, str(error))
+        except Exception:  # the edge: a bug must not cost the client its connection  # noqa: BLE001
+            _LOG.exception("request %r of session %s failed", action, self.id)
+            self._reply(request, RequestError.ws_status, "Internal error")
 
     def _reply(self, request: Json, status: str = "ok", data: Json = None) -> None:
         self._outbox.post(wire.reply(request, status, {} if data is None else data))
