@@ -201,5 +201,6 @@ class TestTriggers:
         assert mirrored == route.json()
         assert mirrored["balance"] == "1000"
 
-    def test_the_sweep_runs(self, suite: RunningSuite) -> None:
-        assert suite.fire("sweep").status_code == 200
+    @pytest.mark.parametrize("function", ["sweep", "seal"])
+    def test_the_scheduled_functions_run(self, suite: RunningSuite, function: str) -> None:
+        assert suite.fire(function).status_code == 200

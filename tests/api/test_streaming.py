@@ -188,6 +188,20 @@ class TestASourceThatTicks:
         name, data = frames(chunks(sse(source(), ticks=True)))[-1]
         assert (name, json.loads(data)["code"]) == ("error", "refused")
 
+    def test_ends_with_an_event_that_cannot_be_written(self) -> None:
+        closed: list[bool] = []
+
+        def source() -> Iterator[Event]:
+            try:
+                yield Event("delta", {"text": "\ud800"})
+                yield Event("done", {})
+            finally:
+                closed.append(True)
+
+        [(name, _)] = frames(chunks(sse(source(), ticks=True)))
+        assert name == "error"
+        assert closed == [True]
+
     def test_that_breaks_while_it_is_closed_troubles_nobody(self) -> None:
         def source() -> Iterator[Event]:
             try:
