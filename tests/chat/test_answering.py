@@ -2,10 +2,12 @@
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import fields
 
 import pytest
 
-from app.chat.answering import Answer, Event, Over, Start, Text
+from app.chat.answering import SETTLE_TRIES, Answer, Event, Over, Start, Text
+from app.chat.assembly import MARGIN_S, ChatNeeds, between_tries_us, patient
 from app.chat.opening import Ask, MaxCostTooLow
 from app.chat.turn import Turn
 from app.credits.billing import Mode
@@ -340,6 +342,13 @@ class TestAStoreThatFails:
             assert len(world.charges()) == before + 1
             assert world.reserved() == 0
         assert world.pauses
+
+    def test_for_seconds_is_waited_for(self) -> None:
+        """T-9: a store that is away for seconds gives no answer away, and the wait ends before the function is killed."""
+        waits = [between_tries_us(attempt) for attempt in range(1, SETTLE_TRIES)]
+        assert sum(least for least, _ in waits) >= 3_000_000
+        assert sum(most for _, most in waits) <= MARGIN_S * 1_000_000 // 2
+        assert {one.name: one.default for one in fields(ChatNeeds)}["pause"] is patient
 
     def test_for_good_leaves_nothing_reserved_after_the_sweep(self, world: ChatWorld) -> None:
         """T-9."""

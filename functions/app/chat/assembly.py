@@ -3,6 +3,8 @@
 Nothing is connected or started here; the first answer does both.
 """
 
+import secrets
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,7 +18,7 @@ from app.chat.service import Chat, ChatParts
 from app.chat.settling import Settling, SettlingParts
 from app.chat.store import ChatStore
 from app.credits import billing
-from app.credits.service import Credits, pause
+from app.credits.service import Credits
 from app.kit.clock import Clock, seconds
 from app.kit.documents import Documents
 from app.kit.ids import Ids
@@ -27,6 +29,22 @@ from app.models.transport import Patience
 
 MARGIN_S = 20
 """An answer is ended this long before the platform would kill its function, and its lease lasts as much longer."""
+
+
+def between_tries_us(attempt: int) -> tuple[int, int]:
+    """Least and most to wait after failed settlement number `attempt`: 3.75 to 7.5 s in all, well within the margin.
+
+    What fails here is a store that does not answer, and an answer that cannot be settled is given away: that is worth
+    the wait that a lost race for an account is not.
+    """
+    most = 500_000 << (attempt - 1)
+    return most // 2, most
+
+
+def patient(attempt: int) -> None:
+    """Waits after failed settlement number `attempt`."""
+    least, most = between_tries_us(attempt)
+    time.sleep((least + secrets.randbelow(most - least)) / 1_000_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +60,7 @@ class ChatNeeds:
     book: PriceBook
     timeout_s: int = 300
     patience: Patience | None = None
-    pause: Callable[[int], None] = pause
+    pause: Callable[[int], None] = patient
     mirror: Mirror | None = None
     """The threaded one unless given."""
 
