@@ -95,6 +95,31 @@ class TestCoalescing:
         assert [*chunks] == [f"{number:04d}" for number in range(12)]
 
 
+class TestASecondAttempt:
+    def test_takes_the_place_of_the_first(self) -> None:
+        """T-11: chunks that the first attempt wrote beyond the second one's last are no part of the answer."""
+        realtime = MemoryRealtime()
+        for text in ("three pieces before", "one"):
+            attempt = Coalescer(ManualClock())
+            attempt.open("alice", "m", "small")
+            for word in text.split():
+                attempt.append("m", word)
+                send(attempt, realtime)
+        assert text_of(streamed(realtime, "m")) == "one"
+
+    def test_word_of_a_killed_one_leaves_its_text(self) -> None:
+        realtime = MemoryRealtime()
+        killed, sweeper = Coalescer(ManualClock()), Coalescer(ManualClock())
+        killed.open("alice", "m", "small")
+        killed.append("m", "as far as it came")
+        send(killed, realtime)
+        sweeper.open("alice", "m", "small", keep=True)
+        sweeper.close("m", Closing("error", "error", "0"))
+        send(sweeper, realtime)
+        stream = streamed(realtime, "m")
+        assert (text_of(stream), stream["status"]) == ("as far as it came", "error")
+
+
 class TestABrokenDatabase:
     def test_is_sent_the_same_again(self) -> None:
         """An update whose reply was lost may have arrived: chunks are repeated word for word."""

@@ -42,8 +42,8 @@ class Flusher:
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def open(self, uid: str, message_id: str, model: str) -> None:
-        self.coalescer.open(uid, message_id, model)
+    def open(self, uid: str, message_id: str, model: str, *, keep: bool = False) -> None:
+        self.coalescer.open(uid, message_id, model, keep=keep)
         if self._thread is None:
             self._start()
         self._work.set()

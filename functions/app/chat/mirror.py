@@ -37,8 +37,8 @@ class Closing:
 class Mirror(Protocol):
     """What answering needs of a mirror. No method raises, and none waits but `drained`."""
 
-    def open(self, uid: str, message_id: str, model: str) -> None:
-        """A stream begins."""
+    def open(self, uid: str, message_id: str, model: str, *, keep: bool = False) -> None:
+        """A stream begins, in place of what an earlier attempt left. `keep`: it goes on where another instance died."""
         ...
 
     def append(self, message_id: str, text: str) -> None:
@@ -59,6 +59,7 @@ class _Stream:
     uid: str
     model: str
     started_at: str
+    keep: bool = False
     opened: bool = False
     chunks: int = 0
     pending: list[str] = field(default_factory=list)
@@ -92,10 +93,10 @@ class Coalescer:
         self._unsent: Batch | None = None
         self.dropped = 0
 
-    def open(self, uid: str, message_id: str, model: str) -> None:
+    def open(self, uid: str, message_id: str, model: str, *, keep: bool = False) -> None:
         """Begins a stream."""
         with self._lock:
-            self._live[message_id] = _Stream(uid, model, to_rfc3339(self._clock.now_us()))
+            self._live[message_id] = _Stream(uid, model, to_rfc3339(self._clock.now_us()), keep)
             self._dirty[message_id] = None
 
     def append(self, message_id: str, text: str) -> None:
@@ -171,8 +172,11 @@ class Coalescer:
         stream = self._live[message_id]
         path = stream.path(message_id)
         fields: dict[str, Json] = {}
+        # The keys of an attempt begin at 0000 again: what an earlier one left goes in the update that writes the first.
+        anew = not stream.opened and not stream.keep
         if stream.pending:
-            fields[f"chunks/{stream.chunks:04d}"] = "".join(stream.pending)
+            key, text = f"{stream.chunks:04d}", "".join(stream.pending)
+            fields |= {"chunks": {key: text}} if anew else {f"chunks/{key}": text}
             stream.pending.clear()
             stream.chunks += 1
         if not stream.opened:
@@ -182,7 +186,7 @@ class Coalescer:
             closing = stream.closing
             fields |= {"status": closing.status, "finish_reason": closing.finish_reason, "cost": closing.cost}
             values[f"{_bucket(self._clock.now_us())}/{message_id}"] = stream.uid
-        values |= {f"{path}/{name}": value for name, value in fields.items()}
+        values |= {path: fields} if anew else {f"{path}/{name}": value for name, value in fields.items()}
         return stream.closing is not None
 
 
@@ -195,8 +199,8 @@ class SteppedMirror:
         self._clock = clock
         self._last_us = -EVERY_US
 
-    def open(self, uid: str, message_id: str, model: str) -> None:
-        self.coalescer.open(uid, message_id, model)
+    def open(self, uid: str, message_id: str, model: str, *, keep: bool = False) -> None:
+        self.coalescer.open(uid, message_id, model, keep=keep)
         self.step()
 
     def append(self, message_id: str, text: str) -> None:

@@ -54,7 +54,7 @@ def close_orphans(parts: OrphanParts, limit: int = 100) -> int:
             _log.info("a turn moved while it was closed", turn=turn.id)
             continue
         _forget_cancel(parts.realtime, turn)
-        parts.mirror.open(turn.account, turn.id, turn.model)
+        parts.mirror.open(turn.account, turn.id, turn.model, keep=True)
         parts.mirror.close(turn.id, Closing("error", "error", "0"))
         parts.mirror.drained(turn.id)
         closed += 1
