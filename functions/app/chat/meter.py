@@ -3,6 +3,7 @@
 Refuses to decide who pays: it measures, `app.credits.billing` decides.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -17,6 +18,9 @@ from app.models.tokens import lower_bound
 from app.models.usage import BadUsage, Usage
 
 _DEEPEST: Final = 4
+_MOST_FIELDS: Final = 40
+_PLAIN: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,59}", re.ASCII)
+"""Names of fields; Firestore refuses empty ones and those like `__this__`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +116,13 @@ class Meter:
 
 
 def storable(raw: Mapping[str, object], depth: int = 0) -> dict[str, Value]:
-    """A vendor's usage report as an entry can hash and store it: whole numbers and maps of them, and nothing else."""
+    """A vendor's usage report as an entry can hash and store it: whole numbers and maps of them under plain names.
+
+    Whatever else a vendor thinks of is left out, because it would leave the answer unsettled.
+    """
     kept: dict[str, Value] = {}
     for name, value in raw.items():
-        # Firestore takes no empty name and keeps __these__ for itself; one of them would leave the answer unsettled.
-        if not name or name.startswith("__"):
+        if not _PLAIN.fullmatch(name) or len(kept) == _MOST_FIELDS:
             continue
         if type(value) is int:
             kept[name] = value if abs(value) <= MAX_MICRO else str(value)

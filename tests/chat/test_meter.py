@@ -1,0 +1,129 @@
+"""What an answer has used, from whatever the vendor told: never more than was made, never nothing for something."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.chat.meter import Meter, storable
+from app.kit.canonical import canonical
+from app.models.catalogue import load
+from app.models.gateway import Counted, Delta
+from app.models.pricing import PriceBook
+from app.models.usage import NOTHING, Reported, Usage
+
+BOOK = PriceBook(load())
+SMALL = BOOK.catalogue.get("small")
+PROMPT_BYTES = 800
+
+
+def meter(max_output_tokens: int = 1000) -> Meter:
+    return Meter(BOOK, SMALL, prompt_bytes=PROMPT_BYTES, max_output_tokens=max_output_tokens)
+
+
+class TestMeasured:
+    def test_by_the_vendors_count_when_the_answer_came_to_its_end(self) -> None:
+        one = meter()
+        one.add(Delta("hello", 1))
+        one.count(Counted(Reported((100, 20), (30, 12, 0)), {}))
+        one.finish = "stop"
+        found = one.measured()
+        assert found.reported == found.delivered == Usage(100, 20, 30, 12)
+        assert found.reported_price == found.delivered_price == BOOK.cost(SMALL, Usage(100, 20, 30, 12))
+
+    def test_by_what_was_delivered_when_it_broke_off(self) -> None:
+        """T-1, T-2: the prompt as the vendor counted it, and our own count of what came."""
+        one = meter()
+        one.add(Delta("hello there", 2))
+        one.count(Counted(Reported((100, 0), (1, 0, 0)), {}))
+        assert one.measured().delivered == Usage(100, 0, 2)
+
+    @pytest.mark.parametrize("reported", [NOTHING, Reported(None, None)])
+    def test_by_a_lower_bound_when_nothing_was_reported(self, reported: Reported) -> None:
+        """T-5, T-12."""
+        one = meter()
+        one.add(Delta("x" * 80, 3))
+        one.count(Counted(reported, {}))
+        one.finish = "stop"
+        found = one.measured()
+        assert (found.reported, found.reported_price) == (None, None)
+        assert found.delivered == Usage(input=PROMPT_BYTES // 8, output=10)
+
+    def test_zero_is_a_count(self) -> None:
+        """T-5."""
+        one = meter()
+        one.add(Delta("hello", 1))
+        one.count(Counted(Reported((0, 0), (0, 0, 0)), {}))
+        one.finish = "stop"
+        assert one.measured().reported_price == 0
+
+    def test_a_kind_without_a_price_is_not_charged_for(self) -> None:
+        """T-16: `small` has no price for pictures, so its report does not count."""
+        one = meter()
+        one.add(Delta("hello", 1))
+        one.count(Counted(Reported((5, 0), (1, 0, 900)), {}))
+        one.finish = "stop"
+        found = one.measured()
+        assert found.reported is None
+        assert found.delivered == Usage(input=5, output=1)
+
+    def test_what_an_earlier_try_counted_is_not_this_answers(self) -> None:
+        """T-11, T-20: a first model reported and failed before any text; another one answers."""
+        one = meter()
+        one.count(Counted(Reported((5000, 0), (5000, 0, 0)), {"prompt_tokens": 5000}))
+        one.answered_by(BOOK.catalogue.get("large"))
+        one.add(Delta("hello", 1))
+        assert one.measured().delivered == Usage(input=PROMPT_BYTES // 8, output=1)
+        assert one.raw == {}
+
+
+class TestSpent:
+    @given(st.lists(st.text(max_size=7), max_size=60), st.integers(1, 80))
+    def test_never_cuts_an_answer_that_keeps_to_its_limit(self, pieces: list[str], limit: int) -> None:
+        """T-10: a vendor that sends at most `limit` tokens, one a piece, is never stopped."""
+        one = meter(limit)
+        for text in pieces[:limit]:
+            if text:
+                one.add(Delta(text, 1))
+            assert not one.spent(reserved=10**9)
+
+    def test_cuts_one_that_ignores_its_limit_however_it_is_packed(self) -> None:
+        """T-10."""
+        by_pieces, by_bytes = meter(10), meter(10)
+        by_pieces.add(Delta("a" * 11, 11))
+        by_bytes.add(Delta("a" * 88, 1))
+        assert by_pieces.spent(10**9)
+        assert by_bytes.spent(10**9)
+
+    def test_believes_a_report_that_the_money_is_gone(self) -> None:
+        one = meter()
+        one.count(Counted(Reported((10, 0), (500, 0, 0)), {}))
+        price = BOOK.cost(SMALL, Usage(10, 0, 500))
+        assert one.spent(price - 1)
+        assert not one.spent(price)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(st.text(max_size=8), JSON, max_size=5))
+def test_whatever_a_vendor_reports_can_be_hashed_and_stored(raw: dict[str, object]) -> None:
+    """T-4, T-41, T-54: fractions, huge numbers and odd names of a vendor never make a settlement fail."""
+    canonical(storable(raw))
+
+
+def test_a_report_of_odd_names_is_cut_to_the_plain_ones() -> None:
+    raw = {
+        "prompt_tokens": 1,
+        "__x__": 2,
+        "": 3,
+        "\ud800": 4,
+        "cost": 0.5,
+        "huge": 2**60,
+        "details": {"a": 1, "b c": 2},
+    }
+    assert storable(raw) == {"prompt_tokens": 1, "huge": str(2**60), "details": {"a": 1}}
+    assert len(storable({f"n{number}": number for number in range(1000)})) == 40
