@@ -1,14 +1,17 @@
 """A killed function: nothing stays reserved, nothing is charged, the user is told, the key may be used again."""
 
+from collections.abc import Sequence
+
 import pytest
 
 from app.chat.answering import Start, Text
 from app.chat.flusher import cancel_path
 from app.chat.opening import Ask
+from app.chat.orphans import close_orphans
 from app.chat.service import Amendment
 from app.chat.store import NoSuchConversation
 from app.credits.billing import Mode
-from app.kit.documents import Create
+from app.kit.documents import Create, Write
 from support.chat_world import ChatWorld
 from support.vendor import Vendor
 
@@ -59,6 +62,21 @@ class TestAKilledFunction:
         assert world.charges() == []
         assert world.reserved() == 0
 
+    def test_does_not_wait_for_a_turn_that_cannot_be_read(self, world: ChatWorld) -> None:
+        conversation = world.conversation()
+        killed = world.ask(conversation)
+        start = next(killed)
+        assert isinstance(start, Start)
+        path = f"users/alice/conversations/{conversation.id}/messages"
+        old = {"state": "running", "lease_until": "2020-01-01T00:00:00.000000Z"}
+        world.documents.commit([Create(f"{path}/broken", old)])
+        world.clock.advance(minutes=6)
+        assert close_orphans(world.system.orphans) == 1
+        stored = world.documents.get(f"{path}/{start.turn.id}")
+        assert stored is not None
+        assert stored.fields["reason"] == "crashed"
+        killed.close()
+
 
 class TestADeletedConversation:
     def test_under_a_running_answer_is_charged_and_leaves_nothing_behind(self, world: ChatWorld) -> None:
@@ -69,6 +87,44 @@ class TestADeletedConversation:
         assert over.end.cost > 0
         assert len(world.charges()) == 1
         assert not [path for path in world.documents.all() if path.startswith("users/")]
+
+    @pytest.mark.parametrize("cancelled", [True, False])
+    def test_between_the_decision_and_the_commit_of_an_end_leaves_nothing_behind(
+        self, world: ChatWorld, cancelled: bool
+    ) -> None:
+        conversation = world.conversation()
+        answer = world.ask(conversation)
+        next(answer)
+
+        def delete(_: Sequence[Write]) -> None:
+            world.documents.before_commit.clear()
+            world.chat.delete("alice", conversation.id)
+
+        world.documents.before_commit.append(delete)
+        if cancelled:
+            answer.close()
+        else:
+            answer.over()
+        assert not [path for path in world.documents.all() if path.startswith("users/")]
+        assert world.reserved() == 0
+
+    @pytest.mark.parametrize("killed", [True, False])
+    def test_just_before_a_message_is_reserved_for_leaves_nothing_behind(self, world: ChatWorld, killed: bool) -> None:
+        conversation = world.conversation()
+
+        def delete(_: Sequence[Write]) -> None:
+            world.documents.before_commit.clear()
+            world.chat.delete("alice", conversation.id)
+
+        world.documents.before_commit.append(delete)
+        answer = world.ask(conversation)
+        if not killed:
+            assert answer.over().end.cost > 0
+        world.clock.advance(minutes=6)
+        world.system.sweep()
+        assert not [path for path in world.documents.all() if path.startswith("users/")]
+        assert world.reserved() == 0
+        answer.close()
 
     def test_that_is_long_is_finished_by_the_sweep(self, world: ChatWorld) -> None:
         conversation = world.conversation()

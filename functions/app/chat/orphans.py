@@ -1,7 +1,7 @@
 """Turns whose function was killed: the lease ran out and nobody settled. For the sweeper.
 
 The credits go back whole (`crashed` in the billing policy), the turn ends in `error`, the live mirror says so, and the
-same idempotency key may try again.
+same idempotency key may try again. A turn whose conversation is gone goes too.
 """
 
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ from app.credits.service import Credits
 from app.credits.step import Companions
 from app.kit import telemetry
 from app.kit.clock import Clock, to_rfc3339
-from app.kit.documents import Document, Replace, Write
-from app.kit.errors import Conflict, Fault
+from app.kit.documents import Delete, Document, Replace, Write
+from app.kit.errors import Conflict, Fault, InvariantViolation, Unavailable
 from app.kit.realtime import Realtime
 
 _log = telemetry.log("chat")
@@ -45,13 +45,20 @@ class OrphanParts:
 
 
 def close_orphans(parts: OrphanParts, limit: int = 100) -> int:
-    """Ends the turns whose lease is over; how many. A turn that settles in the meantime is left as it is."""
+    """Ends the turns whose lease is over; how many. A turn that settles in the meantime is left as it is.
+
+    One that cannot be read or closed is named in the log and stays due; the others do not wait for it.
+    """
     closed = 0
-    for turn, stored in parts.store.overdue(to_rfc3339(parts.clock.now_us()), limit):
+    for stored in parts.store.overdue(to_rfc3339(parts.clock.now_us()), limit):
         try:
+            turn = turns.read(stored.fields)
             _close(parts, turn, stored)
         except Conflict:
-            _log.info("a turn moved while it was closed", turn=turn.id)
+            _log.info("a turn moved while it was closed", path=stored.path)
+            continue
+        except (Unavailable, InvariantViolation) as error:
+            _log.error("a turn could not be closed", path=stored.path, exc_info=error)
             continue
         _forget_cancel(parts.realtime, turn)
         parts.mirror.open(turn.account, turn.id, turn.model, keep=True)
@@ -80,7 +87,9 @@ def _close(parts: OrphanParts, turn: Turn, stored: Document) -> None:
         ended_at=to_rfc3339(parts.clock.now_us()),
         problem=_PROBLEM,
     )
-    write = Replace(stored.path, {**stored.fields, **turns.write_end(end)}, stored.version)
+    write: Write = Replace(stored.path, {**stored.fields, **turns.write_end(end)}, stored.version)
+    if not parts.store.stands(turn.account, turn.conversation_id):
+        write = Delete(stored.path, stored.version)
 
     asked: list[bool] = []
 

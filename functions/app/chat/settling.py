@@ -22,7 +22,7 @@ from app.credits.service import Credits
 from app.credits.step import Companions
 from app.kit import telemetry
 from app.kit.clock import Clock, to_rfc3339
-from app.kit.documents import Document, Increment, Merge, Replace, Value, Write
+from app.kit.documents import Delete, Document, Increment, Merge, Replace, Value, Write
 from app.kit.errors import Conflict, InvariantViolation
 from app.models.pricing import PriceBook
 from app.models.usage import Usage
@@ -167,17 +167,20 @@ class Settling:
 
 
 def record(turn: Turn, end: End, conversation: Document | None) -> list[Write]:
-    """The writes that end a turn: none when its conversation is gone or going, because the turn goes with it."""
+    """The writes that end a turn. When its conversation is gone or going the turn goes too, if it is still there: it may
+    have been written after the last look of the deletion.
+
+    The conversation's version is a precondition of every end: a turn does not come back below one that was deleted.
+    """
+    path = turn_path(turn.account, turn.conversation_id, turn.id)
     found = None if conversation is None else conversations.read(turn.conversation_id, conversation.fields)
     if conversation is None or found is None:
-        return []
+        return [Delete(path)]
     ended: dict[str | tuple[str, ...], Value | Increment] = {}
     ended.update(turns.write_end(end))
-    writes: list[Write] = [Merge(turn_path(turn.account, turn.conversation_id, turn.id), ended)]
     if end.answer and end.state == "done":
-        after = found.after(Exchange(turn.id, turn.question, end.answer), end.ended_at)
-        writes.append(Replace(conversation.path, conversations.write(after), conversation.version))
-    return writes
+        found = found.after(Exchange(turn.id, turn.question, end.answer), end.ended_at)
+    return [Merge(path, ended), Replace(conversation.path, conversations.write(found), conversation.version)]
 
 
 def _basis(measured: Measured, amount: int, reserved: int) -> tuple[Usage, bool]:

@@ -56,6 +56,11 @@ class ChatStore:
             raise NoSuchConversation
         return found, stored
 
+    def stands(self, uid: str, conversation_id: str) -> bool:
+        """Whether there is such a conversation, and it is not being deleted."""
+        stored = self.documents.get(conversation_path(uid, conversation_id))
+        return stored is not None and conversations.read(conversation_id, stored.fields) is not None
+
     def conversations(self, uid: str, limit: int, after: tuple[Value, ...]) -> list[Conversation]:
         """The most recently used first; `after` is where the last page ended."""
         query = Query(f"users/{uid}/conversations", order_by=("-updated_at",), limit=limit, start_after=after)
@@ -98,11 +103,11 @@ class ChatStore:
                 return turns.read(stored.fields)
         raise NoSuchMessage
 
-    def overdue(self, before: str, limit: int) -> list[tuple[Turn, Document]]:
+    def overdue(self, before: str, limit: int) -> list[Document]:
         """Turns that still run past their lease, the oldest first."""
         where = (Where("state", "==", "running"), Where("lease_until", "<", before))
         query = Query("messages", where=where, order_by=("lease_until",), limit=limit, group=True)
-        return [(turns.read(stored.fields), stored) for stored in self.documents.query(query)]
+        return self.documents.query(query)
 
     def bury(self, stored: Document, at: str) -> None:
         """Makes a conversation disappear for its user; its messages go next."""
