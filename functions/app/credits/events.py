@@ -105,7 +105,8 @@ def lot_expiring(account: Account, lot: Lot) -> Event:
         "days": days,
         "expires_at": to_rfc3339(lot.expires_at_us or 0),
     }
-    return _event(account, "LotExpiring", f"{lot.id}:{days}", data)
+    # A lot that a refund fills again is noticed from the start again: its notices are facts of their own.
+    return _event(account, "LotExpiring", f"{lot.id}:{days}:{account.version + 1}", data)
 
 
 def reservation_expired(account: Account, reservation: Reservation) -> Event:

@@ -1,0 +1,30 @@
+"""Word of credits that will expire: one fact, one event id."""
+
+from collections.abc import Sequence
+
+from app.credits.commands import Refund
+from app.credits.entry import Reference
+from app.credits.events import Event
+from app.credits.service import Credits, CreditsParts
+from app.kit.documents import Create, Write
+from support.credits_world import DAY, NO_BONUS, ONE, CreditsWorld, promo, reserve, settle
+
+
+def test_a_lot_that_a_refund_fills_again_is_noticed_again() -> None:
+    """T-49: it starts from its first notice, and an id that was used before would keep the account from being swept."""
+    world, told = CreditsWorld(), list[Event]()
+
+    def publish(events: Sequence[Event]) -> list[Write]:
+        told.extend(event for event in events if event.name == "LotExpiring")
+        return [Create(f"outbox/{event.id}", {}) for event in events]
+
+    credits = Credits(CreditsParts(world.documents, world.clock, world.signer, NO_BONUS, sink=publish))
+    credits.post("alice", promo("gift", ONE, world.clock.now_us() + 20 * DAY))
+    credits.sweep("alice")
+    credits.reserve("alice", reserve("r", ONE))
+    charge = credits.settle("alice", settle("r", ONE)).entry
+    assert charge is not None
+    credits.post("alice", Refund("back", charge, ONE, 0, "goodwill", Reference("entry", charge.id)))
+    assert credits.expire_due().failed == ()
+    assert [event.data["days"] for event in told] == [30, 30]
+    assert len({event.id for event in told}) == 2
