@@ -344,7 +344,7 @@ class TestAStoreThatFails:
         assert world.pauses
 
     def test_for_seconds_is_waited_for(self) -> None:
-        """T-9: a store that is away for seconds gives no answer away, and the wait ends before the function is killed."""
+        """T-9: no answer is given away while a store is away for seconds; the function is not killed meanwhile."""
         waits = [between_tries_us(attempt) for attempt in range(1, SETTLE_TRIES)]
         assert sum(least for least, _ in waits) >= 3_000_000
         assert sum(most for _, most in waits) <= MARGIN_S * 1_000_000 // 2

@@ -93,7 +93,7 @@ class _Direct:
         except StopIteration:
             raise
         except Exception as error:  # noqa: BLE001 - an edge: the source's error is told to the client and logged
-            # The source itself may be fine, and only its event could not be written: nothing follows an error all the same.
+            # The source may be fine, and only its event could not be written: nothing follows an error all the same.
             broken, self._events = self._events, iter(())
             _close(broken)
             return _failure(error, self._request_id)
