@@ -88,7 +88,7 @@ class TestExpiry:
     def test_a_token_that_expires_is_revoked_until_a_fresh_one_comes(self, guarded: Namespace) -> None:
         now = time.time()
         with guarded.connect() as wire:
-            wire.ok("auth", {"cred": token("alice", iat=int(now), exp=now + 0.3)})
+            wire.ok("auth", {"cred": token("alice", iat=int(now), exp=now + 1.5)})
             wire.ok("q", {"p": "/users/alice", "h": ""})
             assert wire.push() == {"a": "ac", "b": {"s": "expired_token", "d": "Auth token is expired"}}
             assert wire.request("g", {"p": "/users/alice", "q": {}})["s"] == "expired_token"

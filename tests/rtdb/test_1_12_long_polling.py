@@ -212,7 +212,7 @@ class TestPolling:
         assert 'pLPCommand7"]("close"' in poller.poll()
 
     def test_a_session_that_does_not_poll_any_more_ends(self, start: Callable[..., EmulatorProcess]) -> None:
-        ns = Namespace(start("--poll-timeout-seconds", "0.2", "--poll-hold-seconds", "0.05"), "silent")
+        ns = Namespace(start("--poll-timeout-seconds", "1", "--poll-hold-seconds", "0.05"), "silent")
         with ns.connect() as wire:
             wire.ok("q", {"p": "/gone", "h": ""})
             Poller(ns).send({"t": "d", "d": {"r": 1, "a": "o", "b": {"p": "/gone", "d": True}}})
