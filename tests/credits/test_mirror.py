@@ -1,10 +1,15 @@
 """The mirror of the balance, under triggers that come late, twice and out of order."""
 
 import random
+from collections.abc import Callable
 
+import pytest
+
+from app.credits import document
 from app.credits.mirror import Mirror, mirror_path
 from app.kit.documents import Fields
 from app.kit.money import credits
+from app.kit.realtime import Json
 from support.credits_world import CreditsWorld, deposit, reserve, settle
 from support.memory import Change, MemoryDocuments, MemoryRealtime
 
@@ -73,3 +78,58 @@ def test_ignores_a_deleted_account(world: CreditsWorld) -> None:
     mirror, realtime, _ = _mirrored(world)
     mirror.account_written(None)
     assert realtime.get(mirror_path("alice")) is None
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {"balance": "5"},
+        {"sequence": 999, "balance": "5"},
+        {"sequence": 999, "updated_at": "2099-01-01T00:00:00.000000Z", "balance": "5"},
+    ],
+    ids=["richer", "ahead of its source", "ahead in everything"],
+)
+def test_a_repair_believes_no_lie(world: CreditsWorld, lie: dict[str, Json]) -> None:
+    realtime = MemoryRealtime()
+    mirror = Mirror(world.documents, realtime)
+    world.credits.account("alice")
+    true = mirror.repair("alice").wanted
+    realtime.update({f"{mirror_path('alice')}/{name}": value for name, value in lie.items()})
+    assert mirror.repair("alice").repaired
+    assert realtime.get(mirror_path("alice")) == true
+    assert not mirror.repair("alice").repaired
+
+
+class MovingRealtime(MemoryRealtime):
+    """Runs `meanwhile` once, after somebody has read and before they go on."""
+
+    meanwhile: Callable[[], None] | None = None
+
+    def get(self, path: str) -> Json:
+        value = super().get(path)
+        if (move := self.meanwhile) is not None:
+            self.meanwhile = None
+            move()
+        return value
+
+
+@pytest.mark.parametrize("mirrored", [False, True], ids=["before its trigger", "after its trigger"])
+def test_a_repair_does_not_put_an_older_balance_over_a_newer_one(world: CreditsWorld, mirrored: bool) -> None:
+    """T-46: the account moves while a repair is under way."""
+    realtime = MovingRealtime()
+    mirror = Mirror(world.documents, realtime)
+    world.credits.account("alice")
+
+    def move() -> None:
+        world.clock.advance(seconds=1)
+        world.credits.reserve("alice", reserve("r", 5))
+        stored = world.documents.get(document.account_path("alice"))
+        assert stored is not None
+        if mirrored:
+            mirror.account_written(stored.fields)
+
+    realtime.meanwhile = move
+    mirror.repair("alice")
+    shown = realtime.get(mirror_path("alice"))
+    assert isinstance(shown, dict)
+    assert shown["reserved"] == "0.000005"

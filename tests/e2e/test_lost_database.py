@@ -12,7 +12,6 @@ from support.suite import RunningSuite, eventually
 from support.vendor import Vendor
 
 QUESTION = "What is a ledger?"
-BELIEVED = pytest.mark.xfail(strict=True, reason="credits/mirror.py: repair believes a mirror that claims to be newer")
 
 
 def lose_everything(suite: RunningSuite) -> None:
@@ -91,10 +90,8 @@ class TestLies:
         [
             {"balance": "1000000", "available": "1000000"},
             {"updated_at": "2099-01-01T00:00:00.000000Z", "balance": "5"},
-            pytest.param({"sequence": 999, "balance": "5"}, marks=BELIEVED),
-            pytest.param(
-                {"sequence": 999, "updated_at": "2099-01-01T00:00:00.000000Z", "balance": "5"}, marks=BELIEVED
-            ),
+            {"sequence": 999, "balance": "5"},
+            {"sequence": 999, "updated_at": "2099-01-01T00:00:00.000000Z", "balance": "5"},
         ],
         ids=["richer", "from the future", "ahead of its source", "ahead in everything"],
     )

@@ -11,7 +11,8 @@ from app.credits import document
 from app.credits.account import Account, Level
 from app.kit import telemetry
 from app.kit.clock import from_rfc3339, minutes, to_rfc3339
-from app.kit.documents import Documents, Fields, Query, Replace, Value, Where, text_field
+from app.kit.documents import Document, Documents, Fields, Query, Replace, Value, Where, text_field
+from app.kit.errors import InvariantViolation
 from app.kit.money import to_decimal
 from app.kit.realtime import Json, Realtime
 
@@ -64,6 +65,15 @@ class Comparison:
     """When the last account that was compared had changed."""
 
 
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """What the mirror showed, what is true, and whether the one had to be brought to the other."""
+
+    was: Json
+    wanted: View
+    repaired: bool
+
+
 class Mirror:
     """Keeps the mirror behind the accounts."""
 
@@ -79,15 +89,21 @@ class Mirror:
         wanted = view(account, account.updated_at_us)
         self._realtime.transact(mirror_path(account.uid), lambda current: newer(current, wanted))
 
-    def repair(self, account: Account) -> tuple[Json, bool]:
-        """What the mirror showed, and whether it had to be brought to `account`: the authoritative side wins."""
-        path, wanted = mirror_path(account.uid), view(account, account.updated_at_us)
+    def repair(self, uid: str) -> Repair:
+        """Brings the mirror to the account, which must exist: the authoritative side wins, always.
+
+        The mirror is read first. An account read after it is at least as new, so a mirror that claims more is wrong and
+        not ahead; only what a trigger writes meanwhile may be newer.
+        """
+        path = mirror_path(uid)
         was = self._realtime.get(path)
-        if was == wanted:
-            return was, False
-        # Not only forward: a mirror that claims to be newer than the source is wrong as well.
-        self._realtime.transact(path, lambda current: newer(current, wanted) if _sane(current, wanted) else wanted)
-        return was, True
+        stored = self._documents.get(document.account_path(uid))
+        if stored is None:
+            raise InvariantViolation("a mirror is repaired from its account")
+        wanted = _view_of(stored)
+        if was != wanted:
+            self._realtime.transact(path, lambda now: dict(wanted) if now == was else newer(now, wanted))
+        return Repair(was, wanted, was != wanted)
 
     def compare_next(self, now_us: int, limit: int) -> Comparison:
         """The scheduled comparison: goes on where the last one stopped, up to a minute ago (triggers take a while)."""
@@ -127,16 +143,13 @@ class Mirror:
             differing.append(account.uid)
             worst = max(worst, account.updated_at_us - _mirrored_at(mirrored, account.opened_at_us))
             if not report_only:
-                repaired += self.repair(account)[1]
+                repaired += self.repair(account.uid).repaired
         return Comparison(len(found), tuple(differing), repaired, worst, through)
 
 
-def _sane(mirrored: Json, wanted: View) -> bool:
-    """Whether the mirror may simply be newer than what we read: its sequence and time are both ahead."""
-    if not isinstance(mirrored, dict):
-        return False
-    there, here = mirrored.get("sequence"), wanted["sequence"]
-    return mirrored.keys() == wanted.keys() and isinstance(there, int) and isinstance(here, int) and there > here
+def _view_of(stored: Document) -> View:
+    account = document.read(stored.fields)
+    return view(account, account.updated_at_us)
 
 
 def _mirrored_at(mirrored: Json, otherwise_us: int) -> int:

@@ -18,7 +18,7 @@ from app.credits.commands import Posted, Reserve
 from app.credits.entry import Reference, optional_text
 from app.credits.explaining import balance_at
 from app.credits.ledger_routes import add_ledger_routes, entry_answer
-from app.credits.mirror import Mirror, view
+from app.credits.mirror import Mirror
 from app.credits.offers import DEFAULT, Offers, Package
 from app.credits.schemas import (
     BalanceAnswer,
@@ -124,10 +124,10 @@ def _add_balance(blueprint: APIBlueprint, parts: CreditsRoutes) -> None:
     @blueprint.post("/credits/sync-balance", summary="Rebuild the live mirror", responses={200: SyncAnswer})
     def sync_balance() -> SyncAnswer:
         account = credits.account(caller().uid)
-        was, repaired = parts.mirror.repair(account)
-        authoritative = BalanceAnswer.model_validate(view(account, account.updated_at_us))
-        shown: dict[str, object] | None = {**was} if isinstance(was, dict) else None
-        return SyncAnswer(mirror_was=shown, authoritative=authoritative, repaired=repaired)
+        done = parts.mirror.repair(account.uid)
+        shown: dict[str, object] | None = {**done.was} if isinstance(done.was, dict) else None
+        authoritative = BalanceAnswer.model_validate(done.wanted)
+        return SyncAnswer(mirror_was=shown, authoritative=authoritative, repaired=done.repaired)
 
 
 def _add_reservations(blueprint: APIBlueprint, parts: CreditsRoutes) -> None:
