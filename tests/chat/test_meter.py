@@ -13,11 +13,11 @@ from app.models.usage import NOTHING, Reported, Usage
 
 BOOK = PriceBook(load())
 SMALL = BOOK.catalogue.get("small")
-PROMPT_BYTES = 800
+PROMPT_LENGTH = 800
 
 
 def meter(max_output_tokens: int = 1000) -> Meter:
-    return Meter(BOOK, SMALL, prompt_bytes=PROMPT_BYTES, max_output_tokens=max_output_tokens)
+    return Meter(BOOK, SMALL, prompt_length=PROMPT_LENGTH, max_output_tokens=max_output_tokens)
 
 
 class TestMeasured:
@@ -46,7 +46,7 @@ class TestMeasured:
         one.finish = "stop"
         found = one.measured()
         assert (found.reported, found.reported_price) == (None, None)
-        assert found.delivered == Usage(input=PROMPT_BYTES // 8, output=10)
+        assert found.delivered == Usage(input=PROMPT_LENGTH // 8, output=10)
 
     def test_zero_is_a_count(self) -> None:
         """T-5."""
@@ -72,7 +72,7 @@ class TestMeasured:
         one.count(Counted(Reported((5000, 0), (5000, 0, 0)), {"prompt_tokens": 5000}))
         one.answered_by(BOOK.catalogue.get("large"))
         one.add(Delta("hello", 1))
-        assert one.measured().delivered == Usage(input=PROMPT_BYTES // 8, output=1)
+        assert one.measured().delivered == Usage(input=PROMPT_LENGTH // 8, output=1)
         assert one.raw == {}
 
 
@@ -88,11 +88,11 @@ class TestSpent:
 
     def test_cuts_one_that_ignores_its_limit_however_it_is_packed(self) -> None:
         """T-10."""
-        by_pieces, by_bytes = meter(10), meter(10)
+        by_pieces, by_length = meter(10), meter(10)
         by_pieces.add(Delta("a" * 11, 11))
-        by_bytes.add(Delta("a" * 88, 1))
+        by_length.add(Delta("a" * 88, 1))
         assert by_pieces.spent(10**9)
-        assert by_bytes.spent(10**9)
+        assert by_length.spent(10**9)
 
     def test_believes_a_report_that_the_money_is_gone(self) -> None:
         one = meter()

@@ -158,7 +158,7 @@ class _Stream:
         self._meter = Meter(
             parts.book,
             opened.model,
-            prompt_bytes=opened.prompt_bytes,
+            prompt_length=opened.prompt_length,
             max_output_tokens=opened.turn.max_output_tokens,
         )
 

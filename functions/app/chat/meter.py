@@ -39,12 +39,12 @@ class Measured:
 class Meter:
     """One per answer."""
 
-    def __init__(self, book: PriceBook, model: Model, *, prompt_bytes: int, max_output_tokens: int) -> None:
+    def __init__(self, book: PriceBook, model: Model, *, prompt_length: int, max_output_tokens: int) -> None:
         self._book = book
-        self._prompt_bytes = prompt_bytes
+        self._prompt_length = prompt_length
         self._max_output_tokens = max_output_tokens
         self._pieces = 0
-        self._bytes = 0
+        self._length = 0
         self._reported = usage.NOTHING
         self.model = model
         self.raw: Mapping[str, object] = {}
@@ -64,7 +64,7 @@ class Meter:
     def add(self, delta: Delta) -> None:
         """More text came."""
         self._pieces += delta.pieces
-        self._bytes += len(delta.text.encode("utf-8", "replace"))
+        self._length += len(delta.text)
 
     def count(self, counted: Counted) -> None:
         """A usage report came."""
@@ -93,12 +93,12 @@ class Meter:
         )
 
     def _written_at_least(self) -> int:
-        return lower_bound(self._bytes, self._pieces)
+        return lower_bound(self._length, self._pieces)
 
     def _by_report(self) -> Usage:
         """The vendor's count; a side that it leaves out is ours."""
         return self._reported.complete(
-            input_estimate=lower_bound(self._prompt_bytes), output_estimate=self._written_at_least()
+            input_estimate=lower_bound(self._prompt_length), output_estimate=self._written_at_least()
         )
 
     def _by_delivery(self) -> Usage:

@@ -59,7 +59,7 @@ class Opened:
     turn: Turn
     model: Model
     messages: tuple[Message, ...]
-    prompt_bytes: int
+    prompt_length: int
 
 
 class AnswerInProgress(Rejection):
@@ -178,8 +178,8 @@ class Opening:
         companions = self._companions(plan, draft, last)
         reservation = self._parts.credits.reserve(ask.uid, reserve, companions)
         turn = self._granted(plan, draft, reservation.amount)
-        size = sum(len(text.encode()) for text in texts(plan.messages))
-        return Opened(ask, turn, plan.model, plan.messages, size)
+        length = sum(map(len, texts(plan.messages)))
+        return Opened(ask, turn, plan.model, plan.messages, length)
 
     def _companions(self, plan: _Plan, draft: Turn, last: tuple[Turn, Document] | None) -> Companions:
         path = turn_path(draft.account, draft.conversation_id, draft.id)

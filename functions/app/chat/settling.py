@@ -167,8 +167,8 @@ class Settling:
 
 
 def record(turn: Turn, end: End, conversation: Document | None) -> list[Write]:
-    """The writes that end a turn. When its conversation is gone or going the turn goes too: it may have been written after
-    the last look of the deletion.
+    """The writes that end a turn. When its conversation is gone or going the turn goes too: it may have been written
+    after the last look of the deletion.
 
     The conversation's version is a precondition of every end: a turn does not come back below one that was deleted.
     """

@@ -13,8 +13,9 @@ PER_MESSAGE: Final = 8
 PER_REQUEST: Final = 16
 """Tokens that open the answer, once per request."""
 
-MOST_BYTES_PER_TOKEN: Final = 8
-"""No natural text averages more bytes per token: English has 4-5, code 3-4, CJK 2-3 under the common vocabularies."""
+MOST_LETTERS_PER_TOKEN: Final = 8
+"""No natural text averages more characters per token: English and Russian have 4-5, code and Hindi 3-4, CJK 1-2 under
+the common vocabularies. Bytes would mislead: a dozen of them are one token of Hindi."""
 
 
 def upper_bound(texts: Iterable[str]) -> int:
@@ -22,10 +23,10 @@ def upper_bound(texts: Iterable[str]) -> int:
     return PER_REQUEST + sum(len(text.encode("utf-8", "surrogatepass")) + PER_MESSAGE for text in texts)
 
 
-def lower_bound(size_bytes: int, pieces: int = 0) -> int:
-    """At least so many tokens are in `size_bytes` of text that came in `pieces` non-empty pieces.
+def lower_bound(length: int, pieces: int = 0) -> int:
+    """At least so many tokens are in `length` characters of text that came in `pieces` non-empty pieces.
 
     A vendor never splits one token over two pieces that both hold text, so pieces count; a vendor that sends many
-    tokens a piece is caught by the bytes.
+    tokens a piece is caught by the length.
     """
-    return max(pieces, size_bytes // MOST_BYTES_PER_TOKEN)
+    return max(pieces, length // MOST_LETTERS_PER_TOKEN)
