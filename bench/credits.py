@@ -192,6 +192,7 @@ class Counter(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientIntercepto
     def intercept_unary_unary(self, continuation: Any, details: Any, request: Any) -> Any:
         self.calls += 1
         self.writes += len(getattr(request, "writes", ()))
+        self.reads += details.method.endswith("GetDocument")
         return continuation(details, request)
 
     def intercept_unary_stream(self, continuation: Any, details: Any, request: Any) -> Any:

@@ -4,7 +4,9 @@ import os
 import secrets
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
+import grpc
 import pytest
 
 from app.credits.rejections import InsufficientCredits
@@ -126,3 +128,47 @@ def test_the_sweeper_finds_what_is_due(world: CreditsWorld, alice: str) -> None:
     while world.credits.expire_due(limit=50).more:
         pass
     assert world.audit(alice).reserved == 0
+
+
+class Counted(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor):
+    """Counts documents that cross the wire."""
+
+    def __init__(self) -> None:
+        self.reads = self.writes = 0
+
+    def intercept_unary_unary(self, continuation: Any, details: Any, request: Any) -> Any:
+        self.writes += len(getattr(request, "writes", ()))
+        self.reads += details.method.endswith("GetDocument")
+        return continuation(details, request)
+
+    def intercept_unary_stream(self, continuation: Any, details: Any, request: Any) -> Any:
+        self.reads += max(1, len(getattr(request, "documents", ())))
+        return continuation(details, request)
+
+
+@pytest.mark.suite
+@pytest.mark.parametrize(
+    ("step", "reads", "writes"), [("reserve", 1, 1), ("settle", 1, 2), ("release", 1, 1), ("settle again", 2, 0)]
+)
+def test_each_step_stays_within_its_budget_on_the_wire(
+    request: pytest.FixtureRequest, alice: str, step: str, reads: int, writes: int
+) -> None:
+    """ARCHITECTURE.md, Credits: counted where Firestore bills, by an instance that remembers nothing."""
+    if "FIRESTORE_EMULATOR_HOST" not in os.environ:
+        request.getfixturevalue("suite")
+    from app.kit.firestore import connect
+
+    before = CreditsWorld(connect("demo-credits")).credits
+    before.reserve(alice, reserve("r" if step != "reserve" else "other", 5))
+    if step == "settle again":
+        before.settle(alice, settle("r", 5))
+    counted = Counted()
+    fresh = CreditsWorld(connect("demo-credits", intercept=lambda channel: grpc.intercept_channel(channel, counted)))
+    match step:
+        case "reserve":
+            fresh.credits.reserve(alice, reserve("r", 5))
+        case "release":
+            fresh.credits.release(alice, "r", "test")
+        case _:
+            fresh.credits.settle(alice, settle("r", 5))
+    assert (counted.reads, counted.writes) == (reads, writes)

@@ -291,11 +291,11 @@ class Crash(Exception):
 
 TestCore = CoreMachine.TestCase
 TestCore.settings = settings(
-    max_examples=150, stateful_step_count=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+    max_examples=100, stateful_step_count=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
 )
 TestStore = StoreMachine.TestCase
 TestStore.settings = settings(
-    max_examples=80, stateful_step_count=20, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+    max_examples=50, stateful_step_count=20, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
 )
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import json
+from collections.abc import Mapping
 
 import pytest
 
@@ -11,10 +12,24 @@ from support.credits_world import CreditsWorld
 from support.tampering import cases, honest, resigned
 
 
+class Remembering(KeyRing):
+    """Checks each signature once: the entries before a tampered one are the same in thousands of cases."""
+
+    def __init__(self, public: Mapping[str, str]) -> None:
+        super().__init__(public)
+        self._seen: dict[tuple[str, str, bytes], bool] = {}
+
+    def verifies(self, kid: str, signature: str, message: bytes) -> bool:
+        asked = (kid, signature, message)
+        if asked not in self._seen:
+            self._seen[asked] = super().verifies(*asked)
+        return self._seen[asked]
+
+
 def test_every_way_to_tamper_is_found_at_its_entry() -> None:
     """T-55: more than 6,000 of them; insiders with the real key included, who cut the tail as well."""
     world = CreditsWorld()
-    keys = world.credits.ledger.keys
+    keys = Remembering(world.credits.ledger.keys.public)
     found = 0
     for case in cases(world):
         verdict = verify_export(case.export, keys)

@@ -23,7 +23,7 @@ Pair = tuple[str, str]
 def test_on_a_hostile_corpus(world: CreditsWorld, tmp_path: Path) -> None:
     """T-54"""
     corpus = list(_corpus(world))
-    assert len(corpus) > 700
+    assert len(corpus) > 600
     here = [_python(*pair) for pair in corpus]
     there = _javascript(corpus, tmp_path)
     for pair, mine, theirs in zip(corpus, here, there, strict=True):
@@ -54,7 +54,7 @@ def test_the_page_is_short_and_has_no_network() -> None:
 
 def _corpus(world: CreditsWorld) -> Iterator[Pair]:
     keys = json.dumps(world.credits.keys())
-    tampered = [case.export for case in islice(cases(world), 0, None, 12)]
+    tampered = [case.export for case in islice(cases(world), 0, None, 10)]
     export = honest(world, "zoe")
     text = json.dumps(export)
     yield text, keys

@@ -32,7 +32,7 @@ class Case:
     sequences: tuple[int | None, ...]
 
 
-def honest(world: CreditsWorld, uid: str, spends: int = 9) -> Export:
+def honest(world: CreditsWorld, uid: str, spends: int = 6) -> Export:
     """An account with entries of every kind, sealed in a checkpoint, as its owner exports it."""
     bank = world.credits
     for neighbour in (uid, "neighbour-1", "neighbour-2", "neighbour-3"):
