@@ -139,8 +139,8 @@ class Handlers:
 
     def __init__(self, handlers: Iterable[Handler], lanes: Iterable[Lane]) -> None:
         self.lanes: Mapping[str, Lane] = {lane.name: lane for lane in lanes}
-        self.slot_us: dict[str, int] = {name: minutes(2) for name in self.lanes}
-        """How long a slot of each lane may be held without word: the longest lease of its handlers."""
+        self.slot_us: dict[str, int] = dict.fromkeys(self.lanes, 0)
+        """How long a slot of each lane is blocked by a runner that died: the longest lease of the lane's handlers."""
         self._handlers: dict[str, Handler] = {}
         vendors: dict[str, str] = {}
         for handler in handlers:

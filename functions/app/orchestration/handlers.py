@@ -8,7 +8,7 @@ sweep           scheduler       every minute                             sweep(o
 
 from collections.abc import Mapping
 
-from app.kit.errors import ensure
+from app.kit.errors import Unavailable, ensure
 from app.kit.telemetry import log
 from app.orchestration.assembly import Orchestration
 
@@ -41,9 +41,15 @@ def show_saga(orchestration: Orchestration, saga_id: str) -> None:
 
 
 def sweep(orchestration: Orchestration) -> dict[str, object]:
-    """One tick of the sweeper; what it did."""
+    """One tick of the sweeper; what it did.
+
+    Raises:
+        Unavailable: some chores failed; it names them, and the scheduler shows it.
+    """
     swept = orchestration.sweeper.tick()
     done: dict[str, object] = {"rung": swept.rung, "lanes": list(swept.lanes), **swept.chores}
     if swept.rung or swept.failed:
         _log.info("queue_swept", **done, failed=list(swept.failed), complete=swept.complete)
+    if swept.failed:
+        raise Unavailable(f"chores failed: {', '.join(swept.failed)}")
     return done

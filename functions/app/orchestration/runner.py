@@ -67,13 +67,13 @@ class Means:
 
 
 class Runner:
-    """Serves lanes. `place` says which security levels may run here."""
+    """Serves lanes. `place` says which security levels may run here; `owner` stands in the leases it takes."""
 
     def __init__(self, means: Means, handlers: Handlers, place: Place = "trigger") -> None:
         self._means = means
         self._handlers = handlers
         self._place = place
-        self._owner = means.ids.new("runner")
+        self.owner = means.ids.new("runner")
 
     def serve(self, lane_name: str, *, for_us: int = BUDGET_US) -> int:
         """Run what the lane admits until nothing may start or the time is over; how many tickets were taken.
@@ -146,7 +146,7 @@ class Runner:
             handler = self._handlers.find(operation.name) or _stranger(operation.name)
             claimed = claim(
                 operation,
-                owner=self._owner,
+                owner=self.owner,
                 now_us=self._means.clock.now_us(),
                 lease_us=handler.lease_us,
                 tries=handler.retry.tries,

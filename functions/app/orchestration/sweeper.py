@@ -10,7 +10,7 @@ from typing import Final
 
 from app.kit.clock import Clock, to_rfc3339
 from app.kit.documents import Document, Documents, Query, Where, text_field
-from app.kit.errors import Failure, Fault
+from app.kit.errors import Fault
 from app.kit.ids import Ids
 from app.kit.realtime import Json, Realtime
 from app.kit.telemetry import log
@@ -76,9 +76,8 @@ class Sweeper:
         for chore in self._chores:
             try:
                 done[chore.name] = chore.work(chore.limit)
-            except Failure as failure:
-                # One chore that cannot must not keep the others from being done.
-                _log.error("chore_failed", chore=chore.name, reason=str(failure))
+            except Exception as failure:  # noqa: BLE001  # an edge: one chore must not keep the others from being done
+                _log.error("chore_failed", chore=chore.name, exc_info=failure)
                 failed.append(chore.name)
         return Swept(rung, lanes, done, tuple(failed), complete)
 
