@@ -27,6 +27,8 @@ from simulation.world import World
 from support.memory import Change
 
 _SKEW: Final = 3_000_000
+_LEASE: Final = 60_000_000
+"""Every lease is longer than this."""
 _PROMPT: Final = 25_000_000
 """In calm weather nothing waits for the sweeper."""
 
@@ -94,6 +96,22 @@ class Auditor:
             self._found.append(f"operation {identity}: its token went back")
         if now["state"] == State.RUNNING:
             self._found += _claimed(identity, was, now, at_us)
+            ends_us = from_rfc3339(text_field(map_field(now, "lease"), "expires_at"))
+            if now["lease"] != was["lease"] and ends_us < at_us + _LEASE and not self._world.faults.stall:
+                self._found.append(f"operation {identity} runs with a lease that is over")
+        elif was["state"] == State.RUNNING:
+            self._found += self._ended_by(identity, was, now)
+
+    def _ended_by(self, identity: str, was: Fields, now: Fields) -> Found:
+        """Who has no lease must not write an end; only a lease that is over may be ended by whoever comes next."""
+        process = self._world.kernel.current
+        owner = text_field(map_field(was, "lease"), "owner")
+        expires_us = from_rfc3339(text_field(map_field(was, "lease"), "expires_at"))
+        if process is None or self._world.kernel.now_us >= expires_us - _SKEW:
+            return
+        names = [one.runner_name for one in self._world.backends if one.instance is process.instance]
+        if owner not in names:
+            yield f"operation {identity} was ended as {now['state']} by {names}, {owner} had the lease"
 
     def _count_running(self, identity: str, now: Fields) -> None:
         name = text_field(now, "lane")
@@ -157,7 +175,7 @@ class Auditor:
             yield f"operation {operation.id} ({operation.name}) was tried {operation.attempts} times in calm weather"
         free_us = max([operation.due_us, *(self._ended.get(one.id, 0) for one in self._before(operation))])
         waited = (operation.finished_us or 0) - free_us
-        if waited > _PROMPT and operation.lane != "narrow":
+        if waited > _PROMPT and operation.lane not in ("narrow", "single"):
             yield f"operation {operation.id} ({operation.name}) took {waited / 1e6:.1f} s in calm weather"
 
     def _before(self, operation: Operation) -> list[Operation]:
@@ -175,7 +193,8 @@ class Auditor:
                 yield f"order {identity} ({name}) was accepted and is gone"
         for operation in known.values():
             if operation.name in ("count", "count.ordered", "long"):
-                yield from self._count(f"marks/{operation.id}", 1 if operation.state is State.SUCCEEDED else 0)
+                done = operation.state is State.SUCCEEDED
+                yield from self._count(f"marks/{operation.payload['order']}", 1 if done else 0)
         yield from self._order_of_keys(known)
 
     def _order_of_keys(self, known: dict[str, Operation]) -> Found:

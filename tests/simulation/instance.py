@@ -125,6 +125,7 @@ class Backend:
         )
         self.orchestration: Orchestration = assemble(ground, brought, outbox)
         self.inbox = Inbox(outbox, clock)
+        self.runner_name = self.orchestration.runner.owner
 
     def _publish(self, told: Sequence[events.Event]) -> Sequence[Write]:
         return self.orchestration.bus.rows(told)

@@ -27,7 +27,7 @@ from simulation.vendors import Machine, Mailer, Rail, Refused
 PATIENT: Final = RetryPolicy(tries=25, first_us=seconds(1), most_us=seconds(60))
 IMAGE_PRICE: Final = 7_000_000
 THOUGHT_PRICE: Final = 3_000_000
-LANES: Final = (Lane("narrow", 2, {"machine": 1}),)
+LANES: Final = (Lane("narrow", 8, {"machine": 1}), Lane("single", 1))
 
 
 @dataclass(frozen=True)
@@ -131,9 +131,10 @@ class Products:
     def _image(self) -> SagaDefinition:
         steps = (
             Step("reserve", self._reserve, self._release, retry=PATIENT, undo_retry=PATIENT),
-            Step("draw a", self._draw, after=("reserve",), retry=PATIENT, lane="narrow", vendor="machine"),
-            Step("draw b", self._draw, after=("reserve",), retry=PATIENT, lane="narrow", vendor="machine"),
-            Step("settle", self._settle, after=("draw a", "draw b"), retry=PATIENT),
+            Step("draw", self._draw, after=("reserve",), retry=PATIENT, lane="narrow", vendor="machine"),
+            Step("sketch", self._sketch, after=("reserve",), retry=PATIENT),
+            Step("title", self._sketch, after=("reserve",), retry=PATIENT),
+            Step("settle", self._settle, after=("draw", "sketch", "title"), retry=PATIENT),
         )
         return SagaDefinition("image", 1, steps, level=Level.MONEY)
 
@@ -156,6 +157,10 @@ class Products:
 
     def _draw(self, run: StepRun) -> StepDone:
         self._shelf.machine.work(run.key, minutes=4, renew=run.renew)
+        return StepDone()
+
+    def _sketch(self, run: StepRun) -> StepDone:
+        self._shelf.machine.work(run.key)
         return StepDone()
 
     def _settle(self, run: StepRun) -> StepDone:
@@ -214,14 +219,18 @@ class Products:
     def handlers(self) -> list[Handler]:
         """Plain operations: counted effects, in every priority, some in order."""
         return [
-            Handler("count", self._bump, lane="narrow", retry=PATIENT),
+            Handler("count", self._slow, lane="single", retry=PATIENT),
             Handler("count.ordered", self._bump, retry=PATIENT),
             Handler("long", self._long, retry=PATIENT, lane="narrow", vendor="machine"),
         ]
 
     def _bump(self, run: Run) -> RunOutcome:
-        path = f"marks/{run.operation.id}"
+        path = f"marks/{run.operation.payload['order']}"
         return Done(None, lambda: [Merge(path, {"n": Increment(1)})])
+
+    def _slow(self, run: Run) -> RunOutcome:
+        self._shelf.machine.ponder()
+        return self._bump(run)
 
     def _long(self, run: Run) -> RunOutcome:
         self._shelf.machine.work(run.key, minutes=6, renew=run.renew)

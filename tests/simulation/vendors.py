@@ -171,6 +171,10 @@ class Machine:
     most: int = 0
     """Long works at the same time, at most."""
 
+    def ponder(self) -> None:
+        """Some seconds of work that cannot fail."""
+        self.kernel.sleep(self.kernel.random.randrange(1_000_000, 20_000_000))
+
     def work(self, key: str, *, minutes: int = 0, renew: Callable[[], None] = lambda: None) -> Mapping[str, str]:
         """One piece of work; a long one keeps its lease.
 

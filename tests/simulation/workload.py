@@ -138,14 +138,18 @@ class User:
             delay = self._kernel.random.randrange(30_000_000)
             if self._kernel.chance(0.3):
                 delay = self._kernel.random.randrange(1_100_000_000, 1_300_000_000)
-            self._kernel.after(delay, lambda: self._pay(saga, 20))
+            if self._kernel.chance(0.4):
+                # Some pay at once, before we know ourselves that there is an invoice.
+                self._kernel.after(0, lambda: self._pay(saga, 400, 100_000))
+            else:
+                self._kernel.after(delay, lambda: self._pay(saga, 20, 10_000_000))
 
-    def _pay(self, saga: str, tries: int) -> None:
+    def _pay(self, saga: str, tries: int, every_us: int) -> None:
         invoice = self._world.rail.keys.get(f"{saga}:open")
         if invoice is not None:
             self._world.rail.pay(invoice)
         elif tries:
-            self._kernel.after(10_000_000, lambda: self._pay(saga, tries - 1))
+            self._kernel.after(every_us, lambda: self._pay(saga, tries - 1, every_us))
 
     def _refund(self) -> None:
         mine = [saga for saga, uid in self._told.sagas.items() if uid == self.uid and saga.startswith("buy")]
@@ -186,19 +190,22 @@ class User:
         """Plain work: some in order, some late, some long, in every priority."""
         random = self._kernel.random
         for position in range(random.randrange(1, 5)):
-            name = random.choice(["count", "count.ordered", "count.ordered", "long"])
+            name = random.choice(["count", "count", "count.ordered", "count.ordered", "long"])
+            once = self._name("order")
             order = Order(
                 name,
+                payload={"order": once},
                 account=self.uid,
                 key=self.uid if name == "count.ordered" else None,
-                once=self._name("order"),
+                once=once,
                 position=None,
                 priority=random.choice([*Priority]),
                 due_us=self._kernel.now_us + random.randrange(60_000_000) if position == 1 else None,
             )
-            outcome = self._ask(f"orders {name}", partial(_enqueue, order))
-            if isinstance(outcome, str):
-                self._told.orders[outcome] = name
+            for _ in range(1 + self._kernel.chance(0.3)):
+                outcome = self._ask(f"orders {name}", partial(_enqueue, order))
+                if isinstance(outcome, str):
+                    self._told.orders[outcome] = name
 
     def _hold(self) -> None:
         """Reserves by itself and forgets about it, as a client of the API may."""

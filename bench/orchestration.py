@@ -1,0 +1,283 @@
+"""How fast operations run on the emulators, what a queue costs, and whether a flood of them loses or doubles one.
+
+    python bench/orchestration.py [operations] [operations in the simulator]
+
+On the emulators: runners in threads play the trigger's instances. Three operations in a hundred fail: half with a
+fault, half by the death of their runner. Fails when an operation is lost or has two effects.
+"""
+
+import os
+import queue
+import random
+import statistics
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "functions"), str(ROOT / "tests")]
+
+from bench import _stage  # noqa: E402 - run as a file, the root is not on the path before
+
+OPERATIONS: Final = 2_000
+FLOOD: Final = 20_000
+RUNNERS: Final = 8
+FAULTS: Final = 0.03
+PACED: Final = 300
+_WITHIN_S: Final = 420
+
+
+class Killed(BaseException):
+    """A runner's death."""
+
+
+@dataclass
+class Figures:
+    """What was seen. Times are seconds."""
+
+    entered: dict[str, float] = field(default_factory=dict)
+    started: dict[str, float] = field(default_factory=dict)
+    runs: int = 0
+
+
+def main() -> int:
+    wanted = int(sys.argv[1]) if len(sys.argv) > 1 else OPERATIONS
+    flooded = int(sys.argv[2]) if len(sys.argv) > 2 else FLOOD
+    hush()
+    with _stage.stores() as stores:
+        os.environ.update(stores.environment("http://127.0.0.1:9/v1"))
+        good = drain(wanted)
+    return 0 if good & flood(flooded) else 1
+
+
+def hush() -> None:
+    """Three in a hundred would leave a line in the log."""
+    import structlog
+
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
+
+
+def drain(count: int) -> bool:
+    """A backlog with faults, then a steady pace without."""
+    from app.outside import RealOutside
+
+    outside = RealOutside()
+    plant = Plant(outside.documents, outside.realtime, outside.clock, outside.ids)
+    plant.start()
+    try:
+        began = time.monotonic()
+        plant.enter(count, batch=50)
+        entered_s = time.monotonic() - began
+        plant.wait(count)
+        took = time.monotonic() - began
+        effects = plant.effects()
+        lost = count - sum(value >= 1 for value in effects.values())
+        twice = sum(value > 1 for value in effects.values())
+        print(
+            f"backlog: {count} operations entered in {entered_s:.1f} s, drained in {took:.1f} s: {count / took:.0f}/s"
+        )
+        print(f"  {plant.figures.runs} runs at {100 * FAULTS:.0f} % faults; lost {lost}, with two effects {twice}")
+        plant.faults = 0.0
+        plant.figures = Figures()
+        plant.pace(PACED, per_second=20)
+        waits = sorted(plant.figures.started[one] - plant.figures.entered[one] for one in plant.figures.entered)
+        p50, p99 = 1000 * statistics.median(waits), 1000 * waits[int(0.99 * len(waits))]
+        print(f"steady: {PACED} at 20/s, from the commit to the start: p50 {p50:.1f} ms, p99 {p99:.1f} ms")
+        reads, writes = plant.idle()
+        print(
+            f"idle: a sweep of an empty queue makes {reads} reads and {writes} writes; between sweeps nothing is asked"
+        )
+    finally:
+        plant.stop()
+    return not lost and not twice
+
+
+class Plant:
+    """The real adapters, runners in threads, and a stand-in for the trigger between them."""
+
+    def __init__(self, documents, realtime, clock, ids) -> None:  # type: ignore[no-untyped-def]  # the ports, as outside gives them
+        from app.kit.clock import seconds
+        from app.orchestration.assembly import Brought, Ground, assemble
+        from app.orchestration.handler import Handler, Lane
+        from app.orchestration.operation import Level
+        from app.orchestration.outbox import NoAlarms
+        from app.orchestration.retry import RetryPolicy
+
+        self.figures = Figures()
+        self.faults = FAULTS
+        self._random = random.Random(7)
+        self._name = f"bench{os.getpid()}"
+        self._bell: queue.Queue[str | None] = queue.Queue()
+        self._counted = Counted(documents)
+        self._ids = ids
+        ground = Ground(self._counted, Ringing(realtime, self._bell.put), clock, ids, random.randrange, NoAlarms())
+        handler = Handler(
+            name="bench.count",
+            work=self._work,
+            lane=self._name,
+            level=Level.USER,
+            retry=RetryPolicy(tries=30, first_us=seconds(1), most_us=seconds(2)),
+            lease_us=seconds(8),
+        )
+        self.core = assemble(ground, Brought(handlers=[handler], lanes=[Lane(self._name, RUNNERS)]))
+        self._threads = [threading.Thread(target=self._serve, daemon=True) for _ in range(RUNNERS)]
+        self._sweeper = threading.Thread(target=self._sweep, daemon=True)
+        self._ended = threading.Event()
+
+    def start(self) -> None:
+        for thread in (*self._threads, self._sweeper):
+            thread.start()
+
+    def stop(self) -> None:
+        self._ended.set()
+        for _ in self._threads:
+            self._bell.put(None)
+
+    def enter(self, count: int, *, batch: int) -> None:
+        """Orders in commits of `batch`."""
+        from app.orchestration.operation_queue import Order
+
+        for _ in range(count // batch):
+            rows = self.core.queue.rows([Order("bench.count", source="api") for _ in range(batch)])
+            now = time.monotonic()
+            for row in rows:
+                self.figures.entered[row.path.rpartition("/")[2]] = now
+            self.core.outbox.commit(rows)
+
+    def pace(self, count: int, *, per_second: int) -> None:
+        """One order at a time, evenly."""
+        for _ in range(count):
+            self.enter(1, batch=1)
+            time.sleep(1 / per_second)
+        self.wait(count)
+
+    def wait(self, count: int) -> None:
+        """Until as many have taken effect."""
+        deadline = time.monotonic() + _WITHIN_S
+        while time.monotonic() < deadline:
+            if self.ended() >= count:
+                return
+            time.sleep(0.1)
+        raise SystemExit(f"{count - self.ended()} of {count} operations did not end within {_WITHIN_S} s")
+
+    def ended(self) -> int:
+        """Of the entered ones."""
+        paths = [f"operations/{one}" for one in self.figures.entered]
+        return sum(stored is not None and stored.fields["state"] == "succeeded" for stored in self._read(paths))
+
+    def effects(self) -> Mapping[str, int]:
+        """How often each took effect."""
+        marks = self._read([f"marks/{one}" for one in self.figures.entered])
+        counts = [stored.fields["n"] if stored else 0 for stored in marks]
+        return {one: int(str(count)) for one, count in zip(self.figures.entered, counts)}
+
+    def idle(self) -> tuple[int, int]:
+        """Reads and writes of one sweep."""
+        before = self._counted.reads, self._counted.writes
+        self.core.sweeper.tick()
+        return self._counted.reads - before[0], self._counted.writes - before[1]
+
+    def _read(self, paths: list[str]):  # type: ignore[no-untyped-def]  # documents, in chunks
+        return [
+            one for start in range(0, len(paths), 500) for one in self._counted.bare.get_all(paths[start : start + 500])
+        ]
+
+    def _work(self, run):  # type: ignore[no-untyped-def]  # a handler
+        from app.kit.documents import Increment, Merge
+        from app.kit.errors import Unavailable
+        from app.orchestration.handler import Done
+
+        self.figures.runs += 1
+        self.figures.started.setdefault(run.operation.id, time.monotonic())
+        drawn = self._random.random()
+        if drawn < self.faults / 2:
+            raise Unavailable("the vendor is away")
+        if drawn < self.faults:
+            raise Killed
+        return Done(None, lambda: [Merge(f"marks/{run.operation.id}", {"n": Increment(1)})])
+
+    def _serve(self) -> None:
+        from app.kit.errors import Fault
+
+        while (lane := self._bell.get()) is not None:
+            try:
+                self.core.runner.serve(lane)
+            except (Killed, Fault):
+                continue
+
+    def _sweep(self) -> None:
+        while not self._ended.wait(1.0):
+            if self.faults:
+                self.core.sweeper.tick()
+
+
+class Ringing:
+    """The Realtime Database with its trigger."""
+
+    def __init__(self, realtime, rung: Callable[[str], None]) -> None:  # type: ignore[no-untyped-def]  # the port
+        self._realtime = realtime
+        self._rung = rung
+        self.get, self.first, self.transact = realtime.get, realtime.first, realtime.transact
+
+    def update(self, values) -> None:  # type: ignore[no-untyped-def]  # as the port
+        self._realtime.update(values)
+        for path, value in values.items():
+            parts = path.split("/")
+            if parts[:2] == ["orchestration", "queue"] and value is not None:
+                self._rung(parts[2])
+
+
+class Counted:
+    """Documents that count what they are asked."""
+
+    def __init__(self, bare) -> None:  # type: ignore[no-untyped-def]  # the port
+        self.bare = bare
+        self.reads = self.writes = 0
+
+    def get(self, path: str):  # type: ignore[no-untyped-def]  # as the port
+        self.reads += 1
+        return self.bare.get(path)
+
+    def get_all(self, paths):  # type: ignore[no-untyped-def]  # as the port
+        self.reads += len(paths)
+        return self.bare.get_all(paths)
+
+    def query(self, asked):  # type: ignore[no-untyped-def]  # as the port
+        found = self.bare.query(asked)
+        self.reads += max(1, len(found))
+        return found
+
+    def commit(self, writes):  # type: ignore[no-untyped-def]  # as the port
+        self.writes += len(writes)
+        return self.bare.commit(writes)
+
+
+def flood(count: int) -> bool:
+    """The same in the simulator, in worlds of a thousand."""
+    import multiprocessing
+
+    began = time.monotonic()
+    with multiprocessing.get_context("fork").Pool(min(2, os.cpu_count() or 1)) as pool:
+        found = pool.map(_one_flood, range(count // 1000), chunksize=1)
+    took = time.monotonic() - began
+    accepted, lost, twice, retried = (sum(world[index] for world in found) for index in range(4))
+    print(f"simulator: {accepted} operations in {took:.0f} s, {retried} tried more than once")
+    print(f"  lost {lost}, with two effects {twice}")
+    return accepted == count and not lost and not twice
+
+
+def _one_flood(seed: int) -> tuple[int, int, int, int]:
+    from simulation.flood import flood as run
+    from simulation.simulate import hush
+
+    hush()
+    found = run(seed, 1000)
+    return found.accepted, found.lost, found.twice, found.retried
+
+
+if __name__ == "__main__":
+    sys.exit(main())
