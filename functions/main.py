@@ -47,7 +47,7 @@ def mirror_balance(event: triggers.DocumentWritten) -> None:
 @triggers.logged
 def open_account(event: db_fn.Event[object]) -> None:
     """Opens the account of who comes online for the first time, like any other first touch."""
-    wiring.services().credits.account(event.params["uid"])
+    wiring.services().open_account(event.params["uid"])
 
 
 @scheduler_fn.on_schedule(schedule="every 1 minutes", max_instances=1, timeout_sec=120)

@@ -228,6 +228,15 @@ class Services(Locked):
 
         return handlers.sweep(self.orchestration)
 
+    def open_account(self, uid: str) -> None:
+        """First touch by coming online. An id that no token of ours could carry opens nothing, however often it is
+        repeated.
+        """
+        from app.api.auth import is_user_id
+
+        if is_user_id(uid):
+            self.credits.account(uid)
+
     def run_lane(self, lane: str) -> None:
         """Serves the lane in which a ticket was put up."""
         from app.orchestration import handlers

@@ -4,6 +4,7 @@ import pytest
 
 from app.api.auth import TokenInvalid
 from app.api.firebase_tokens import principal
+from support.world import World
 
 
 @pytest.mark.parametrize(
@@ -37,3 +38,13 @@ def test_a_user_id_that_cannot_be_a_path_is_refused(uid: object) -> None:
     """Accounts, conversations and mirrors stand under the user's id, in two databases: it may not reach beside them."""
     with pytest.raises(TokenInvalid):
         principal({"uid": uid})
+
+
+@pytest.mark.parametrize("uid", ["__x__", "a\n"])
+def test_coming_online_under_such_an_id_opens_nothing(uid: str) -> None:
+    """The Realtime Database takes `__x__` for a key and Firestore does not: its event would be repeated for a day."""
+    world = World()
+    world.services.open_account(uid)
+    assert world.documents.all() == {}
+    world.services.open_account("alice")
+    assert "accounts/alice" in world.documents.all()

@@ -4,9 +4,10 @@ Owns the `Authorization` header and the marks that routes carry. Refuses to know
 `app.api.firebase_tokens`) and what a user owns.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Literal, Protocol, TypeVar, cast, get_args
+from typing import Final, Literal, Protocol, TypeGuard, TypeVar, cast, get_args
 
 import flask
 
@@ -17,6 +18,7 @@ ROLES: Final[tuple[Role, ...]] = get_args(Role)
 
 View = TypeVar("View", bound=Callable[..., object])
 
+_USER_ID: Final = re.compile(r"(?!__)[^/.#$\[\]\x00-\x1f\x7f]{1,128}")
 _PUBLIC: Final = "__credits_public__"
 _ROLES: Final = "__credits_roles__"
 
@@ -57,6 +59,15 @@ class TokenVerifier(Protocol):
     """
 
     def __call__(self, token: str, /, *, fresh: bool = False) -> Principal: ...
+
+
+def is_user_id(text: object) -> TypeGuard[str]:
+    """Whether this can be a user's id here: a segment of a path in both databases.
+
+    Custom tokens and imports allow more: `a/b` would reach into another's documents, and a path that the Realtime
+    Database refuses takes the live text of all users with it.
+    """
+    return isinstance(text, str) and _USER_ID.fullmatch(text) is not None
 
 
 def caller() -> Principal:

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from app.api.auth import ROLES, Principal, Role, TokenExpired, TokenInvalid
+from app.api.auth import ROLES, Principal, Role, TokenExpired, TokenInvalid, is_user_id
 from app.kit.clock import Clock, minutes, seconds
 from app.kit.errors import Unavailable
 
@@ -26,6 +26,7 @@ _INVALID: Final = "The ID token could not be verified."
 def claims_of(token: str, fresh: bool) -> Mapping[str, object]:
     """The claims of a token that verifies; see `TokenVerifier` for `fresh` and the errors."""
     from firebase_admin import auth, exceptions
+    from google.auth.exceptions import GoogleAuthError
 
     try:
         claims: dict[str, object] = auth.verify_id_token(token, check_revoked=fresh)
@@ -37,7 +38,7 @@ def claims_of(token: str, fresh: bool) -> Mapping[str, object]:
         raise Unavailable("the keys of Firebase Auth could not be fetched") from error
     except (auth.InvalidIdTokenError, auth.UserDisabledError, auth.UserNotFoundError, ValueError) as error:
         raise TokenInvalid(_INVALID) from error
-    except exceptions.FirebaseError as error:
+    except (exceptions.FirebaseError, GoogleAuthError) as error:
         raise Unavailable("Firebase Auth did not answer") from error
     return claims
 
@@ -78,7 +79,7 @@ class FirebaseTokens:
 def principal(claims: Mapping[str, object]) -> Principal:
     """What the claims of a verified token say."""
     uid = claims.get("uid") or claims.get("sub")
-    if not isinstance(uid, str) or not uid:
+    if not is_user_id(uid):
         raise TokenInvalid(_INVALID)
     email = claims.get("email")
     firebase = claims.get("firebase")
