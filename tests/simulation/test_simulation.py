@@ -1,7 +1,7 @@
 """The whole backend from a seed. `python -m simulation` runs thousands; these run with every test.
 
-What the auditor holds true covers T-1, T-6, T-9, T-32, T-33, T-36, T-38, T-43, T-44, T-45, T-46, T-51, T-59, T-67, T-84,
-T-85, T-86 and T-87.
+What the auditor holds true covers T-1, T-6, T-9, T-32, T-33, T-36, T-38, T-43, T-44, T-45, T-46, T-51, T-59, T-67,
+T-84, T-85, T-86 and T-87.
 """
 
 import os
