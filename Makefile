@@ -6,10 +6,10 @@ SUITE := $(PY) -m emulators.suite
 COMPILE := $(UV) pip compile pyproject.toml --python 3.11 --generate-hashes --no-header --no-annotate --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run stop test check demo bench lock format doctor
+.PHONY: help setup run stop test check demo bench simulate mutants lock format doctor
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 
 setup: ## install everything (Python packages, npm packages, Java, emulators)
 	@$(PYTHON) emulators/suite/install.py
@@ -32,6 +32,12 @@ demo: setup ## a new user spends credits, live, in the terminal (needs `make run
 
 bench: setup ## every figure that README quotes
 	@for file in bench/[a-z]*.py; do echo "== $$file"; $(PY) "$$file" || exit 1; done
+
+simulate: setup ## the whole backend from a seed, SEEDS=1000 of them; SEED=7 runs one and explains it
+	@PYTHONPATH=functions:tests:. exec $(PY) -m simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000))
+
+mutants: setup ## plant known faults one at a time and see the simulator find them
+	@PYTHONPATH=functions:tests:. exec $(PY) -m simulation.mutants
 
 lock: setup ## resolve pyproject.toml and package.json into the lock files
 	@$(COMPILE) -o functions/requirements.txt
