@@ -57,13 +57,6 @@ def sweep(_: scheduler_fn.ScheduledEvent) -> None:
     wiring.services().sweep()
 
 
-@scheduler_fn.on_schedule(schedule="every 1 hours", max_instances=1, timeout_sec=300)
-@triggers.logged
-def seal(_: scheduler_fn.ScheduledEvent) -> None:
-    """Puts the heads of all changed accounts under one signed root, so that no chain's tail can be cut unseen."""
-    wiring.services().credits.checkpoints.seal()
-
-
 @triggers.with_retry
 @db_fn.on_value_created(reference="/orchestration/queue/{lane}/{ticket}", concurrency=20, timeout_sec=540)
 @triggers.logged
