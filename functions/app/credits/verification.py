@@ -13,6 +13,7 @@ from typing import Final, TypedDict, cast
 from app.credits.account import GENESIS_HASH
 from app.credits.entry import FORMAT, Kind, hashed_bytes
 from app.credits.signing import KeyRing
+from app.kit.errors import InvariantViolation
 from app.kit.money import MAX_MICRO
 
 CHECKS: Final = ("shape", "hash", "signature", "account", "sequence", "link", "time", "postings", "lots", "balance")
@@ -97,6 +98,7 @@ _KINDS: Final = frozenset(Kind)
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
 _HASH: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _DEPTH: Final = 5
+_MISSHAPEN: Final = {"shape": False, "hash": False, "signature": False, "postings": False, "lots": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,8 +169,11 @@ def verify_entry(entry: object, keys: KeyRing) -> dict[str, bool]:
     """The checks that one entry can pass alone; its neighbours add `link`."""
     body = _shaped(entry)
     if body is None:
-        return {"shape": False, "hash": False, "signature": False, "postings": False, "lots": False}
-    hashed = hashlib.sha256(hashed_bytes(body)).digest()
+        return dict(_MISSHAPEN)
+    try:
+        hashed = hashlib.sha256(hashed_bytes(body)).digest()
+    except InvariantViolation:
+        return dict(_MISSHAPEN)
     return {
         "shape": True,
         "hash": hashed.hex() == body["hash"],
@@ -180,13 +185,15 @@ def verify_entry(entry: object, keys: KeyRing) -> dict[str, bool]:
 
 def _shaped(entry: object) -> Body | None:
     """The entry, when it has exactly the fields of its format, each of its type."""
-    if type(entry) is not dict or not _has(entry, _SHAPE) or not _plain(entry, _DEPTH):
+    if type(entry) is not dict or not _has(entry, _SHAPE):
         return None
     if entry["format"] != FORMAT or entry["kind"] not in _KINDS or len(entry["postings"]) != 2:
         return None
     if not all(_has(posting, _POSTING) for posting in entry["postings"]) or not _has(entry["reference"], _REFERENCE):
         return None
     if not all(_has(line, _LOT) for line in entry["lots"]):
+        return None
+    if not _exact(entry) or not _plain(entry["usage"], _DEPTH - 1) or not _encodes(entry["signature"]):
         return None
     if not _TIME.fullmatch(entry["created_at"]) or not _HASH.fullmatch(entry["hash"]):
         return None
@@ -198,6 +205,13 @@ def _has(value: object, shape: Mapping[str, tuple[type, ...]]) -> bool:
     if type(value) is not dict or value.keys() != shape.keys():
         return False
     return all(type(value[name]) in types for name, types in shape.items())
+
+
+def _exact(entry: dict[str, object]) -> bool:
+    """Whether no integer is beyond what every reader of JSON holds exactly."""
+    numbers = [entry["sequence"], entry["amount"], entry["debt"], entry["balance_after"]]
+    numbers += [member["amount"] for name in ("postings", "lots") for member in cast(list[PostingBody], entry[name])]
+    return all(-MAX_MICRO <= cast(int, number) <= MAX_MICRO for number in numbers)
 
 
 def _plain(value: object, depth: int) -> bool:
@@ -228,7 +242,10 @@ def _encodes(text: str) -> bool:
 
 
 def _authentic(body: Body, keys: KeyRing) -> str | None:
-    hashed = hashlib.sha256(hashed_bytes(body)).digest()
+    try:
+        hashed = hashlib.sha256(hashed_bytes(body)).digest()
+    except InvariantViolation:
+        return "shape"
     if hashed.hex() != body["hash"]:
         return "hash"
     return None if keys.verifies(body["key_id"], body["signature"], hashed) else "signature"
