@@ -57,7 +57,18 @@ def to_fields(operation: Operation) -> dict[str, Value]:
 
 
 def from_document(document: Document) -> Operation:
-    """The operation stored in `document`."""
+    """The operation stored in `document`.
+
+    Raises:
+        InvariantViolation: it cannot be read: another hand wrote it, or a later version of this code.
+    """
+    try:
+        return _read(document)
+    except ValueError as error:
+        raise InvariantViolation(f"{document.path} cannot be read: {error}") from error
+
+
+def _read(document: Document) -> Operation:
     fields = document.fields
     lease, result = fields.get("lease"), fields.get("result")
     return Operation(

@@ -117,13 +117,21 @@ class Runner:
         return from_document(stored).state if stored else None
 
     def _take(self, ticket: Ticket) -> bool:
-        """Serve one ticket; whether it should stay up for another runner."""
-        stored = self._stored(ticket)
-        if stored is None:
-            return False
-        claimed = self._claim(stored)
-        if isinstance(claimed, _Attempt):
-            self._perform(claimed)
+        """Serve one ticket; whether it should stay up for another runner.
+
+        Raises:
+            Fault: a store is away.
+        """
+        try:
+            stored = self._stored(ticket)
+            claimed = False if stored is None else self._claim(stored)
+            if isinstance(claimed, _Attempt):
+                self._perform(claimed)
+                return False
+        except Fault:
+            raise
+        except Exception as failure:  # noqa: BLE001  # the queue's edge: one that is broken must not stop its lane
+            _log.error("ticket_broken", operation=ticket.operation_id, exc_info=failure)
             return False
         return claimed
 

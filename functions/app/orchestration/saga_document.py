@@ -48,7 +48,18 @@ def to_fields(state: SagaState) -> dict[str, Value]:
 
 
 def from_document(document: Document) -> SagaState:
-    """The saga stored in `document`. Steps keep their order, which maps of the database do not."""
+    """The saga stored in `document`. Steps keep their order, which maps of the database do not.
+
+    Raises:
+        InvariantViolation: it cannot be read: another hand wrote it, or a later version of this code.
+    """
+    try:
+        return _read(document)
+    except ValueError as error:
+        raise InvariantViolation(f"{document.path} cannot be read: {error}") from error
+
+
+def _read(document: Document) -> SagaState:
     fields = document.fields
     steps = map_field(fields, "steps")
     return SagaState(

@@ -12,7 +12,8 @@ from typing import Final
 
 from app.kit.clock import Clock, to_rfc3339
 from app.kit.documents import Create, Document, Documents, Fields, Query, Replace, Where, Write, text_field
-from app.kit.errors import AlreadyExists, Conflict, NotFound, Rejection, Unavailable, ensure
+from app.kit.errors import AlreadyExists, Conflict, Failure, NotFound, Rejection, Unavailable, ensure
+from app.kit.telemetry import log
 from app.orchestration.handler import Done, Handler, Outcome, Run
 from app.orchestration.operation import Level, Operation, State
 from app.orchestration.operation_queue import OperationQueue, Order
@@ -41,6 +42,7 @@ from app.orchestration.saga_document import COLLECTION, from_document, path_of, 
 
 TIMER: Final = "sagas.timer"
 _TRIES: Final = 12
+_log = log("orchestration")
 
 Decide = Callable[[SagaDefinition, SagaState], Moved]
 
@@ -136,7 +138,11 @@ class Sagas:
         overdue = (Where("check_at", "<=", to_rfc3339(self._clock.now_us())),)
         found = self._documents.query(Query(COLLECTION, overdue, ("check_at", "__name__"), limit))
         for document in found:
-            self._repair(from_document(document).id)
+            try:
+                self._repair(document.id)
+            except Failure as failure:
+                # One that cannot be read, or whose version is gone, keeps no other waiting.
+                _log.error("saga_unchecked", saga=document.id, reason=str(failure))
         return len(found)
 
     def move(self, saga_id: str, decide: Decide) -> Sequence[Write]:

@@ -10,7 +10,7 @@ from typing import Final
 
 from app.kit.clock import Clock, to_rfc3339
 from app.kit.documents import Document, Documents, Query, Where, text_field
-from app.kit.errors import Fault
+from app.kit.errors import Fault, InvariantViolation
 from app.kit.ids import Ids
 from app.kit.realtime import Json, Realtime
 from app.kit.telemetry import log
@@ -37,7 +37,7 @@ class Chore:
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """What a tick did. `failed` names chores that raised; they are tried again at the next tick."""
+    """What a tick did. `failed` names what raised, chores or `rings`; it is tried again at the next tick."""
 
     rung: int = 0
     lanes: tuple[str, ...] = ()
@@ -65,14 +65,17 @@ class Sweeper:
         self._chores = chores
 
     def tick(self) -> Swept:
-        """One bounded sweep.
-
-        Raises:
-            Fault: the stores are away; nothing is lost by that.
+        """One bounded sweep. Whatever fails is named, and keeps nothing else from being done: credits that must go back
+        do not wait for a doorbell.
         """
-        rung, lanes, complete = self._ring_overdue()
+        rung, lanes, complete = 0, tuple[str, ...](), False
         done: dict[str, int] = {}
         failed: list[str] = []
+        try:
+            rung, lanes, complete = self._ring_overdue()
+        except Exception as failure:  # noqa: BLE001  # the same edge as below
+            _log.error("rings_failed", exc_info=failure)
+            failed.append("rings")
         for chore in self._chores:
             try:
                 done[chore.name] = chore.work(chore.limit)
@@ -113,7 +116,11 @@ class Sweeper:
     def _ring(self, page: Sequence[Document], lanes: set[str]) -> int:
         tickets: dict[str, list[Ticket]] = {}
         for document in page:
-            operation = from_document(document)
+            try:
+                operation = from_document(document)
+            except InvariantViolation as broken:
+                _log.error("operation_unreadable", operation=document.id, reason=str(broken))
+                continue
             tickets.setdefault(operation.lane, []).append(ticket_of(operation))
         for lane, up in tickets.items():
             self._means.doorbell.ring(lane, up)

@@ -1,0 +1,89 @@
+"""One that is broken keeps no other waiting: operations and sagas that cannot be read, stores of which one is away."""
+
+from collections.abc import Mapping
+
+from app.kit.documents import Delete, Replace, Value
+from app.kit.errors import Unavailable
+from app.kit.realtime import Json
+from app.orchestration.handler import Handler
+from app.orchestration.saga import StepStatus
+from app.orchestration.saga_definition import SagaDefinition, Step, StepDone
+from app.orchestration.sagas import Beginning
+from app.orchestration.sweeper import Chore
+from orchestration.shop import Shop, Spy, order
+
+ONE_STEP = SagaDefinition("one", 1, (Step("only", lambda _: StepDone()),))
+
+
+def rewrite(shop: Shop, path: str, changes: Mapping[str, Value]) -> None:
+    """As another hand, or a later version of the code, might have."""
+    stored = shop.documents.get(path)
+    assert stored is not None
+    shop.documents.commit([Replace(path, {**stored.fields, **changes}, stored.version)])
+
+
+def two_of_which_the_first_is_broken(shop: Shop) -> str:
+    """The id of the one that is whole. Nobody has heard of either."""
+    shop.rings = False
+    broken, whole = shop.queue.enqueue(order()), shop.queue.enqueue(order())
+    shop.rings = True
+    rewrite(shop, f"operations/{broken}", {"level": "of a later version"})
+    return whole
+
+
+def counted(ticks: list[int]) -> Chore:
+    """A chore that leaves a line."""
+
+    def work(limit: int) -> int:
+        ticks.append(limit)
+        return 1
+
+    return Chore("credits", work)
+
+
+class TestAnUnreadableOperation:
+    def test_is_passed_over_by_the_sweeper(self) -> None:
+        """T-38: or nothing would be swept any more, held credits included."""
+        spy, chores = Spy(), list[int]()
+        shop = Shop([Handler("work", spy)], chores=[counted(chores)])
+        whole = two_of_which_the_first_is_broken(shop)
+        shop.pass_time(minutes=2)
+        assert len(chores) == 2
+        assert spy.runs == [whole]
+
+    def test_does_not_stop_a_lane_of_one(self) -> None:
+        spy = Spy()
+        shop = Shop([Handler("work", spy, lane="narrow")])
+        whole = two_of_which_the_first_is_broken(shop)
+        shop.doorbell.wake("narrow", shop.clock.now_us(), "w")
+        shop.drain()
+        assert spy.runs == [whole]
+
+
+def test_a_saga_of_a_version_that_is_gone_is_passed_over() -> None:
+    shop = Shop(sagas=[ONE_STEP])
+    shop.rings = False
+    for id in ("gone", "lost"):
+        shop.sagas.start(Beginning(id, "one"))
+        shop.clock.advance(seconds=1)
+    rewrite(shop, "sagas/gone", {"version": 7})
+    shop.documents.commit([Delete(f"operations/{operation}") for operation in shop.operations()])
+    shop.rings = True
+    shop.pass_time(minutes=20)
+    assert shop.sagas.get("lost").steps["only"].status is StepStatus.DONE
+
+
+def refuse(_: Mapping[str, Json]) -> None:
+    raise Unavailable("the Realtime Database is away")
+
+
+def test_chores_are_done_while_the_doorbell_is_away() -> None:
+    """T-38."""
+    chores = list[int]()
+    shop = Shop([Handler("work", Spy())], chores=[counted(chores)])
+    shop.queue.enqueue(order())
+    shop.clock.advance(minutes=2)
+    shop.realtime.before_write.append(refuse)
+    swept = shop.sweeper.tick()
+    assert swept.failed == ("rings",)
+    assert chores == [100]
