@@ -13,7 +13,7 @@ from app.orchestration.retry import RetryPolicy
 from app.orchestration.saga import Status, StepStatus
 from app.orchestration.saga_definition import Action, SagaDefinition, Step, StepDone, StepRun
 from app.orchestration.saga_mirror import SagaMirror
-from app.orchestration.sagas import Beginning
+from app.orchestration.sagas import TIMER, Beginning
 from orchestration.shop import Shop
 
 ONCE = RetryPolicy(tries=2)
@@ -275,6 +275,53 @@ class TestDeploys:
         shop.rings = True
         shop.pass_time(minutes=20)
         assert shop.sagas.get("saga-1").steps["open"].status is StepStatus.DONE
+
+    def test_a_timer_that_was_put_away_is_rung_by_the_sweeper(self) -> None:
+        shop = Shop(sagas=[payment(Trace())])
+        saga = started(shop, "payment")
+        shop.queue.cancel(shop.queue.id_of(TIMER, f"{saga}/paid"), "by mistake")
+        shop.clock.advance(minutes=8 * 60)
+        shop.pass_time(minutes=1)
+        assert shop.sagas.get(saga).status is Status.COMPENSATED
+
+
+class TestAStepThatIsRefused:
+    def test_after_an_attempt_of_unknown_outcome_is_undone(self) -> None:
+        """T-38: the first attempt held something at the vendor, and its answer was lost."""
+        outside: list[str] = []
+
+        def hold(_: StepRun) -> StepDone:
+            if outside:
+                raise Invalid("the account was closed in the meantime")
+            outside.append("held")
+            raise Unavailable("no answer")
+
+        def let_go(_: StepRun) -> StepDone:
+            outside.append("let go")
+            return StepDone()
+
+        shop = Shop(sagas=[SagaDefinition("hold", 1, (Step("hold", hold, let_go),))])
+        saga = started(shop, "hold")
+        shop.pass_time(minutes=2)
+        assert shop.sagas.get(saga).status is Status.COMPENSATED
+        assert outside == ["held", "let go"]
+
+
+class TestACompensationThatIsCancelled:
+    def test_is_replayed_like_one_that_died(self) -> None:
+        """Or the saga would be stuck with no way out."""
+        trace = Trace(fail={"grant": Invalid("closed"), "void": Unavailable("later")})
+        shop = Shop(sagas=[payment(trace)])
+        saga = started(shop, "payment")
+        shop.sagas.tell(saga, "paid", {})
+        shop.drain()
+        undo = next(one.id for one in shop.operations().values() if one.name.endswith("undo"))
+        shop.queue.cancel(undo, "by mistake")
+        assert shop.sagas.get(saga).status is Status.STUCK
+        trace.fail.clear()
+        shop.letters.replay(undo, by="ada")
+        shop.drain()
+        assert shop.sagas.get(saga).status is Status.COMPENSATED
 
 
 class TestTheMirror:

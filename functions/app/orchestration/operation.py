@@ -216,8 +216,11 @@ def cancel(operation: Operation, *, now_us: int, reason: str) -> Operation:
 
 
 def replay(operation: Operation, *, now_us: int, by: str) -> Operation:
-    """A dead letter gets all its tries again. The deadline that killed it is lifted; the history stays."""
-    _refuse_unless_dead(operation)
+    """A dead letter gets all its tries again, and so does what was cancelled: a saga may hang on it. The deadline that
+    killed it is lifted; the history stays.
+    """
+    if operation.state is not State.CANCELLED:
+        _refuse_unless_dead(operation)
     noted = _note(operation, now_us, by, "replayed", operation.reason or "")
     return replace(
         noted,

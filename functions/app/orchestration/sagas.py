@@ -26,6 +26,7 @@ from app.orchestration.saga import (
     Status,
     StepStatus,
     Timer,
+    Undo,
     acted,
     begin,
     cancelled,
@@ -176,8 +177,15 @@ class Sagas:
                 if operation is None:
                     # The lost operation is ordered again by this move, which touches the saga and nothing else.
                     return replace(state, updated_us=now_us), (command,)
-                if isinstance(command, Act) and operation.state not in (State.QUEUED, State.RUNNING, State.SUCCEEDED):
-                    return died(definition, state, command.step, operation.reason or "its operation ended", now_us)
+                if isinstance(command, Timer) and command.due_us <= now_us:
+                    return timed_out(definition, state, command.step, now_us)
+                if operation.state in (State.QUEUED, State.RUNNING, State.SUCCEEDED):
+                    continue
+                reason = operation.reason or "its operation ended"
+                if isinstance(command, Act):
+                    return died(definition, state, command.step, reason, now_us)
+                if isinstance(command, Undo):
+                    return stuck(state, command.step, reason, now_us)
             return replace(state, updated_us=now_us), ()
 
         self._change(saga_id, decide)
@@ -246,9 +254,11 @@ class Sagas:
             done = step.action(_StepRun(run, state))
         except Rejection as rejection:
             reason = f"{rejection.code}: {rejection.detail}"
+            # Only a first attempt that is refused has surely done nothing: an earlier one may have acted unheard.
+            end = refused if run.operation.attempts == 1 else died
             return Done(
                 {"refused": reason},
-                lambda: self.move(saga_id, lambda d, s: refused(d, s, step.name, reason, self._clock.now_us())),
+                lambda: self.move(saga_id, lambda d, s: end(d, s, step.name, reason, self._clock.now_us())),
             )
         return self._done(saga_id, done, lambda d, s: acted(d, s, step.name, done.result, self._clock.now_us()))
 
