@@ -225,7 +225,7 @@ class Auditor:
         """T-84: what a saga charged is what its steps cost, whatever crashed on the way."""
         if state.name not in ("image", "agent") or state.account is None:
             return
-        settled = [entry for entry in self._entries(state.account) if entry.kind is Kind.SETTLE]
+        settled = [entry for entry in self._entries(state.account) if entry.kind in (Kind.SETTLE, Kind.REFUND)]
         charged = -sum(entry.amount for entry in settled if entry.draft.reference.id == state.id)
         if state.name == "image":
             expected = IMAGE_PRICE if state.status is Status.SUCCEEDED else 0
@@ -304,7 +304,10 @@ class Auditor:
         if turn.fields["reason"] in ("completed", "client_gone_partial", "cancelled_partial") and cost == 0:
             yield f"turn {turn.id} was delivered ({turn.fields['reason']}) and cost nothing"
         faults = self._world.faults
-        if turn.fields["reason"] == "crashed" and not faults.crash and not faults.stall:
+        # A reservation whose answer was lost leaves a turn behind; one whose text was seen must have been settled.
+        seen_once = turn.id in self._told.texts and turn.fields["attempt"] == 1
+        certain = not faults.crash and not faults.stall and (not faults.unavailable or seen_once)
+        if turn.fields["reason"] == "crashed" and certain:
             yield f"turn {turn.id} was left behind though nothing crashed"
         seen = self._told.answers.get(turn.id)
         if seen is not None and seen != cost and turn.fields["state"] == "done":

@@ -95,6 +95,15 @@ def source_of(module: str) -> str:
     return (root / f"{module.replace('.', '/')}.py").read_text()
 
 
+def out_of_date(mutant: Mutant) -> str:
+    """Why a mutant cannot be planted any more; empty when it can."""
+    try:
+        planted(source_of(mutant.module), mutant)
+    except LookupError as error:
+        return str(error)
+    return ""
+
+
 def hunt(mutant: Mutant) -> Fate:
     """Runs the seeds in a process of their own."""
     import subprocess
@@ -138,11 +147,10 @@ def main() -> int:
     if chosen.child:
         child(next(one for one in wanted if one.name == chosen.only), chosen.seeds)
         return 0
-    for mutant in wanted:
-        planted(source_of(mutant.module), mutant)
+    stale = [why for one in wanted if (why := out_of_date(one))]
     fates: list[Fate] = []
     with ThreadPoolExecutor(chosen.processes) as pool:
-        for fate in pool.map(hunt, wanted):
+        for fate in pool.map(hunt, [one for one in wanted if not out_of_date(one)]):
             fates.append(fate)
             say(_line(fate))
     killed = sum(fate.seed is not None for fate in fates)
@@ -150,7 +158,10 @@ def main() -> int:
     for fate in explained:
         say(f"survivor {fate.mutant.name}: {fate.mutant.survives or 'NOT EXPLAINED'}")
     say(f"{killed} of {len(fates)} killed: {100 * killed / max(1, len(fates)):.1f} %")
-    return 0 if killed >= 0.95 * len(fates) and all(fate.mutant.survives for fate in explained) else 1
+    for why in stale:
+        say(f"OUT OF DATE {why}")
+    enough = killed >= 0.95 * len(fates) and all(fate.mutant.survives for fate in explained)
+    return 0 if enough and not stale else 1
 
 
 def _line(fate: Fate) -> str:

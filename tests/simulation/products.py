@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from app.credits.commands import Clawback, Deposit, Outcome, Reserve, Settle
+from app.credits.commands import Clawback, Deposit, Outcome, Refund, Reserve, Settle, settle_key
 from app.credits.entry import Reference
 from app.credits.rejections import ReservationClosed, ReservationSettled, ReservationUnknown
 from app.credits.service import Credits
@@ -25,6 +25,7 @@ from app.orchestration.saga_definition import SagaDefinition, Step, StepDone, St
 from simulation.vendors import Machine, Mailer, Rail, Refused
 
 PATIENT: Final = RetryPolicy(tries=25, first_us=seconds(1), most_us=seconds(60))
+_POSTED: Final = ("CreditsSettled", "CreditsGranted", "CreditsDeposited", "CreditsClawedBack", "CreditsRefunded")
 IMAGE_PRICE: Final = 7_000_000
 THOUGHT_PRICE: Final = 3_000_000
 LANES: Final = (Lane("narrow", 8, {"machine": 1}), Lane("single", 1))
@@ -134,7 +135,14 @@ class Products:
             Step("draw", self._draw, after=("reserve",), retry=PATIENT, lane="narrow", vendor="machine"),
             Step("sketch", self._sketch, after=("reserve",), retry=PATIENT),
             Step("title", self._sketch, after=("reserve",), retry=PATIENT),
-            Step("settle", self._settle, after=("draw", "sketch", "title"), retry=PATIENT),
+            Step(
+                "settle",
+                self._settle,
+                self._give_back,
+                after=("draw", "sketch", "title"),
+                retry=PATIENT,
+                undo_retry=PATIENT,
+            ),
         )
         return SagaDefinition("image", 1, steps, level=Level.MONEY)
 
@@ -168,6 +176,16 @@ class Products:
         self._shelf.credits.settle(account_of(run), settle, fenced(run))
         return StepDone()
 
+    def _give_back(self, run: StepRun) -> StepDone:
+        """Its owner cancelled while it was being charged, or it died and nobody knows whether it was."""
+        account = account_of(run)
+        charge = self._shelf.credits.store.entry_with(account, "key", settle_key(run.saga_id))
+        if charge is not None:
+            reference = Reference("image", run.saga_id)
+            refund = Refund(f"refund:{run.saga_id}", charge, -charge.amount, 0, "saga undone", reference)
+            self._shelf.credits.post(account, refund, fenced(run))
+        return StepDone()
+
     def _agent(self) -> SagaDefinition:
         steps = tuple(Step(f"think {n}", self._think, retry=PATIENT) for n in range(3))
         return SagaDefinition("agent", 1, steps, level=Level.MONEY)
@@ -187,10 +205,7 @@ class Products:
 
     def subscriptions(self) -> list[Subscription]:
         """Who listens to the credit system."""
-        spent = [
-            Subscription("stats", name, self._count, retry=PATIENT)
-            for name in ("CreditsSettled", "CreditsGranted", "CreditsDeposited", "CreditsClawedBack")
-        ]
+        spent = [Subscription("stats", name, self._count, retry=PATIENT) for name in _POSTED]
         feed = Subscription("feed", "CreditsSettled", self._append, ordered=True, retry=PATIENT)
         told = Subscription("notify", "CreditsDeposited", self._notify, retry=PATIENT)
         return [*spent, feed, told]

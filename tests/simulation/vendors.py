@@ -80,6 +80,9 @@ class Rail:
             identity = f"inv_{len(self.invoices)}"
             self.keys[key] = identity
             self.invoices[identity] = Invoice(identity, saga, amount)
+            if self.kernel.chance(0.2):
+                # Some pay at once, before we know ourselves that there is an invoice.
+                self.kernel.after(500, lambda: self.pay(identity))
         self._answer()
         return self.keys[key]
 
@@ -102,6 +105,8 @@ class Rail:
 
     def _send(self, event: str, identity: str, attempt: int) -> None:
         delay = self.kernel.random.randrange(100_000, 5_000_000) << min(attempt, 8)
+        if attempt == 0 and self.kernel.chance(0.5):
+            delay = self.kernel.random.randrange(500, 20_000)
         if self.kernel.chance(0.1):
             delay += self.kernel.random.randrange(1_500_000_000)
 
@@ -191,6 +196,9 @@ class Machine:
         try:
             for _ in range(minutes):
                 self.kernel.sleep(60_000_000)
+                if self.kernel.chance(self.kernel.faults.stall * 20):
+                    self.kernel.sleep(self.kernel.random.randrange(500_000_000))
+                self.kernel.pause("machine works")
                 renew()
         finally:
             self.busy -= bool(minutes)

@@ -138,18 +138,14 @@ class User:
             delay = self._kernel.random.randrange(30_000_000)
             if self._kernel.chance(0.3):
                 delay = self._kernel.random.randrange(1_100_000_000, 1_300_000_000)
-            if self._kernel.chance(0.4):
-                # Some pay at once, before we know ourselves that there is an invoice.
-                self._kernel.after(0, lambda: self._pay(saga, 400, 100_000))
-            else:
-                self._kernel.after(delay, lambda: self._pay(saga, 20, 10_000_000))
+            self._kernel.after(delay, lambda: self._pay(saga, 20))
 
-    def _pay(self, saga: str, tries: int, every_us: int) -> None:
+    def _pay(self, saga: str, tries: int) -> None:
         invoice = self._world.rail.keys.get(f"{saga}:open")
         if invoice is not None:
             self._world.rail.pay(invoice)
         elif tries:
-            self._kernel.after(every_us, lambda: self._pay(saga, tries - 1, every_us))
+            self._kernel.after(10_000_000, lambda: self._pay(saga, tries - 1))
 
     def _refund(self) -> None:
         mine = [saga for saga, uid in self._told.sagas.items() if uid == self.uid and saga.startswith("buy")]
