@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping
 
+from app.kit.clock import minutes
 from app.kit.documents import Delete, Replace, Value
 from app.kit.errors import Unavailable
 from app.kit.realtime import Json
-from app.orchestration.handler import Handler
+from app.orchestration.handler import Done, Handler, Outcome, Run
+from app.orchestration.operation import State
+from app.orchestration.outbox import Outbox
 from app.orchestration.saga import StepStatus
 from app.orchestration.saga_definition import SagaDefinition, Step, StepDone
 from app.orchestration.sagas import Beginning
@@ -75,6 +78,39 @@ def test_a_saga_of_a_version_that_is_gone_is_passed_over() -> None:
 
 def refuse(_: Mapping[str, Json]) -> None:
     raise Unavailable("the Realtime Database is away")
+
+
+def test_a_commit_succeeds_though_its_alarm_breaks() -> None:
+    """T-38: credentials that cannot be had for Cloud Tasks are no `Fault`; the caller would undo what is written."""
+    spy = Spy()
+    shop = Shop([Handler("work", spy)])
+    outbox = Outbox(shop.documents, shop.doorbell, BrokenAlarms(), shop.clock)
+    outbox.commit(shop.queue.rows([order(due_us=shop.clock.now_us() + minutes(1))]))
+    shop.pass_time(minutes=3)
+    assert len(spy.runs) == 1
+
+
+class BrokenAlarms:
+    def set(self, operation_id: str, due_us: int) -> None:
+        raise OSError(f"no credentials for {operation_id} at {due_us}")
+
+
+def test_long_work_goes_on_while_the_doorbell_is_away() -> None:
+    """T-85: the lease is what counts."""
+
+    def work(run: Run) -> Outcome:
+        shop.realtime.before_write.append(refuse)
+        try:
+            run.renew()
+        finally:
+            shop.realtime.before_write.remove(refuse)
+        return Done()
+
+    shop = Shop([Handler("work", work)])
+    identity = shop.queue.enqueue(order())
+    shop.drain()
+    operation = shop.queue.get(identity)
+    assert (operation.state, operation.attempts) == (State.SUCCEEDED, 1)
 
 
 def test_chores_are_done_while_the_doorbell_is_away() -> None:

@@ -309,7 +309,11 @@ class _Attempt:
                 self.refresh()
                 continue
             until_us = now_us + self.handler.lease_us + SKEW_US
-            self._means.doorbell.extend(self.operation.lane, self.operation.id, until_us)
+            try:
+                self._means.doorbell.extend(self.operation.lane, self.operation.id, until_us)
+            except Fault as fault:
+                # The slot is a courtesy, the lease is kept: nothing that is paid for is begun again for this.
+                _log.warning("slot_not_extended", reason=str(fault))
             return
         raise Unavailable("the lease could not be renewed")
 
