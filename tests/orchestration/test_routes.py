@@ -89,6 +89,20 @@ class TestDeadLetters:
         assert client.get("/v1/orchestration/dead-letters?cursor=nonsense").status_code == 422
 
 
+class TestTheAuditLog:
+    def test_holds_what_an_admin_stopped(self) -> None:
+        definition = SagaDefinition("trip", 1, (Step("go", waits_for="sun"),))
+        shop = Shop([Handler("work", Spy())], sagas=[definition])
+        client = admin(shop)
+        shop.sagas.start(Beginning("saga-1", "trip"))
+        identity = shop.queue.enqueue(order())
+        for path in (f"operations/{identity}", "sagas/saga-1"):
+            assert client.post(f"/v1/orchestration/{path}/cancel", json={"reason": "rain"}).status_code == 200
+        lines = json_of(client.get("/v1/orchestration/audit-log"))["items"]
+        stopped = {(line["operation"], line["actor"]) for line in lines if line["action"] == "cancelled"}
+        assert stopped == {("work", "ada"), ("saga saga-1", "ada")}
+
+
 class TestSagas:
     def test_a_saga_with_its_timeline(self) -> None:
         definition = SagaDefinition("trip", 1, (Step("pack", lambda run: StepDone()), Step("go", waits_for="sun")))

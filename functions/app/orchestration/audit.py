@@ -60,18 +60,27 @@ def audit_rows(
 
 def lane_row(*, lane: str, action: str, actor: str, now_us: int) -> Write:
     """The line for a lane that somebody paused or resumed."""
-    line = derived("aud", lane, action, actor, str(now_us))
+    return _hand_row(f"lane {lane}", action, actor, now_us)
+
+
+def saga_row(*, saga: str, actor: str, now_us: int, reason: str) -> Write:
+    """The line for a saga that somebody stopped."""
+    return _hand_row(f"saga {saga}", "cancelled", actor, now_us, reason)
+
+
+def _hand_row(laid_on: str, action: str, actor: str, now_us: int, reason: str | None = None) -> Write:
+    line = derived("aud", laid_on, action, actor, str(now_us))
     fields: Fields = {
         "at": to_rfc3339(now_us),
         "action": action,
         "operation_id": "",
-        "operation": f"lane {lane}",
+        "operation": laid_on,
         "level": "system",
         "account": None,
         "actor": actor,
         "source": "admin",
         "result": action,
-        "reason": None,
+        "reason": reason,
         "attempts": 0,
     }
     return Create(f"{COLLECTION}/{line}", fields)

@@ -9,6 +9,7 @@ from app.kit.clock import Clock
 from app.kit.documents import Create, Document, Documents, Fields, Query, Replace, Where, Write
 from app.kit.errors import AlreadyExists, Conflict, Fault, NotFound, Unavailable
 from app.kit.ids import Ids, derived
+from app.orchestration.audit import audit_rows
 from app.orchestration.handler import Handlers
 from app.orchestration.operation import Operation, Priority, State, cancel
 from app.orchestration.operation_document import COLLECTION, from_document, path_of, to_fields
@@ -80,15 +81,17 @@ class OperationQueue:
         """
         return from_document(_existing(self._outbox, operation_id))
 
-    def cancel(self, operation_id: str, reason: str) -> Operation:
-        """Stop it if it has not run; else ask it to stop. Ended ones stay as they are."""
+    def cancel(self, operation_id: str, reason: str, *, by: str | None = None) -> Operation:
+        """Stop it if it has not run; else ask it to stop. Ended ones stay as they are. `by`: whose act it is."""
         handler_for = self._handlers.find
 
         def decide(operation: Operation) -> tuple[Operation, Sequence[Write]]:
-            stopped = cancel(operation, now_us=self._clock.now_us(), reason=reason)
+            now_us = self._clock.now_us()
+            stopped = cancel(operation, now_us=now_us, reason=reason)
             handler = handler_for(operation.name)
             ended = stopped.state is State.CANCELLED and operation.state is not State.CANCELLED
-            return stopped, handler.on_death(stopped, reason) if handler and ended else ()
+            line = audit_rows(stopped, now_us=now_us, action="cancelled", actor=by) if ended or by else ()
+            return stopped, (*line, *(handler.on_death(stopped, reason) if handler and ended else ()))
 
         return self.change(operation_id, decide)
 

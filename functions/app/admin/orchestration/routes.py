@@ -31,7 +31,7 @@ from app.api.schemas import Page, PageParameters, Problem
 from app.kit.clock import to_rfc3339
 from app.kit.errors import Invalid, NotFound
 from app.orchestration.assembly import Orchestration
-from app.orchestration.audit import AuditQuestion, audit_lines, lane_row
+from app.orchestration.audit import AuditQuestion, audit_lines, lane_row, saga_row
 from app.orchestration.dead_letters import operations_in
 from app.orchestration.operation import State
 
@@ -84,7 +84,8 @@ def _operations(blueprint: APIBlueprint, orchestration: Orchestration) -> None:
     )
     @only("admin")
     def cancel(path: OperationPath, body: Reason) -> OperationAnswer:
-        return wire.operation(orchestration.queue.cancel(path.operation_id, f"{caller().uid}: {body.reason}"))
+        reason, by = f"{caller().uid}: {body.reason}", caller().uid
+        return wire.operation(orchestration.queue.cancel(path.operation_id, reason, by=by))
 
 
 def _letters(blueprint: APIBlueprint, orchestration: Orchestration) -> None:
@@ -133,7 +134,11 @@ def _sagas(blueprint: APIBlueprint, orchestration: Orchestration) -> None:
     )
     @only("admin")
     def cancel_saga(path: SagaPath, body: Reason) -> SagaAnswer:
-        return wire.saga(orchestration.sagas.cancel(path.saga_id, f"{caller().uid}: {body.reason}"))
+        orchestration.sagas.get(path.saga_id)
+        now_us, by = orchestration.clock.now_us(), caller().uid
+        row = saga_row(saga=path.saga_id, actor=by, now_us=now_us, reason=body.reason)
+        orchestration.outbox.commit([row])
+        return wire.saga(orchestration.sagas.cancel(path.saga_id, f"{by}: {body.reason}"))
 
 
 def _audit(blueprint: APIBlueprint, orchestration: Orchestration) -> None:
