@@ -68,7 +68,8 @@ class Sweeper:
         """One bounded sweep. Whatever fails is named, and keeps nothing else from being done: credits that must go back
         do not wait for a doorbell.
         """
-        rung, lanes, complete = 0, tuple[str, ...](), False
+        rung, complete = 0, False
+        lanes: tuple[str, ...] = ()
         done: dict[str, int] = {}
         failed: list[str] = []
         try:
