@@ -350,6 +350,26 @@ class TestOrderAndLimits:
         first = seen[:60]
         assert [first.count(priority) for priority in Priority] == [32, 16, 8, 4]
 
+    def test_one_users_long_line_hides_nobody(self) -> None:
+        """While the first of alice's line runs, the others of it fill the window, and bob stands behind them."""
+        seen: list[str | None] = []
+
+        def work(run: Run) -> Outcome:
+            seen.append(run.operation.key)
+            if len(seen) == 1:
+                shop.runner().serve("default")
+            return Done()
+
+        shop = Shop([Handler("work", work)])
+        shop.rings = False
+        for _ in range(60):
+            shop.queue.enqueue(order(key="alice"))
+        shop.clock.advance(seconds=1)
+        shop.queue.enqueue(order(key="bob"))
+        shop.runner().serve("default")
+        assert seen[:2] == ["alice", "bob"]
+        assert len(seen) == 61
+
     def test_not_before_its_time(self) -> None:
         spy = Spy()
         shop = Shop([Handler("work", spy)])

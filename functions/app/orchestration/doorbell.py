@@ -10,13 +10,17 @@ from typing import Final
 
 from app.kit.realtime import Json, Realtime
 from app.orchestration.handler import Lane
-from app.orchestration.lanes import Ticket, admit, lane_node, pick, read_lane, read_ticket, wake_ticket
+from app.orchestration.lanes import Ticket, admit, has_room, lane_node, pick, read_lane, read_ticket, wake_ticket
 from app.orchestration.operation import Priority
 
 QUEUE: Final = "orchestration/queue"
 LANES: Final = "orchestration/lanes"
 WINDOW: Final = 24
 """Tickets looked at per admission and priority: enough to step over keys and vendors that are busy."""
+DEEP: Final = 500
+"""Tickets looked at when the window held nothing that may start, though a slot is free: one user's long line must not
+hide everybody behind it.
+"""
 
 _DEPTH: Final = 1000
 
@@ -51,22 +55,30 @@ class Doorbell:
 
         Tickets whose names are in `passing` are left for others.
         """
-        window = self._window(lane.name)
-        asleep = [ticket for ticket in window if not ticket.is_wake and ticket.name not in passing]
-        self._take_down(lane.name, [ticket for ticket in window if ticket.is_wake])
-        if not asleep:
-            return None
+        for size in (WINDOW, DEEP):
+            window, whole = self._window(lane.name, size)
+            asleep = [ticket for ticket in window if not ticket.is_wake and ticket.name not in passing]
+            self._take_down(lane.name, [ticket for ticket in window if ticket.is_wake])
+            chosen, room = self._choose(lane, asleep, now_us, until_us) if asleep else (None, not whole)
+            if chosen is not None or whole or not room:
+                return chosen
+        return None
+
+    def _choose(self, lane: Lane, asleep: Sequence[Ticket], now_us: int, until_us: int) -> tuple[Ticket | None, bool]:
+        """The ticket that got a slot; and whether the lane had room for one."""
         chosen: list[Ticket | None] = [None]
+        room = [False]
 
         def decide(current: Json) -> Json:
             state = read_lane(current)
+            room[0] = has_room(lane, state, now_us)
             ticket = chosen[0] = pick(lane, state, asleep, now_us)
             if ticket is None:
                 return current if current is not None else lane_node(state)
             return lane_node(admit(state, ticket, now_us=now_us, until_us=until_us))
 
         self._realtime.transact(f"{LANES}/{lane.name}", decide)
-        return chosen[0]
+        return chosen[0], room[0]
 
     def release(self, lane: str, ticket: Ticket, *, keep: bool = False) -> None:
         """Give the slot back and take the ticket down; `keep` leaves it up for whoever comes next."""
@@ -97,16 +109,17 @@ class Doorbell:
         running = sum(slot.until_us > now_us for slot in state.slots.values())
         return Depth(max(0, len(waiting) - running), oldest, running, state.paused)
 
-    def _window(self, lane: str) -> list[Ticket]:
-        """The first tickets of every priority, so that no class hides another."""
+    def _window(self, lane: str, size: int) -> tuple[list[Ticket], bool]:
+        """The first tickets of every priority, so that no class hides another; and whether that is all there are."""
         found: list[Ticket] = []
-        start_at = ""
+        start_at, full = "", False
         while True:
-            page = self._realtime.first(f"{QUEUE}/{lane}", WINDOW, start_at=start_at)
+            page = self._realtime.first(f"{QUEUE}/{lane}", size, start_at=start_at)
             tickets = [ticket for name, value in page.items() if (ticket := read_ticket(lane, name, value))]
             found += tickets
-            if len(page) < WINDOW or not tickets or tickets[-1].priority is Priority.LOW:
-                return found
+            full = full or len(page) == size
+            if len(page) < size or not tickets or tickets[-1].priority is Priority.LOW:
+                return found, not full
             start_at = f"{tickets[-1].priority + 1}-"
 
     def _take_down(self, lane: str, tickets: Sequence[Ticket]) -> None:

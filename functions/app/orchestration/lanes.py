@@ -112,9 +112,9 @@ class LaneState:
 
 def pick(lane: Lane, state: LaneState, tickets: Sequence[Ticket], now_us: int) -> Ticket | None:
     """The ticket that may start now, or None: paused, full, or nothing that may."""
-    live = [slot for slot in state.slots.values() if slot.until_us > now_us]
-    if state.paused or len(live) >= lane.limit:
+    if not has_room(lane, state, now_us):
         return None
+    live = _live(state, now_us)
     keys = {slot.key for slot in live if slot.key is not None}
     running = {identity for identity, slot in state.slots.items() if slot.until_us > now_us}
     best: dict[Priority, Ticket] = {}
@@ -127,6 +127,11 @@ def pick(lane: Lane, state: LaneState, tickets: Sequence[Ticket], now_us: int) -
     if not best:
         return None
     return best[min(best, key=lambda priority: (_pass(state, priority), priority))]
+
+
+def has_room(lane: Lane, state: LaneState, now_us: int) -> bool:
+    """Whether anything at all may start."""
+    return not state.paused and len(_live(state, now_us)) < lane.limit
 
 
 def admit(state: LaneState, ticket: Ticket, *, now_us: int, until_us: int) -> LaneState:
@@ -172,6 +177,10 @@ def _heads(tickets: Sequence[Ticket]) -> list[Ticket]:
             if known is None or (ticket.position, ticket.operation_id) < (known.position, known.operation_id):
                 first[ticket.key] = ticket
     return [ticket for ticket in tickets if ticket.key is None or first[ticket.key] is ticket]
+
+
+def _live(state: LaneState, now_us: int) -> list[Slot]:
+    return [slot for slot in state.slots.values() if slot.until_us > now_us]
 
 
 def _vendor_full(lane: Lane, live: Sequence[Slot], vendor: str | None) -> bool:
