@@ -48,6 +48,7 @@ class Stores:
             "AI_PLATFORM_BASE_URL": vendor,
             "AI_PLATFORM_API_KEY": "bench",
             "LEDGER_SIGNING_KEY": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8",
+            "WELCOME_BONUS_CHECKS": "off",
             "THREADS": str(THREADS),
         }
 

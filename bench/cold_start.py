@@ -136,6 +136,7 @@ def _environment(dependency: str) -> dict[str, str]:
         "AI_PLATFORM_BASE_URL": f"http://{dependency}/v1",
         "AI_PLATFORM_API_KEY": "bench",
         "LEDGER_SIGNING_KEY": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8",
+        "WELCOME_BONUS_CHECKS": "off",
         "THREADS": "80",
     }
 

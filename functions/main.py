@@ -31,6 +31,12 @@ def send_message(request: https_fn.CallableRequest[object]) -> object:
 
 
 @https_fn.on_call(memory=512, cpu=1, concurrency=wiring.CONCURRENCY, timeout_sec=60)
+def claim_welcome_bonus(request: https_fn.CallableRequest[object]) -> object:
+    """The welcome bonus, or its next step, when the evidence allows it."""
+    return wiring.services().call("claim_welcome_bonus", request)
+
+
+@https_fn.on_call(memory=512, cpu=1, concurrency=wiring.CONCURRENCY, timeout_sec=60)
 def get_balance(request: https_fn.CallableRequest[object]) -> object:
     """The caller's balance, as GET /v1/credits/balance gives it."""
     return wiring.services().call("get_balance", request)

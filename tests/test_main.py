@@ -189,7 +189,7 @@ class TestTheExampleEnvironment:
         example = (FUNCTIONS / ".env.example").read_text()
         named = set(re.findall(r"^([A-Z_]+)=", example, re.MULTILINE))
         code = (FUNCTIONS / "app" / "kit" / "settings.py").read_text()
-        read = set(re.findall(r"read\.\w+\(\s*\"([A-Z_]+)\"", code))
+        read = set(re.findall(r"(?:read|self)\.\w+\(\s*\"([A-Z_]+)\"", code))
         platform = {"FUNCTIONS_EMULATOR", "K_SERVICE", "GCLOUD_PROJECT", "GOOGLE_CLOUD_PROJECT", "FIREBASE_CONFIG"}
         assert named == read - platform
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import firebase_admin
 
     from app.api.auth import TokenVerifier
+    from app.credits.checkpoints import Archive
+    from app.credits.welcome import Identities
     from app.kit.documents import Documents
     from app.kit.realtime import Realtime
     from app.monitoring.service import Dependency
@@ -88,6 +90,10 @@ class Outside(Protocol):
     @property
     def verify_token(self) -> "TokenVerifier": ...
     @property
+    def identities(self) -> "Identities": ...
+    @property
+    def archive(self) -> "Archive": ...
+    @property
     def dependencies(self) -> "tuple[Dependency, ...]": ...
 
 
@@ -129,6 +135,20 @@ class RealOutside(Locked):
 
         firebase(on_emulator=self.settings.on_emulator)
         return FirebaseRealtime()
+
+    @once
+    def identities(self) -> "Identities":
+        from app.credits.identities import from_firebase_auth
+
+        firebase(on_emulator=self.settings.on_emulator)
+        return from_firebase_auth
+
+    @once
+    def archive(self) -> "Archive":
+        from app.kit.archive import CloudArchive
+
+        settings = self.settings
+        return CloudArchive(settings.project, settings.cloud_storage_bucket, on_emulator=settings.on_emulator)
 
     @once
     def verify_token(self) -> "TokenVerifier":

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from app.api.idempotency import Idempotency
     from app.chat.assembly import ChatSystem
     from app.credits.mirror import Mirror
+    from app.credits.routes import CreditsRoutes
+    from app.credits.schemas import PricedOperation
     from app.credits.service import Credits
+    from app.credits.welcome import BonusRules, Welcome
     from app.models.catalogue import Catalogue
     from app.models.gateway import Gateway
     from app.models.health import Health
@@ -71,6 +74,7 @@ class Services(Locked):
 
         _ = self.logging
         settings = self.outside.settings
+        checked = settings.welcome_bonus_checks
         return Credits(
             CreditsParts(
                 documents=self.outbox,
@@ -84,8 +88,28 @@ class Services(Locked):
                 retired=tuple(settings.ledger_retired_keys.replace(",", " ").split()),
                 # Late, because the bus delivers to handlers that are built on credits.
                 sink=lambda events: self.orchestration.bus.rows(events),
+                opening=self.bonus.opening if checked else None,
+                archive=self.outside.archive,
             )
         )
+
+    @once
+    def bonus(self) -> "BonusRules":
+        from app.credits.bonus import BonusPolicy
+        from app.credits.service import CreditsSettings
+        from app.credits.welcome import BonusRules
+
+        settings = self.outside.settings
+        verified, purchase = settings.welcome_bonus_on_verified, settings.welcome_bonus_on_purchase
+        policy = BonusPolicy(settings.welcome_bonus - verified - purchase, verified, purchase)
+        return BonusRules(policy, self.outside.identities, self.outside.clock, CreditsSettings().low_threshold)
+
+    @once
+    def welcome(self) -> "Welcome | None":
+        """Claims of the bonus; None when every account is given all of it at first touch."""
+        from app.credits.welcome import Welcome
+
+        return Welcome(self.bonus, self.credits) if self.outside.settings.welcome_bonus_checks else None
 
     @once
     def mirror(self) -> "Mirror":
@@ -181,9 +205,14 @@ class Services(Locked):
         """What clients' SDKs may call by name, over the same use cases as the routes."""
         from app.chat import handlers as chat
         from app.chat.schemas import CallableMessage
+        from app.credits import routes as credits
+        from app.credits.schemas import WelcomeBody
 
         return {
             "get_balance": lambda call: self.credits.balance(call.who.uid),
+            "claim_welcome_bonus": lambda call: credits.claimed(
+                self._credits_routes, call.who.uid, call.fit(WelcomeBody)
+            ),
             "send_message": lambda call: chat.send_message(
                 self.chat.chat, call.who.uid, call.fit(CallableMessage), call.request_id
             ),
@@ -255,6 +284,24 @@ class Services(Locked):
 
         handlers.show_saga(self.orchestration, saga_id)
 
+    @once
+    def _credits_routes(self) -> "CreditsRoutes":
+        from app.credits.routes import CreditsRoutes
+
+        return CreditsRoutes(
+            self.credits, self.mirror, self.outside.ids, self.idempotency, welcome=self.welcome, price=self._price
+        )
+
+    def _price(self, operation: "PricedOperation") -> int:
+        """Most that one answer of a model can cost: what a message would reserve."""
+        from app.chat.opening import MOST_OUTPUT
+        from app.models.pricing import Demand
+        from app.models.tokens import upper_bound
+
+        model = self.catalogue.get(operation.model)
+        output = min(operation.max_output_tokens or MOST_OUTPUT, MOST_OUTPUT, model.max_output_tokens)
+        return self.book.ceiling(model, Demand(upper_bound([operation.content]), output, operation.images))
+
     def mounts(self) -> "list[APIBlueprint]":
         """The features' routes: the whole HTTP surface on one page."""
         from app.admin.orchestration import routes as orchestration
@@ -272,7 +319,7 @@ class Services(Locked):
         return [
             chat.routes(self.chat.chat),
             models.routes(self.catalogue, self.model_health),
-            credits.routes(credits.CreditsRoutes(self.credits, self.mirror, ids, self.idempotency)),
+            credits.routes(self._credits_routes),
             admin_routes(corrections, Repairs(self.outbox, self.credits.ledger, clock)),
             monitoring.routes(self.monitoring, identity),
             orchestration.routes(self.orchestration),

@@ -32,6 +32,8 @@ def test_defaults_are_those_of_the_documentation() -> None:
         ("LEDGER_SIGNING_KEY", "c2hvcnQ"),
         ("WELCOME_BONUS_AMOUNT", "1e3"),
         ("WELCOME_BONUS_AMOUNT", "-5"),
+        ("WELCOME_BONUS_ON_VERIFIED", "1000.5"),
+        ("WELCOME_BONUS_CHECKS", "maybe"),
         ("RESERVATION_EXPIRY_MINUTES", "0"),
         ("RESERVATION_EXPIRY_MINUTES", "soon"),
         ("MAX_RESERVATION_AMOUNT", "much"),

@@ -6,7 +6,7 @@ world.clock.advance(minutes=31)
 """
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from werkzeug.test import Client, TestResponse
 from app.api.app import Edges, create_app
 from app.api.auth import Principal, Role, TokenExpired, TokenInvalid
 from app.api.edge import Edge
+from app.credits.bonus import Evidence
 from app.kit.settings import Settings
 from app.monitoring.service import Dependency
 from app.orchestration.outbox import Alarms, NoAlarms
@@ -30,6 +31,7 @@ SETTINGS = Settings.from_env(
         "FUNCTIONS_EMULATOR": "true",
         "AI_PLATFORM_API_KEY": "test",
         "AI_PLATFORM_BASE_URL": "http://127.0.0.1:9/v1",
+        "WELCOME_BONUS_CHECKS": "off",
         "LEDGER_SIGNING_KEY": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8",
     }
 )
@@ -69,6 +71,13 @@ class TestTokens:
         return replace(principal, role="user") if fresh and principal.uid in self._demoted else principal
 
 
+class Kept(dict[str, bytes]):
+    """An archive in memory: a name that is taken stays as it is."""
+
+    def __call__(self, name: str, content: bytes) -> None:
+        self.setdefault(name, content)
+
+
 @dataclass
 class MemoryOutside:
     """`app.wiring.Outside` without a network."""
@@ -81,6 +90,8 @@ class MemoryOutside:
     documents: MemoryDocuments = field(default_factory=MemoryDocuments)
     realtime: MemoryRealtime = field(default_factory=MemoryRealtime)
     verify_token: TestTokens = field(default_factory=TestTokens)
+    identities: Callable[[str], Evidence] = Evidence
+    archive: Kept = field(default_factory=Kept)
     dependencies: tuple[Dependency, ...] = ()
 
 

@@ -29,6 +29,14 @@ def take_or_make(environ: Mapping[str, object], ids: Ids) -> str:
     return accepted(given if isinstance(given, str) else None) or ids.new("req")
 
 
+def client_address() -> str | None:
+    """Where the request came from. Google's front end appends the address that it saw to X-Forwarded-For, behind
+    whatever the client wrote there, so the last one counts.
+    """
+    forwarded = flask.request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
+    return forwarded or flask.request.remote_addr
+
+
 def request_id() -> str:
     """The id of the request being served; empty outside of one."""
     if not flask.has_request_context():

@@ -1,20 +1,19 @@
 """`/credits/...`: balance, reservations and the mirror. The ledger's own routes stand in `ledger_routes`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-import flask
 from flask_openapi import APIBlueprint, Tag
 
 from app.api.auth import caller
-from app.api.context import request_id
+from app.api.context import client_address, request_id
 from app.api.idempotency import Idempotency, idempotency_key, idempotent
 from app.api.schemas import Problem
 from app.credits.account import Closed, Reservation
 from app.credits.analytics_routes import add_analytics_routes
 from app.credits.bonus import Claims
-from app.credits.commands import Posted, Reserve
+from app.credits.commands import Reserve
 from app.credits.entry import Reference, optional_text
 from app.credits.explaining import balance_at
 from app.credits.ledger_routes import add_ledger_routes, entry_answer
@@ -30,6 +29,7 @@ from app.credits.schemas import (
     LowBalanceAnswer,
     PackageAnswer,
     PastBalanceAnswer,
+    PricedOperation,
     ReleaseBody,
     ReservationAnswer,
     ReservationsAnswer,
@@ -41,6 +41,7 @@ from app.credits.schemas import (
 from app.credits.service import Credits
 from app.credits.welcome import BonusAlreadyGranted, Welcome
 from app.kit.clock import from_rfc3339, seconds, to_rfc3339
+from app.kit.errors import InvariantViolation
 from app.kit.ids import Ids, derived
 from app.kit.money import to_decimal
 
@@ -57,6 +58,8 @@ class CreditsRoutes:
     records: Idempotency
     offers: Offers = field(default=DEFAULT)
     welcome: Welcome | None = None
+    price: Callable[[PricedOperation], int] | None = None
+    """Of the features above, which know models: most that an operation can cost."""
     """None where the first touch of an account grants the whole bonus."""
 
 
@@ -110,11 +113,12 @@ def _add_balance(blueprint: APIBlueprint, parts: CreditsRoutes) -> None:
 
     @blueprint.post("/credits/check-insufficient", summary="Whether an amount is there", responses={200: CheckAnswer})
     def check_insufficient(body: CheckBody) -> CheckAnswer:
+        required = _required(parts, body)
         available = credits.available(credits.account(caller().uid))
-        shortfall = max(0, body.amount - available)
+        shortfall = max(0, required - available)
         return CheckAnswer(
             sufficient=shortfall == 0,
-            required=to_decimal(body.amount),
+            required=to_decimal(required),
             available=to_decimal(available),
             shortfall=to_decimal(shortfall),
             packages=_packages(offers.covering(shortfall)) if shortfall else [],
@@ -128,6 +132,14 @@ def _add_balance(blueprint: APIBlueprint, parts: CreditsRoutes) -> None:
         shown: dict[str, object] | None = {**done.was} if isinstance(done.was, dict) else None
         authoritative = BalanceAnswer.model_validate(done.wanted)
         return SyncAnswer(mirror_was=shown, authoritative=authoritative, repaired=done.repaired)
+
+
+def _required(parts: CreditsRoutes, body: CheckBody) -> int:
+    if body.amount is not None:
+        return body.amount
+    if body.operation is None or parts.price is None:
+        raise InvariantViolation("whoever mounts these routes brings prices")
+    return parts.price(body.operation)
 
 
 def _add_reservations(blueprint: APIBlueprint, parts: CreditsRoutes) -> None:
@@ -172,16 +184,20 @@ def _add_welcome(blueprint: APIBlueprint, parts: CreditsRoutes) -> None:
     )
     @idempotent(parts.records)
     def welcome_bonus(body: WelcomeBody) -> tuple[EntryAnswer, int]:
-        return entry_answer(claim_welcome(parts, body.device_fingerprint).entry.fields()), 201
+        return _claim(parts, caller().uid, body, client_address()), 201
 
 
-def claim_welcome(parts: CreditsRoutes, device: str | None) -> Posted:
-    """The caller's claim."""
-    uid = caller().uid
+def claimed(parts: CreditsRoutes, uid: str, body: WelcomeBody) -> dict[str, object]:
+    """For the callable, which knows no address."""
+    return _claim(parts, uid, body, None).model_dump(mode="json")
+
+
+def _claim(parts: CreditsRoutes, uid: str, body: WelcomeBody, address: str | None) -> EntryAnswer:
     if parts.welcome is None:
         parts.credits.account(uid)
         raise BonusAlreadyGranted("The welcome bonus was granted to this account")
-    return parts.welcome.claim(uid, Claims(device=device), flask.request.remote_addr)
+    posted = parts.welcome.claim(uid, Claims(device=body.device_fingerprint), address)
+    return entry_answer(posted.entry.fields())
 
 
 def _open_answer(reservation: Reservation) -> ReservationAnswer:

@@ -1,8 +1,8 @@
 """What the credit routes take and return. Amounts are decimal texts outside (API.md, conventions)."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, RootModel
+from pydantic import AfterValidator, Field, RootModel, model_validator
 
 from app.api.schemas import AmountIn, Answer, Body, CreditAmount, Id, PageParameters, Parameters, Timestamp
 from app.credits.entry import Kind
@@ -277,8 +277,26 @@ class WelcomeBody(Body):
     device_fingerprint: str | None = Field(default=None, min_length=8, max_length=200)
 
 
+class PricedOperation(Body):
+    """An answer of a model, to be priced at its worst case."""
+
+    model: str = Field(min_length=1, max_length=128)
+    content: str = Field(default="", max_length=100_000)
+    images: int = Field(default=0, ge=0, le=16)
+    max_output_tokens: int | None = Field(default=None, ge=1)
+
+
 class CheckBody(Body):
-    amount: AmountIn = Field(gt=0)
+    """Either an amount or an operation to price."""
+
+    amount: AmountIn | None = Field(default=None, gt=0)
+    operation: PricedOperation | None = None
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if (self.amount is None) == (self.operation is None):
+            raise ValueError("give either an amount or an operation")
+        return self
 
 
 class CheckAnswer(Answer):

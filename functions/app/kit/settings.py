@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypedDict
 
 from app.kit.errors import Failure
 from app.kit.money import MICRO_PER_CREDIT, Micro, from_decimal
@@ -31,6 +32,9 @@ class Settings:
     ledger_signing_key: bytes
     ledger_retired_keys: str
     welcome_bonus: Micro
+    welcome_bonus_on_verified: Micro
+    welcome_bonus_on_purchase: Micro
+    welcome_bonus_checks: bool
     reservation_expiry_minutes: int
     max_reservation: Micro
     api_timeout_s: int
@@ -58,13 +62,20 @@ class Settings:
             cloud_storage_bucket=read.text("CLOUD_STORAGE_BUCKET", f"{project}.appspot.com"),
             ledger_signing_key=read.signing_key("LEDGER_SIGNING_KEY"),
             ledger_retired_keys=read.text("LEDGER_RETIRED_KEYS", ""),
-            welcome_bonus=read.credits("WELCOME_BONUS_AMOUNT", "1000"),
+            **read.bonus(),
             reservation_expiry_minutes=read.whole("RESERVATION_EXPIRY_MINUTES", 30, at_least=1),
             max_reservation=read.credits("MAX_RESERVATION_AMOUNT", "1000"),
             api_timeout_s=read.whole("API_TIMEOUT_SECONDS", 300, at_least=10),
             cors_origins=tuple(read.text("CORS_ORIGINS", "*").replace(",", " ").split()),
             instance_limit_streams=read.whole("THREADS", 80, at_least=1),
         )
+
+
+class _Bonus(TypedDict):
+    welcome_bonus: Micro
+    welcome_bonus_on_verified: Micro
+    welcome_bonus_on_purchase: Micro
+    welcome_bonus_checks: bool
 
 
 class _Reader:
@@ -100,6 +111,26 @@ class _Reader:
         if not 0 <= value <= 1_000_000 * MICRO_PER_CREDIT:
             raise BadSetting(f"{name} should lie between 0 and 1000000 credits")
         return value
+
+    def bonus(self) -> _Bonus:
+        """The later steps are parts of the whole; the rest is given when the account opens."""
+        whole = self.credits("WELCOME_BONUS_AMOUNT", "1000")
+        verified = self.credits("WELCOME_BONUS_ON_VERIFIED", "0")
+        purchase = self.credits("WELCOME_BONUS_ON_PURCHASE", "0")
+        if verified + purchase > whole:
+            raise BadSetting("WELCOME_BONUS_ON_VERIFIED and _ON_PURCHASE together are more than WELCOME_BONUS_AMOUNT")
+        return {
+            "welcome_bonus": whole,
+            "welcome_bonus_on_verified": verified,
+            "welcome_bonus_on_purchase": purchase,
+            "welcome_bonus_checks": self.switch("WELCOME_BONUS_CHECKS", "on"),
+        }
+
+    def switch(self, name: str, default: str) -> bool:
+        text = self.text(name, default)
+        if text not in ("on", "off"):
+            raise BadSetting(f"{name} should be on or off, and is {text!r}")
+        return text == "on"
 
     def signing_key(self, name: str) -> bytes:
         text = self.required(name)
