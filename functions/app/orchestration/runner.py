@@ -20,6 +20,7 @@ from app.orchestration.handler import (
     Done,
     Handler,
     Handlers,
+    Lane,
     LeaseLost,
     LeaseOver,
     Work,
@@ -80,12 +81,21 @@ class Runner:
 
         Raises:
             Fault: a store is away. Whatever was left is found by the sweeper.
+            Exception: an operation could not be read, or one of our own promises was broken; raised when all the
+                others were served.
         """
         lane = self._handlers.lanes.get(lane_name)
         if lane is None:
             _log.warning("lane_unknown", lane=lane_name)
             return 0
-        clock, doorbell = self._means.clock, self._means.doorbell
+        broken: list[Exception] = []
+        taken = self._serve(lane, for_us, broken)
+        if broken:
+            raise broken[0]
+        return taken
+
+    def _serve(self, lane: Lane, for_us: int, broken: list[Exception]) -> int:
+        lane_name, clock, doorbell = lane.name, self._means.clock, self._means.doorbell
         ends_us, taken = clock.now_us() + for_us, 0
         passing: set[str] = set()
         while clock.now_us() < ends_us:
@@ -95,7 +105,7 @@ class Runner:
             if ticket is None:
                 return taken
             taken += 1
-            keep = self._take(ticket)
+            keep = self._take(ticket, broken)
             doorbell.release(lane_name, ticket, keep=keep)
             if keep:
                 passing.add(ticket.name)
@@ -116,8 +126,8 @@ class Runner:
         stored = self._means.outbox.get(path_of(operation_id))
         return from_document(stored).state if stored else None
 
-    def _take(self, ticket: Ticket) -> bool:
-        """Serve one ticket; whether it should stay up for another runner.
+    def _take(self, ticket: Ticket, broken: list[Exception]) -> bool:
+        """Serve one ticket; whether it should stay up for another runner. What must not happen is added to `broken`.
 
         Raises:
             Fault: a store is away.
@@ -132,6 +142,7 @@ class Runner:
             raise
         except Exception as failure:  # noqa: BLE001  # the queue's edge: one that is broken must not stop its lane
             _log.error("ticket_broken", operation=ticket.operation_id, exc_info=failure)
+            broken.append(failure)
             return False
         return claimed
 
