@@ -250,6 +250,8 @@ class Auditor:
             kept = (invoice.amount if invoice.state == "captured" else 0) - invoice.refunded
             if kept < 0:
                 yield f"invoice {invoice.id}: more was paid back than came in"
+            if invoice.told and "paid" not in state.facts:
+                yield f"invoice {invoice.id}: the webhook was taken, and its saga does not know of the payment"
             if given - taken != kept:
                 yield f"invoice {invoice.id}: {kept} of money is kept, {given} - {taken} of credits given"
             if state.status is Status.COMPENSATED and invoice.state == "open":
@@ -287,9 +289,10 @@ class Auditor:
             for entry in self._entries(uid):
                 if entry.draft.reference.type == "message":
                     charged.setdefault(entry.draft.reference.id, []).append(entry)
-        for turn in self._documents("users/"):
-            if "/messages/" not in turn.path:
-                continue
+        turns = [one for one in self._documents("users/") if "/messages/" in one.path]
+        for answered in self._told.answers.keys() - {turn.id for turn in turns}:
+            yield f"turn {answered} was answered and is gone"
+        for turn in turns:
             yield from self._turn(turn, charged.get(turn.id, []))
 
     def _turn(self, turn: Document, entries: list[Entry]) -> Found:

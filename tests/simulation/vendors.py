@@ -111,7 +111,9 @@ class Rail:
             delay += self.kernel.random.randrange(1_500_000_000)
 
         def deliver() -> None:
-            if not self.webhook(event, identity):
+            if self.webhook(event, identity):
+                self.invoices[identity].told = True
+            else:
                 self._send(event, identity, attempt + 1)
 
         self.kernel.after(delay, lambda: self.kernel.start(f"webhook {identity}", deliver))
