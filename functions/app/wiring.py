@@ -7,7 +7,7 @@ that builds them, so that a cold instance pays for what its first request needs 
 import functools
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
 from app.kit.settings import Settings
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from app.models.gateway import Gateway
     from app.models.health import Health
     from app.models.pricing import PriceBook
+    from app.monitoring.metrics import Figure
     from app.monitoring.service import Monitoring
     from app.orchestration.assembly import Ground, Orchestration
     from app.orchestration.outbox import Outbox
@@ -284,6 +285,24 @@ class Services(Locked):
 
         handlers.show_saga(self.orchestration, saga_id)
 
+    def _figures(self) -> Iterator["Figure"]:
+        """What the features keep count of, for the scrape of an admin's Prometheus."""
+        from app.monitoring.metrics import Figure
+        from app.orchestration.dead_letters import operations_in
+        from app.orchestration.operation import State
+
+        now_us = self.outside.clock.now_us()
+        for name in sorted(self.orchestration.handlers.lanes):
+            depth = self.orchestration.doorbell.depth(name, now_us)
+            yield Figure("lane_waiting", "Operations that wait, counted to 1000", depth.tickets, {"lane": name})
+            yield Figure("lane_running", "Operations that run", depth.running, {"lane": name})
+        dead = operations_in(self.outside.documents, State.DEAD, 100, None)
+        yield Figure("dead_letters", "Operations that failed for good, counted to 100", len(dead.items))
+        if (compared := self.mirror.last_comparison()) is not None:
+            help = "Longest that a mirror was found behind its account, in the last comparison"
+            yield Figure("mirror_lag_microseconds", help, compared.worst_lag_us)
+            yield Figure("mirrors_repaired", "Mirrors that the last comparison repaired", compared.repaired)
+
     @once
     def _credits_routes(self) -> "CreditsRoutes":
         from app.credits.routes import CreditsRoutes
@@ -321,7 +340,7 @@ class Services(Locked):
             models.routes(self.catalogue, self.model_health),
             credits.routes(self._credits_routes),
             admin_routes(corrections, Repairs(self.outbox, self.credits.ledger, clock)),
-            monitoring.routes(self.monitoring, identity),
+            monitoring.routes(self.monitoring, identity, self._figures),
             orchestration.routes(self.orchestration),
         ]
 

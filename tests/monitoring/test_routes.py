@@ -74,3 +74,14 @@ class TestMetrics:
         assert 'credits_dependency_up{dependency="firestore"} 1.0' in answer.text
         assert 'credits_dependency_up{dependency="model_vendor"} 0.0' in answer.text
         assert "credits_instance_peak_memory_bytes" in answer.text
+
+    def test_features_figures_are_among_them(self) -> None:
+        """Depth of the lanes, dead letters, and how far mirrors were behind."""
+        world = World()
+        world.services.credits.account("alice")
+        world.clock.advance(minutes=2)
+        world.services.sweep()
+        text = world.client(world.user("root", role="admin")).get("/v1/monitoring/metrics").get_data(as_text=True)
+        assert "credits_dead_letters 0.0" in text
+        assert "credits_lane_waiting{lane=" in text
+        assert "credits_mirrors_repaired 1.0" in text, "no trigger ran here, so the sweep had to"

@@ -11,7 +11,7 @@ from app.credits import document
 from app.credits.account import Account, Level
 from app.kit import telemetry
 from app.kit.clock import from_rfc3339, minutes, to_rfc3339
-from app.kit.documents import Document, Documents, Fields, Query, Replace, Value, Where, text_field
+from app.kit.documents import Document, Documents, Fields, Query, Replace, Value, Where, int_field, text_field
 from app.kit.errors import InvariantViolation
 from app.kit.money import to_decimal
 from app.kit.realtime import Json, Realtime
@@ -63,6 +63,14 @@ class Comparison:
     worst_lag_us: int
     through_us: int
     """When the last account that was compared had changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class LastComparison:
+    """How far behind the worst mirror was, in microseconds, and how many were repaired."""
+
+    worst_lag_us: int
+    repaired: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +129,13 @@ class Mirror:
             log = telemetry.log("credits")
             log.warning("mirrors differed", accounts=len(done.differing), lag_us=done.worst_lag_us)
         return done
+
+    def last_comparison(self) -> LastComparison | None:
+        """What the scheduled comparison found when it last had something to compare."""
+        cursor = self._documents.get(_CURSOR)
+        if cursor is None:
+            return None
+        return LastComparison(int_field(cursor.fields, "worst_lag_us"), int_field(cursor.fields, "repaired"))
 
     def compare(
         self, since_us: int, limit: int = 500, *, until_us: int = _ENDLESS, report_only: bool = False

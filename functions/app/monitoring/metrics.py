@@ -1,17 +1,39 @@
 """Figures in Prometheus' text format.
 
 An instance lives for minutes and knows only itself, so there are no counters of requests here: they would start at
-zero with every instance. What is given is true whoever answers: the state of the dependencies, and of this process.
+zero with every instance. What is given is true whoever answers: the state of the dependencies, of this process, and
+the figures that features keep in their stores.
 """
 
 import resource
 import sys
 import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 
 from app.monitoring.service import Monitoring
 
 
-def exposition(monitoring: Monitoring, version: str) -> tuple[str, str]:
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One figure that a feature keeps for itself, in a store or in the queue; `name` without the project's prefix."""
+
+    name: str
+    help: str
+    value: int
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+Figures = Callable[[], Iterable[Figure]]
+"""Asked at each scrape."""
+
+
+def no_figures() -> Iterable[Figure]:
+    """Nobody keeps any."""
+    return ()
+
+
+def exposition(monitoring: Monitoring, version: str, figures: Figures = no_figures) -> tuple[str, str]:
     """The text and its content type."""
     from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry, Gauge, generate_latest
 
@@ -30,6 +52,11 @@ def exposition(monitoring: Monitoring, version: str) -> tuple[str, str]:
     cpu.set(time.process_time())
     memory = Gauge("credits_instance_peak_memory_bytes", "Most memory that this instance has used", registry=registry)
     memory.set(_peak_memory())
+    gauges: dict[str, Gauge] = {}
+    for figure in figures():
+        if figure.name not in gauges:
+            gauges[figure.name] = Gauge(f"credits_{figure.name}", figure.help, [*figure.labels], registry=registry)
+        (gauges[figure.name].labels(**figure.labels) if figure.labels else gauges[figure.name]).set(figure.value)
     return generate_latest(registry).decode(), CONTENT_TYPE_PLAIN_0_0_4
 
 

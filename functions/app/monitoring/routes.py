@@ -28,7 +28,7 @@ class Identity:
     project: str
 
 
-def routes(monitoring: Monitoring, identity: Identity) -> APIBlueprint:
+def routes(monitoring: Monitoring, identity: Identity, kept: metrics.Figures = metrics.no_figures) -> APIBlueprint:
     """The blueprint; see the module."""
     blueprint = APIBlueprint("monitoring", __name__, abp_tags=[_TAG])
 
@@ -72,7 +72,7 @@ def routes(monitoring: Monitoring, identity: Identity) -> APIBlueprint:
     )
     @only("admin")
     def figures() -> flask.Response:
-        text, media_type = metrics.exposition(monitoring, identity.version)
+        text, media_type = metrics.exposition(monitoring, identity.version, kept)
         return flask.Response(text, content_type=media_type)
 
     return blueprint
