@@ -228,6 +228,11 @@ class Auditor:
         settled = [entry for entry in self._entries(state.account) if entry.kind in (Kind.SETTLE, Kind.REFUND)]
         charged = -sum(entry.amount for entry in settled if entry.draft.reference.id == state.id)
         told = [moment.what for moment in state.timeline]
+        lines = [(moment.step, moment.what) for moment in state.timeline]
+        if ("settle", "running") in lines:
+            first = lines[: lines.index(("settle", "running"))]
+            if any((name, "done") not in first for name in ("draw", "sketch", "title")):
+                yield f"saga {state.id} went on before everything it joins was done"
         if state.name == "image":
             least = most = IMAGE_PRICE if state.status is Status.SUCCEEDED else 0
         else:
