@@ -186,7 +186,11 @@ class Bench:
 
         def follow() -> None:
             headers = {"Accept": "text/event-stream", "Authorization": "Bearer owner"}
-            with requests.get(url, headers=headers, stream=True, timeout=600) as answer:
+            with (
+                # The stream ends with the database, when the bench is over.
+                contextlib.suppress(requests.exceptions.ChunkedEncodingError),
+                requests.get(url, headers=headers, stream=True, timeout=600) as answer,
+            ):
                 for _ in answer.iter_lines(chunk_size=1):
                     ready.set()
 
