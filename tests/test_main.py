@@ -13,7 +13,6 @@ import yaml  # type: ignore[import-untyped]  # comes with firebase-functions, wi
 
 from support.framework import serving, status_of
 
-PORT = 24030
 FUNCTIONS = Path(__file__).resolve().parents[1] / "functions"
 HEAVY = [
     "openai",
@@ -178,7 +177,7 @@ class TestAFreshProcess:
         """T-89: services are built once, under a lock, and nobody waits for ever."""
         dead = {"FIRESTORE_EMULATOR_HOST": "127.0.0.1:9", "FIREBASE_DATABASE_EMULATOR_HOST": "127.0.0.1:9"}
         env = {**DEPLOYED, **dead, "FUNCTIONS_EMULATOR": "true", "AI_PLATFORM_BASE_URL": "http://127.0.0.1:9"}
-        with serving(FUNCTIONS / "main.py", "api", PORT, env) as url, ThreadPoolExecutor(20) as pool:
+        with serving(FUNCTIONS / "main.py", "api", env) as url, ThreadPoolExecutor(20) as pool:
             paths = ["/v1/docs/openapi.json", "/v1/monitoring/info", "/v1/credits/balance", "/v1/nowhere"] * 5
             statuses = list(pool.map(lambda path: status_of(url + path), paths))
         assert statuses == [200, 200, 401, 404] * 5

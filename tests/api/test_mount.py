@@ -11,7 +11,6 @@ import pytest
 from app.api.mount import MOST_BYTES
 from support.framework import serving
 
-PORT = 24010
 MAIN = """
 import threading
 import flask
@@ -72,7 +71,7 @@ def api(request):
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     source = tmp_path_factory.mktemp("trial") / "main.py"
     source.write_text(MAIN)
-    with serving(source, "api", PORT, {}) as base:
+    with serving(source, "api", {}) as base:
         yield base
 
 

@@ -4,7 +4,6 @@ For what the Functions emulator hides: that a client left, how many requests one
 of one's own.
 """
 
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -18,12 +17,5 @@ def serving_api(suite: RunningSuite, **changed: str) -> Iterator[str]:
     """Its address, with some variables of its environment `changed`."""
     variables = function_variables(suite.ports, users_own=False).values
     environment = {**variables, **suite.environment(), "FUNCTIONS_EMULATOR": "true", **changed}
-    with serving(FUNCTIONS / "main.py", "api", free_port(), environment) as address:
+    with serving(FUNCTIONS / "main.py", "api", environment) as address:
         yield address
-
-
-def free_port() -> int:
-    """A port on which nobody listens now."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-    return port

@@ -6,8 +6,9 @@ import pytest
 import requests
 
 from e2e.person import Json, Person, text_of
-from e2e.production import free_port, serving_api
+from e2e.production import serving_api
 from support.clients import OWNER
+from support.framework import free_port
 from support.suite import RunningSuite, eventually
 from support.vendor import Vendor
 

@@ -8,15 +8,16 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from socket import create_connection
+from socket import create_connection, socket
 from time import monotonic
 
 FUNCTIONS = Path(__file__).resolve().parents[2] / "functions"
 
 
 @contextmanager
-def serving(source: Path, target: str, port: int, env: Mapping[str, str]) -> Iterator[str]:
+def serving(source: Path, target: str, env: Mapping[str, str]) -> Iterator[str]:
     """The base URL of `target` of `source`, while it is served."""
+    port = free_port()
     clean = {name: value for name, value in os.environ.items() if not name.endswith("_EMULATOR_HOST")}
     process = subprocess.Popen(
         [sys.executable, "-m", "functions_framework", "--source", str(source), "--target", target,
@@ -32,6 +33,13 @@ def serving(source: Path, target: str, port: int, env: Mapping[str, str]) -> Ite
         with suppress(subprocess.TimeoutExpired):
             process.wait(10)
         process.kill()
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def wait_for(port: int, process: subprocess.Popen[bytes], *, patience_s: float = 60) -> None:
