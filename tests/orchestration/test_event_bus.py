@@ -148,6 +148,7 @@ class TestDeadLetters:
         assert shop.queue.get(letter.id).state is State.DISCARDED
         acts = [d.fields for path, d in shop.documents.all().items() if path.startswith("audit_log/")]
         assert any(a["actor"] == "ada" and a["action"] == "discarded" for a in acts)
+        assert shop.letters.replay(letter.id, by="ada").state is State.QUEUED, "putting away is not for ever"
         assert shop.letters.page().items == ()
 
 

@@ -66,6 +66,12 @@ class TestDeadLetters:
         shop.drain()
         gone = client.post(f"/v1/orchestration/dead-letters/{identity}/discard", json={"reason": "obsolete"})
         assert json_of(gone)["state"] == "discarded"
+        assert (
+            client.post(f"/v1/orchestration/dead-letters/{identity}/discard", json={"reason": "x y z"}).status_code
+            == 409
+        )
+        taken_out = client.post(f"/v1/orchestration/dead-letters/{identity}/replay")
+        assert json_of(taken_out)["state"] == "queued", "a saga may hang on what was put away"
         assert client.post(f"/v1/orchestration/dead-letters/{identity}/replay").status_code == 409
         actions = [line["action"] for line in json_of(client.get("/v1/orchestration/audit-log"))["items"]]
         assert {"replayed", "discarded", "ended"} <= set(actions)

@@ -216,10 +216,10 @@ def cancel(operation: Operation, *, now_us: int, reason: str) -> Operation:
 
 
 def replay(operation: Operation, *, now_us: int, by: str) -> Operation:
-    """A dead letter gets all its tries again, and so does what was cancelled: a saga may hang on it. The deadline that
-    killed it is lifted; the history stays.
+    """A dead letter gets all its tries again, and so does what was cancelled or put away: a saga may hang on it. The
+    deadline that killed it is lifted; the history stays.
     """
-    if operation.state is not State.CANCELLED:
+    if operation.state not in (State.CANCELLED, State.DISCARDED):
         _refuse_unless_dead(operation)
     noted = _note(operation, now_us, by, "replayed", operation.reason or "")
     return replace(
@@ -236,7 +236,7 @@ def replay(operation: Operation, *, now_us: int, by: str) -> Operation:
 
 
 def discard(operation: Operation, *, now_us: int, by: str, reason: str) -> Operation:
-    """A dead letter that nobody will need any more."""
+    """A dead letter that nobody needs; a replay takes it out again, should that prove wrong."""
     _refuse_unless_dead(operation)
     return _close(_note(operation, now_us, by, "discarded", reason), State.DISCARDED, now_us, reason)
 
