@@ -1,0 +1,67 @@
+"""Work that is not due yet, through the Tasks emulator and the deployed functions `due` and `run_operation`."""
+
+import secrets
+from collections.abc import Iterator
+from typing import Final
+from uuid import uuid4
+
+import pytest
+import requests
+
+from app.kit import firestore
+from app.kit.clock import SystemClock, seconds
+from app.kit.ids import RandomIds
+from app.kit.realtime import FirebaseRealtime
+from app.orchestration.alarms import FUNCTION, CloudTaskAlarms
+from app.orchestration.assembly import Brought, Ground, Orchestration, assemble
+from app.orchestration.operation import Operation, State
+from app.orchestration.operation_queue import Order
+from app.orchestration.sagas import TIMER
+from app.outside import REGION, firebase
+from emulators.suite.places import PROJECT, origin
+from support.suite import RunningSuite, eventually
+
+AHEAD_US: Final = seconds(4)
+
+
+@pytest.fixture
+def orchestration(suite: RunningSuite) -> Orchestration:
+    """As production has it: its own handlers, and alarms on Cloud Tasks."""
+    firebase(on_emulator=True)
+    clock = SystemClock()
+    documents, alarms = firestore.connect(PROJECT), CloudTaskAlarms(REGION)
+    return assemble(
+        Ground(documents, FirebaseRealtime(), clock, RandomIds(clock), secrets.randbelow, alarms), Brought()
+    )
+
+
+@pytest.fixture
+def timer(orchestration: Orchestration) -> Iterator[str]:
+    """The timer of a saga that there is not: the one operation that production can run by itself. It must die of it."""
+    saga = f"none_{uuid4().hex}"
+    due_us = orchestration.clock.now_us() + AHEAD_US
+    operation = orchestration.queue.enqueue(
+        Order(TIMER, {"saga": saga, "step": "paid"}, source="saga", once=saga, due_us=due_us)
+    )
+    yield operation
+    if orchestration.queue.cancel(operation, "the test is over").state is State.DEAD:
+        orchestration.letters.discard(operation, by="test", reason="the test is over")
+
+
+def test_an_alarm_rings_when_the_time_has_come_and_not_before(
+    suite: RunningSuite, orchestration: Orchestration, timer: str
+) -> None:
+    """The emulator does not wait: `due` refuses what comes early, and the task comes again until it is time. Nobody
+    sweeps here, so that nothing but the task can have rung.
+    """
+    stats = requests.get(f"{origin(suite.ports.tasks)}/queueStats", timeout=30).json()
+    assert f"queue:{PROJECT}-{REGION}-{FUNCTION}" in stats
+
+    def ended() -> Operation | None:
+        operation = orchestration.queue.get(timer)
+        return operation if operation.state is State.DEAD else None
+
+    operation = eventually(ended, what="the run of the timer", within_s=60)
+    assert operation.attempts == 1
+    assert operation.reason is not None and operation.reason.startswith("NotFound")
+    assert operation.finished_us is not None and operation.finished_us >= operation.due_us
