@@ -10,11 +10,11 @@ from app.chat.service import Draft
 from app.credits.billing import Mode
 from app.credits.commands import Reserve
 from app.credits.entry import Reference
-from app.kit.errors import Failure, InvariantViolation
+from app.kit.errors import Failure, InvariantViolation, Unavailable
 from app.kit.ids import derived
 from app.orchestration.operation import Priority
 from app.orchestration.operation_queue import Order
-from app.orchestration.saga import Status
+from app.orchestration.saga import ENDED, SagaState, Status
 from app.orchestration.sagas import Beginning
 from simulation.instance import Backend
 from simulation.products import IMAGE_PRICE
@@ -102,8 +102,8 @@ class User:
 
     def _answer(self, ask: Ask, mode: Mode, hang_up: int | None, message: str) -> object:
         def read(backend: Backend) -> object:
+            nonlocal pieces
             answer = backend.chat.chat.answer(ask, mode)
-            pieces = 0
             for event in answer:
                 self._kernel.pause("client reads")
                 if isinstance(event, Text):
@@ -116,7 +116,12 @@ class User:
                     self._told.answers[event.turn.id] = event.end.cost
             return None
 
-        return self._ask("asks", read)
+        pieces = 0
+        outcome = self._ask("asks", read)
+        if pieces and isinstance(outcome, Unavailable) and not (self._world.faults.crash or self._world.faults.stall):
+            # A store that is away for a moment costs nobody an answer that was already read, or its price.
+            self._told.bugs.append(f"turn {message} was read and then failed: {outcome}")
+        return outcome
 
     def _again(self, ask: Ask, mode: Mode, message: str) -> None:
         self._answer(ask, mode, None, message)
@@ -171,7 +176,13 @@ class User:
         self._begin(Beginning(saga, "image", self.uid, {}))
         if self._kernel.chance(0.25):
             self._kernel.sleep(self._kernel.random.randrange(400_000_000))
-            self._ask("gives up", lambda b: b.orchestration.sagas.cancel(saga, "changed my mind"))
+            self._give_up(saga)
+
+    def _give_up(self, saga: str) -> None:
+        """What a cancel answers knows that it failed, or is over."""
+        found = self._ask("gives up", lambda b: b.orchestration.sagas.cancel(saga, "changed my mind"))
+        if isinstance(found, SagaState) and found.status not in ENDED and found.failure is None:
+            self._told.bugs.append(f"saga {saga} was cancelled and goes on")
 
     def _agent(self) -> None:
         self._begin(Beginning(self._name("agent"), "agent", self.uid, {}))
