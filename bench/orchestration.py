@@ -6,6 +6,7 @@ On the emulators: runners in threads play the trigger's instances. Three operati
 fault, half by the death of their runner. Fails when an operation is lost or has two effects.
 """
 
+import json
 import os
 import queue
 import random
@@ -13,6 +14,7 @@ import statistics
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,6 +51,7 @@ def main() -> int:
     flooded = int(sys.argv[2]) if len(sys.argv) > 2 else FLOOD
     hush()
     with _stage.stores() as stores:
+        stand_in_for_triggers(f"http://127.0.0.1:{stores.ports['database']}")
         os.environ.update(stores.environment("http://127.0.0.1:9/v1"))
         good = drain(wanted)
     return 0 if good & flood(flooded) else 1
@@ -59,6 +62,16 @@ def hush() -> None:
     import structlog
 
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
+
+
+def stand_in_for_triggers(database: str) -> None:
+    """Has the suite's own triggers fire for nobody: they match every namespace, and each ring would start a worker."""
+    settings, owner = f"{database}/.settings/functionTriggers.json", {"Authorization": "Bearer owner"}
+    with urllib.request.urlopen(urllib.request.Request(settings, headers=owner)) as answer:
+        names = json.load(answer)
+    event = "providers/google.firebase.database/eventTypes/ref.create"
+    silent = [{"name": name, "path": "/nowhere", "event": event, "namespacePattern": "nobody"} for name in names]
+    urllib.request.urlopen(urllib.request.Request(settings, json.dumps(silent).encode(), owner, method="PUT")).close()
 
 
 def drain(count: int) -> bool:
