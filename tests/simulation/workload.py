@@ -101,6 +101,8 @@ class User:
             self._kernel.sleep(self._kernel.random.randrange(400_000_000))
 
     def _answer(self, ask: Ask, mode: Mode, hang_up: int | None, message: str) -> object:
+        pieces = 0
+
         def read(backend: Backend) -> object:
             nonlocal pieces
             answer = backend.chat.chat.answer(ask, mode)
@@ -116,7 +118,6 @@ class User:
                     self._told.answers[event.turn.id] = event.end.cost
             return None
 
-        pieces = 0
         outcome = self._ask("asks", read)
         if pieces and isinstance(outcome, Unavailable) and not (self._world.faults.crash or self._world.faults.stall):
             # A store that is away for a moment costs nobody an answer that was already read, or its price.
