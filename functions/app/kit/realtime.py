@@ -4,6 +4,8 @@ Never authoritative: whatever is lost here is rebuilt from the documents. The ad
 bypasses the security rules.
 """
 
+import secrets
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Protocol
@@ -66,7 +68,7 @@ class FirebaseRealtime:
 
         reference = db.reference(path)
         with _translated("a transaction"):
-            for _ in range(_TRIES):
+            for attempt in range(_TRIES):
                 current, etag = reference.get(etag=True)
                 wanted = decide(current)
                 if wanted == current:
@@ -75,6 +77,8 @@ class FirebaseRealtime:
                 done, _, _ = reference.set_if_unchanged(etag, wanted)
                 if done:
                     return wanted
+                # Without a pause that differs, those who met once meet again at every try.
+                time.sleep(secrets.randbelow(min(_LONGEST_PAUSE_US, 1000 << attempt)) / 1_000_000)
         raise Unavailable(f"no turn at {path} in {_TRIES} tries")
 
 
@@ -92,3 +96,4 @@ def _translated(what: str) -> Iterator[None]:
 
 _TRIES = 25
 """As many as the client SDKs take before they give up."""
+_LONGEST_PAUSE_US = 100_000
