@@ -71,9 +71,7 @@ class MemoryDocuments:
         with self._lock:
             found = [document for document in self._documents.values() if _in_collection(document.path, query)]
         found = [document for document in found if all(_holds(document, where) for where in query.where)]
-        fields = [*query.order_by]
-        if "__name__" not in {field.lstrip("-") for field in fields}:
-            fields.append("-__name__" if fields and fields[-1].startswith("-") else "__name__")
+        fields = query.whole_order
         found = [d for d in found if all(_at(d, f.lstrip("-"))[0] for f in fields)]
         for field in reversed(fields):
             found.sort(key=lambda document: _order_key(document, field.lstrip("-")), reverse=field.startswith("-"))

@@ -108,6 +108,14 @@ class Query:
     start_after: tuple[Value, ...] = ()
     group: bool = False
 
+    @property
+    def whole_order(self) -> tuple[str, ...]:
+        """`order_by` with the `__name__` that decides ties, in the direction of the last field: as Firestore has it."""
+        if "__name__" in {field.lstrip("-") for field in self.order_by}:
+            return self.order_by
+        descending = bool(self.order_by) and self.order_by[-1].startswith("-")
+        return (*self.order_by, "-__name__" if descending else "__name__")
+
 
 class Documents(Protocol):
     """The port. Every method raises `Unavailable` when the store cannot be reached."""

@@ -163,7 +163,7 @@ class FirestoreDocuments:
         parent, _, collection = query.collection.rpartition("/")
         structured = StructuredQuery.pb()(where=_encode_filter(query.where))
         structured.from_.add(collection_id=collection, all_descendants=query.group)
-        fields = _order_fields(query)
+        fields = query.whole_order
         for field in fields:
             order = structured.order_by.add(direction=2 if field.startswith("-") else 1)
             order.field.field_path = field.lstrip("-")
@@ -295,13 +295,6 @@ def _quoted(name: str) -> str:
         return name
     escaped = name.replace("\\", "\\\\").replace("`", "\\`")
     return f"`{escaped}`"
-
-
-def _order_fields(query: Query) -> list[str]:
-    fields = [*query.order_by]
-    if "__name__" not in {field.lstrip("-") for field in fields}:
-        fields.append("-__name__" if fields and fields[-1].startswith("-") else "__name__")
-    return fields
 
 
 def _encode_filter(conditions: Sequence[Where]) -> object:
