@@ -1,19 +1,21 @@
 """A deployment of the queue in memory: stores, a clock, runners, and a platform that plays triggers and alarms."""
 
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from app.kit.documents import Write
 from app.kit.realtime import Json
 from app.orchestration.assembly import Brought, Ground, assemble
+from app.orchestration.attempt import Means
 from app.orchestration.doorbell import QUEUE
 from app.orchestration.event_bus import Subscription
 from app.orchestration.handler import Done, Handler, Lane, Outcome, Run
 from app.orchestration.operation import Operation
 from app.orchestration.operation_document import COLLECTION, from_document
 from app.orchestration.operation_queue import Order
-from app.orchestration.runner import Means, Runner
+from app.orchestration.runner import Runner
 from app.orchestration.saga_definition import SagaDefinition
 from app.orchestration.sweeper import Chore
 from support.clock import ManualClock, SeededIds
@@ -30,6 +32,25 @@ class Bell:
 
     def set(self, operation_id: str, due_us: int) -> None:
         self.set_for[operation_id] = due_us
+
+
+class Beats:
+    """A heartbeat that a test lets beat, for whatever works at the time."""
+
+    def __init__(self) -> None:
+        self._beating: list[Callable[[], None]] = []
+
+    @contextmanager
+    def during(self, every_us: int, beat: Callable[[], None]) -> Iterator[None]:
+        self._beating.append(beat)
+        try:
+            yield
+        finally:
+            self._beating.remove(beat)
+
+    def beat(self) -> None:
+        for beat in [*self._beating]:
+            beat()
 
 
 class Shop:
@@ -50,7 +71,8 @@ class Shop:
         self.documents = MemoryDocuments()
         self.realtime = MemoryRealtime()
         self.alarms = Bell()
-        ground = Ground(self.documents, self.realtime, self.clock, self.ids, self.draw, self.alarms)
+        self.pulse = Beats()
+        ground = Ground(self.documents, self.realtime, self.clock, self.ids, self.draw, self.alarms, self.pulse)
         brought = Brought([*handlers], [*subscriptions], [*sagas], chores, lanes)
         self.orchestration = assemble(ground, brought)
         self.doorbell = self.orchestration.doorbell
@@ -67,7 +89,8 @@ class Shop:
 
     def runner(self) -> Runner:
         """Another process."""
-        return Runner(Means(self.outbox, self.doorbell, self.clock, self.ids, self.draw), self.handlers)
+        means = Means(self.outbox, self.doorbell, self.clock, self.ids, self.draw, self.pulse)
+        return Runner(means, self.handlers)
 
     def drain(self) -> None:
         """Serve triggers and due alarms until it is quiet."""

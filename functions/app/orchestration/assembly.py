@@ -5,13 +5,15 @@ features on top of it, then `assemble` with what they bring.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from app.kit.clock import Clock
 from app.kit.documents import Documents
 from app.kit.ids import Ids
+from app.kit.pulse import Pulse, ThreadPulse
 from app.kit.realtime import Realtime
+from app.orchestration.attempt import Means
 from app.orchestration.dead_letters import DeadLetters
 from app.orchestration.doorbell import Doorbell
 from app.orchestration.event_bus import EventBus, Subscription
@@ -19,7 +21,7 @@ from app.orchestration.handler import Handler, Handlers, Lane
 from app.orchestration.operation_queue import OperationQueue
 from app.orchestration.outbox import Alarms, Outbox
 from app.orchestration.retry import Draw
-from app.orchestration.runner import Means, Runner
+from app.orchestration.runner import Runner
 from app.orchestration.saga_definition import SagaDefinition
 from app.orchestration.saga_mirror import SagaMirror
 from app.orchestration.sagas import Sagas
@@ -39,6 +41,7 @@ class Ground:
     ids: Ids
     draw: Draw
     alarms: Alarms
+    pulse: Pulse = field(default_factory=ThreadPulse)
 
     def outbox(self) -> Outbox:
         """The documents that every feature commits through."""
@@ -96,7 +99,7 @@ def assemble(ground: Ground, brought: Brought, outbox: Outbox | None = None) -> 
         queue=queue,
         bus=bus,
         sagas=sagas,
-        runner=Runner(Means(outbox, doorbell, clock, ids, ground.draw), handlers),
+        runner=Runner(Means(outbox, doorbell, clock, ids, ground.draw, ground.pulse), handlers),
         sweeper=Sweeper(sweep, [Chore("sagas", sagas.check), *brought.chores]),
         letters=DeadLetters(queue, outbox, clock),
         mirror=SagaMirror(outbox, ground.realtime),

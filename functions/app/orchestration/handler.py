@@ -90,7 +90,8 @@ class Run(Protocol):
         ...
 
     def renew(self) -> None:
-        """Keep the lease while working longer than it lasts.
+        """Say that the work goes on, and hear whether it should. The lease is kept without it for as long as the
+        platform lets a trigger live; work in pieces asks between them.
 
         Raises:
             LeaseLost: too late, another runner has it.
@@ -121,7 +122,9 @@ class Lane:
 
 @dataclass(frozen=True, slots=True)
 class Handler:
-    """How operations of one name are run. `lease_us` outlasts the platform's timeout, or the work renews it (T-85)."""
+    """How operations of one name are run. `lease_us`: how long a dead runner is waited for; a living one keeps its
+    lease for as long as it works (T-85).
+    """
 
     name: str
     work: Work

@@ -5,28 +5,16 @@ held is over with its lease. Knows nothing of what the operations do.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
-from app.kit.clock import Clock, minutes
-from app.kit.documents import Document, Replace, Version, Write
+from app.kit.clock import minutes
+from app.kit.documents import Document, Version, Write
 from app.kit.errors import Conflict, Fault, InvariantViolation, Rejection, Unavailable
-from app.kit.ids import Ids
 from app.kit.telemetry import context, log
+from app.orchestration import line
+from app.orchestration.attempt import COMMITS, Attempt, Known, Means
 from app.orchestration.audit import audit_rows
-from app.orchestration.doorbell import Doorbell
-from app.orchestration.handler import (
-    CancelRequested,
-    Done,
-    Handler,
-    Handlers,
-    Lane,
-    LeaseLost,
-    LeaseOver,
-    Work,
-    Writes,
-    no_writes,
-)
+from app.orchestration.handler import CancelRequested, Done, Handler, Handlers, Lane, LeaseLost, Work, Writes, no_writes
 from app.orchestration.lanes import Ticket
 from app.orchestration.operation import (
     OPEN,
@@ -36,35 +24,20 @@ from app.orchestration.operation import (
     abandon,
     bury,
     claim,
-    holds,
     postpone,
-    renew,
     retry,
     succeed,
 )
-from app.orchestration.operation_document import from_document, path_of, to_fields
+from app.orchestration.operation_document import from_document, path_of
 from app.orchestration.operation_queue import head_of_line
-from app.orchestration.outbox import Outbox
-from app.orchestration.retry import PATIENT, Draw
+from app.orchestration.retry import PATIENT
 from app.orchestration.security import Place, may_run
 
 BUDGET_US: Final = minutes(4)
 """How long one trigger goes on serving its lane; below the platform's nine minutes for events."""
 
 _CLAIMS: Final = 3
-_COMMITS: Final = 5
 _log = log("orchestration")
-
-
-@dataclass(frozen=True, slots=True)
-class Means:
-    """What a runner works with."""
-
-    outbox: Outbox
-    doorbell: Doorbell
-    clock: Clock
-    ids: Ids
-    draw: Draw
 
 
 class Runner:
@@ -118,7 +91,7 @@ class Runner:
         if stored is None:
             return None
         claimed = self._claim(stored)
-        if isinstance(claimed, _Attempt):
+        if isinstance(claimed, Attempt):
             self._perform(claimed)
         return self._state(operation_id)
 
@@ -135,7 +108,7 @@ class Runner:
         try:
             stored = self._stored(ticket)
             claimed = False if stored is None else self._claim(stored)
-            if isinstance(claimed, _Attempt):
+            if isinstance(claimed, Attempt):
                 self._perform(claimed)
                 return False
         except Fault:
@@ -156,8 +129,9 @@ class Runner:
         self._ring(head)
         return None
 
-    def _claim(self, stored: Document) -> "_Attempt | bool":
+    def _claim(self, stored: Document) -> Attempt | bool:
         """A claimed attempt; or whether the ticket should stay up."""
+        lined = self._line_left_by(stored)
         for _ in range(_CLAIMS):
             operation = from_document(stored)
             if not may_run(operation.level, self._place):
@@ -174,11 +148,13 @@ class Runner:
                 if claimed == "early":
                     self._means.outbox.ring([operation])
                 return False
-            attempt = _Attempt(self._means, handler, claimed, stored.version)
+            if lined is not None and self._is_held_by_another(lined, operation):
+                return False
+            attempt = Attempt(self._means, handler, Known(claimed, stored.version, _ours_to_write(lined, claimed)))
             try:
                 attempt.write(claimed, self._endings(handler, claimed))
             except Conflict:
-                again = self._means.outbox.get(stored.path)
+                again, lined = self._again(operation)
                 if again is None:
                     return False
                 stored = again
@@ -189,7 +165,27 @@ class Runner:
             return False
         return True
 
-    def _perform(self, attempt: "_Attempt") -> None:
+    def _line_left_by(self, stored: Document) -> Document | None:
+        """The line of an operation whose runner seems to be gone; of any other, nobody is thought to hold it."""
+        operation = from_document(stored)
+        path = line.path_of(operation) if operation.state is State.RUNNING else None
+        return None if path is None else self._means.outbox.get(path)
+
+    def _again(self, operation: Operation) -> tuple[Document | None, Document | None]:
+        """The operation and its line, after somebody else wrote one of them."""
+        lined = line.path_of(operation)
+        stored, *held = self._means.outbox.get_all([path_of(operation.id), *([lined] if lined else [])])
+        return stored, held[0] if held else None
+
+    def _is_held_by_another(self, lined: Document, operation: Operation) -> bool:
+        """Whether another of the line runs; its end rings whoever is next."""
+        holder = line.holder_of(lined)
+        if holder.operation_id == operation.id:
+            return False
+        stored = self._means.outbox.get(path_of(holder.operation_id))
+        return line.is_held(holder, from_document(stored) if stored else None, self._means.clock.now_us())
+
+    def _perform(self, attempt: Attempt) -> None:
         operation = attempt.operation
         with context(operation=operation.id, name=operation.name):
             try:
@@ -199,7 +195,7 @@ class Runner:
                 return
         self._next_in_line(operation)
 
-    def _work(self, attempt: "_Attempt") -> None:
+    def _work(self, attempt: Attempt) -> None:
         """One attempt from its start to its written end.
 
         Raises:
@@ -208,7 +204,8 @@ class Runner:
         now_us = self._means.clock.now_us
         token = attempt.token
         try:
-            outcome = attempt.handler.work(attempt)
+            with self._means.pulse.during(attempt.handler.lease_us // 3, attempt.keep):
+                outcome = attempt.handler.work(attempt)
             if isinstance(outcome, Done):
                 result = outcome.result
                 self._end(
@@ -224,7 +221,7 @@ class Runner:
         except Exception as failure:  # noqa: BLE001  # the queue's edge: whatever a handler raises is kept
             self._fail(attempt, failure)
 
-    def _fail(self, attempt: "_Attempt", failure: Exception) -> None:
+    def _fail(self, attempt: Attempt, failure: Exception) -> None:
         """Retry what the world did; bury what will not get better."""
         now_us, token = self._means.clock.now_us, attempt.token
         detail = f"{type(failure).__name__}: {failure}"
@@ -241,9 +238,9 @@ class Runner:
         )
         self._end(attempt, lambda now: retry(now, token=token, now_us=now_us(), due_us=due_us, detail=detail))
 
-    def _end(self, attempt: "_Attempt", decide: Callable[[Operation], Operation], effects: Writes = no_writes) -> None:
+    def _end(self, attempt: Attempt, decide: Callable[[Operation], Operation], effects: Writes = no_writes) -> None:
         """Commit the end and everything that belongs to it; decided again when one of the documents moved."""
-        for _ in range(_COMMITS):
+        for _ in range(COMMITS):
             ended = decide(attempt.operation)
             try:
                 attempt.write(ended, [*effects(), *self._endings(attempt.handler, ended)])
@@ -251,7 +248,7 @@ class Runner:
                 attempt.refresh()
                 continue
             return
-        raise Unavailable(f"{attempt.operation.id}: its effects met newer versions {_COMMITS} times")
+        raise Unavailable(f"{attempt.operation.id}: its effects met newer versions {COMMITS} times")
 
     def _endings(self, handler: Handler, ended: Operation) -> Sequence[Write]:
         """What an end brings with it: the audit line, and word to the owner of what died."""
@@ -276,78 +273,17 @@ class Runner:
             self._ring(head)
 
     def _ring(self, head: Document) -> None:
+        """Ring the first of a line, if it may run: what is not due has an alarm of its own."""
         operation = from_document(head)
-        if operation.state is State.QUEUED:
+        if operation.state is State.QUEUED and operation.due_us <= self._means.clock.now_us():
             self._means.outbox.ring([operation])
 
 
-class _Attempt:
-    """The `Run` of one claimed operation: its newest known state and version."""
-
-    def __init__(self, means: Means, handler: Handler, operation: Operation, version: Version) -> None:
-        self._means = means
-        self._version = version
-        self.handler = handler
-        self.operation = operation
-        self.token = operation.token
-
-    @property
-    def key(self) -> str:
-        return self.operation.id
-
-    def now_us(self) -> int:
-        return self._means.clock.now_us()
-
-    @property
-    def fence_path(self) -> str:
-        return path_of(self.operation.id)
-
-    def fence(self, seen: Document | None) -> Write:
-        if seen is None or not holds(from_document(seen), self.token):
-            raise LeaseOver("this attempt has lost its lease", operation_id=self.operation.id)
-        # Unchanged, over exactly the version that was read: the end of this attempt meets it and reads again.
-        return Replace(seen.path, seen.fields, seen.version)
-
-    def renew(self) -> None:
-        for _ in range(_COMMITS):
-            if self.operation.cancel_requested:
-                raise CancelRequested(self.operation.reason or "cancelled")
-            now_us = self.now_us()
-            longer = renew(self.operation, token=self.token, now_us=now_us, lease_us=self.handler.lease_us)
-            try:
-                self.write(longer, ())
-            except Conflict:
-                self.refresh()
-                continue
-            until_us = now_us + self.handler.lease_us + SKEW_US
-            try:
-                self._means.doorbell.extend(self.operation.lane, self.operation.id, until_us)
-            except Fault as fault:
-                # The slot is a courtesy, the lease is kept: nothing that is paid for is begun again for this.
-                _log.warning("slot_not_extended", reason=str(fault))
-            return
-        raise Unavailable("the lease could not be renewed")
-
-    def write(self, operation: Operation, companions: Sequence[Write]) -> None:
-        """Commit this state over the version that is known, together with `companions`."""
-        path = path_of(operation.id)
-        versions = self._means.outbox.commit([Replace(path, to_fields(operation), self._version), *companions])
-        self._version = versions[0]
-        self.operation = operation
-
-    def refresh(self) -> None:
-        """Read again after a conflict.
-
-        Raises:
-            LeaseLost: the operation is not ours any more.
-        """
-        stored = self._means.outbox.get(path_of(self.operation.id))
-        if stored is None:
-            raise LeaseLost("the operation is gone")
-        current = from_document(stored)
-        if not holds(current, self.token):
-            raise LeaseLost(f"it is {current.state.value} under token {current.token}, ours is {self.token}")
-        self.operation, self._version = current, stored.version
+def _ours_to_write(lined: Document | None, claimed: Operation) -> Version | None:
+    """The version of the line's document, where this claim takes it over or, as an end, gives it back."""
+    if lined is None or not (claimed.state is State.RUNNING or line.holder_of(lined).operation_id == claimed.id):
+        return None
+    return lined.version
 
 
 def _stranger(name: str) -> Handler:
