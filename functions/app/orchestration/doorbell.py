@@ -1,16 +1,26 @@
 """The Realtime Database's side of the queue: tickets that make triggers fire, and the slots of each lane.
 
 Nothing here is authoritative. A lost ticket is rung again by the sweeper, a lost slot only lets one more run for a
-while; that nothing runs twice is decided by the claim on the operation's document.
+while; that nothing runs twice, and no two of a line at once, is decided by the claim on the operation's document.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from app.kit.realtime import Json, Realtime
 from app.orchestration.handler import Lane
-from app.orchestration.lanes import Ticket, admit, has_room, lane_node, pick, read_lane, read_ticket, wake_ticket
+from app.orchestration.lanes import (
+    Ticket,
+    admit,
+    has_room,
+    lane_node,
+    pick,
+    read_lane,
+    read_ticket,
+    waiters,
+    wake_ticket,
+)
 from app.orchestration.operation import Priority
 
 QUEUE: Final = "orchestration/queue"
@@ -18,9 +28,9 @@ LANES: Final = "orchestration/lanes"
 WINDOW: Final = 24
 """Tickets looked at per admission and priority: enough to step over keys and vendors that are busy."""
 DEEP: Final = 500
-"""Tickets looked at when the window held nothing that may start, though a slot is free: one user's long line must not
-hide everybody behind it.
-"""
+"""Tickets looked at per page when the window held nothing that may start, though a slot is free."""
+PAGES: Final = 4
+"""Such pages per admission: what waits for one vendor may be thousands, and each of them is downloaded."""
 
 _DEPTH: Final = 1000
 
@@ -55,13 +65,19 @@ class Doorbell:
 
         Tickets whose names are in `passing` are left for others.
         """
-        for size in (WINDOW, DEEP):
-            window, whole = self._window(lane.name, size)
-            asleep = [ticket for ticket in window if not ticket.is_wake and ticket.name not in passing]
-            self._take_down(lane.name, [ticket for ticket in window if ticket.is_wake])
-            chosen, room = self._choose(lane, asleep, now_us, until_us) if asleep else (None, not whole)
-            if chosen is not None or whole or not room:
+        asleep: list[Ticket] = []
+        for page in self._pages(lane.name):
+            self._take_down(lane.name, [ticket for ticket in page if ticket.is_wake])
+            asleep += [ticket for ticket in page if not ticket.is_wake and ticket.name not in passing]
+            chosen, room = self._choose(lane, asleep, now_us, until_us) if asleep else (None, True)
+            if chosen is not None or not room:
                 return chosen
+            behind = waiters(asleep)
+            if len(behind) >= WINDOW:
+                # Who waits in a line needs no ticket: the one before it rings when it ends. So a line hides nobody.
+                self._take_down(lane.name, behind)
+                gone = {ticket.name for ticket in behind}
+                asleep = [ticket for ticket in asleep if ticket.name not in gone]
         return None
 
     def _choose(self, lane: Lane, asleep: Sequence[Ticket], now_us: int, until_us: int) -> tuple[Ticket | None, bool]:
@@ -109,18 +125,39 @@ class Doorbell:
         running = sum(slot.until_us > now_us for slot in state.slots.values())
         return Depth(max(0, len(waiting) - running), oldest, running, state.paused)
 
-    def _window(self, lane: str, size: int) -> tuple[list[Ticket], bool]:
-        """The first tickets of every priority, so that no class hides another; and whether that is all there are."""
+    def _pages(self, lane: str) -> Iterator[list[Ticket]]:
+        """The first tickets of every priority, so that no class hides another; then some pages of what stands behind
+        them, so that a long line or a busy vendor does not.
+        """
+        window, whole = self._window(lane)
+        yield window
+        known = {ticket.name for ticket in window}
+        start_at = ""
+        for _ in range(0 if whole else PAGES):
+            names, tickets = self._page(lane, DEEP, start_at)
+            yield [ticket for ticket in tickets if ticket.name not in known]
+            if len(names) < DEEP:
+                return
+            known.update(names)
+            start_at = names[-1]
+
+    def _window(self, lane: str) -> tuple[list[Ticket], bool]:
+        """The first tickets of every priority; and whether that is all there are."""
         found: list[Ticket] = []
-        start_at, full = "", False
-        while True:
-            page = self._realtime.first(f"{QUEUE}/{lane}", size, start_at=start_at)
-            tickets = [ticket for name, value in page.items() if (ticket := read_ticket(lane, name, value))]
+        rank, whole = 0, True
+        while rank <= Priority.LOW:
+            names, tickets = self._page(lane, WINDOW, f"{rank}-")
             found += tickets
-            full = full or len(page) == size
-            if len(page) < size or not tickets or tickets[-1].priority is Priority.LOW:
-                return found, not full
-            start_at = f"{tickets[-1].priority + 1}-"
+            if len(names) < WINDOW:
+                return found, whole
+            whole = False
+            rank = tickets[-1].priority + 1 if tickets else rank + 1
+        return found, whole
+
+    def _page(self, lane: str, size: int, start_at: str) -> tuple[list[str], list[Ticket]]:
+        """Names in order from `start_at` on, and the tickets among them."""
+        page = self._realtime.first(f"{QUEUE}/{lane}", size, start_at=start_at)
+        return [*page], [ticket for name, value in page.items() if (ticket := read_ticket(lane, name, value))]
 
     def _take_down(self, lane: str, tickets: Sequence[Ticket]) -> None:
         if tickets:

@@ -129,6 +129,12 @@ def pick(lane: Lane, state: LaneState, tickets: Sequence[Ticket], now_us: int) -
     return best[min(best, key=lambda priority: (_pass(state, priority), priority))]
 
 
+def waiters(tickets: Sequence[Ticket]) -> list[Ticket]:
+    """Those that stand behind another of their key."""
+    heads = {ticket.name for ticket in _heads(tickets)}
+    return [ticket for ticket in tickets if ticket.name not in heads]
+
+
 def has_room(lane: Lane, state: LaneState, now_us: int) -> bool:
     """Whether anything at all may start."""
     return not state.paused and len(_live(state, now_us)) < lane.limit

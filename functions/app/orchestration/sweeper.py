@@ -15,7 +15,7 @@ from app.kit.ids import Ids
 from app.kit.realtime import Json, Realtime
 from app.kit.telemetry import log
 from app.orchestration.doorbell import Doorbell
-from app.orchestration.lanes import Ticket, ticket_of
+from app.orchestration.lanes import Ticket, ticket_of, waiters
 from app.orchestration.operation_document import COLLECTION, from_document
 
 CURSOR: Final = "orchestration/sweeper/cursor"
@@ -124,7 +124,9 @@ class Sweeper:
                 continue
             tickets.setdefault(operation.lane, []).append(ticket_of(operation))
         for lane, up in tickets.items():
-            self._means.doorbell.ring(lane, up)
+            # Of a line only the first: the others wait for it, and each ring of theirs would only ask who goes first.
+            behind = {ticket.name for ticket in waiters(up)}
+            self._means.doorbell.ring(lane, [ticket for ticket in up if ticket.name not in behind])
             lanes.add(lane)
         return len(page)
 
