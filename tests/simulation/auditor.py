@@ -48,6 +48,7 @@ class Auditor:
         self._born: dict[str, int] = {}
         self._ended: dict[str, int] = {}
         self._touched: dict[str, int] = {}
+        self._lines: dict[str, dict[str, Fields]] = {}
         world.documents.watchers.append(self._committed)
 
     def verdict(self) -> list[str]:
@@ -77,6 +78,8 @@ class Auditor:
                 self._found.append(f"audit line {path} was changed")
             elif parts[0] == "operations":
                 self._operation_moved(parts[1], before, after)
+            elif parts[0] == "lines" and after is None and before is not None:
+                self._found += _given_back(before, {changed for changed, _, _ in changes})
 
     def _operation_moved(self, identity: str, was: Fields | None, now: Fields | None) -> None:
         if now is None:
@@ -84,6 +87,7 @@ class Auditor:
             return
         at_us = self._world.kernel.now_us
         self._count_running(identity, now)
+        self._found += self._alone_in_line(identity, was, now)
         if now["state"] not in OPEN:
             self._ended.setdefault(identity, at_us)
         if was is None:
@@ -123,6 +127,23 @@ class Auditor:
         limit = self._world.backends[0].orchestration.handlers.lanes[name].limit
         if self._calm and len(lane) > limit:
             self._found.append(f"{len(lane)} run in lane {name}, which takes {limit}")
+
+    def _alone_in_line(self, identity: str, was: Fields | None, now: Fields) -> Found:
+        """Of a line one runs at a time, whatever the Realtime Database has lost."""
+        if now["key"] is None:
+            return
+        at_us = self._world.kernel.now_us
+        line = self._lines.setdefault(f"{now['lane']}/{now['key']}", {})
+        if now["state"] != State.RUNNING:
+            line.pop(identity, None)
+            return
+        line[identity] = now
+        if was is None or was["token"] == now["token"]:
+            return
+        for other, fields in line.items():
+            expires_us = from_rfc3339(text_field(map_field(fields, "lease"), "expires_at"))
+            if other != identity and at_us < expires_us - _SKEW:
+                yield f"operation {identity} was claimed while {other} of its line ran"
 
     def _documents(self, prefix: str) -> list[Document]:
         return [one for path, one in self._world.documents.real.all().items() if path.startswith(prefix)]
@@ -164,6 +185,8 @@ class Auditor:
             if operation.level in ("money", "system") and audited.get(operation.id, 0) != 1:
                 yield f"operation {operation.id} ({operation.name}) has {audited.get(operation.id, 0)} audit lines"
             yield from self._promptness(operation)
+        for held in self._documents("lines/"):
+            yield f"line {held.fields['lane']}/{held.fields['key']} is held by nobody that runs"
         tickets = self._world.realtime.real.get(QUEUE)
         if tickets is not None:
             yield f"tickets are left in the queue: {tickets}"
@@ -192,7 +215,7 @@ class Auditor:
             if identity not in known:
                 yield f"order {identity} ({name}) was accepted and is gone"
         for operation in known.values():
-            if operation.name in ("count", "count.ordered", "long"):
+            if operation.name in ("count", "count.ordered", "errand", "long", "dull"):
                 done = operation.state is State.SUCCEEDED
                 yield from self._count(f"marks/{operation.payload['order']}", 1 if done else 0)
         yield from self._order_of_keys(known)
@@ -284,8 +307,13 @@ class Auditor:
             deposits = sum(entry.kind is Kind.DEPOSIT for entry in entries)
             if told != deposits:
                 yield f"{uid} got {told} mails about {deposits} deposits"
-        bought = {state.id for state in self._all_sagas if state.name == "buy" and state.status is Status.SUCCEEDED}
-        if bought != {key.partition(":")[0] for key in mails if key.endswith(":bought")}:
+        mailed = {key.partition(":")[0] for key in mails if key.endswith(":bought")}
+        tells = {
+            (state.id, moment.what) for state in self._all_sagas for moment in state.timeline if moment.step == "tell"
+        }
+        done, begun = ({id for id, what in tells if what == wanted} for wanted in ("done", "running"))
+        # One that was given up while its mail went out has been told all the same.
+        if not done <= mailed <= begun:
             yield "not every purchase, or more than that, was told by mail"
 
     def _turns(self) -> Found:
@@ -374,6 +402,11 @@ def _account_now(uid: str, fields: Fields, now_us: int) -> Found:
         yield f"{uid}: {account.reserved} are reserved of {there}"
     if held != account.reserved:
         yield f"{uid}: reservations hold {held}, the account says {account.reserved}"
+
+
+def _given_back(line: Fields, together_with: set[str]) -> Found:
+    if f"operations/{line['operation']}" not in together_with:
+        yield f"a line was given back while {line['operation']} held it"
 
 
 def _claimed(identity: str, was: Fields, now: Fields, at_us: int) -> Found:

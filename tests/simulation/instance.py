@@ -19,7 +19,7 @@ from app.models.pricing import PriceBook
 from app.orchestration.assembly import Brought, Ground, Orchestration, assemble
 from app.orchestration.inbox import Inbox
 from app.orchestration.sweeper import Chore
-from simulation.kernel import Instance, InstanceClock, Kernel
+from simulation.kernel import Instance, InstanceClock, Kernel, KernelPulse
 from simulation.products import LANES, Products, Shelf
 from simulation.stepped import Lanes
 from simulation.stores import SimDocuments, SimRealtime
@@ -81,6 +81,7 @@ class Backend:
             ids=outside.ids,
             draw=kernel.random.randrange,
             alarms=KernelAlarms(kernel, ring),
+            pulse=KernelPulse(kernel, instance),
         )
         outbox = ground.outbox()
 

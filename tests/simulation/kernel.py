@@ -6,7 +6,8 @@ failed and who died there is drawn from the seed. Nothing here knows the product
 
 import heapq
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import greenlet  # type: ignore[import-untyped]  # its stubs are no dependency of ours
@@ -33,7 +34,9 @@ class Faults:
     conflict: float = 0.0
     """A commit is refused for contention that nobody caused."""
     stall: float = 0.0
-    """A process stands still for up to four minutes."""
+    """An instance, with every process in it, stands still for up to four minutes."""
+    amnesia: float = 0.0
+    """How likely it is, thrice, that the Realtime Database loses all that it knows of the orchestration."""
     lost: float = 0.0
     """A trigger, alarm or ring never comes."""
     repeated: float = 0.0
@@ -54,6 +57,8 @@ class Instance:
     number: int
     skew_us: int = 0
     dead: bool = False
+    frozen_us: int = 0
+    """Until when it stands still."""
 
 
 @dataclass(eq=False)
@@ -125,8 +130,7 @@ class Kernel:
         if me.instance is not None and self.crashes_left and self.chance(self.faults.crash):
             self.crash(me)
         if me.instance is not None and self.chance(self.faults.stall):
-            self.sleep(self.random.randrange(240_000_000))
-            return
+            me.instance.frozen_us = self.now_us + self.random.randrange(240_000_000)
         self._ready.append(me)
         self._hub.switch()
         if me.dead:
@@ -199,6 +203,9 @@ class Kernel:
         index = self.random.randrange(len(ready)) if len(ready) > 1 else 0
         ready[index], ready[-1] = ready[-1], ready[index]
         process = ready.pop()
+        if process.instance is not None and process.instance.frozen_us > self.now_us:
+            self.after(process.instance.frozen_us - self.now_us, lambda: self._ready.append(process))
+            return
         self.now_us += self.random.randrange(20, 4000)
         self._switch(process)
 
@@ -270,6 +277,44 @@ class SimThreading:
     Event = SimEvent
     Lock = SimLock
     RLock = SimLock
+
+
+@dataclass
+class KernelPulse:
+    """A heartbeat as a process of its own, which dies with the instance."""
+
+    kernel: Kernel
+    instance: Instance
+
+    @contextmanager
+    def during(self, every_us: int, beat: Callable[[], None]) -> Iterator[None]:
+        kernel, work = self.kernel, self.kernel.current
+        assert work is not None
+        over: list[bool] = []
+        beating: list[bool] = []
+
+        def run() -> None:
+            if over:
+                return
+            beating.append(True)
+            try:
+                beat()
+            finally:
+                beating.clear()
+                kernel.unpark(work)
+            kernel.after(every_us, fire)
+
+        def fire() -> None:
+            if not over and not self.instance.dead:
+                kernel.spawn("pulse", run, self.instance)
+
+        kernel.after(every_us, fire)
+        try:
+            yield
+        finally:
+            over.append(True)
+            while beating and not work.dead:
+                kernel.park()
 
 
 @dataclass

@@ -15,6 +15,7 @@ import tomllib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
 from types import ModuleType
@@ -104,12 +105,12 @@ def out_of_date(mutant: Mutant) -> str:
     return ""
 
 
-def hunt(mutant: Mutant) -> Fate:
+def hunt(mutant: Mutant, seeds: int) -> Fate:
     """Runs the seeds in a process of their own."""
     import subprocess
 
     started = time.monotonic()
-    command = [sys.executable, "-m", "simulation.mutants", "--only", mutant.name, "--child"]
+    command = [sys.executable, "-m", "simulation.mutants", "--only", mutant.name, "--seeds", str(seeds), "--child"]
     environment = {**os.environ, "PYTHONHASHSEED": "0"}
     try:
         ran = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
@@ -150,7 +151,7 @@ def main() -> int:
     stale = [why for one in wanted if (why := out_of_date(one))]
     fates: list[Fate] = []
     with ThreadPoolExecutor(chosen.processes) as pool:
-        for fate in pool.map(hunt, [one for one in wanted if not out_of_date(one)]):
+        for fate in pool.map(partial(hunt, seeds=chosen.seeds), [one for one in wanted if not out_of_date(one)]):
             fates.append(fate)
             say(_line(fate))
     killed = sum(fate.seed is not None for fate in fates)

@@ -237,6 +237,8 @@ class Products:
             Handler("count", self._slow, lane="single", retry=PATIENT),
             Handler("count.ordered", self._bump, retry=PATIENT),
             Handler("long", self._long, retry=PATIENT, lane="narrow", vendor="machine"),
+            Handler("dull", self._dull, retry=PATIENT, lane="narrow"),
+            Handler("errand", self._errand, retry=PATIENT, lane="narrow"),
         ]
 
     def _bump(self, run: Run) -> RunOutcome:
@@ -249,4 +251,14 @@ class Products:
 
     def _long(self, run: Run) -> RunOutcome:
         self._shelf.machine.work(run.key, minutes=6, renew=run.renew)
+        return self._bump(run)
+
+    def _dull(self, run: Run) -> RunOutcome:
+        """Long, and without a word in between: the heartbeat must keep its lease."""
+        self._shelf.machine.ponder(400)
+        return self._bump(run)
+
+    def _errand(self, run: Run) -> RunOutcome:
+        for _ in range(6):
+            self._shelf.machine.ponder(10)
         return self._bump(run)

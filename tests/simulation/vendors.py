@@ -178,9 +178,10 @@ class Machine:
     most: int = 0
     """Long works at the same time, at most."""
 
-    def ponder(self) -> None:
-        """Some seconds of work that cannot fail."""
-        self.kernel.sleep(self.kernel.random.randrange(1_000_000, 20_000_000))
+    def ponder(self, most_s: int = 20) -> None:
+        """Some time of work that cannot fail."""
+        self.kernel.sleep(self.kernel.random.randrange(1_000_000, most_s * 1_000_000))
+        self.kernel.pause("pondered")
 
     def work(self, key: str, *, minutes: int = 0, renew: Callable[[], None] = lambda: None) -> Mapping[str, str]:
         """One piece of work; a long one keeps its lease.

@@ -60,9 +60,11 @@ class User:
             self._chat,
             self._buy,
             self._refund,
+            self._refund,
             self._image,
             self._agent,
             self._orders,
+            self._errands,
             self._hold,
         ]
         for _ in range(actions):
@@ -140,6 +142,13 @@ class User:
         saga = self._name("buy")
         amount = self._kernel.random.choice(PRICES)
         self._begin(Beginning(saga, "buy", self.uid, {"amount": amount}))
+        if self._kernel.chance(0.15):
+            # Paid and given up at once: whoever comes first, money and credits must agree.
+            invoice = self._world.rail.keys.get(f"{saga}:open")
+            if invoice is not None:
+                self._world.rail.pay(invoice)
+            self._give_up(saga)
+            return
         if self._kernel.chance(0.8):
             delay = self._kernel.random.randrange(30_000_000)
             if self._kernel.chance(0.3):
@@ -198,7 +207,7 @@ class User:
         """Plain work: some in order, some late, some long, in every priority."""
         random = self._kernel.random
         for position in range(random.randrange(1, 5)):
-            name = random.choice(["count", "count", "count.ordered", "count.ordered", "long"])
+            name = random.choice(["count", "count", "count.ordered", "count.ordered", "long", "dull"])
             once = self._name("order")
             order = Order(
                 name,
@@ -210,10 +219,21 @@ class User:
                 priority=random.choice([*Priority]),
                 due_us=self._kernel.now_us + random.randrange(60_000_000) if position == 1 else None,
             )
-            for _ in range(1 + self._kernel.chance(0.3)):
-                outcome = self._ask(f"orders {name}", partial(_enqueue, order))
-                if isinstance(outcome, str):
-                    self._told.orders[outcome] = name
+            self._order(order)
+
+    def _errands(self) -> None:
+        """A line of long ones, of which some enter before one that stands there, or runs, already."""
+        for _ in range(4):
+            once = self._name("order")
+            position = 64 * (self._kernel.now_us - self._kernel.random.randrange(60_000_000))
+            self._order(Order("errand", {"order": once}, account=self.uid, key=self.uid, position=position, once=once))
+            self._kernel.sleep(self._kernel.random.randrange(30_000_000))
+
+    def _order(self, order: Order) -> None:
+        for _ in range(1 + self._kernel.chance(0.3)):
+            outcome = self._ask(f"orders {order.name}", partial(_enqueue, order))
+            if isinstance(outcome, str):
+                self._told.orders[outcome] = order.name
 
     def _hold(self) -> None:
         """Reserves by itself and forgets about it, as a client of the API may."""

@@ -56,6 +56,9 @@ class World:
         kernel.on_error = self._uncaught
         self.documents.watchers.append(self._document_triggers)
         self.realtime.watchers.append(self._queue_trigger)
+        for _ in range(3):
+            if kernel.chance(faults.amnesia):
+                kernel.after(kernel.random.randrange(400_000_000), self._forget)
         self._events = 0
 
     def request(self, label: str, body: Callable[[Backend], T]) -> T | Failure:
@@ -107,6 +110,10 @@ class World:
         for lane in self.backends[0].orchestration.handlers.lanes:
             kernel.spawn("last look", partial(_serve, lane, self.backends[0]), self.backends[0].instance)
         kernel.run(kernel.now_us + 1_000_000)
+
+    def _forget(self) -> None:
+        self.kernel.note("the Realtime Database loses the queue and its slots")
+        self.realtime.real.update({"orchestration": None})
 
     def _start(self, number: int) -> Backend:
         skew = self.kernel.random.randrange(-1_500_000, 1_500_000) if self.faults != CALM else 0
