@@ -302,17 +302,10 @@ class Services(Locked):
 
     def _figures(self) -> Iterator["Figure"]:
         """What the features keep count of, for the scrape of an admin's Prometheus."""
+        from app.admin.orchestration.figures import figures
         from app.monitoring.metrics import Figure
-        from app.orchestration.dead_letters import operations_in
-        from app.orchestration.operation import State
 
-        now_us = self.outside.clock.now_us()
-        for name in sorted(self.orchestration.handlers.lanes):
-            depth = self.orchestration.doorbell.depth(name, now_us)
-            yield Figure("lane_waiting", "Operations that wait, counted to 1000", depth.tickets, {"lane": name})
-            yield Figure("lane_running", "Operations that run", depth.running, {"lane": name})
-        dead = operations_in(self.outside.documents, State.DEAD, 100, None)
-        yield Figure("dead_letters", "Operations that failed for good, counted to 100", len(dead.items))
+        yield from figures(self.orchestration)
         if (compared := self.mirror.last_comparison()) is not None:
             help = "Longest that a mirror was found behind its account, in the last comparison"
             yield Figure("mirror_lag_microseconds", help, compared.worst_lag_us)
