@@ -7,7 +7,7 @@ each other (T-45). The bus knows subscriptions, never features.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from app.kit.clock import from_rfc3339, to_rfc3339
@@ -101,7 +101,7 @@ class EventBus:
     def rows(self, events: Sequence[Fact]) -> list[Write]:
         """Writes for the commit that causes the events: one for each event and subscriber."""
         orders = [
-            _order(subscription, event, _position(event.at) + min(index, _PER_MICROSECOND - 1))
+            _order(subscription, event, index)
             for index, event in enumerate(events)
             for subscription in self._subscriptions.get(event.name, ())
         ]
@@ -152,8 +152,8 @@ class EventBus:
         orders: dict[str, Order] = {}
         for document in page:
             event = _read(map_field(document.fields, "payload"))
-            order = _order(subscription, event, int_field(document.fields, "position"), again=question.again)
-            orders.setdefault(event.id, order)
+            order = _order(subscription, event, 0, again=question.again)
+            orders.setdefault(event.id, replace(order, position=int_field(document.fields, "position")))
         sent = self._send([*orders.values()], documents)
         if len(page) < question.limit:
             return Replayed(sent, None)
@@ -213,12 +213,7 @@ _PER_MICROSECOND: Final = 64
 _LAST: Final = 2**63 - 1
 
 
-def _position(at_us: int) -> int:
-    """The first position of a microsecond; the last that the database can hold for times beyond."""
-    return min(at_us * _PER_MICROSECOND, _LAST)
-
-
-def _order(subscription: Subscription, event: Fact, position: int, *, again: str | None = None) -> Order:
+def _order(subscription: Subscription, event: Fact, index: int, *, again: str | None = None) -> Order:
     once = event.id if again is None else f"{event.id} again {again}"
     return Order(
         name=subscription.operation,
@@ -226,10 +221,15 @@ def _order(subscription: Subscription, event: Fact, position: int, *, again: str
         source="event",
         account=event.account,
         key=event.account if subscription.ordered else None,
-        position=position,
+        position=event.at * _PER_MICROSECOND + min(index, _PER_MICROSECOND - 1),
         once=once,
         topic=event.name,
     )
+
+
+def _position(at_us: int) -> int:
+    """The first position of a microsecond; the last that the database can hold for times beyond."""
+    return min(at_us * _PER_MICROSECOND, _LAST)
 
 
 def _handler(subscription: Subscription) -> Handler:
