@@ -7,7 +7,7 @@ that builds them, so that a cold instance pays for what its first request needs 
 import functools
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from app.kit.settings import Settings
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from app.api.edge import Edge
     from app.api.idempotency import Idempotency
     from app.chat.assembly import ChatSystem
+    from app.credits.handlers import Cards
     from app.credits.mirror import Mirror
     from app.credits.routes import CreditsRoutes
     from app.credits.schemas import PricedOperation
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from app.monitoring.metrics import Figure
     from app.monitoring.service import Monitoring
     from app.orchestration.assembly import Ground, Orchestration
+    from app.orchestration.event_bus import Subscription
     from app.orchestration.outbox import Outbox
 
 VERSION: Final = "0.1.0"
@@ -246,7 +248,20 @@ class Services(Locked):
             Chore("checkpoint", lambda limit: int(self.credits.checkpoints.seal(limit) is not None), limit=5_000),
             Chore("mirrors", lambda limit: self.mirror.compare_next(self.outside.clock.now_us(), limit).repaired),
         )
-        return assemble(self.ground, Brought(subscriptions=(), chores=chores), self.outbox)
+        return assemble(self.ground, Brought(subscriptions=self._subscriptions(), chores=chores), self.outbox)
+
+    def _subscriptions(self) -> "Sequence[Subscription]":
+        """Who listens to what, of all features."""
+        from app.credits import handlers as credits
+
+        return credits.subscriptions(self.welcome, self.cards)
+
+    @once
+    def cards(self) -> "Cards":
+        """Which card made a payment. Nobody knows before payments are built."""
+        from app.credits.handlers import no_cards
+
+        return no_cards
 
     def _publish_key(self) -> int:
         self.credits.publish_key()
@@ -287,17 +302,10 @@ class Services(Locked):
 
     def _figures(self) -> Iterator["Figure"]:
         """What the features keep count of, for the scrape of an admin's Prometheus."""
+        from app.admin.orchestration.figures import figures
         from app.monitoring.metrics import Figure
-        from app.orchestration.dead_letters import operations_in
-        from app.orchestration.operation import State
 
-        now_us = self.outside.clock.now_us()
-        for name in sorted(self.orchestration.handlers.lanes):
-            depth = self.orchestration.doorbell.depth(name, now_us)
-            yield Figure("lane_waiting", "Operations that wait, counted to 1000", depth.tickets, {"lane": name})
-            yield Figure("lane_running", "Operations that run", depth.running, {"lane": name})
-        dead = operations_in(self.outside.documents, State.DEAD, 100, None)
-        yield Figure("dead_letters", "Operations that failed for good, counted to 100", len(dead.items))
+        yield from figures(self.orchestration)
         if (compared := self.mirror.last_comparison()) is not None:
             help = "Longest that a mirror was found behind its account, in the last comparison"
             yield Figure("mirror_lag_microseconds", help, compared.worst_lag_us)

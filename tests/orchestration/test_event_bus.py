@@ -1,10 +1,13 @@
 """Events: published with their cause, delivered at least once, in effect exactly once."""
 
 import contextlib
+from dataclasses import replace
+
+import pytest
 
 from app.kit.clock import minutes
 from app.kit.documents import Create, Increment, Merge
-from app.kit.errors import Unavailable
+from app.kit.errors import NotFound, Unavailable
 from app.orchestration.event_bus import Event, Reaction, Replay, Subscription
 from app.orchestration.handler import Done, Outcome, Run
 from app.orchestration.inbox import Inbox
@@ -102,7 +105,7 @@ class TestReplay:
         late = Subscription("stats", "CreditsSettled", reaction("stats"))
         shop = Shop(subscriptions=[Subscription("mirror", "CreditsSettled", reaction("mirror")), late])
         shop.documents.commit([Create(path, d.fields) for path, d in old.documents.all().items()])
-        after: tuple[str, str] | None = None
+        after: tuple[int, str] | None = None
         while True:
             page = shop.bus.replay(
                 Replay("stats", "CreditsSettled", start, start + minutes(1), limit=2, after=after), shop.outbox
@@ -123,6 +126,85 @@ class TestReplay:
             shop.bus.replay(question, shop.outbox)
             shop.drain()
         assert count(shop, "mirror") == 2
+
+    def test_an_unknown_subscription_is_refused(self) -> None:
+        shop = Shop(subscriptions=[Subscription("mirror", "CreditsSettled", reaction("mirror"))])
+        for subscriber, event in (("nobody", "CreditsSettled"), ("mirror", "NobodyCares")):
+            with pytest.raises(NotFound):
+                shop.bus.replay(Replay(subscriber, event, 0, 1), shop.outbox)
+
+    def test_finds_each_event_once_however_many_listen_and_however_small_the_pages(self) -> None:
+        seen: list[object] = []
+        shop = Shop(
+            subscriptions=[
+                *(Subscription(f"other{n}", "CreditsSettled", reaction(f"other{n}")) for n in range(3)),
+                Subscription("stats", "CreditsSettled", reaction("stats", seen), ordered=True),
+            ]
+        )
+        start = shop.clock.now_us()
+        for first in range(0, 12, 3):
+            shop.outbox.commit(shop.bus.rows([happened(shop, n) for n in range(first, first + 3)]))
+        shop.drain()
+        for limit in (1, 2, 5, 48, 100):
+            seen.clear()
+            question = Replay("stats", "CreditsSettled", start, start + minutes(1), f"by {limit}", limit)
+            assert replayed(shop, question) == 12
+            assert seen == [*range(12)], "in order, although the pages are sent one after the other"
+
+    def test_keeps_the_order_of_the_events_of_one_commit(self) -> None:
+        """All of them bear the same time; an ordered subscriber hears them as they were published."""
+        seen: list[object] = []
+        shop = Shop(subscriptions=[Subscription("mirror", "CreditsSettled", reaction("m", seen), ordered=True)])
+        now_us = shop.clock.now_us()
+        events = [Event(f"evt_{9 - n}", "CreditsSettled", 1, "alice", now_us, {"n": n}) for n in range(9)]
+        shop.outbox.commit(shop.bus.rows(events))
+        shop.drain()
+        question = Replay("mirror", "CreditsSettled", now_us, now_us + 1, again="once more")
+        assert replayed(shop, question) == 9
+        assert seen == [*range(9), *range(9)]
+
+    def test_an_earlier_replay_of_something_older_is_not_of_this_range(self) -> None:
+        shop = Shop(subscriptions=[Subscription("mirror", "CreditsSettled", reaction("mirror"))])
+        start = shop.clock.now_us()
+        shop.outbox.commit(shop.bus.rows([happened(shop, n) for n in range(3)]))
+        shop.clock.advance(minutes=60)
+        old = Replay("mirror", "CreditsSettled", start, start + minutes(1), again="first")
+        assert replayed(shop, old) == 3
+        shop.outbox.commit(shop.bus.rows([happened(shop, 7)]))
+        shop.drain()
+        recent = Replay("mirror", "CreditsSettled", start + minutes(30), start + minutes(90), again="second")
+        assert replayed(shop, recent) == 1, "what was only sent again in that time did not happen in it"
+
+    def test_two_at_once_send_each_event_once(self) -> None:
+        """T-44"""
+        shop = Shop(subscriptions=[Subscription("mirror", "CreditsSettled", reaction("mirror"))])
+        start = shop.clock.now_us()
+        shop.outbox.commit(shop.bus.rows([happened(shop, n) for n in range(4)]))
+        shop.drain()
+        one = Replay("mirror", "CreditsSettled", start, start + minutes(1), again="both", limit=2)
+        other: list[int] = []
+
+        def meanwhile(_: object) -> None:
+            shop.documents.before_commit.remove(meanwhile)
+            other.append(shop.bus.replay(one, shop.outbox).sent)
+
+        shop.documents.before_commit.append(meanwhile)
+        whole = Replay("mirror", "CreditsSettled", start, start + minutes(1), again="both")
+        assert (shop.bus.replay(whole, shop.outbox).sent, other) == (2, [2])
+        shop.drain()
+        assert count(shop, "mirror") == 8
+
+
+def replayed(shop: Shop, question: Replay) -> int:
+    """Page after page, each handled before the next is sent; how many were sent."""
+    sent = 0
+    while True:
+        page = shop.bus.replay(question, shop.outbox)
+        shop.drain()
+        sent += page.sent
+        if page.after is None:
+            return sent
+        question = replace(question, after=page.after)
 
 
 class TestDeadLetters:

@@ -5,9 +5,13 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
+from app.admin.orchestration import wire
 from app.admin.orchestration.routes import routes
+from app.kit.clock import minutes, to_rfc3339
 from app.kit.errors import Invalid
-from app.orchestration.handler import Handler
+from app.orchestration.event_bus import Event, Subscription
+from app.orchestration.handler import Done, Handler, Outcome, Run
+from app.orchestration.operation import Priority
 from app.orchestration.saga_definition import SagaDefinition, Step, StepDone
 from app.orchestration.sagas import Beginning
 from orchestration.shop import Shop, Spy, order
@@ -26,12 +30,12 @@ def json_of(answer: TestResponse) -> Any:
 
 
 class TestWhoMay:
-    @pytest.mark.parametrize("path", ["lanes", "operations", "dead-letters", "sagas", "audit-log"])
+    @pytest.mark.parametrize("path", ["lanes", "operations", "dead-letters", "sagas", "subscriptions", "audit-log"])
     def test_nobody_but_staff_looks(self, path: str) -> None:
         assert admin(Shop(), "user").get(f"/v1/orchestration/{path}").status_code == 403
         assert admin(Shop()).get(f"/v1/orchestration/{path}").status_code == 200
 
-    @pytest.mark.parametrize("path", ["lanes/default/pause", "dead-letters/op_1/replay"])
+    @pytest.mark.parametrize("path", ["lanes/default/pause", "dead-letters/op_1/replay", "events/replay"])
     def test_support_does_not_act(self, path: str) -> None:
         assert admin(Shop(), "support").post(f"/v1/orchestration/{path}").status_code == 403
 
@@ -93,6 +97,102 @@ class TestDeadLetters:
             cursor = f"&cursor={page['next_cursor']}"
         assert len(seen) == len(set(seen)) == 5
         assert client.get("/v1/orchestration/dead-letters?cursor=nonsense").status_code == 422
+
+
+class TestEvents:
+    def test_the_table_of_who_listens_to_what(self) -> None:
+        table = json_of(admin(listening()).get("/v1/orchestration/subscriptions"))["subscriptions"]
+        assert [(line["subscriber"], line["event"]) for line in table] == [
+            ("mail", "CreditsDeposited"),
+            ("stats", "CreditsDeposited"),
+        ]
+        assert table[1] == {
+            "subscriber": "stats",
+            "event": "CreditsDeposited",
+            "versions": [1, 2],
+            "ordered": True,
+            "lane": "events",
+            "priority": "low",
+            "operation": "stats.on.CreditsDeposited",
+        }
+
+    def test_are_replayed_to_one_subscriber_page_by_page_and_leave_a_line(self) -> None:
+        shop = listening()
+        client = admin(shop)
+        asked = replay_of(shop)
+        shop.outbox.commit(shop.bus.rows([deposited(shop, n) for n in range(5)]))
+        shop.drain()
+        assert json_of(client.post(REPLAY, json=asked)) == {"sent": 0, "next_cursor": None}
+        told = len(shop.operations())
+        sent, cursor = 0, None
+        while True:
+            shop.clock.advance(us=1)
+            page = json_of(client.post(REPLAY, json={**asked, "again": "rebuild-1", "limit": 3, "cursor": cursor}))
+            sent, cursor = sent + page["sent"], page["next_cursor"]
+            if cursor is None:
+                break
+        assert (sent, len(shop.operations())) == (5, told + 5)
+        assert {one.name for one in [*shop.operations().values()][told:]} == {"stats.on.CreditsDeposited"}
+        lines = json_of(client.get("/v1/orchestration/audit-log?operation=stats.on.CreditsDeposited&limit=100"))[
+            "items"
+        ]
+        acts = [line for line in lines if line["action"] == "events_replayed"]
+        assert {line["actor"] for line in acts} == {"ada"}
+        assert acts[-1]["reason"] == f"from {asked['from']} to {asked['to']}"
+        assert acts[0]["reason"].endswith("again as rebuild-1, the next page")
+
+    def test_what_cannot_be_replayed_is_said_and_leaves_no_line(self) -> None:
+        shop = listening()
+        client, asked = admin(shop), replay_of(shop)
+        unknown = client.post(REPLAY, json={**asked, "subscriber": "nobody"})
+        assert (unknown.status_code, json_of(unknown)["code"]) == (404, "not_found")
+        assert json_of(unknown)["subscriber"] == "nobody"
+        assert client.post(REPLAY, json={**asked, "event": "NobodyCares"}).status_code == 404
+        for odd in (
+            {"from": asked["to"], "to": asked["from"]},
+            {"to": asked["from"]},
+            {"from": "yesterday"},
+            {"limit": 0},
+            {"limit": 101},
+            {"again": ""},
+            {"cursor": "nonsense"},
+            {"cursor": wire.cursor(("many", "op_1"))},
+            {"cursor": wire.cursor((str(2**70), "op_1"))},
+        ):
+            answer = client.post(REPLAY, json={**asked, **odd})
+            assert (answer.status_code, json_of(answer)["code"]) == (422, "validation_failed"), odd
+        assert json_of(client.get("/v1/orchestration/audit-log"))["items"] == []
+
+    def test_the_whole_of_time_is_a_range(self) -> None:
+        shop = listening()
+        shop.outbox.commit(shop.bus.rows([deposited(shop, 1)]))
+        always = {"from": "0001-01-01T00:00:00Z", "to": "9999-12-31T23:59:59Z", "again": "all"}
+        assert json_of(admin(shop).post(REPLAY, json={**replay_of(shop), **always}))["sent"] == 1
+
+
+REPLAY = "/v1/orchestration/events/replay"
+
+
+def listening() -> Shop:
+    def react(event: Event, run: Run) -> Outcome:
+        return Done()
+
+    stats = Subscription("stats", "CreditsDeposited", react, frozenset({2, 1}), ordered=True, priority=Priority.LOW)
+    return Shop(subscriptions=[stats, Subscription("mail", "CreditsDeposited", react)])
+
+
+def deposited(shop: Shop, n: int) -> Event:
+    return Event(shop.ids.new("evt"), "CreditsDeposited", 1, "alice", shop.clock.now_us() + n, {})
+
+
+def replay_of(shop: Shop) -> dict[str, object]:
+    now_us = shop.clock.now_us()
+    return {
+        "subscriber": "stats",
+        "event": "CreditsDeposited",
+        "from": to_rfc3339(now_us),
+        "to": to_rfc3339(now_us + minutes(1)),
+    }
 
 
 class TestTheAuditLog:

@@ -5,7 +5,7 @@ import contextlib
 from app.kit.errors import Unavailable
 from app.orchestration.handler import Done, Handler, Outcome, Run
 from app.orchestration.operation import State
-from app.orchestration.sweeper import CURSOR, PAGE, PAGES, Chore
+from app.orchestration.sweeper import CURSOR, PAGE, PAGES, Chore, LastSweep
 from orchestration.shop import Shop, Spy, order
 
 
@@ -95,6 +95,28 @@ class TestTheTick:
         assert (first.rung, first.complete) == (PAGE * PAGES, False)
         assert (second.rung, second.complete) == (10, True)
         assert shop.realtime.get(CURSOR) is None
+
+    def test_leaves_a_mark_of_when_it_ended_and_how(self) -> None:
+        """T-91: a mark that grows old says that nobody sweeps."""
+
+        def broken(limit: int) -> int:
+            raise Unavailable("down")
+
+        shop = Shop(chores=[Chore("broken", broken)])
+        assert shop.sweeper.last() is None
+        shop.clock.advance(minutes=1)
+        shop.sweeper.tick()
+        assert shop.sweeper.last() == LastSweep(shop.clock.now_us(), failed=1)
+
+    def test_is_not_stopped_by_a_mark_that_cannot_be_left(self) -> None:
+        def away(values: object) -> None:
+            raise Unavailable("down")
+
+        shop = Shop()
+        shop.realtime.before_write.append(away)
+        writes = shop.documents.writes
+        assert shop.sweeper.tick().failed == ()
+        assert shop.documents.writes == writes, "the mark is no document"
 
     def test_a_chore_that_fails_does_not_keep_the_others_from_being_done(self) -> None:
         done: list[int] = []

@@ -5,8 +5,9 @@ Bodies are strict: an unknown field or `"5"` for 5 is refused, never guessed.
 
 from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
+from app.kit.clock import from_rfc3339
 from app.kit.errors import Invalid
 from app.kit.money import Micro, from_decimal
 
@@ -28,6 +29,15 @@ Timestamp = Annotated[
         description="RFC 3339, UTC", examples=["2026-11-21T08:30:00.000250Z"], json_schema_extra={"format": "date-time"}
     ),
 ]
+
+
+def _time(text: str) -> str:
+    from_rfc3339(text)
+    return text
+
+
+TimeIn = Annotated[str, AfterValidator(_time), Field(max_length=40, examples=["2026-11-21T00:00:00Z"])]
+"""An RFC 3339 time with an offset that a client sends."""
 
 
 def _micro(value: object) -> Micro:

@@ -9,10 +9,9 @@ from flask_openapi import APIBlueprint
 from pydantic import Field
 
 from app.api.auth import caller
-from app.api.schemas import Answer, CreditAmount, Parameters, Timestamp
+from app.api.schemas import Answer, CreditAmount, Parameters, TimeIn, Timestamp
 from app.credits.analytics import Analytics, Granularity, Period, Usage
 from app.credits.ledger_routes import wants_csv
-from app.credits.schemas import TimeIn
 from app.credits.service import Credits
 from app.kit.clock import from_rfc3339, to_rfc3339
 from app.kit.money import to_decimal

@@ -1,21 +1,11 @@
 """What the credit routes take and return. Amounts are decimal texts outside (API.md, conventions)."""
 
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
-from pydantic import AfterValidator, Field, RootModel, model_validator
+from pydantic import Field, RootModel, model_validator
 
-from app.api.schemas import AmountIn, Answer, Body, CreditAmount, Id, PageParameters, Parameters, Timestamp
+from app.api.schemas import AmountIn, Answer, Body, CreditAmount, Id, PageParameters, Parameters, TimeIn, Timestamp
 from app.credits.entry import Kind
-from app.kit.clock import from_rfc3339
-
-
-def _time(text: str) -> str:
-    from_rfc3339(text)
-    return text
-
-
-TimeIn = Annotated[str, AfterValidator(_time), Field(max_length=40, examples=["2026-11-21T00:00:00Z"])]
-"""An RFC 3339 time with an offset; microseconds inside."""
 
 
 class BalanceAnswer(Answer):

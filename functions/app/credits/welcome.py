@@ -101,12 +101,18 @@ class Welcome:
                 return self._release(uid, step, claims, address)
         raise BonusAlreadyGranted("The welcome bonus was granted to this account")
 
-    def purchased(self, uid: str, card: str | None) -> Posted | None:
-        """The step that a first purchase releases; None when there is none, or the card backed one before."""
-        try:
-            return self._release(uid, Step.PURCHASE, Claims(card=card), None)
-        except BonusNotEligible:
-            return None
+    @property
+    def waits_for_purchase(self) -> bool:
+        """Whether a part of the bonus is held back until a purchase."""
+        return self._rules.policy.amount(Step.PURCHASE) > 0
+
+    def purchased(self, uid: str, card: str | None) -> Posted:
+        """Grants the step that a purchase releases; a repeat, and any later purchase, is told of the first grant.
+
+        Raises:
+            BonusNotEligible: with a reason; without a `card`, or when it backed a bonus before.
+        """
+        return self._release(uid, Step.PURCHASE, Claims(card=card), None)
 
     def _release(self, uid: str, step: Step, claims: Claims, address: str | None) -> Posted:
         who = replace(self._rules.identities(uid), network=network(address))

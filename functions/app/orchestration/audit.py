@@ -68,8 +68,13 @@ def saga_row(*, saga: str, actor: str, now_us: int, reason: str) -> Write:
     return _hand_row(f"saga {saga}", "cancelled", actor, now_us, reason)
 
 
+def replay_row(*, delivery: str, actor: str, now_us: int, reason: str) -> Write:
+    """The line for events that somebody had delivered again; `delivery` names the operations that deliver them."""
+    return _hand_row(delivery, "events_replayed", actor, now_us, reason)
+
+
 def _hand_row(laid_on: str, action: str, actor: str, now_us: int, reason: str | None = None) -> Write:
-    line = derived("aud", laid_on, action, actor, str(now_us))
+    line = derived("aud", laid_on, action, actor, str(now_us), reason or "")
     fields: Fields = {
         "at": to_rfc3339(now_us),
         "action": action,

@@ -7,12 +7,12 @@ each other (T-45). The bus knows subscriptions, never features.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from app.kit.clock import from_rfc3339, to_rfc3339
 from app.kit.documents import Documents, Fields, Query, Value, Where, Write, int_field, map_field, text_field
-from app.kit.errors import AlreadyExists, Unavailable, ensure
+from app.kit.errors import AlreadyExists, NotFound, Unavailable, ensure
 from app.orchestration.handler import Handler, Outcome, Run
 from app.orchestration.operation import Level, Priority
 from app.orchestration.operation_document import COLLECTION, optional_text
@@ -107,44 +107,77 @@ class EventBus:
         ]
         return self._through().rows(orders) if orders else []
 
+    def subscriptions(self) -> list[Subscription]:
+        """All of them, by event and subscriber."""
+        return sorted(
+            (one for all in self._subscriptions.values() for one in all), key=lambda o: (o.event, o.subscriber)
+        )
+
+    def subscription(self, subscriber: str, event: str) -> Subscription:
+        """The one of that name to that event.
+
+        Raises:
+            NotFound: there is none.
+        """
+        for one in self._subscriptions.get(event, ()):
+            if one.subscriber == subscriber:
+                return one
+        raise NotFound("Nobody of this name subscribes to this event", subscriber=subscriber, event=event)
+
     def replay(self, question: "Replay", documents: Documents) -> "Replayed":
-        """Deliver again what was published in a range of time, to one subscriber, a page at a time.
+        """Deliver again what happened in a range of time, to one subscriber, in order and a page at a time.
 
         What the subscriber has handled stays handled. With `again` it is delivered as new, once for each such text.
+        An event is found by its deliveries, whoever they were for: one that nobody listened to was never written.
+
+        Raises:
+            NotFound: there is no such subscription.
         """
-        subscription = self._find(question.subscriber, question.event)
-        bounds = (
-            Where("topic", "==", question.event),
-            Where("created_at", ">=", to_rfc3339(question.from_us)),
-            Where("created_at", "<", to_rfc3339(question.to_us)),
-        )
+        subscription = self.subscription(question.subscriber, question.event)
         page = documents.query(
             Query(
                 COLLECTION,
-                where=bounds,
-                order_by=("created_at", "__name__"),
+                # By the position, which is the event's and that of all its deliveries: an earlier replay of something
+                # older is no event of this range, and whoever hears in order is given the pages in order.
+                where=(
+                    Where("topic", "==", question.event),
+                    Where("position", ">=", _position(question.from_us)),
+                    Where("position", "<", _position(question.to_us)),
+                ),
+                order_by=("position", "__name__"),
                 limit=question.limit,
                 start_after=question.after or (),
             )
         )
-        events = {event.id: event for document in page if (event := _read(map_field(document.fields, "payload")))}
-        orders = [_order(subscription, event, 0, again=question.again) for event in events.values()]
-        sent = sum(self._send(order, documents) for order in orders)
-        full = len(page) == question.limit
-        last = page[-1] if page else None
-        return Replayed(sent, (text_field(last.fields, "created_at"), last.id) if last and full else None)
+        orders: dict[str, Order] = {}
+        for document in page:
+            event = _read(map_field(document.fields, "payload"))
+            order = _order(subscription, event, 0, again=question.again)
+            orders.setdefault(event.id, replace(order, position=int_field(document.fields, "position")))
+        sent = self._send([*orders.values()], documents)
+        if len(page) < question.limit:
+            return Replayed(sent, None)
+        return Replayed(sent, (int_field(page[-1].fields, "position"), page[-1].id))
 
-    def _send(self, order: Order, documents: Documents) -> bool:
+    def _send(self, orders: Sequence[Order], documents: Documents) -> int:
+        """Commit those that are not there yet, in one commit; how many."""
+        rows = self._through().rows(orders)
+        there = documents.get_all([row.path for row in rows]) if rows else []
+        missing = [row for row, stored in zip(rows, there) if stored is None]
         try:
-            documents.commit(self._through().rows([order]))
+            if missing:
+                documents.commit(missing)
+        except AlreadyExists:
+            # Another replay is sending the same ones.
+            return sum(self._sent_alone(row, documents) for row in missing)
+        return len(missing)
+
+    def _sent_alone(self, row: Write, documents: Documents) -> bool:
+        try:
+            documents.commit([row])
         except AlreadyExists:
             return False
         return True
-
-    def _find(self, subscriber: str, event: str) -> Subscription:
-        found = [one for one in self._subscriptions.get(event, ()) if one.subscriber == subscriber]
-        ensure(len(found) == 1, f"{subscriber} does not subscribe to {event}")
-        return found[0]
 
     def _through(self) -> OperationQueue:
         ensure(self._queue is not None, "the event bus needs its queue before it publishes")
@@ -154,8 +187,8 @@ class EventBus:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """Which events, for whom. `again` marks a replay that also repeats what was handled. `after`: where the last page
-    ended.
+    """Which events, by when they happened, for whom. `again` marks a replay that also repeats what was handled.
+    `after`: where the last page ended.
     """
 
     subscriber: str
@@ -164,7 +197,7 @@ class Replay:
     to_us: int
     again: str | None = None
     limit: int = 100
-    after: tuple[str, str] | None = None
+    after: tuple[int, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,11 +205,12 @@ class Replayed:
     """How many deliveries were made, and where to go on; None at the end."""
 
     sent: int
-    after: tuple[str, str] | None
+    after: tuple[int, str] | None
 
 
 _PER_MICROSECOND: Final = 64
 """Positions within one microsecond: the events of one commit keep their order."""
+_LAST: Final = 2**63 - 1
 
 
 def _order(subscription: Subscription, event: Fact, index: int, *, again: str | None = None) -> Order:
@@ -191,6 +225,11 @@ def _order(subscription: Subscription, event: Fact, index: int, *, again: str | 
         once=once,
         topic=event.name,
     )
+
+
+def _position(at_us: int) -> int:
+    """The first position of a microsecond; the last that the database can hold for times beyond."""
+    return min(at_us * _PER_MICROSECOND, _LAST)
 
 
 def _handler(subscription: Subscription) -> Handler:

@@ -19,6 +19,7 @@ from app.orchestration.lanes import Ticket, ticket_of, waiters
 from app.orchestration.operation_document import COLLECTION, from_document
 
 CURSOR: Final = "orchestration/sweeper/cursor"
+LAST: Final = "orchestration/sweeper/last"
 PAGE: Final = 100
 PAGES: Final = 10
 """A tick looks at no more than a thousand operations; the next one goes on where it stopped."""
@@ -44,6 +45,14 @@ class Swept:
     chores: dict[str, int] = field(default_factory=dict)
     failed: tuple[str, ...] = ()
     complete: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class LastSweep:
+    """When a tick came to its end, and how many of its parts failed."""
+
+    at_us: int
+    failed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +92,27 @@ class Sweeper:
             except Exception as failure:  # noqa: BLE001  # an edge: one chore must not keep the others from being done
                 _log.error("chore_failed", chore=chore.name, exc_info=failure)
                 failed.append(chore.name)
+        self._leave_mark(len(failed))
         return Swept(rung, lanes, done, tuple(failed), complete)
+
+    def last(self) -> LastSweep | None:
+        """The mark of the last tick that came to its end; None when there was none, or its mark is lost."""
+        mark = self._means.realtime.get(LAST)
+        if (
+            isinstance(mark, dict)
+            and isinstance(at := mark.get("at"), int)
+            and isinstance(n := mark.get("failed"), int)
+        ):
+            return LastSweep(at, n)
+        return None
+
+    def _leave_mark(self, failed: int) -> None:
+        """A mark that grows old says that nobody sweeps any more (T-91). It costs no document and stops nothing."""
+        mark: Json = {"at": self._means.clock.now_us(), "failed": failed}
+        try:
+            self._means.realtime.update({LAST: mark})
+        except Fault as fault:
+            _log.warning("sweep_unmarked", reason=str(fault))
 
     def _ring_overdue(self) -> tuple[int, tuple[str, ...], bool]:
         """Ring every operation that should have moved by now, and wake the lanes they are in."""

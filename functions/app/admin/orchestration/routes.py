@@ -1,17 +1,15 @@
-"""`/orchestration/...`: what waits and runs, sagas with their timeline, dead letters, the audit log. Admins only.
+"""`/orchestration/...`: what waits and runs, sagas with their timeline, dead letters, events, the audit log. Admins
+only.
 
 Every act is written to the audit log with the admin's id. Acts are idempotent by nature: pausing twice is paused, and a
 dead letter that is not dead any more answers 409.
 """
 
-import base64
-import binascii
-import json
 from typing import Final
 
 from flask_openapi import APIBlueprint, Tag
 
-from app.admin.orchestration import wire
+from app.admin.orchestration import event_routes, wire
 from app.admin.orchestration.schemas import (
     AuditLineAnswer,
     AuditLogParameters,
@@ -29,7 +27,7 @@ from app.admin.orchestration.schemas import (
 from app.api.auth import caller, only
 from app.api.schemas import Page, PageParameters, Problem
 from app.kit.clock import to_rfc3339
-from app.kit.errors import Invalid, NotFound
+from app.kit.errors import NotFound
 from app.orchestration.assembly import Orchestration
 from app.orchestration.audit import AuditQuestion, audit_lines, lane_row, saga_row
 from app.orchestration.dead_letters import operations_in
@@ -45,6 +43,7 @@ def routes(orchestration: Orchestration) -> APIBlueprint:
     _operations(blueprint, orchestration)
     _letters(blueprint, orchestration)
     _sagas(blueprint, orchestration)
+    event_routes.add(blueprint, orchestration)
     _audit(blueprint, orchestration)
     return blueprint
 
@@ -118,10 +117,10 @@ def _sagas(blueprint: APIBlueprint, orchestration: Orchestration) -> None:
     @blueprint.get("/sagas", summary="Sagas, newest first", responses={200: Page[SagaAnswer]})
     @only("admin", "support")
     def sagas(query: SagasParameters) -> Page[SagaAnswer]:
-        found = orchestration.sagas.page(query.status, query.limit, _read_cursor(query.cursor))
+        found = orchestration.sagas.page(query.status, query.limit, wire.read_cursor(query.cursor))
         more = None
         if len(found) == query.limit:
-            more = _cursor((to_rfc3339(found[-1].created_us), found[-1].id))
+            more = wire.cursor((to_rfc3339(found[-1].created_us), found[-1].id))
         return Page[SagaAnswer](items=[wire.saga(state) for state in found], next_cursor=more)
 
     @blueprint.get("/sagas/<saga_id>", summary="One saga with its timeline", responses={200: SagaAnswer, 404: Problem})
@@ -149,15 +148,15 @@ def _audit(blueprint: APIBlueprint, orchestration: Orchestration) -> None:
     )
     @only("admin")
     def audit_log(query: AuditLogParameters) -> Page[AuditLineAnswer]:
-        question = AuditQuestion(query.uid, query.operation, query.limit, _read_cursor(query.cursor))
+        question = AuditQuestion(query.uid, query.operation, query.limit, wire.read_cursor(query.cursor))
         lines = audit_lines(orchestration.outbox, question)
-        more = _cursor((lines[-1].at, lines[-1].id)) if len(lines) == query.limit else None
+        more = wire.cursor((lines[-1].at, lines[-1].id)) if len(lines) == query.limit else None
         return Page[AuditLineAnswer](items=[wire.audit_line(line) for line in lines], next_cursor=more)
 
 
 def _page_of(orchestration: Orchestration, state: State, query: PageParameters) -> Page[OperationAnswer]:
-    found = operations_in(orchestration.outbox, state, query.limit, _read_cursor(query.cursor))
-    more = None if found.after is None else _cursor(found.after)
+    found = operations_in(orchestration.outbox, state, query.limit, wire.read_cursor(query.cursor))
+    more = None if found.after is None else wire.cursor(found.after)
     return Page[OperationAnswer](items=[wire.operation(one) for one in found.items], next_cursor=more)
 
 
@@ -176,19 +175,3 @@ def _set_paused(orchestration: Orchestration, name: str, *, paused: bool) -> Lan
     if not paused:
         orchestration.doorbell.wake(name, now_us, orchestration.ids.new("w"))
     return _lane(orchestration, name)
-
-
-def _cursor(place: tuple[str, str]) -> str:
-    return base64.urlsafe_b64encode(json.dumps(place).encode()).decode().rstrip("=")
-
-
-def _read_cursor(text: str | None) -> tuple[str, str] | None:
-    if text is None:
-        return None
-    try:
-        place = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-    except (binascii.Error, UnicodeError, ValueError):
-        place = None
-    if isinstance(place, list) and len(place) == 2 and all(isinstance(part, str) for part in place):
-        return place[0], place[1]
-    raise Invalid("This cursor is not one that this list gave out.", cursor=text[:80])

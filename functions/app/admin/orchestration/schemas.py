@@ -1,10 +1,11 @@
 """Shapes of the admin routes. Pydantic only."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from app.api.schemas import Answer, Body, PageParameters, Parameters, Timestamp
+from app.api.schemas import Answer, Body, PageParameters, Parameters, TimeIn, Timestamp
+from app.kit.clock import from_rfc3339
 from app.orchestration.operation import State
 from app.orchestration.saga import Status
 
@@ -52,6 +53,53 @@ class Reason(Body):
     """Why somebody does this; it stands in the audit log."""
 
     reason: str = Field(min_length=1, max_length=300)
+
+
+class ReplayBody(Body):
+    """Which events are delivered again, by when they happened, and to whom: `from` is inclusive, `to` is not.
+
+    What the subscriber has handled stays handled, so the same request twice sends nothing twice. With `again` it is
+    delivered as new, once for each such text.
+    """
+
+    subscriber: str = Field(min_length=1, max_length=64, examples=["welcome"])
+    event: str = Field(min_length=1, max_length=64, examples=["CreditsDeposited"])
+    from_: TimeIn = Field(alias="from")
+    to: TimeIn
+    again: str | None = Field(default=None, pattern=r"^[!-~]([ -~]{0,98}[!-~])?$", examples=["rebuild-1"])
+    limit: int = Field(default=100, ge=1, le=100, description="Most deliveries looked at in one call")
+    cursor: str | None = Field(default=None, max_length=512, description="`next_cursor` of the call before")
+
+    @model_validator(mode="after")
+    def _forwards(self) -> Self:
+        if from_rfc3339(self.from_) >= from_rfc3339(self.to):
+            raise ValueError("`from` lies before `to`")
+        return self
+
+
+class ReplayAnswer(Answer):
+    """`sent` deliveries were made; call again with `next_cursor` until it is null."""
+
+    sent: int
+    next_cursor: str | None
+
+
+class SubscriptionAnswer(Answer):
+    """`subscriber` wants `event`. `operation` is the name of the operations that deliver to it."""
+
+    subscriber: str
+    event: str
+    versions: list[int]
+    ordered: bool
+    lane: str
+    priority: str
+    operation: str
+
+
+class SubscriptionsAnswer(Answer):
+    """The whole table of who listens to what."""
+
+    subscriptions: list[SubscriptionAnswer]
 
 
 class WaitingAnswer(Answer):

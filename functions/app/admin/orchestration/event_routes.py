@@ -1,0 +1,76 @@
+"""`/orchestration/subscriptions` and `/orchestration/events/replay`: who listens to what, and telling it again."""
+
+from flask_openapi import APIBlueprint
+
+from app.admin.orchestration import wire
+from app.admin.orchestration.schemas import ReplayAnswer, ReplayBody, SubscriptionsAnswer
+from app.api.auth import caller, only
+from app.api.schemas import Problem
+from app.kit.clock import from_rfc3339
+from app.orchestration.assembly import Orchestration
+from app.orchestration.audit import replay_row
+from app.orchestration.event_bus import Replay
+
+
+def add(blueprint: APIBlueprint, orchestration: Orchestration) -> None:
+    """To the routes of orchestration."""
+
+    @blueprint.get("/subscriptions", summary="Who listens to what", responses={200: SubscriptionsAnswer})
+    @only("admin", "support")
+    def subscriptions() -> SubscriptionsAnswer:
+        return SubscriptionsAnswer(subscriptions=[wire.subscription(one) for one in orchestration.bus.subscriptions()])
+
+    @blueprint.post(
+        "/events/replay",
+        summary="Deliver past events to one subscriber",
+        responses={200: ReplayAnswer, 404: Problem, 422: Problem},
+    )
+    @only("admin")
+    def replay_events(body: ReplayBody) -> ReplayAnswer:
+        question = _question(body)
+        subscription = orchestration.bus.subscription(body.subscriber, body.event)
+        # Before it is done: a replay that stops half way has been made by somebody as well.
+        orchestration.outbox.commit(
+            [
+                replay_row(
+                    delivery=subscription.operation,
+                    actor=caller().uid,
+                    now_us=orchestration.clock.now_us(),
+                    reason=_words(body),
+                )
+            ]
+        )
+        done = orchestration.bus.replay(question, orchestration.outbox)
+        more = None if done.after is None else wire.cursor((str(done.after[0]), done.after[1]))
+        return ReplayAnswer(sent=done.sent, next_cursor=more)
+
+
+def _question(body: ReplayBody) -> Replay:
+    return Replay(
+        subscriber=body.subscriber,
+        event=body.event,
+        from_us=from_rfc3339(body.from_),
+        to_us=from_rfc3339(body.to),
+        again=body.again,
+        limit=body.limit,
+        after=_place(body.cursor),
+    )
+
+
+def _place(cursor: str | None) -> tuple[int, str] | None:
+    """Position and id of the last delivery that was looked at."""
+    place = wire.read_cursor(cursor)
+    if place is None:
+        return None
+    try:
+        position = int(place[0])
+    except ValueError:
+        position = -(2**64)
+    if not -(2**63) <= position < 2**63:
+        raise wire.not_ours(cursor or "")
+    return position, place[1]
+
+
+def _words(body: ReplayBody) -> str:
+    again = f", again as {body.again}" if body.again else ""
+    return f"from {body.from_} to {body.to}{again}{', the next page' if body.cursor else ''}"

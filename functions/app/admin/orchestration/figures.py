@@ -1,0 +1,108 @@
+"""What orchestration has to say to an admin's Prometheus: what waits, what is stuck, and whether anybody sweeps.
+
+Every figure is read from the stores when it is asked for, so it is the same whichever instance answers, and every count
+has a bound. Documents are counted and not read, so that one which cannot be read hides no other.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from app.kit.clock import from_rfc3339, to_rfc3339
+from app.kit.documents import Document, Query, Where, text_field
+from app.kit.errors import Fault
+from app.monitoring.metrics import Figure
+from app.orchestration import operation_document, saga_document
+from app.orchestration.assembly import Orchestration
+from app.orchestration.operation import Priority, State
+from app.orchestration.saga import ENDED, Status
+
+BOUND: Final = 100
+"""Where a count of documents stops. A hundred is a reason to look, and more would only cost more to ask for."""
+
+Group = Callable[[Orchestration], Iterator[Figure]]
+
+
+def figures(orchestration: Orchestration) -> Iterator[Figure]:
+    """All of them. A store that is away takes its own figures with it, and nothing else."""
+    missing = 0
+    for group in _GROUPS:
+        try:
+            yield from [*group(orchestration)]
+        except Fault:
+            missing += 1
+    yield Figure("figures_missing", "Groups of figures whose store did not answer", missing)
+
+
+def _lanes(orchestration: Orchestration) -> Iterator[Figure]:
+    now_us = orchestration.clock.now_us()
+    for name in sorted(orchestration.handlers.lanes):
+        depth = orchestration.doorbell.depth(name, now_us)
+        lane = {"lane": name}
+        yield Figure("lane_waiting", "Operations that wait, counted to 1000", depth.tickets, lane)
+        yield Figure("lane_running", "Operations that run", depth.running, lane)
+        yield Figure("lane_paused", "1 when somebody paused the lane", int(depth.paused), lane)
+        # What runs keeps its ticket: where nothing waits, the oldest ticket is no age of waiting.
+        oldest = depth.oldest_due_ms if depth.tickets else {}
+        for priority in Priority:
+            age_ms = now_us // 1000 - oldest[priority] if priority in oldest else 0
+            help = "How long ago the oldest operation that waits was due"
+            labels = {**lane, "priority": priority.name.lower()}
+            yield Figure("lane_oldest_age_seconds", help, max(0, age_ms) // 1000, labels)
+
+
+def _operations(orchestration: Orchestration) -> Iterator[Figure]:
+    now_us = orchestration.clock.now_us()
+    overdue = orchestration.outbox.query(
+        Query(
+            operation_document.COLLECTION,
+            where=(Where("wake_at", "<=", to_rfc3339(now_us)),),
+            order_by=("wake_at",),
+            limit=BOUND,
+        )
+    )
+    help = f"Operations that should have moved by now, for the sweeper to ring, counted to {BOUND}"
+    yield Figure("operations_overdue", help, len(overdue))
+    longest_us = now_us - from_rfc3339(text_field(overdue[0].fields, "wake_at")) if overdue else 0
+    help = "How long ago the first of them should have moved"
+    yield Figure("operations_overdue_longest_seconds", help, longest_us // 1_000_000)
+
+
+def _dead_letters(orchestration: Orchestration) -> Iterator[Figure]:
+    dead = orchestration.outbox.query(
+        Query(
+            operation_document.COLLECTION,
+            where=(Where("state", "==", State.DEAD.value),),
+            order_by=("-finished_at",),
+            limit=BOUND,
+        )
+    )
+    yield Figure("dead_letters", f"Operations that failed for good, counted to {BOUND}", len(dead))
+    help = "Of the dead letters that were counted, those of one name"
+    for (lane, name), count in sorted(Counter(map(_lane_and_name, dead)).items()):
+        yield Figure("dead_letters_by_name", help, count, {"lane": lane, "operation": name})
+
+
+def _sagas(orchestration: Orchestration) -> Iterator[Figure]:
+    for status in Status:
+        if status not in ENDED:
+            where = (Where("status", "==", status.value),)
+            found = orchestration.outbox.query(Query(saga_document.COLLECTION, where=where, limit=BOUND))
+            yield Figure(
+                "sagas", f"Sagas that have not ended, counted to {BOUND}", len(found), {"status": status.value}
+            )
+
+
+def _sweeps(orchestration: Orchestration) -> Iterator[Figure]:
+    last = orchestration.sweeper.last()
+    age_us = orchestration.clock.now_us() - (last.at_us if last else 0)
+    help = "Since a sweep last came to its end; since 1970 when none ever did"
+    yield Figure("sweep_age_seconds", help, max(0, age_us) // 1_000_000)
+    yield Figure("sweep_failed", "Parts of the last sweep that failed", last.failed if last else 0)
+
+
+def _lane_and_name(letter: Document) -> tuple[str, str]:
+    return str(letter.fields.get("lane")), str(letter.fields.get("name"))
+
+
+_GROUPS: Final[tuple[Group, ...]] = (_lanes, _operations, _dead_letters, _sagas, _sweeps)

@@ -1,0 +1,66 @@
+"""A replay of events, page by page, over the in-memory store and over Firestore."""
+
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+from uuid import uuid4
+
+import pytest
+
+from app.kit.documents import Documents
+from app.orchestration.assembly import Brought, Ground, assemble
+from app.orchestration.event_bus import Event, Replay, Subscription
+from app.orchestration.handler import Done, Outcome, Run
+from app.orchestration.outbox import NoAlarms
+from support.clock import ManualClock, SeededIds
+from support.memory import MemoryDocuments, MemoryRealtime
+
+
+@pytest.fixture(params=["memory", pytest.param("firestore", marks=pytest.mark.suite)])
+def documents(request: pytest.FixtureRequest) -> Iterator[Documents]:
+    if request.param == "memory":
+        yield MemoryDocuments()
+        return
+    request.getfixturevalue("suite")
+    from app.kit.firestore import connect
+
+    yield connect("demo-credits")
+
+
+def test_every_event_once_in_order_by_pages_of_any_size(documents: Documents) -> None:
+    seen: list[object] = []
+    name = f"Happened{uuid4().hex}"  # runs on one emulator do not meet
+
+    def note(event: Event, run: Run) -> Outcome:
+        seen.append(event.data["n"])
+        return Done()
+
+    def ignore(event: Event, run: Run) -> Outcome:
+        return Done()
+
+    clock = ManualClock()
+    ground = Ground(
+        documents, MemoryRealtime(), clock, SeededIds(random.randrange(2**32)), random.randrange, NoAlarms()
+    )
+    listeners = (Subscription("stats", name, note, ordered=True), Subscription("mail", name, ignore))
+    orchestration = assemble(ground, Brought(subscriptions=listeners))
+    start = clock.now_us()
+    events = [Event(f"{name}-{9 - n}", name, 1, "alice", start + n // 3, {"n": n}) for n in range(9)]
+    for first in range(0, 9, 3):
+        orchestration.outbox.commit(orchestration.bus.rows(events[first : first + 3]))
+    orchestration.runner.serve("events")
+    assert seen == [*range(9)]
+    for limit in (4, 100):
+        seen.clear()
+        sent, question = 0, Replay("stats", name, start, start + 3, f"by {limit}", limit)
+        while True:
+            page = orchestration.bus.replay(question, orchestration.outbox)
+            orchestration.runner.serve("events")
+            sent += page.sent
+            if page.after is None:
+                break
+            question = replace(question, after=page.after)
+        assert (sent, seen) == (9, [*range(9)])
+    always = Replay("stats", name, -(10**16), 10**18, "for all of time")
+    assert orchestration.bus.replay(always, orchestration.outbox).sent == 9
+    orchestration.runner.serve("events")
