@@ -113,17 +113,17 @@ class Doorbell:
 
     def depth(self, lane: str, now_us: int) -> Depth:
         """How much waits and runs, for people."""
-        waiting = [
-            ticket
-            for name, value in self._realtime.first(f"{QUEUE}/{lane}", _DEPTH).items()
-            if (ticket := read_ticket(lane, name, value)) and not ticket.is_wake
-        ]
-        oldest: dict[Priority, int] = {}
-        for ticket in waiting:
-            oldest.setdefault(ticket.priority, ticket.due_ms)
         state = read_lane(self._realtime.get(f"{LANES}/{lane}"))
-        running = sum(slot.until_us > now_us for slot in state.slots.values())
-        return Depth(max(0, len(waiting) - running), oldest, running, state.paused)
+        running = {identity for identity, slot in state.slots.items() if slot.until_us > now_us}
+        oldest: dict[Priority, int] = {}
+        waiting = 0
+        for name, value in self._realtime.first(f"{QUEUE}/{lane}", _DEPTH).items():
+            ticket = read_ticket(lane, name, value)
+            # What runs keeps its ticket until it ends.
+            if ticket is not None and not ticket.is_wake and ticket.operation_id not in running:
+                waiting += 1
+                oldest.setdefault(ticket.priority, ticket.due_ms)
+        return Depth(waiting, oldest, len(running), state.paused)
 
     def _pages(self, lane: str) -> Iterator[list[Ticket]]:
         """The first tickets of every priority, so that no class hides another; then some pages of what stands behind

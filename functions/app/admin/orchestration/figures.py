@@ -42,8 +42,7 @@ def _lanes(orchestration: Orchestration) -> Iterator[Figure]:
         yield Figure("lane_waiting", "Operations that wait, counted to 1000", depth.tickets, lane)
         yield Figure("lane_running", "Operations that run", depth.running, lane)
         yield Figure("lane_paused", "1 when somebody paused the lane", int(depth.paused), lane)
-        # What runs keeps its ticket: where nothing waits, the oldest ticket is no age of waiting.
-        oldest = depth.oldest_due_ms if depth.tickets else {}
+        oldest = depth.oldest_due_ms
         for priority in Priority:
             age_ms = now_us // 1000 - oldest[priority] if priority in oldest else 0
             help = "How long ago the oldest operation that waits was due"
