@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
+from app.chat import deletion
 from app.chat.assembly import ChatNeeds, ChatSystem
 from app.chat.assembly import assemble as assemble_chat
 from app.chat.mirror import SteppedMirror
@@ -107,6 +108,7 @@ class Backend:
                 credits=self.credits,
                 gateway=cast(Gateway, outside.models),
                 book=BOOK,
+                orders=lambda orders: self.orchestration.queue.rows(orders),
                 pause=pause,
                 mirror=SteppedMirror(realtime, clock),
             )
@@ -114,7 +116,8 @@ class Backend:
         self.balance_mirror = Mirror(outbox, realtime)
         products = Products(Shelf(outbox, self.credits, outside.rail, outside.mailer, outside.machine))
         brought = Brought(
-            handlers=products.handlers(),
+            # So few at once that the conversations here, which are short, take several.
+            handlers=[*products.handlers(), deletion.handler(outbox, batch=2)],
             subscriptions=products.subscriptions(),
             sagas=products.sagas(),
             chores=[
