@@ -169,6 +169,8 @@ class Services(Locked):
                 credits=self.credits,
                 gateway=self.gateway,
                 book=self.book,
+                # Late, as above: the queue is assembled over what the features bring.
+                orders=lambda orders: self.orchestration.queue.rows(orders),
                 timeout_s=outside.settings.api_timeout_s,
             )
         )
@@ -236,19 +238,23 @@ class Services(Locked):
 
     @once
     def orchestration(self) -> "Orchestration":
-        """The queue, the event bus and the sweeper. Who listens to what, and every chore, stand here."""
+        """The queue, the event bus and the sweeper. What is run, who listens to what, and every chore, stand here."""
+        from app.chat import deletion
         from app.orchestration.assembly import Brought, assemble
         from app.orchestration.sweeper import Chore
 
         _ = self.logging
         chores = (
             Chore("overdue reservations and lots", lambda limit: self.credits.expire_due(limit).accounts),
-            Chore("answers, deletions and old streams", lambda _: self.chat.sweep()),
+            Chore("answers and old streams", lambda _: self.chat.sweep()),
             Chore("signing key", lambda _: self._publish_key()),
             Chore("checkpoint", lambda limit: int(self.credits.checkpoints.seal(limit) is not None), limit=5_000),
             Chore("mirrors", lambda limit: self.mirror.compare_next(self.outside.clock.now_us(), limit).repaired),
         )
-        return assemble(self.ground, Brought(subscriptions=self._subscriptions(), chores=chores), self.outbox)
+        # A handler stands on documents alone: a trigger that runs the queue does not build all of chat for it.
+        handlers = (deletion.handler(self.outbox),)
+        brought = Brought(handlers=handlers, subscriptions=self._subscriptions(), chores=chores)
+        return assemble(self.ground, brought, self.outbox)
 
     def _subscriptions(self) -> "Sequence[Subscription]":
         """Who listens to what, of all features."""

@@ -1,7 +1,5 @@
 """A killed function: nothing stays reserved, nothing is charged, the user is told, the key may be used again."""
 
-from collections.abc import Sequence
-
 import pytest
 
 from app.chat.answering import Start, Text
@@ -9,9 +7,8 @@ from app.chat.flusher import cancel_path
 from app.chat.opening import Ask
 from app.chat.orphans import close_orphans
 from app.chat.service import Amendment
-from app.chat.store import NoSuchConversation
 from app.credits.billing import Mode
-from app.kit.documents import Create, Write
+from app.kit.documents import Create
 from support.chat_world import ChatWorld
 from support.vendor import Vendor
 
@@ -76,79 +73,6 @@ class TestAKilledFunction:
         assert stored is not None
         assert stored.fields["reason"] == "crashed"
         killed.close()
-
-
-class TestADeletedConversation:
-    def test_under_a_running_answer_is_charged_and_leaves_nothing_behind(self, world: ChatWorld) -> None:
-        conversation = world.conversation()
-        answer = world.ask(conversation)
-        world.chat.delete("alice", conversation.id)
-        over = answer.over()
-        assert over.end.cost > 0
-        assert len(world.charges()) == 1
-        assert not [path for path in world.documents.all() if path.startswith("users/")]
-
-    @pytest.mark.parametrize("cancelled", [True, False])
-    def test_between_the_decision_and_the_commit_of_an_end_leaves_nothing_behind(
-        self, world: ChatWorld, cancelled: bool
-    ) -> None:
-        conversation = world.conversation()
-        answer = world.ask(conversation)
-        next(answer)
-
-        def delete(_: Sequence[Write]) -> None:
-            world.documents.before_commit.clear()
-            world.chat.delete("alice", conversation.id)
-
-        world.documents.before_commit.append(delete)
-        if cancelled:
-            answer.close()
-        else:
-            answer.over()
-        assert not [path for path in world.documents.all() if path.startswith("users/")]
-        assert world.reserved() == 0
-
-    @pytest.mark.parametrize("killed", [True, False])
-    def test_just_before_a_message_is_reserved_for_leaves_nothing_behind(self, world: ChatWorld, killed: bool) -> None:
-        conversation = world.conversation()
-
-        def delete(_: Sequence[Write]) -> None:
-            world.documents.before_commit.clear()
-            world.chat.delete("alice", conversation.id)
-
-        world.documents.before_commit.append(delete)
-        answer = world.ask(conversation)
-        if not killed:
-            assert answer.over().end.cost > 0
-        world.clock.advance(minutes=6)
-        world.system.sweep()
-        assert not [path for path in world.documents.all() if path.startswith("users/")]
-        assert world.reserved() == 0
-        answer.close()
-
-    def test_that_is_long_is_finished_by_the_sweep(self, world: ChatWorld) -> None:
-        conversation = world.conversation()
-        over = world.answered(conversation)
-        path = f"users/alice/conversations/{conversation.id}/messages"
-        stored = world.documents.get(f"{path}/{over.turn.id}")
-        assert stored is not None
-        for number in range(1300):
-            world.documents.commit([Create(f"{path}/copy{number}", stored.fields)])
-        world.chat.delete("alice", conversation.id)
-        with pytest.raises(NoSuchConversation):
-            world.chat.read("alice", conversation.id)
-        assert [*world.chat.list("alice", 10)] == []
-        assert [path for path in world.documents.all() if path.startswith("users/")]
-        world.system.sweep()
-        assert not [path for path in world.documents.all() if path.startswith("users/")]
-
-    def test_is_not_changed_by_a_late_request(self, world: ChatWorld) -> None:
-        conversation = world.conversation()
-        world.chat.delete("alice", conversation.id)
-        with pytest.raises(NoSuchConversation):
-            world.chat.amend("alice", conversation.id, Amendment(title="x"))
-        with pytest.raises(NoSuchConversation):
-            world.ask(conversation)
 
 
 class TestTwoAnswersAtOnce:

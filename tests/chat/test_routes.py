@@ -79,6 +79,8 @@ class TestConversations:
         assert alice.delete(f"/v1/chat/conversations/{id}").status_code == 204
         assert alice.get(f"/v1/chat/conversations/{id}").status_code == 404
         assert alice.get(messages(id)).status_code == 404
+        assert alice.delete(f"/v1/chat/conversations/{id}").status_code == 404
+        world.services.run_lane("default")
         assert not [path for path in world.documents.all() if path.startswith("users/")]
 
     def test_are_listed_by_last_use_in_pages(self, world: World, alice: Caller) -> None:

@@ -1,6 +1,7 @@
 """Firestore over its REST API, as the emulator's owner: what really stands there, without any of the app's code."""
 
 from dataclasses import dataclass
+from typing import Final
 
 import requests
 
@@ -8,6 +9,9 @@ from e2e.person import Json
 from emulators.suite.places import HOST, PROJECT
 from support.clients import OWNER
 from support.suite import RunningSuite
+
+_WRITES: Final = 500
+"""Firestore takes so many in one commit."""
 
 
 @dataclass(frozen=True)
@@ -17,18 +21,18 @@ class Documents:
     suite: RunningSuite
 
     def read(self, path: str) -> Json:
-        answer = requests.get(self._url(path), headers=OWNER, timeout=30)
+        answer = requests.get(self.address(path), headers=OWNER, timeout=30)
         assert answer.status_code == 200, answer.text
         return _map({"fields": answer.json().get("fields", {})})
 
     def raw(self, path: str) -> Json:
         """The document in the words of Firestore's API, as an event carries it."""
-        document: Json = requests.get(self._url(path), headers=OWNER, timeout=30).json()
+        document: Json = requests.get(self.address(path), headers=OWNER, timeout=30).json()
         return document
 
     def children(self, path: str) -> list[Json]:
         """The documents of a collection, by name."""
-        answer = requests.get(self._url(path), params={"pageSize": "300"}, headers=OWNER, timeout=30).json()
+        answer = requests.get(self.address(path), params={"pageSize": "300"}, headers=OWNER, timeout=30).json()
         assert "nextPageToken" not in answer
         return [_map({"fields": each["fields"]}) for each in answer.get("documents", [])]
 
@@ -36,15 +40,55 @@ class Documents:
         """Replaces some fields, as only somebody who goes around the app can."""
         mask = [("updateMask.fieldPaths", name) for name in changed]
         body = {"fields": {name: _encode(value) for name, value in changed.items()}}
-        answer = requests.patch(self._url(path), params=mask, json=body, headers=OWNER, timeout=30)
+        answer = requests.patch(self.address(path), params=mask, json=body, headers=OWNER, timeout=30)
         assert answer.status_code == 200, answer.text
 
-    def delete(self, path: str) -> None:
-        assert requests.delete(self._url(path), headers=OWNER, timeout=30).status_code == 200
+    def seen(self, path: str) -> tuple[Json, str]:
+        """A document, and when it was last written."""
+        document = self.raw(path)
+        return _map({"fields": document["fields"]}), str(document["updateTime"])
 
-    def _url(self, path: str) -> str:
-        root = f"http://{HOST}:{self.suite.ports.firestore}/v1/projects/{PROJECT}/databases/(default)/documents"
-        return f"{root}/{path}"
+    def change_unmoved(self, path: str, seen_at: str, **changed: object) -> bool:
+        """As `change`, but only over exactly what was seen; whether it still stood there."""
+        document = {"name": self._name(path), "fields": {name: _encode(value) for name, value in changed.items()}}
+        # In a commit, because the emulator reads a time in the parameters of a PATCH as zero.
+        write = {
+            "update": document,
+            "updateMask": {"fieldPaths": [*changed]},
+            "currentDocument": {"updateTime": seen_at},
+        }
+        answer = requests.post(self._committing, json={"writes": [write]}, headers=OWNER, timeout=30)
+        assert answer.ok or answer.json()["error"]["status"] == "FAILED_PRECONDITION", answer.text
+        return answer.ok
+
+    def copy(self, path: str, copies: int) -> None:
+        """So many more like this one beside it, under names of their own."""
+        original = self.raw(path)
+        for first in range(0, copies, _WRITES):
+            writes = [
+                {"update": {"name": f"{original['name']}_{number}", "fields": original["fields"]}}
+                for number in range(first, min(first + _WRITES, copies))
+            ]
+            answer = requests.post(self._committing, json={"writes": writes}, headers=OWNER, timeout=60)
+            assert answer.status_code == 200, answer.text
+
+    def delete(self, path: str) -> None:
+        assert requests.delete(self.address(path), headers=OWNER, timeout=30).status_code == 200
+
+    def address(self, path: str) -> str:
+        """Where a document or collection is."""
+        return f"{self._origin}/v1/{self._name(path)}"
+
+    def _name(self, path: str) -> str:
+        return f"projects/{PROJECT}/databases/(default)/documents/{path}"
+
+    @property
+    def _committing(self) -> str:
+        return f"{self._origin}/v1/projects/{PROJECT}/databases/(default)/documents:commit"
+
+    @property
+    def _origin(self) -> str:
+        return f"http://{HOST}:{self.suite.ports.firestore}"
 
 
 def _decode(value: Json) -> object:

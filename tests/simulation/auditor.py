@@ -20,6 +20,7 @@ from app.orchestration.operation import OPEN, Operation, State
 from app.orchestration.operation_document import from_document
 from app.orchestration.saga import ENDED, SagaState, Status, StepStatus
 from app.orchestration.saga_document import from_document as saga_from
+from simulation import deletions
 from simulation.kernel import CALM
 from simulation.products import IMAGE_PRICE, THOUGHT_PRICE
 from simulation.workload import Told
@@ -322,9 +323,15 @@ class Auditor:
             for entry in self._entries(uid):
                 if entry.draft.reference.type == "message":
                     charged.setdefault(entry.draft.reference.id, []).append(entry)
-        turns = [one for one in self._documents("users/") if "/messages/" in one.path]
+        chat = self._documents("users/")
+        gone = deletions.gone(self._told, chat)
+        turns = [one for one in chat if "/messages/" in one.path and one.path.partition("/messages/")[0] not in gone]
+        yield from deletions.remains(self._told, chat)
         for answered in self._told.answers.keys() - {turn.id for turn in turns}:
-            yield f"turn {answered} was answered and is gone"
+            if self._told.conversations[answered] not in gone:
+                yield f"turn {answered} was answered and is gone"
+            elif self._told.answers[answered] != -sum(entry.amount for entry in charged.get(answered, [])):
+                yield f"turn {answered} was deleted, and what it cost is not what is charged"
         for turn in turns:
             yield from self._turn(turn, charged.get(turn.id, []))
 

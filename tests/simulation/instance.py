@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
+from app.chat import deletion
 from app.chat.assembly import ChatNeeds, ChatSystem
 from app.chat.assembly import assemble as assemble_chat
 from app.chat.mirror import SteppedMirror
@@ -108,6 +109,7 @@ class Backend:
                 credits=self.credits,
                 gateway=cast(Gateway, outside.models),
                 book=BOOK,
+                orders=lambda orders: self.orchestration.queue.rows(orders),
                 pause=pause,
                 mirror=SteppedMirror(realtime, clock),
             )
@@ -115,7 +117,8 @@ class Backend:
         self.balance_mirror = Mirror(outbox, realtime)
         products = Products(Shelf(outbox, self.credits, outside.rail, outside.mailer, outside.machine))
         brought = Brought(
-            handlers=products.handlers(),
+            # So few at once that the conversations here, which are short, take several.
+            handlers=[*products.handlers(), deletion.handler(outbox, batch=2)],
             subscriptions=products.subscriptions(),
             sagas=products.sagas(),
             chores=[

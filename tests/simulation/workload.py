@@ -7,6 +7,7 @@ from functools import partial
 from app.chat.answering import Over, Text
 from app.chat.opening import Ask
 from app.chat.service import Draft
+from app.chat.store import conversation_path
 from app.credits.billing import Mode
 from app.credits.commands import Reserve
 from app.credits.entry import Reference
@@ -35,6 +36,10 @@ class Told:
     """Messages whose end a client has seen, and their cost."""
     texts: set[str] = field(default_factory=set)
     """Messages of which a client has seen text."""
+    conversations: dict[str, str] = field(default_factory=dict)
+    """Messages that were sent, and the path of their conversation."""
+    deletions: dict[str, bool] = field(default_factory=dict)
+    """Paths of conversations that somebody wanted gone, and whether that was accepted."""
     bugs: list[str] = field(default_factory=list)
 
 
@@ -66,6 +71,7 @@ class User:
             self._orders,
             self._errands,
             self._hold,
+            self._tidy,
         ]
         for _ in range(actions):
             self._kernel.sleep(self._kernel.random.randrange(90_000_000))
@@ -83,17 +89,19 @@ class User:
 
     def _chat(self) -> None:
         if self._conversation is None:
-            made = self._ask("new conversation", lambda b: b.chat.chat.create(self.uid, Draft()).id)
-            if not isinstance(made, str):
-                return
-            self._conversation = made
+            self._conversation = self._begun()
+        if self._conversation is None:
+            return
         conversation, key = self._conversation, self._name("key")
         ask = Ask(self.uid, conversation, "what is new?", key=key)
         message = derived("msg", self.uid, conversation, key)
+        self._told.conversations[message] = conversation_path(self.uid, conversation)
         mode = self._kernel.random.choice([Mode.JSON, Mode.STREAM])
         hang_up = self._kernel.random.randrange(1, 6) if mode is Mode.STREAM and self._kernel.chance(0.2) else None
         if self._kernel.chance(0.15):
             self._kernel.after(self._kernel.random.randrange(200_000), lambda: self._cancel(message))
+        if self._kernel.chance(0.1):
+            self._kernel.after(self._kernel.random.randrange(100_000), self._changes_mind)
         if self._kernel.chance(0.15):
             self._kernel.spawn(f"{self.uid} twice", lambda: self._again(ask, mode, message))
         for _ in range(3):
@@ -137,6 +145,32 @@ class User:
             self._ask("cancels", lambda b: b.chat.chat.cancel(self.uid, message))
 
         self._kernel.spawn(f"{self.uid} cancel", cancel)
+
+    def _tidy(self) -> None:
+        """Takes the conversation away, now and then from two devices, and some that stayed empty."""
+        conversation, self._conversation = self._conversation, None
+        doomed = [conversation, *(self._begun() for _ in range(4))]
+        for one in filter(None, doomed):
+            if self._kernel.chance(0.3):
+                self._kernel.spawn(f"{self.uid} twice", partial(self._gone, one))
+            self._gone(one)
+
+    def _changes_mind(self) -> None:
+        """Takes the conversation away under an answer."""
+        conversation, self._conversation = self._conversation, None
+        if conversation is not None:
+            self._kernel.spawn(f"{self.uid} deletes", partial(self._gone, conversation))
+
+    def _begun(self) -> str | None:
+        made = self._ask("new conversation", lambda b: b.chat.chat.create(self.uid, Draft()).id)
+        return made if isinstance(made, str) else None
+
+    def _gone(self, conversation: str) -> None:
+        path = conversation_path(self.uid, conversation)
+        self._told.deletions.setdefault(path, False)
+        outcome = self._ask("deletes", lambda b: b.chat.chat.delete(self.uid, conversation))
+        if not isinstance(outcome, Failure):
+            self._told.deletions[path] = True
 
     def _buy(self) -> None:
         saga = self._name("buy")

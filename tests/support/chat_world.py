@@ -1,7 +1,9 @@
 """Chat over the in-memory stores, with the vendor simulator at the other end of a real connection."""
 
+import random
 from dataclasses import dataclass, field
 
+from app.chat import deletion
 from app.chat.answering import Answer, Over
 from app.chat.assembly import ChatNeeds, ChatSystem, assemble
 from app.chat.conversation import Conversation
@@ -18,6 +20,11 @@ from app.models.gateway import Gateway
 from app.models.health import Health
 from app.models.pricing import PriceBook
 from app.models.transport import Patience, Transport
+from app.orchestration.assembly import Brought, Ground
+from app.orchestration.assembly import assemble as assemble_orchestration
+from app.orchestration.operation import Operation
+from app.orchestration.operation_document import COLLECTION, from_document
+from app.orchestration.outbox import NoAlarms
 from support.clock import SeededIds
 from support.credits_world import CreditsWorld
 from support.memory import MemoryDocuments, MemoryRealtime
@@ -46,6 +53,11 @@ class ChatWorld:
         self.health = Health(self.clock.now_us)
         self.gateway = Gateway(self.catalogue, transport=self.transport, api_key="test-key", health=self.health)
         self.mirror = SteppedMirror(self.realtime, self.clock)
+        draw = random.Random(0).randrange
+        ground = Ground(self.documents, self.realtime, self.clock, self.ids, draw, NoAlarms())
+        self.outbox = ground.outbox()
+        brought = Brought(handlers=[deletion.handler(self.outbox)])
+        self.orchestration = assemble_orchestration(ground, brought, self.outbox)
         self.system = self.instance()
         self.chat = self.system.chat
 
@@ -58,18 +70,32 @@ class ChatWorld:
         """Another instance of the function, on the same stores."""
         return assemble(
             ChatNeeds(
-                documents=self.money.documents,
+                documents=self.outbox,
                 realtime=self.realtime,
                 clock=self.clock,
                 ids=self.ids,
                 credits=self.credits,
                 gateway=self.gateway,
                 book=self.book,
+                orders=self.orchestration.queue.rows,
                 patience=self.patience,
                 pause=self.pauses.append,
                 mirror=self.mirror,
             )
         )
+
+    def drain(self) -> None:
+        """Runs what was ordered, as the trigger of its ticket does."""
+        self.orchestration.runner.serve("default")
+
+    def operations(self) -> list[Operation]:
+        """Whatever was ordered."""
+        found = self.documents.all().items()
+        return [from_document(stored) for path, stored in found if path.startswith(f"{COLLECTION}/")]
+
+    def left(self) -> list[str]:
+        """Paths of all that users have: conversations and their messages."""
+        return [path for path in self.documents.all() if path.startswith("users/")]
 
     def conversation(self, uid: str = "alice", *, model: str | None = "small", system_prompt: str = "") -> Conversation:
         """A new conversation."""

@@ -14,7 +14,7 @@ from app.chat.mirror import Mirror, remove_old_streams
 from app.chat.opening import Opening, OpeningParts
 from app.chat.orphans import OrphanParts, close_orphans
 from app.chat.running import Running
-from app.chat.service import Chat, ChatParts
+from app.chat.service import Chat, ChatParts, Orders
 from app.chat.settling import Settling, SettlingParts
 from app.chat.store import ChatStore
 from app.credits import billing
@@ -49,7 +49,9 @@ def patient(attempt: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class ChatNeeds:
-    """What chat is built on. `timeout_s`: when the platform kills a request of the `api` function."""
+    """What chat is built on. `timeout_s`: when the platform kills a request of the `api` function. `documents` must
+    ring for what `orders` puts into their commits: an `Outbox`.
+    """
 
     documents: Documents
     realtime: Realtime
@@ -58,6 +60,7 @@ class ChatNeeds:
     credits: Credits
     gateway: Gateway
     book: PriceBook
+    orders: Orders
     timeout_s: int = 300
     patience: Patience | None = None
     pause: Callable[[int], None] = patient
@@ -78,9 +81,8 @@ class ChatSystem:
     clock: Clock
 
     def sweep(self) -> int:
-        """For the sweeper: orphaned turns, unfinished deletions, old mirrors; how many things it did."""
+        """For the sweeper: orphaned turns, old mirrors; how many things it did."""
         done = close_orphans(self.orphans)
-        done += self.chat.finish_deletions()
         return done + remove_old_streams(self.realtime, self.clock)
 
 
@@ -113,6 +115,7 @@ def assemble(needs: ChatNeeds) -> ChatSystem:
             realtime=needs.realtime,
             clock=needs.clock,
             ids=needs.ids,
+            orders=needs.orders,
         )
     )
     orphans = OrphanParts(store, needs.credits, mirror, needs.realtime, needs.clock, policy)

@@ -69,7 +69,12 @@ def _conversations(blueprint: APIBlueprint, chat: Chat) -> None:
         amendment = Amendment(body.title, body.archived, body.model, body.system_prompt)
         return wire.conversation(chat.amend(caller().uid, path.conversation_id, amendment))
 
-    @blueprint.delete("/conversations/<conversation_id>", summary="Delete with all messages", responses={204: None})
+    @blueprint.delete(
+        "/conversations/<conversation_id>",
+        summary="Delete with all messages",
+        description="It is gone at once. Its messages are deleted right after; what they cost stays in the ledger.",
+        responses={204: None},
+    )
     def delete(path: ConversationPath) -> tuple[str, int]:
         chat.delete(caller().uid, path.conversation_id)
         return "", 204

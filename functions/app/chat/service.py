@@ -7,25 +7,28 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
+from app.chat import deletion
 from app.chat.answering import Answer, Answering
 from app.chat.conversation import Conversation
 from app.chat.flusher import cancel_path
 from app.chat.opening import Ask
 from app.chat.running import Running
-from app.chat.store import ChatStore, conversation_path
+from app.chat.store import ChatStore
 from app.chat.turn import Turn
 from app.credits.billing import Mode
 from app.kit.clock import Clock, to_rfc3339
-from app.kit.documents import Document
+from app.kit.documents import Document, Write
 from app.kit.errors import Conflict
 from app.kit.ids import Ids
 from app.kit.realtime import Realtime
 from app.models.catalogue import Catalogue, UnsuitableModel
+from app.orchestration.operation_queue import Order
 
 T = TypeVar("T")
+Orders = Callable[[Sequence[Order]], Sequence[Write]]
+"""Rows for the commit that causes these orders; see `OperationQueue.rows`."""
 
 _TRIES: Final = 5
-_BATCHES_PER_REQUEST: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,7 @@ class ChatParts:
     realtime: Realtime
     clock: Clock
     ids: Ids
+    orders: Orders
 
 
 class Chat:
@@ -110,23 +114,16 @@ class Chat:
         return self._with_turns(uid, conversation_id, change)
 
     def delete(self, uid: str, conversation_id: str) -> None:
-        """Removes a conversation with its messages: it is gone for its user at once, the sweeper finishes a long one.
+        """Removes a conversation with its messages: it is gone for its user at once, an operation does the rest.
 
         A turn that still runs is settled as usual and leaves no document behind.
         """
 
         def bury(_: Conversation, stored: Document) -> None:
-            self._parts.store.bury(stored, self._now())
+            order = self._parts.orders([deletion.order(uid, conversation_id)])
+            self._parts.store.bury(stored, self._now(), order)
 
         self._with_turns(uid, conversation_id, bury)
-        self._clear(conversation_path(uid, conversation_id), _BATCHES_PER_REQUEST)
-
-    def finish_deletions(self, limit: int = 20, batches: int = 20) -> int:
-        """For the sweeper: goes on where requests stopped; how many conversations it touched."""
-        found = self._parts.store.buried(limit)
-        for path in found:
-            self._clear(path, batches)
-        return len(found)
 
     def turns(self, uid: str, conversation_id: str, limit: int, after: tuple[str, ...] = ()) -> Sequence[Turn]:
         """The turns of a conversation, newest first; `after` holds time and id of the last one seen."""
@@ -150,11 +147,6 @@ class Chat:
             return turn
         self._parts.realtime.update({cancel_path(turn.instance, message_id): True})
         return None
-
-    def _clear(self, path: str, batches: int) -> None:
-        for _ in range(batches):
-            if not self._parts.store.delete_messages(path):
-                return
 
     def _with_turns(self, uid: str, conversation_id: str, write: Callable[[Conversation, Document], T]) -> T:
         """Reads and writes, again when an answer wrote in between."""

@@ -109,20 +109,14 @@ class ChatStore:
         query = Query("messages", where=where, order_by=("lease_until",), limit=limit, group=True)
         return self.documents.query(query)
 
-    def bury(self, stored: Document, at: str) -> None:
-        """Makes a conversation disappear for its user; its messages go next."""
-        self.documents.commit([Replace(stored.path, conversations.tombstone(at), stored.version)])
+    def bury(self, stored: Document, at: str, order: Sequence[Write]) -> None:
+        """Makes a conversation disappear for its user; `order` deletes it, and stands or falls with this."""
+        self.documents.commit([Replace(stored.path, conversations.tombstone(at), stored.version), *order])
 
-    def delete_messages(self, conversation: str) -> bool:
-        """Deletes one batch of the messages under this path, or at last the conversation; False when all is gone."""
-        found = self.documents.query(Query(f"{conversation}/messages", limit=BATCH))
-        deletes: Sequence[Write] = [Delete(stored.path) for stored in found] or [Delete(conversation)]
-        self.documents.commit(deletes)
-        return bool(found)
+    def message_paths(self, conversation: str, limit: int) -> list[str]:
+        """Some of the messages under this path: all of them, when they are fewer than `limit`."""
+        return [stored.path for stored in self.documents.query(Query(f"{conversation}/messages", limit=limit))]
 
-    def buried(self, limit: int) -> list[str]:
-        """Paths of conversations whose deletion is not finished."""
-        where = (Where("state", "==", conversations.DELETING),)
-        return [
-            stored.path for stored in self.documents.query(Query("conversations", where=where, limit=limit, group=True))
-        ]
+    def delete(self, paths: Sequence[str]) -> None:
+        """Deletes these, whether they are there or not."""
+        self.documents.commit([Delete(path) for path in paths])

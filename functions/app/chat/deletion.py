@@ -1,0 +1,50 @@
+"""The deletion of a conversation, as an operation: its messages batch by batch, itself with the last of them.
+
+`Chat.delete` orders it in the commit that takes the conversation from its user, so that neither happens without the
+other. Deleting what is gone changes nothing: an attempt that died is begun again and needs no memory. Refuses to know
+who runs it, and credits: what was charged stays in the ledger.
+"""
+
+from typing import Final
+
+from app.chat.store import BATCH, ChatStore, conversation_path
+from app.kit.documents import Delete, Documents, text_field
+from app.kit.errors import ensure
+from app.orchestration.handler import Done, Handler, Run
+from app.orchestration.operation import Level, Operation, Priority
+from app.orchestration.operation_queue import Order
+from app.orchestration.retry import STEADFAST
+
+NAME: Final = "chat.delete_conversation"
+
+
+def order(uid: str, conversation_id: str) -> Order:
+    """What deletes this conversation: one operation, however often it is ordered."""
+    return Order(
+        NAME,
+        payload={"conversation": conversation_id},
+        source="api",
+        account=uid,
+        once=conversation_path(uid, conversation_id),
+    )
+
+
+def handler(documents: Documents, batch: int = BATCH) -> Handler:
+    """Deletes at most `batch` messages in one commit."""
+    store = ChatStore(documents)
+
+    def work(run: Run) -> Done:
+        conversation = _path(run.operation)
+        while len(messages := store.message_paths(conversation, batch)) == batch:
+            store.delete(messages)
+            run.renew()
+        # What is written below it after this look is the turn of an answer that began before the deletion. It finds no
+        # conversation when it ends, and goes (`settling.record`); when its function dies, the sweep takes it away.
+        return Done(writes=lambda: [Delete(path) for path in (*messages, conversation)])
+
+    return Handler(NAME, work, level=Level.USER, priority=Priority.LOW, retry=STEADFAST)
+
+
+def _path(operation: Operation) -> str:
+    ensure(operation.account is not None, "a conversation is somebody's")
+    return conversation_path(str(operation.account), text_field(operation.payload, "conversation"))
