@@ -1,5 +1,6 @@
 """One seed from the start to the verdict."""
 
+import gc
 import sys
 from dataclasses import dataclass, replace
 from functools import partial
@@ -58,9 +59,13 @@ def simulate(scenario: Scenario, *, keep_trace: bool = False) -> Verdict:
             loud(unraisable)
 
     sys.unraisablehook = hook
+    # Generators that dead processes left in a cycle would be closed in the middle of whatever runs when they are found,
+    # at another place in every run: not before the verdict.
+    gc.disable()
     try:
         return _simulate(scenario, keep_trace)
     finally:
+        gc.enable()
         sys.unraisablehook = loud
 
 
