@@ -12,7 +12,7 @@ from google.auth import exceptions
 from google.auth.credentials import Credentials
 
 from app.kit.errors import InvariantViolation, Unavailable
-from app.kit.realtime import FirebaseRealtime
+from app.kit.realtime import FirebaseRealtime, Json
 from app.kit.realtime_http import Place, Rest, encoded, place_of
 from support.rtdb import more
 
@@ -132,6 +132,22 @@ class TestTransactions:
         script.says = [Said(200, b"1", "one")]
         with pytest.raises(InvariantViolation):
             script.realtime.transact("n", lambda _: None)
+
+    def test_a_write_below_waits_for_its_end(self, script: Script) -> None:
+        """It would refuse it, and both are of one process."""
+        script.says = [Said(200, b"1", "one"), Said(200, b"2"), Said(204, b"")]
+        realtime = script.realtime
+        beside = threading.Thread(target=realtime.update, args=({"/a/n/b/": 1, "c": 2},))
+
+        def decide(_: Json) -> Json:
+            beside.start()
+            # Long enough for a write that does not wait; one that does is right at any speed.
+            beside.join(0.1)
+            return 2
+
+        assert realtime.transact("/a/n", decide) == 2
+        beside.join()
+        assert [method for method, _ in script.asked] == ["GET", "PUT", "PATCH"]
 
     def test_a_failed_one_leaves_its_turn_to_others(self, script: Script) -> None:
         script.says = [Said(400), Said(200, b"1", "one"), Said(200, b"2")]

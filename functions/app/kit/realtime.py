@@ -8,8 +8,8 @@ import json
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import urlencode
 
@@ -65,11 +65,13 @@ class FirebaseRealtime:
         return dict(sorted(found.items())) if isinstance(found, dict) else {}
 
     def update(self, values: Mapping[str, Json]) -> None:
-        self._rest().write({path.strip("/"): value for path, value in values.items()})
+        plain = {path.strip("/"): value for path, value in values.items()}
+        with self._turns.below(plain):
+            self._rest().write(plain)
 
     def transact(self, path: str, decide: Callable[[Json], Json]) -> Json:
         rest = self._rest()
-        with self._turns.at(path):
+        with self._turns.at(path.strip("/")):
             seen: Answer | None = None
             for attempt in range(_TRIES):
                 seen = seen or rest.read_tagged(path)
@@ -100,7 +102,7 @@ class FirebaseRealtime:
 
 
 class _Turns:
-    """Lets the threads of this process take turns at a path, so that only processes meet there."""
+    """Lets the threads of this process take turns at a path, so that only processes meet there. Paths are bare."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -127,6 +129,21 @@ class _Turns:
                     del self._paths[path]
                 else:
                     self._paths[path] = lock, users - 1
+
+    @contextmanager
+    def below(self, paths: Iterable[str]) -> Iterator[None]:
+        """Wait for whoever has a turn above one of `paths`: a write there would refuse theirs."""
+        above = {path[:end] for path in paths for end in _ends(path) if path[:end] in self._paths}
+        with ExitStack() as turns:
+            # In order, though nobody can wait in a circle: who has a turn at a path asks for no other.
+            for path in sorted(above):
+                turns.enter_context(self.at(path))
+            yield
+
+
+def _ends(path: str) -> list[int]:
+    """Where the keys of a path end."""
+    return [*(index for index, letter in enumerate(path) if letter == "/"), len(path)]
 
 
 def _value(answer: "Answer") -> Json:
