@@ -17,8 +17,8 @@ from rtdb_emulator import children
 from rtdb_emulator.children import Children
 from rtdb_emulator.json_text import Json
 from rtdb_emulator.node_json import export_value, read_node
-from rtdb_emulator.query import Query, from_wire
-from rtdb_emulator.tree import put
+from rtdb_emulator.query import BY_KEY, Bound, Query, from_wire
+from rtdb_emulator.tree import Inner, Present, put
 from rtdb_emulator.window import OrderedIndex, Window
 
 SEEDS: Final = range(6)
@@ -48,6 +48,22 @@ class TestChildren:
         assert all(got.get(key) == value and key in got for key, value in expected.items())
         assert got.get("none") is None and sorted(got) == sorted(expected)
 
+    @given(st.lists(st.tuples(st.integers(0, 300), st.sampled_from(["put", "remove", "refuse", "ask"])), max_size=200))
+    @settings(max_examples=50)
+    def test_a_wide_map_keeps_its_keys_in_order(self, steps: list[tuple[int, str]]) -> None:
+        got: Children[Present] = children.make({str(number): 0 for number in range(80)})
+        for number, step in steps:
+            key = str(number)
+            if step == "put":
+                got = children.with_child(got, key, 1)
+            elif step == "remove" and key in got:
+                got = children.without_child(got, key)
+            elif step == "refuse":
+                children.with_child(got, key, 1)
+            else:
+                _assert_ordered(got)
+        _assert_ordered(got)
+
     def test_keys_with_equal_hashes_get_along(self) -> None:
         class Same(str):
             def __hash__(self) -> int:
@@ -56,6 +72,12 @@ class TestChildren:
         many: dict[str, int] = {Same(f"k{number}"): number for number in range(200)}
         got = children.make(dict(many))
         assert {key: got.get(key) for key in many} == many
+
+
+def _assert_ordered(got: Children[Present]) -> None:
+    for query in (Query(BY_KEY, limit=5), Query(BY_KEY, start=Bound("30"), limit=7), Query(BY_KEY, end=Bound("7"))):
+        few = {key: got.get(key) for key in sorted(got, key=int) if query.within(query.place(key, None))}
+        assert [*query.select(Inner(got))] == [*few][: query.limit]
 
 
 class TestWindow:

@@ -1,10 +1,12 @@
 """An immutable map of children that is cheap to change, however many there are.
 
 Few children live in a plain dict that is copied on change. Many live in a trie of hash buckets (32 ways, buckets of at
-most 64), of which a change copies one bucket and the handful of lists above it. Knows nothing about nodes or key order.
+most 64), of which a change copies one bucket and the handful of lists above it. A wide map that was asked for its
+keys in order keeps them so. Knows nothing about nodes, nor which order that is.
 """
 
-from collections.abc import Iterable, Iterator
+from bisect import bisect_left, insort
+from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, TypeAlias, TypeVar
 
 V = TypeVar("V")
@@ -15,17 +17,21 @@ _WAYS = 1 << _BITS
 _BUCKET = 64
 _DEEPEST = 60  # beyond this many bits a 64-bit hash has nothing left to tell keys apart
 
+Place: TypeAlias = tuple[tuple[int, float, bytes], tuple[int, int, int, bytes]]
+"""Where a key stands in the order."""
+
 _Slot: TypeAlias = "dict[str, V] | list[_Slot[V]]"
 
 
 class Wide(Generic[V]):
-    """A persistent hash trie. Never changed after it was made."""
+    """A persistent hash trie. Never changed after it was made; only the sorted keys move on to the newest."""
 
-    __slots__ = ("_count", "_slot")
+    __slots__ = ("_count", "_order", "_slot")
 
     def __init__(self, slot: "_Slot[V]", count: int) -> None:
         self._slot = slot
         self._count = count
+        self._order: _Order | None = None
 
     def __len__(self) -> int:
         return self._count
@@ -48,12 +54,49 @@ class Wide(Generic[V]):
         for bucket in _buckets(self._slot):
             yield from bucket.values()
 
+    def ordered(self, place: Callable[[str], Place]) -> list[tuple[Place, str]]:
+        """All keys in the order of their places; not to be changed. `place` is the same function at every call.
+
+        Sorted at the first call; a map made from this one takes the list along and moves one key in it. So one that is
+        asked again after another was made from it, as a refused write does, sorts again.
+        """
+        if self._order is None:
+            self._order = _Order(place, sorted((place(key), key) for key in self))
+        return self._order.entries
+
     def _with(self, key: str, value: V) -> "Wide[V]":
         added = 0 if key in self else 1
-        return Wide(_set(self._slot, key, value, 0), self._count + added)
+        changed = Wide(_set(self._slot, key, value, 0), self._count + added)
+        self._hand_on(changed)
+        if added and changed._order is not None:
+            changed._order.add(key)
+        return changed
 
     def _without(self, key: str) -> "Wide[V]":
-        return Wide(_remove(self._slot, key, 0), self._count - 1)
+        changed = Wide(_remove(self._slot, key, 0), self._count - 1)
+        self._hand_on(changed)
+        if changed._order is not None:
+            changed._order.remove(key)
+        return changed
+
+    def _hand_on(self, changed: "Wide[V]") -> None:
+        changed._order, self._order = self._order, None
+
+
+class _Order:
+    """Keys, sorted by place."""
+
+    __slots__ = ("_place", "entries")
+
+    def __init__(self, place: Callable[[str], Place], entries: list[tuple[Place, str]]) -> None:
+        self._place = place
+        self.entries = entries
+
+    def add(self, key: str) -> None:
+        insort(self.entries, (self._place(key), key))
+
+    def remove(self, key: str) -> None:
+        del self.entries[bisect_left(self.entries, (self._place(key), key))]
 
 
 Children: TypeAlias = dict[str, V] | Wide[V]

@@ -8,6 +8,7 @@ from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from rtdb_emulator.children import Wide
 from rtdb_emulator.errors import InvalidQuery
 from rtdb_emulator.json_text import Json
 from rtdb_emulator.ordering import MAX_NAME, MIN_NAME, KeyOrder, ValueOrder, key_order, value_order
@@ -19,7 +20,7 @@ BY_VALUE: Final = "$value"
 BY_PRIORITY: Final = "$priority"
 
 Place: TypeAlias = tuple[ValueOrder, KeyOrder]
-"""Where a child stands in an ordering; unique per child."""
+"""Where a child stands in an ordering; unique per child. The same type as `children.Place`."""
 
 _NO_VALUE: ValueOrder = (0, 0.0, b"")
 _WIRE_INDEX = {".key": BY_KEY, ".value": BY_VALUE, ".priority": BY_PRIORITY}
@@ -47,7 +48,7 @@ class Query:
     def place(self, key: str, node: Node) -> Place:
         """Where the child `key` stands."""
         if self.order_by == BY_KEY:
-            return (_NO_VALUE, key_order(key))
+            return _place_of_key(key)
         return (value_order(self._index_value(node)), key_order(key))
 
     def within(self, place: Place) -> bool:
@@ -58,6 +59,10 @@ class Query:
         """The children of `node` that the query keeps, in order."""
         if not isinstance(node, Inner):
             return {}
+        if self.order_by == BY_KEY and isinstance(node.children, Wide):
+            places = node.children.ordered(_place_of_key)
+            first, last = self.span(places)
+            return {key: node.children.get(key) for _, key in places[first:last]}
         placed = ((self.place(key, below), key) for key, below in node.children.items())
         kept = [entry for entry in placed if self.within(entry[0])]
         return {key: node.children.get(key) for _, key in self._limited(kept)}
@@ -156,6 +161,10 @@ def _wire_bound(spec: dict[str, Json], value: str, key: str, inclusive: str) -> 
 
 def _place_of(entry: tuple[Place, str]) -> Place:
     return entry[0]
+
+
+def _place_of_key(key: str) -> Place:
+    return (_NO_VALUE, key_order(key))
 
 
 def _child_path(order_by: str) -> Path:

@@ -1,16 +1,22 @@
 """The Realtime Database as servers use it: a tree that mirrors live state and carries the orchestration.
 
-Never authoritative: whatever is lost here is rebuilt from the documents. The adapter is firebase_admin's client, which
-bypasses the security rules.
+Never authoritative: whatever is lost here is rebuilt from the documents. The adapter speaks the REST API with the
+credentials of firebase_admin's app, which bypass the security rules.
 """
 
+import json
 import secrets
+import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Final, Protocol
+from urllib.parse import urlencode
 
 from app.kit.errors import Unavailable, ensure
+
+if TYPE_CHECKING:
+    from app.kit.realtime_http import Answer, Rest
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
@@ -33,67 +39,125 @@ class Realtime(Protocol):
     def transact(self, path: str, decide: Callable[[Json], Json]) -> Json:
         """Replaces the value by `decide(current)`, again when another writer was faster; returns what stands there.
 
-        `decide` must be pure, and may not return None (the SDK has no conditional removal). When it returns the
+        `decide` must be pure, and may not return None (the API has no conditional removal). When it returns the
         current value unchanged, nothing is written.
         """
         ...
 
 
 class FirebaseRealtime:
-    """Over firebase_admin.db, which must be initialised by the composition root."""
+    """Over the REST API: `rest`, or firebase_admin's default app, which the composition root must have initialised."""
+
+    def __init__(self, rest: "Rest | None" = None) -> None:
+        self._turns = _Turns()
+        self._lock = threading.Lock()
+        self._connected = rest
 
     def get(self, path: str) -> Json:
-        from firebase_admin import db
-
-        with _translated("a read"):
-            value: Json = db.reference(path).get()
-        return value
+        return _value(self._rest().read(path))
 
     def first(self, path: str, limit: int, *, start_at: str = "") -> dict[str, Json]:
-        from firebase_admin import db
-
-        query = db.reference(path).order_by_key().limit_to_first(limit)
-        with _translated("a query"):
-            found = (query.start_at(start_at) if start_at else query).get()
-        return dict(found) if isinstance(found, Mapping) else {}
+        query = {"orderBy": '"$key"', "limitToFirst": str(limit)}
+        if start_at:
+            query["startAt"] = json.dumps(start_at)
+        found = _value(self._rest().read(path, urlencode(query)))
+        # The members of a JSON object have no order that anybody promises.
+        return dict(sorted(found.items())) if isinstance(found, dict) else {}
 
     def update(self, values: Mapping[str, Json]) -> None:
-        from firebase_admin import db
-
-        with _translated("a write"):
-            db.reference("/").update({path.strip("/"): value for path, value in values.items()})
+        plain = {path.strip("/"): value for path, value in values.items()}
+        with self._turns.below(plain):
+            self._rest().write(plain)
 
     def transact(self, path: str, decide: Callable[[Json], Json]) -> Json:
-        from firebase_admin import db
-
-        reference = db.reference(path)
-        with _translated("a transaction"):
+        rest = self._rest()
+        with self._turns.at(path.strip("/")):
+            seen: Answer | None = None
             for attempt in range(_TRIES):
-                current, etag = reference.get(etag=True)
+                seen = seen or rest.read_tagged(path)
+                current = _value(seen)
                 wanted = decide(current)
                 if wanted == current:
                     return wanted
                 ensure(wanted is not None, "a transaction on the Realtime Database does not remove")
-                done, _, _ = reference.set_if_unchanged(etag, wanted)
-                if done:
+                ensure(seen.etag is not None, "the Realtime Database tags what is read for a transaction")
+                seen = rest.write_over(path, seen.etag or "", wanted)
+                if seen.status != _STALE:
                     return wanted
                 # Without a pause that differs, those who met once meet again at every try.
-                time.sleep(secrets.randbelow(min(_LONGEST_PAUSE_US, 1000 << attempt)) / 1_000_000)
+                pause_us = secrets.randbelow(min(_LONGEST_PAUSE_US, 1000 << attempt))
+                time.sleep(pause_us / 1_000_000)
+                if pause_us > _FRESH_US or seen.etag is None:
+                    seen = None
         raise Unavailable(f"no turn at {path} in {_TRIES} tries")
 
+    def _rest(self) -> "Rest":
+        if self._connected is None:
+            # The client and its SDKs are heavy; most cold starts answer before they need them.
+            from app.kit.realtime_http import connect
 
-@contextmanager
-def _translated(what: str) -> Iterator[None]:
-    """The SDK's errors as ours, and those of the library that fetches its tokens, which the SDK lets through."""
-    from firebase_admin.exceptions import FirebaseError
-    from google.auth.exceptions import GoogleAuthError
+            with self._lock:
+                self._connected = self._connected or connect()
+        return self._connected
 
+
+class _Turns:
+    """Lets the threads of this process take turns at a path, so that only processes meet there. Paths are bare."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._paths: dict[str, tuple[threading.Lock, int]] = {}
+        """A path's lock and how many hold it or wait for it; nobody's is forgotten."""
+
+    @contextmanager
+    def at(self, path: str) -> Iterator[None]:
+        """Wait for a turn at `path`; `Unavailable` when it does not come."""
+        with self._lock:
+            lock, users = self._paths.get(path, (threading.Lock(), 0))
+            self._paths[path] = lock, users + 1
+        try:
+            if not lock.acquire(timeout=_LONGEST_WAIT_S):
+                raise Unavailable(f"no turn at {path} in {_LONGEST_WAIT_S} s")
+            try:
+                yield
+            finally:
+                lock.release()
+        finally:
+            with self._lock:
+                _, users = self._paths[path]
+                if users == 1:
+                    del self._paths[path]
+                else:
+                    self._paths[path] = lock, users - 1
+
+    @contextmanager
+    def below(self, paths: Iterable[str]) -> Iterator[None]:
+        """Wait for whoever has a turn above one of `paths`: a write there would refuse theirs."""
+        above = {path[:end] for path in paths for end in _ends(path) if path[:end] in self._paths}
+        with ExitStack() as turns:
+            # In order, though nobody can wait in a circle: who has a turn at a path asks for no other.
+            for path in sorted(above):
+                turns.enter_context(self.at(path))
+            yield
+
+
+def _ends(path: str) -> list[int]:
+    """Where the keys of a path end."""
+    return [*(index for index, letter in enumerate(path) if letter == "/"), len(path)]
+
+
+def _value(answer: "Answer") -> Json:
     try:
-        yield
-    except (FirebaseError, GoogleAuthError) as error:
-        raise Unavailable(f"the Realtime Database refused {what}: {error}") from error
+        value: Json = json.loads(answer.body)
+    except ValueError as error:
+        raise Unavailable(f"the Realtime Database answered what is no JSON: {answer.body[:200]!r}") from error
+    return value
 
 
-_TRIES = 25
+_STALE: Final = 412
+_TRIES: Final = 25
 """As many as the client SDKs take before they give up."""
-_LONGEST_PAUSE_US = 100_000
+_LONGEST_PAUSE_US: Final = 100_000
+_FRESH_US: Final = 5_000
+"""How long the value that a refusal brought may lie before it is read again: about as long as a call takes."""
+_LONGEST_WAIT_S: Final = 30

@@ -1,0 +1,227 @@
+"""The Realtime Database's REST API over pooled connections: addresses, credentials, what is sent again and what is not.
+
+firebase_admin.db says the same through `requests`, which reads netrc and the proxy variables of the environment at
+every call: most of a call's CPU. So no proxy and no netrc here. Knows nothing of values and transactions.
+https://firebase.google.com/docs/reference/rest/database
+"""
+
+import json
+import os
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Final, Protocol
+from urllib.parse import parse_qs, quote, urlencode, urlsplit
+
+from app.kit.errors import InvariantViolation, Unavailable, ensure
+
+if TYPE_CHECKING:
+    from urllib3 import BaseHTTPResponse, Retry
+
+EMULATOR: Final = "FIREBASE_DATABASE_EMULATOR_HOST"
+"""As firebase_admin and the Firebase CLI name it."""
+
+_CONNECTIONS: Final = 96
+"""Kept open: one for each request that an instance serves at once, and some for what runs beside them."""
+_TIMEOUT_S: Final = 120
+"""firebase_admin's, when its app sets none."""
+_NOT_IN_PATHS: Final = frozenset(".$#[]")
+_ADMIN: Final = "_admin_"
+
+
+class Credential(Protocol):
+    """What we use of google.auth's credentials, which have no types."""
+
+    token: str | None
+
+    def before_request(self, request: object, method: str, url: str, headers: dict[str, str], /) -> None:
+        """Puts a token into `headers`, a new one when the old one is over."""
+
+    def refresh(self, request: object, /) -> None:
+        """Fetches a new token."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a database listens. `query` goes with every call."""
+
+    origin: str
+    query: str
+    emulated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the server said. `body` is JSON."""
+
+    status: int
+    body: bytes
+    etag: str | None
+
+
+def connect() -> "Rest":
+    """The database of firebase_admin's default app, which the composition root must have initialised.
+
+    Raises:
+        Unavailable: its credentials cannot be had.
+    """
+    import firebase_admin
+    from google.auth.exceptions import GoogleAuthError
+
+    app = firebase_admin.get_app()
+    override = app.options.get("databaseAuthVariableOverride", _ADMIN)
+    place = place_of(app.options.get("databaseURL") or "", os.environ.get(EMULATOR), override)
+    try:
+        credential = None if place.emulated else app.credential.get_credential()
+    except GoogleAuthError as error:
+        raise Unavailable(f"no credentials for the Realtime Database: {error}") from error
+    return Rest(place, credential, app.options.get("httpTimeout", _TIMEOUT_S))
+
+
+def place_of(url: str, emulator: str | None, override: object = _ADMIN) -> Place:
+    """Where firebase_admin would go for the option `databaseURL`, which may itself name an emulator.
+
+    `override` is the option `databaseAuthVariableOverride`: whoever is meant to see less must not see more here.
+    """
+    parts = urlsplit(url)
+    query: dict[str, str] = {}
+    if override not in (_ADMIN, {}):
+        query["auth_variable_override"] = json.dumps(override, separators=(",", ":"))
+    ensure(bool(parts.netloc), f"databaseURL is that of a database: {url!r}")
+    if parts.scheme == "https" and not emulator:
+        return Place(f"https://{parts.netloc}", urlencode(query), emulated=False)
+    names = [parts.netloc.partition(".")[0]] if parts.scheme == "https" else parse_qs(parts.query).get("ns", [])
+    ensure(len(names) == 1 and parts.scheme in ("http", "https"), f"databaseURL is that of a database: {url!r}")
+    host = emulator if parts.scheme == "https" else parts.netloc
+    return Place(f"http://{host}", urlencode({"ns": names[0], **query}), emulated=True)
+
+
+def encoded(path: str) -> str:
+    """A path as the URL of its value; the root is the empty path."""
+    ensure(_NOT_IN_PATHS.isdisjoint(path), f"a path of the Realtime Database holds none of . $ # [ ]: {path!r}")
+    return "/" + "/".join(quote(key, safe="") for key in path.split("/") if key) + ".json"
+
+
+class Rest:
+    """A connection to one database. Thread-safe."""
+
+    def __init__(self, place: Place, credential: Credential | None, timeout_s: float | None) -> None:
+        """Without a credential as the owner, whom only emulators know."""
+        import certifi
+        import urllib3
+        from google.auth.exceptions import GoogleAuthError
+
+        self._failures = (urllib3.exceptions.HTTPError, GoogleAuthError)
+        timeout = urllib3.Timeout(connect=timeout_s, read=timeout_s)
+        # The pool does not block: many threads at once open more connections rather than wait.
+        if place.emulated:
+            self._pool = urllib3.connection_from_url(place.origin, maxsize=_CONNECTIONS, timeout=timeout)
+        else:
+            self._pool = urllib3.connection_from_url(
+                place.origin, maxsize=_CONNECTIONS, timeout=timeout, ca_certs=certifi.where()
+            )
+        self._query = place.query
+        self._token = _Owner() if credential is None else _Token(credential, place.origin, timeout_s)
+        retry = partial(
+            urllib3.Retry,
+            connect=1,
+            other=0,
+            status=4,
+            allowed_methods=None,
+            backoff_factor=0.5,
+            raise_on_status=False,
+            respect_retry_after_header=False,
+        )
+        # As firebase_admin: once more after a lost connection, four times after a refusal.
+        self._repeatable = retry(read=1, status_forcelist=(500, 503))
+        # 503 says that nothing was attempted; after anything else the call may have had its effect.
+        self._once = retry(read=0, status_forcelist=(503,))
+
+    def read(self, path: str, query: str = "") -> Answer:
+        """The value at `path`."""
+        return self._ask("GET", path, query, None, {})
+
+    def read_tagged(self, path: str) -> Answer:
+        """The value at `path` with its ETag."""
+        return self._ask("GET", path, "", None, {"X-Firebase-ETag": "true"})
+
+    def write(self, values: Mapping[str, object]) -> None:
+        """Several places below the root at once. Sent again when its answer is lost: it says the same twice."""
+        self._ask("PATCH", "", "print=silent", _text(values), {})
+
+    def write_over(self, path: str, etag: str, value: object) -> Answer:
+        """The value, if the ETag is still that; else 412 with what stands there.
+
+        A lost answer is a failure: the write may have happened, and an unequal ETag at a second try would be our own.
+        """
+        # Not silent: a refusal must bring what stands there, and nobody documents that a silent one does.
+        return self._ask("PUT", path, "", _text(value), {"if-match": etag})
+
+    def _ask(self, method: str, path: str, query: str, body: bytes | None, headers: Mapping[str, str]) -> Answer:
+        url = f"{encoded(path)}?{'&'.join(part for part in (query, self._query) if part)}"
+        conditional = "if-match" in headers
+        try:
+            response = self._send(method, url, body, headers, self._once if conditional else self._repeatable)
+        except self._failures as error:
+            raise Unavailable(f"the Realtime Database did not answer: {error}") from error
+        if not (response.status in (200, 204) or (response.status == 412 and conditional)):
+            raise Unavailable(f"the Realtime Database refused with {response.status}: {_reason(response.data)}")
+        return Answer(response.status, response.data, response.headers.get("ETag"))
+
+    def _send(
+        self, method: str, url: str, body: bytes | None, headers: Mapping[str, str], retries: "Retry"
+    ) -> "BaseHTTPResponse":
+        token = self._token.headers()
+        response = self._pool.urlopen(method, url, body, {**token, **headers}, retries, redirect=False)
+        if response.status == 401 and self._token.renewed(token):
+            token = self._token.headers()
+            response = self._pool.urlopen(method, url, body, {**token, **headers}, retries, redirect=False)
+        return response
+
+
+class _Owner:
+    """Who may do everything on an emulator."""
+
+    def headers(self) -> dict[str, str]:
+        return {"authorization": "Bearer owner"}
+
+    def renewed(self, _: Mapping[str, str]) -> bool:
+        return False
+
+
+class _Token:
+    """An access token of google.auth's, for many threads: its credentials are made for one."""
+
+    def __init__(self, credential: Credential, origin: str, timeout_s: float | None) -> None:
+        from google.auth.transport.requests import Request
+
+        self._credential = credential
+        self._origin = origin
+        self._fetch = Request() if timeout_s is None else partial(Request(), timeout=timeout_s)
+        self._lock = threading.Lock()
+
+    def headers(self) -> dict[str, str]:
+        headers: dict[str, str] = {}
+        with self._lock:
+            self._credential.before_request(self._fetch, "GET", self._origin, headers)
+        return headers
+
+    def renewed(self, refused: Mapping[str, str]) -> bool:
+        """A new token in place of one that the server refused, unless another thread was faster."""
+        with self._lock:
+            if refused.get("authorization") == f"Bearer {self._credential.token}":
+                self._credential.refresh(self._fetch)
+        return True
+
+
+def _text(value: object) -> bytes:
+    try:
+        return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
+    except (TypeError, ValueError) as error:
+        raise InvariantViolation(f"the Realtime Database cannot store this: {error}") from error
+
+
+def _reason(body: bytes) -> str:
+    """Why the server refused, in its words: mostly `{"error": text}`."""
+    return body[:500].decode(errors="replace").strip()
