@@ -107,6 +107,16 @@ class TestASecondAttempt:
                 send(attempt, realtime)
         assert text_of(streamed(realtime, "m")) == "one"
 
+    def test_is_not_waited_for_by_the_first(self) -> None:
+        realtime = MemoryRealtime()
+        mirror = SteppedMirror(realtime, ManualClock())
+        mirror.open("alice", "msg_1", "small")
+        mirror.close("msg_1", Closing("error", "error", "0"))
+        mirror.open("alice", "msg_1", "small")
+        mirror.drained("msg_1")
+        assert mirror.coalescer.live("msg_1")
+        assert streamed(realtime, "msg_1")["status"] == "running"
+
     def test_word_of_a_killed_one_leaves_its_text(self) -> None:
         realtime = MemoryRealtime()
         killed, sweeper = Coalescer(ManualClock()), Coalescer(ManualClock())

@@ -211,8 +211,9 @@ class SteppedMirror:
         self.coalescer.close(message_id, closing)
 
     def drained(self, message_id: str) -> None:
-        while self.coalescer.live(message_id):
-            send(self.coalescer, self._realtime)
+        # With nothing left to send, what is live is a later attempt's stream, which ends when that one does.
+        while self.coalescer.live(message_id) and send(self.coalescer, self._realtime):
+            pass
 
     def step(self) -> None:
         """Writes what is due by now."""
