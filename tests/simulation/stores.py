@@ -3,14 +3,14 @@
 Their triggers come at least once in the end, late, twice and in any order, like the platform's.
 """
 
-import heapq
 from collections.abc import Callable, Mapping, Sequence
 
 from app.kit.documents import Create, Delete, Document, Fields, Merge, Query, Value, Version, Write
 from app.kit.errors import Conflict, Unavailable
 from app.kit.realtime import Json
+from simulation.indexes import FieldIndex, Keys, index_of
 from simulation.kernel import Kernel
-from support.memory import Change, MemoryDocuments, MemoryRealtime, _after, _at, _holds, _merged, _order_key
+from support.memory import Change, MemoryDocuments, MemoryRealtime, _after, _at, _holds, _merged, _order_key, _put
 
 Watcher = Callable[[list[Change]], None]
 
@@ -21,8 +21,16 @@ class IndexedDocuments(MemoryDocuments):
     def __init__(self) -> None:
         super().__init__()
         self._collections: dict[str, dict[str, Document]] = {}
+        self._indexes: dict[str, dict[str, FieldIndex]] = {}
+        """By collection and field, of what was asked so far."""
 
     def query(self, query: Query) -> list[Document]:
+        field = index_of(query)
+        if field is not None and query.collection in self._collections:
+            indexes = self._indexes.setdefault(query.collection, {})
+            if field not in indexes:
+                indexes[field] = FieldIndex(field, self._collections[query.collection].values())
+            return indexes[field].find(query)
         found: list[Document] = []
         for collection, documents in self._collections.items():
             if collection == query.collection or (query.group and collection.rpartition("/")[2] == query.collection):
@@ -42,16 +50,21 @@ class IndexedDocuments(MemoryDocuments):
     def _apply(self, write: Write, changes: list[Change]) -> Version:
         stored = self._documents.get(write.path)
         before = stored.fields if stored else None
-        collection = self._collections.setdefault(write.path.rpartition("/")[0], {})
+        name = write.path.rpartition("/")[0]
+        collection, indexes = self._collections.setdefault(name, {}), self._indexes.get(name, {}).values()
         if isinstance(write, Delete):
             self._documents.pop(write.path, None)
             collection.pop(write.path, None)
+            for index in indexes:
+                index.replace(stored, None)
             if before is not None:
                 changes.append((write.path, before, None))
             return Version(0)
         fields: Fields = _merged(before or {}, write.fields) if isinstance(write, Merge) else _copy(write.fields)
         version = Version(self._tick * 1000)
-        self._documents[write.path] = collection[write.path] = Document(write.path, fields, version)
+        written = self._documents[write.path] = collection[write.path] = Document(write.path, fields, version)
+        for index in indexes:
+            index.replace(stored, written)
         changes.append((write.path, before, fields))
         return version
 
@@ -113,7 +126,11 @@ class SimDocuments:
 
 
 class QuickRealtime(MemoryRealtime):
-    """`MemoryRealtime` that copies JSON as JSON."""
+    """`MemoryRealtime` that copies JSON as JSON, and keeps the keys of a node in order that was asked for its first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._ordered: dict[str, Keys] = {}
 
     def get(self, path: str) -> Json:
         return _json(self.peek(path))
@@ -122,7 +139,27 @@ class QuickRealtime(MemoryRealtime):
         node = self.peek(path)
         if not isinstance(node, dict):
             return {}
-        return {name: _json(node[name]) for name in heapq.nsmallest(limit, (n for n in node if n >= start_at))}
+        if path not in self._ordered:
+            self._ordered[path] = Keys(node)
+        return {name: _json(node[name]) for name in self._ordered[path].first(limit, start_at)}
+
+    def update(self, values: Mapping[str, Json]) -> None:
+        for hook in self.before_write:
+            hook(values)
+        self.writes += 1
+        for path, value in values.items():
+            below = [one for one in self._ordered if path.startswith(one + "/")]
+            came = [(one, path[len(one) + 1 :].partition("/")[0]) for one in below]
+            were = [self._has(one, name) for one, name in came]
+            _put(self._root, path.split("/"), _json(value))
+            for (one, name), was in zip(came, were):
+                self._ordered[one].note(name, was=was, stays=self._has(one, name))
+            for one in [one for one in self._ordered if f"{one}/".startswith(f"{path}/")]:
+                del self._ordered[one]
+
+    def _has(self, path: str, name: str) -> bool:
+        node = self.peek(path)
+        return isinstance(node, dict) and name in node
 
     def peek(self, path: str) -> Json:
         """What stands there, not copied."""
@@ -135,6 +172,8 @@ class QuickRealtime(MemoryRealtime):
 def _json(value: Json) -> Json:
     if isinstance(value, dict):
         return {name: _json(member) for name, member in value.items()}
+    if isinstance(value, list):
+        return [_json(member) for member in value]
     return value
 
 
