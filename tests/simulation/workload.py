@@ -197,18 +197,16 @@ class User:
             self._kernel.after(10_000_000, lambda: self._pay(saga, tries - 1))
 
     def _refund(self) -> None:
+        """All that was bought by now, and not given up."""
         mine = [saga for saga, uid in self._told.sagas.items() if uid == self.uid and saga.startswith("buy")]
-        if not mine:
-            return
-        payment = self._kernel.random.choice(mine)
 
         def refund(backend: Backend) -> object:
-            bought = backend.orchestration.sagas.get(payment)
-            if bought.status is not Status.SUCCEEDED:
-                return None
-            given = {"payment": payment, "amount": bought.input["amount"]}
-            backend.orchestration.sagas.start(Beginning(f"refund_{payment}", "refund", self.uid, given))
-            self._told.sagas[f"refund_{payment}"] = self.uid
+            for payment in mine:
+                bought = backend.orchestration.sagas.get(payment)
+                if bought.status is Status.SUCCEEDED:
+                    given = {"payment": payment, "amount": bought.input["amount"]}
+                    backend.orchestration.sagas.start(Beginning(f"refund_{payment}", "refund", self.uid, given))
+                    self._told.sagas[f"refund_{payment}"] = self.uid
             return None
 
         if self._kernel.chance(0.3):
