@@ -26,7 +26,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "functions"), str(ROOT / "tests")]
 from bench import _stage  # noqa: E402 - run as a file, the root is not on the path before
 
 OPERATIONS: Final = 2_000
-FLOOD: Final = 20_000
+FLOOD: Final = 100_000
 RUNNERS: Final = 8
 SLOTS: Final = 64
 """Of the lane: more than runners, as those who die keep theirs until their lease is over."""
@@ -351,26 +351,19 @@ class Counted:
 
 
 def flood(count: int) -> bool:
-    """The same in the simulator, in worlds of a thousand."""
-    import multiprocessing
+    """The same in the simulator, in one queue."""
+    from simulation.flood import flood as run
 
     began = time.monotonic()
-    with multiprocessing.get_context("fork").Pool(min(2, os.cpu_count() or 1)) as pool:
-        found = pool.map(_one_flood, range(count // 1000), chunksize=1)
+    found = run(1, count)
     took = time.monotonic() - began
-    accepted, lost, twice, retried = (sum(world[index] for world in found) for index in range(4))
-    print(f"simulator: {accepted} operations in {took:.0f} s, {retried} tried more than once")
-    print(f"  lost {lost}, with two effects {twice}")
-    return accepted == count and not lost and not twice
-
-
-def _one_flood(seed: int) -> tuple[int, int, int, int]:
-    from simulation.flood import flood as run
-    from simulation.simulate import hush
-
-    hush()
-    found = run(seed, 1000)
-    return found.accepted, found.lost, found.twice, found.retried
+    print(
+        f"simulator: {found.accepted} operations in {took:.0f} s, {found.took_us / 3.6e9:.1f} hours of its own time; "
+        f"{found.deepest} waited at once"
+    )
+    print(f"  {found.crashes} instances died, {found.retried} operations were tried more than once")
+    print(f"  lost {found.lost}, with two effects {found.twice}")
+    return found.accepted == count and not found.lost and not found.twice
 
 
 if __name__ == "__main__":
