@@ -56,7 +56,7 @@ def flood(seed: int, count: int) -> Flood:
     accepted: dict[int, list[str]] = {}
     for client in range(CLIENTS):
         kernel.start("client", partial(_enter, world, range(client, count // BATCH, CLIENTS), accepted))
-    while len(accepted) < count // BATCH or _waiting(world):
+    while len(accepted) < count // BATCH or _waiting(world) > BATCH or _open(world, accepted):
         kernel.run(kernel.now_us + _MINUTE_US)
         deepest = max(deepest, _waiting(world))
         world.sweep()
@@ -104,6 +104,12 @@ def _waiting(world: World) -> int:
     """Tickets that are up."""
     tickets = world.realtime.real.peek(_QUEUE)
     return len(tickets) if isinstance(tickets, dict) else 0
+
+
+def _open(world: World, accepted: dict[int, list[str]]) -> bool:
+    """Whether one has not ended. Its ticket does not say so: a runner may die between an end and taking it down."""
+    paths = [f"operations/{identity}" for batch in accepted.values() for identity in batch]
+    return any(one is None or one.fields["wake_at"] is not None for one in world.documents.real.get_all(paths))
 
 
 def _order(name: str) -> Order:
