@@ -68,6 +68,8 @@ class Process:
     name: str
     body: Callable[[], None]
     instance: Instance | None
+    ended: Callable[[], None] = lambda: None
+    """Called when it is over, however that came about, also when it never began."""
     glet: greenlet.greenlet | None = None
     dead: bool = False
     parked: bool = False
@@ -93,16 +95,23 @@ class Kernel:
         self.random = random.Random(self.seed)
         self._hub = greenlet.getcurrent()
         self._ready: list[Process] = []
-        self._alive: set[Process] = set()
+        # In order of their birth: a set would go by addresses, and a seed would not mean the same twice.
+        self._alive: dict[Process, None] = {}
         self._timers: list[tuple[int, int, Callable[[], None]]] = []
         self._count = 0
         self._doomed: list[Instance] = []
 
-    def spawn(self, name: str, body: Callable[[], None], instance: Instance | None = None) -> Process:
+    def spawn(
+        self,
+        name: str,
+        body: Callable[[], None],
+        instance: Instance | None = None,
+        ended: Callable[[], None] = lambda: None,
+    ) -> Process:
         """A new process, which starts at its first turn."""
-        process = Process(name, body, instance)
+        process = Process(name, body, instance, ended)
         process.glet = greenlet.greenlet(lambda: self._run(process), parent=self._hub)
-        self._alive.add(process)
+        self._alive[process] = None
         self._ready.append(process)
         return process
 
@@ -224,7 +233,8 @@ class Kernel:
         except Exception as error:  # noqa: BLE001  # the edge of every process
             self.on_error(process, error)
         finally:
-            self._alive.discard(process)
+            self._alive.pop(process, None)
+            process.ended()
 
     def _bury(self, instance: Instance) -> None:
         for process in [one for one in self._alive if one.instance is instance]:
@@ -233,7 +243,10 @@ class Kernel:
                 self.current = process
                 process.glet.throw(Crash)
                 self.current = None
-            self._alive.discard(process)
+            else:
+                # It never began, so its own end does not say so.
+                self._alive.pop(process, None)
+                process.ended()
         self._ready = [one for one in self._ready if not one.dead]
         self.on_crash(instance)
 

@@ -73,10 +73,8 @@ class World:
                 outcome[0] = body(backend)
             except Failure as failure:
                 outcome[0] = failure
-            finally:
-                kernel.unpark(me)
 
-        kernel.spawn(label, run, backend.instance)
+        kernel.spawn(label, run, backend.instance, lambda: kernel.unpark(me))
         kernel.park()
         return outcome[0]
 
