@@ -62,7 +62,7 @@ class TestAnUnreadableOperation:
         spy = Spy()
         shop = Shop([Handler("work", spy, lane="narrow")])
         whole = two_of_which_the_first_is_broken(shop)
-        shop.doorbell.wake("narrow", shop.clock.now_us(), "w")
+        shop.doorbell.wake("narrow", shop.clock.now_us(), ["w"])
         with pytest.raises(InvariantViolation):
             shop.drain()
         assert spy.runs == [whole]

@@ -392,7 +392,7 @@ class TestPeople:
         shop.pass_time(minutes=5)
         assert spy.runs == []
         shop.doorbell.pause("default", False)
-        shop.doorbell.wake("default", shop.clock.now_us(), "w")
+        shop.doorbell.wake("default", shop.clock.now_us(), ["w"])
         shop.drain()
         assert len(spy.runs) == 1
 

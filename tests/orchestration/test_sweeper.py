@@ -43,6 +43,21 @@ class TestLostRings:
         shop.pass_time(minutes=1)
         assert len(spy.runs) == 3
 
+    def test_a_backlog_without_runners_gets_as_many_as_its_lane_takes(self) -> None:
+        """All its tickets are up, so ringing them again fires no trigger."""
+        shop = Shop([Handler("work", Spy(), lane="vendors")])
+        shop.rings = False
+        for _ in range(30):
+            shop.queue.enqueue(order())
+        shop.rings = True
+        woken: list[str] = []
+        shop.realtime.before_write.append(lambda values: woken.extend(path for path in values if "-wake_" in path))
+        shop.clock.advance(minutes=1)
+        shop.sweeper.tick()
+        assert len(woken) == 8
+        shop.drain()
+        assert shop.states() == ["succeeded"] * 30
+
     def test_a_lost_alarm_only_costs_time(self) -> None:
         spy = Spy([Unavailable("down")])
         shop = Shop([Handler("work", spy)])

@@ -91,7 +91,7 @@ def assemble(ground: Ground, brought: Brought, outbox: Outbox | None = None) -> 
     queue = OperationQueue(outbox, handlers, clock, ids)
     bus.deliver_through(queue)
     sagas.run_through(queue)
-    sweep = Sweep(outbox, ground.realtime, doorbell, clock, ids)
+    sweep = Sweep(outbox, ground.realtime, doorbell, clock, ids, handlers.lanes)
     return Orchestration(
         outbox=outbox,
         doorbell=doorbell,

@@ -4,7 +4,7 @@ Nothing here is authoritative. A lost ticket is rung again by the sweeper, a los
 while; that nothing runs twice, and no two of a line at once, is decided by the claim on the operation's document.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -56,9 +56,9 @@ class Doorbell:
         if tickets:
             self._realtime.update({f"{QUEUE}/{lane}/{ticket.name}": ticket.value for ticket in tickets})
 
-    def wake(self, lane: str, now_us: int, mark: str) -> None:
-        """Make the lane's trigger fire, for whatever waits there already. `mark` makes the ticket a new one."""
-        self.ring(lane, [wake_ticket(lane, now_us, mark)])
+    def wake(self, lane: str, now_us: int, marks: Iterable[str]) -> None:
+        """Make the lane's trigger fire, once for each of `marks`, for whatever waits there already."""
+        self.ring(lane, [wake_ticket(lane, now_us, mark) for mark in marks])
 
     def admit(self, lane: Lane, *, now_us: int, until_us: int, passing: Collection[str]) -> Ticket | None:
         """Take a slot for the ticket whose turn it is; None when nothing may start now.

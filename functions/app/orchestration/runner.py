@@ -82,7 +82,7 @@ class Runner:
             doorbell.release(lane_name, ticket, keep=keep)
             if keep:
                 passing.add(ticket.name)
-        doorbell.wake(lane_name, clock.now_us(), self._means.ids.new("w"))
+        doorbell.wake(lane_name, clock.now_us(), [self._means.ids.new("w")])
         return taken
 
     def run(self, operation_id: str) -> State | None:

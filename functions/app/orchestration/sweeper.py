@@ -4,7 +4,8 @@ It only rings again and never runs anything, so exactly one runner claims (the h
 tick, resumable by a cursor, and safe to run twice at once: ringing an operation that is up already changes nothing.
 """
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -15,6 +16,7 @@ from app.kit.ids import Ids
 from app.kit.realtime import Json, Realtime
 from app.kit.telemetry import log
 from app.orchestration.doorbell import Doorbell
+from app.orchestration.handler import Lane
 from app.orchestration.lanes import Ticket, ticket_of, waiters
 from app.orchestration.operation_document import COLLECTION, from_document
 
@@ -64,6 +66,7 @@ class Sweep:
     doorbell: Doorbell
     clock: Clock
     ids: Ids
+    lanes: Mapping[str, Lane]
 
 
 class Sweeper:
@@ -95,6 +98,14 @@ class Sweeper:
         self._leave_mark(len(failed))
         return Swept(rung, lanes, done, tuple(failed), complete)
 
+    def wake(self, lane: str, waiting: int, now_us: int) -> None:
+        """Have as many runners look at a lane as may find something. A ticket that is up already fires no trigger, so
+        after an outage a whole backlog may wait with nobody on the way to it.
+        """
+        known = self._means.lanes.get(lane)
+        runners = max(1, min(waiting, known.limit if known else 1))
+        self._means.doorbell.wake(lane, now_us, [self._means.ids.new("w") for _ in range(runners)])
+
     def last(self) -> LastSweep | None:
         """The mark of the last tick that came to its end; None when there was none, or its mark is lost."""
         mark = self._means.realtime.get(LAST)
@@ -118,7 +129,7 @@ class Sweeper:
         """Ring every operation that should have moved by now, and wake the lanes they are in."""
         now_us = self._means.clock.now_us()
         cursor = began = self._cursor()
-        rung, lanes = 0, set[str]()
+        rung, lanes = 0, Counter[str]()
         for _ in range(PAGES):
             page = self._overdue(now_us, cursor)
             rung += self._ring(page, lanes)
@@ -126,8 +137,8 @@ class Sweeper:
                 cursor = None
                 break
             cursor = (text_field(page[-1].fields, "wake_at"), page[-1].id)
-        for lane in sorted(lanes):
-            self._means.doorbell.wake(lane, now_us, self._means.ids.new("w"))
+        for lane, waiting in sorted(lanes.items()):
+            self.wake(lane, waiting, now_us)
         if cursor != began:
             self._keep(cursor)
         return rung, tuple(sorted(lanes)), cursor is None
@@ -143,7 +154,7 @@ class Sweeper:
             )
         )
 
-    def _ring(self, page: Sequence[Document], lanes: set[str]) -> int:
+    def _ring(self, page: Sequence[Document], lanes: Counter[str]) -> int:
         tickets: dict[str, list[Ticket]] = {}
         for document in page:
             try:
@@ -155,8 +166,9 @@ class Sweeper:
         for lane, up in tickets.items():
             # Of a line only the first: the others wait for it, and each ring of theirs would only ask who goes first.
             behind = {ticket.name for ticket in waiters(up)}
-            self._means.doorbell.ring(lane, [ticket for ticket in up if ticket.name not in behind])
-            lanes.add(lane)
+            first = [ticket for ticket in up if ticket.name not in behind]
+            self._means.doorbell.ring(lane, first)
+            lanes[lane] += len(first)
         return len(page)
 
     def _cursor(self) -> tuple[str, str] | None:

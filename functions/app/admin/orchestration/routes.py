@@ -173,5 +173,6 @@ def _set_paused(orchestration: Orchestration, name: str, *, paused: bool) -> Lan
     orchestration.outbox.commit([lane_row(lane=name, action=action, actor=caller().uid, now_us=now_us)])
     orchestration.doorbell.pause(name, paused)
     if not paused:
-        orchestration.doorbell.wake(name, now_us, orchestration.ids.new("w"))
+        waiting = orchestration.doorbell.depth(name, now_us).tickets
+        orchestration.sweeper.wake(name, waiting, now_us)
     return _lane(orchestration, name)
