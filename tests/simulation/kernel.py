@@ -36,7 +36,7 @@ class Faults:
     stall: float = 0.0
     """An instance, with every process in it, stands still for up to four minutes."""
     amnesia: float = 0.0
-    """How likely it is, thrice, that the Realtime Database loses all that it knows of the orchestration."""
+    """How likely it is, six times, that the Realtime Database loses all that it knows of the orchestration."""
     lost: float = 0.0
     """A trigger, alarm or ring never comes."""
     repeated: float = 0.0
@@ -45,6 +45,8 @@ class Faults:
     """A trigger comes up to two minutes late."""
     vendor: float = 0.0
     """A vendor refuses or breaks."""
+    slow: float = 0.0
+    """A store takes up to five seconds to hear a call, while others go on."""
 
 
 CALM = Faults()
@@ -144,6 +146,11 @@ class Kernel:
         self._hub.switch()
         if me.dead:
             raise Crash
+
+    def linger(self) -> None:
+        """On the way to a store: usually no time at all."""
+        if self.current is not None and self.chance(self.faults.slow):
+            self.sleep(self.random.randrange(5_000_000))
 
     def sleep(self, delay_us: int) -> None:
         """Stand still for this long."""

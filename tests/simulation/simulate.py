@@ -14,11 +14,21 @@ from simulation.world import World
 
 STORMS = (
     CALM,
-    Faults(unavailable=0.01, conflict=0.01, repeated=0.1, late=0.05, vendor=0.08),
-    Faults(crash=0.004, lost=0.05, repeated=0.05, vendor=0.05, amnesia=0.8),
-    Faults(crash=0.003, unavailable=0.02, conflict=0.02, lost=0.1, repeated=0.2, late=0.2, vendor=0.1),
-    Faults(stall=0.004, lost=0.03, repeated=0.1, late=0.1, vendor=0.05, amnesia=0.8),
-    Faults(crash=0.002, stall=0.003, unavailable=0.01, conflict=0.02, lost=0.05, repeated=0.1, late=0.1, vendor=0.1),
+    Faults(unavailable=0.02, conflict=0.01, repeated=0.1, late=0.05, vendor=0.08, slow=0.005),
+    Faults(crash=0.004, lost=0.05, repeated=0.05, vendor=0.05, amnesia=0.8, slow=0.005),
+    Faults(crash=0.003, unavailable=0.02, conflict=0.02, lost=0.1, repeated=0.2, late=0.2, vendor=0.1, slow=0.005),
+    Faults(stall=0.004, lost=0.03, repeated=0.1, late=0.1, vendor=0.05, amnesia=0.8, slow=0.005),
+    Faults(
+        crash=0.002,
+        stall=0.003,
+        unavailable=0.01,
+        conflict=0.02,
+        lost=0.05,
+        repeated=0.1,
+        late=0.1,
+        vendor=0.1,
+        slow=0.005,
+    ),
 )
 """Kinds of weather; a seed has one of them."""
 
@@ -30,7 +40,7 @@ class Scenario:
     seed: int
     users: int = 2
     devices: int = 2
-    actions: int = 5
+    actions: int = 7
     faults: Faults = CALM
 
     @staticmethod
@@ -100,7 +110,7 @@ def shrink(scenario: Scenario) -> Verdict:
     for smaller in _smaller(scenario):
         if smaller.actions <= smallest.actions and simulate(smaller).violations:
             smallest = smaller
-    for fault in ("crash", "unavailable", "conflict", "stall", "lost", "repeated", "late", "vendor", "amnesia"):
+    for fault in ("crash", "unavailable", "conflict", "stall", "lost", "repeated", "late", "vendor", "amnesia", "slow"):
         without = replace(smallest, faults=replace(smallest.faults, **{fault: 0.0}))
         if getattr(smallest.faults, fault) and simulate(without).violations:
             smallest = without

@@ -120,6 +120,7 @@ class SimDocuments:
         return versions
 
     def _before(self, label: str) -> None:
+        self._kernel.linger()
         self._kernel.pause(label)
         if self._kernel.current is not None and self._kernel.chance(self._kernel.faults.unavailable / 2):
             raise Unavailable("the store does not answer")
@@ -218,6 +219,7 @@ class SimRealtime:
                 return wanted
 
     def _before(self, label: str) -> None:
+        self._kernel.linger()
         self._kernel.pause(label)
         if self._kernel.current is not None and self._kernel.chance(self._kernel.faults.unavailable / 2):
             raise Unavailable("the Realtime Database does not answer")

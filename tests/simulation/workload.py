@@ -70,6 +70,7 @@ class User:
             self._agent,
             self._orders,
             self._errands,
+            self._errands,
             self._hold,
             self._tidy,
         ]
@@ -176,7 +177,7 @@ class User:
         saga = self._name("buy")
         amount = self._kernel.random.choice(PRICES)
         self._begin(Beginning(saga, "buy", self.uid, {"amount": amount}))
-        if self._kernel.chance(0.15):
+        if self._kernel.chance(0.25):
             # Paid and given up at once: whoever comes first, money and credits must agree.
             invoice = self._world.rail.keys.get(f"{saga}:open")
             if invoice is not None:

@@ -56,7 +56,7 @@ class World:
         kernel.on_error = self._uncaught
         self.documents.watchers.append(self._document_triggers)
         self.realtime.watchers.append(self._queue_trigger)
-        for _ in range(3):
+        for _ in range(6):
             if kernel.chance(faults.amnesia):
                 kernel.after(kernel.random.randrange(400_000_000), self._forget)
         self._events = 0
@@ -135,9 +135,10 @@ class World:
 
     def _webhook(self, event: str, invoice: str) -> bool:
         saga = self.rail.invoices[invoice].saga
-        told = self.request(
-            "webhook", lambda b: b.orchestration.sagas.tell(saga, "paid", {"invoice": invoice, "event": event})
-        )
+        told: object = Unavailable("no instance was there to answer")
+        if not self.kernel.chance(self.kernel.faults.vendor):
+            paid = {"invoice": invoice, "event": event}
+            told = self.request("webhook", lambda b: b.orchestration.sagas.tell(saga, "paid", paid))
         return not isinstance(told, Failure)
 
     def _document_triggers(self, changes: list[Change]) -> None:
