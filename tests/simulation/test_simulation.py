@@ -24,6 +24,11 @@ def test_every_weather_leaves_everything_true(seed: int) -> None:
     assert verdict.steps > 500
 
 
+def test_two_attempts_at_an_answer_tell_their_own_costs() -> None:
+    """A frozen attempt is given up for dead and thaws: its client reads for nothing, the other one's paid."""
+    assert simulate(Scenario.of(1162)).violations == ()
+
+
 def test_a_seed_means_the_same_twice() -> None:
     """In two processes, because sets of text are iterated by hash."""
     code = "from simulation.simulate import *; hush(); print(simulate(Scenario.of(3), keep_trace=True))"

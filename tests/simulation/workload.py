@@ -32,8 +32,8 @@ class Told:
     """Operation ids that were accepted, and their order's name."""
     sagas: dict[str, str] = field(default_factory=dict)
     """Sagas that were accepted, and their account."""
-    answers: dict[str, int] = field(default_factory=dict)
-    """Messages whose end a client has seen, and their cost."""
+    answers: dict[str, set[int]] = field(default_factory=dict)
+    """Messages whose end a client has seen, and their cost; of each attempt, where one was given up for dead."""
     texts: set[str] = field(default_factory=set)
     """Messages of which a client has seen text."""
     conversations: dict[str, str] = field(default_factory=dict)
@@ -126,7 +126,7 @@ class User:
                         answer.close()
                         return None
                 if isinstance(event, Over) and event.end.state == "done":
-                    self._told.answers[event.turn.id] = event.end.cost
+                    self._told.answers.setdefault(event.turn.id, set()).add(event.end.cost)
             return None
 
         outcome = self._ask("asks", read)
