@@ -188,6 +188,15 @@ class TestALongLine:
         assert len(spy.runs) == 51
 
 
+def work_on(shop: Shop, minutes: int) -> None:
+    """Time passes inside a piece of work, with the heartbeat, the sweeper and another runner about."""
+    for _ in range(minutes):
+        shop.clock.advance(minutes=1)
+        shop.pulse.beat()
+        shop.sweeper.tick()
+        shop.runner().serve("default")
+
+
 class TestTheHeartbeat:
     def test_keeps_the_lease_of_work_that_does_not_say_so(self) -> None:
         """T-85: eight minutes without a word, one run, though a lease lasts two."""
@@ -195,11 +204,7 @@ class TestTheHeartbeat:
 
         def work(run: Run) -> Outcome:
             runs.append(run.operation.id)
-            for _ in range(8):
-                shop.clock.advance(minutes=1)
-                shop.pulse.beat()
-                shop.sweeper.tick()
-                shop.runner().serve("default")
+            work_on(shop, minutes=8)
             return Done()
 
         shop = Shop([Handler("work", work)])
@@ -214,11 +219,7 @@ class TestTheHeartbeat:
         def work(run: Run) -> Outcome:
             runs.append(run.operation.id)
             if len(runs) == 1:
-                for _ in range(14):
-                    shop.clock.advance(minutes=1)
-                    shop.pulse.beat()
-                    shop.sweeper.tick()
-                    shop.runner().serve("default")
+                work_on(shop, minutes=14)
             return Done()
 
         shop = Shop([Handler("work", work)])
@@ -229,11 +230,7 @@ class TestTheHeartbeat:
     def test_lets_a_cancel_through_that_the_work_does_not_hear(self) -> None:
         def work(run: Run) -> Outcome:
             shop.queue.cancel(run.operation.id, "stop")
-            for _ in range(4):
-                shop.clock.advance(minutes=1)
-                shop.pulse.beat()
-                shop.sweeper.tick()
-                shop.runner().serve("default")
+            work_on(shop, minutes=4)
             return Done(None, effects)
 
         def effects() -> Sequence[Write]:
