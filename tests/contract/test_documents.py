@@ -1,24 +1,11 @@
 """The contract of `Documents`, proved of the in-memory store and of Firestore."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
 
 from app.kit.documents import Create, Delete, Documents, Increment, Merge, Query, Replace, Value, Version, Where
 from app.kit.errors import AlreadyExists, Conflict
-from support.memory import MemoryDocuments
-
-
-@pytest.fixture(params=["memory", pytest.param("firestore", marks=pytest.mark.suite)])
-def documents(request: pytest.FixtureRequest) -> Iterator[Documents]:
-    if request.param == "memory":
-        yield MemoryDocuments()
-        return
-    request.getfixturevalue("suite")
-    from app.kit.firestore import connect
-
-    yield connect("demo-credits")
 
 
 @pytest.fixture

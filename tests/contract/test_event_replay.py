@@ -1,11 +1,8 @@
 """A replay of events, page by page, over the in-memory store and over Firestore."""
 
 import random
-from collections.abc import Iterator
 from dataclasses import replace
 from uuid import uuid4
-
-import pytest
 
 from app.kit.documents import Documents
 from app.orchestration.assembly import Brought, Ground, assemble
@@ -13,18 +10,7 @@ from app.orchestration.event_bus import Event, Replay, Subscription
 from app.orchestration.handler import Done, Outcome, Run
 from app.orchestration.outbox import NoAlarms
 from support.clock import ManualClock, SeededIds
-from support.memory import MemoryDocuments, MemoryRealtime
-
-
-@pytest.fixture(params=["memory", pytest.param("firestore", marks=pytest.mark.suite)])
-def documents(request: pytest.FixtureRequest) -> Iterator[Documents]:
-    if request.param == "memory":
-        yield MemoryDocuments()
-        return
-    request.getfixturevalue("suite")
-    from app.kit.firestore import connect
-
-    yield connect("demo-credits")
+from support.memory import MemoryRealtime
 
 
 def test_every_event_once_in_order_by_pages_of_any_size(documents: Documents) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from app.kit.clock import Clock, minutes
-from app.kit.documents import Document, Replace, Version, Write
+from app.kit.documents import Document, Documents, Replace, Version, Write
 from app.kit.errors import Conflict, Fault, Unavailable
 from app.kit.ids import Ids
 from app.kit.pulse import Pulse
@@ -138,13 +138,12 @@ class Attempt:
         """
         operation = self.operation
         lined = line.path_of(operation)
-        stored, *others = self._means.outbox.get_all([path_of(operation.id), *([lined] if lined else [])])
+        stored, held = read_again(self._means.outbox, operation)
         if stored is None:
             raise LeaseLost("the operation is gone")
         current = from_document(stored)
         if not holds(current, self.token):
             raise LeaseLost(f"it is {current.state.value} under token {current.token}, ours is {self.token}")
-        held = others[0] if others else None
         if lined and not line.is_ours(held, operation, self.token):
             raise LeaseLost("another of its line has been let through")
         self._known = Known(current, stored.version, held.version if held else None)
@@ -153,3 +152,10 @@ class Attempt:
         if self.operation.key is None:
             return holds(from_document(seen), self.token)
         return line.is_ours(seen, self.operation, self.token)
+
+
+def read_again(documents: Documents, operation: Operation) -> tuple[Document | None, Document | None]:
+    """The operation and its line as they stand, after somebody else wrote one of them. One round trip."""
+    lined = line.path_of(operation)
+    stored, *held = documents.get_all([path_of(operation.id), *([lined] if lined else [])])
+    return stored, held[0] if held else None

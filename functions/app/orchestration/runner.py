@@ -12,7 +12,7 @@ from app.kit.documents import Document, Version, Write
 from app.kit.errors import Conflict, Fault, InvariantViolation, Rejection, Unavailable
 from app.kit.telemetry import context, log
 from app.orchestration import line
-from app.orchestration.attempt import COMMITS, Attempt, Known, Means
+from app.orchestration.attempt import COMMITS, Attempt, Known, Means, read_again
 from app.orchestration.audit import audit_rows
 from app.orchestration.handler import CancelRequested, Done, Handler, Handlers, Lane, LeaseLost, Work, Writes, no_writes
 from app.orchestration.lanes import Ticket
@@ -154,7 +154,7 @@ class Runner:
             try:
                 attempt.write(claimed, self._endings(handler, claimed))
             except Conflict:
-                again, lined = self._again(operation)
+                again, lined = read_again(self._means.outbox, operation)
                 if again is None:
                     return False
                 stored = again
@@ -170,12 +170,6 @@ class Runner:
         operation = from_document(stored)
         path = line.path_of(operation) if operation.state is State.RUNNING else None
         return None if path is None else self._means.outbox.get(path)
-
-    def _again(self, operation: Operation) -> tuple[Document | None, Document | None]:
-        """The operation and its line, after somebody else wrote one of them."""
-        lined = line.path_of(operation)
-        stored, *held = self._means.outbox.get_all([path_of(operation.id), *([lined] if lined else [])])
-        return stored, held[0] if held else None
 
     def _is_held_by_another(self, lined: Document, operation: Operation) -> bool:
         """Whether another of the line runs; its end rings whoever is next."""
