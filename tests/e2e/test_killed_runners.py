@@ -75,10 +75,16 @@ def long(suite: RunningSuite, hurried: Person, documents: Documents) -> list[Del
 
 
 def shown(admin: Person, state: str) -> set[str]:
-    """The operations in this state that an administrator sees first."""
-    items = admin.get(f"/v1/orchestration/operations?state={state}&limit=100")["items"]
-    assert isinstance(items, list)
-    return {item["id"] for item in items}
+    """All operations in this state, as an administrator pages through them: other tests have made some, too."""
+    found: set[str] = set()
+    page = f"/v1/orchestration/operations?state={state}&limit=100"
+    cursor: object = ""
+    while cursor is not None:
+        answer = admin.get(f"{page}&cursor={cursor}" if cursor else page)
+        items, cursor = answer["items"], answer["next_cursor"]
+        assert isinstance(items, list)
+        found |= {item["id"] for item in items}
+    return found
 
 
 def killed_over_their_work(suite: RunningSuite, admin: Person, deletions: list[Deletion]) -> set[str]:
