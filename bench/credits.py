@@ -22,12 +22,12 @@ sys.path[:0] = [str(ROOT / "functions"), str(ROOT)]
 
 import grpc  # noqa: E402
 
-from app.credits.commands import Reserve, Settle  # noqa: E402
-from app.credits.entry import Reference  # noqa: E402
+from app.credits.core.commands import Reserve, Settle  # noqa: E402
+from app.credits.core.entry import Reference  # noqa: E402
+from app.credits.ledger.step import Work  # noqa: E402
+from app.credits.ledger.store import Contended  # noqa: E402
+from app.credits.proofs.signing import Signer  # noqa: E402
 from app.credits.service import Credits, CreditsParts  # noqa: E402
-from app.credits.signing import Signer  # noqa: E402
-from app.credits.step import Work  # noqa: E402
-from app.credits.store import Contended  # noqa: E402
 from app.kit.clock import SystemClock, minutes  # noqa: E402
 from app.kit.documents import Create, Documents, Replace  # noqa: E402
 from app.kit.firestore import connect  # noqa: E402

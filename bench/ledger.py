@@ -14,12 +14,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "functions")]
 
-from app.credits import entry as ledger  # noqa: E402
-from app.credits import fold  # noqa: E402
-from app.credits.entry import Draft, Entry, Kind, LotLine, Reference, hashed_bytes, seal  # noqa: E402
-from app.credits.receipts import receipt  # noqa: E402
-from app.credits.signing import KeyRing, Signer, decode_bytes, thumbprint  # noqa: E402
-from app.credits.verification import Link, verify_chain  # noqa: E402
+from app.credits.core import entry as ledger
+from app.credits.core.entry import Draft, Entry, Kind, LotLine, Reference, hashed_bytes, seal  # noqa: E402
+from app.credits.corrections.corrections import fold
+from app.credits.proofs.receipts import receipt  # noqa: E402
+from app.credits.proofs.signing import KeyRing, Signer, decode_bytes, thumbprint  # noqa: E402
+from app.credits.proofs.verification import Link, verify_chain  # noqa: E402
 
 ROUNDS = 5
 

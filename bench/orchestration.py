@@ -127,9 +127,9 @@ class Plant:
     def __init__(self, documents, realtime, clock, ids) -> None:  # type: ignore[no-untyped-def]  # the ports, as outside gives them
         from app.kit.clock import seconds
         from app.orchestration.assembly import Brought, Ground, assemble
-        from app.orchestration.handler import Handler, Lane
-        from app.orchestration.operation import Level
-        from app.orchestration.retry import RetryPolicy
+        from app.orchestration.queue.handler import Handler, Lane
+        from app.orchestration.queue.operation import Level
+        from app.orchestration.queue.retry import RetryPolicy
 
         self.figures = Figures()
         self.faults = FAULTS
@@ -164,7 +164,7 @@ class Plant:
 
     def enter(self, count: int, *, batch: int) -> None:
         """Orders in commits of `batch`."""
-        from app.orchestration.operation_queue import Order
+        from app.orchestration.queue.operation_queue import Order
 
         for _ in range(count // batch):
             rows = self.core.queue.rows([Order("bench.count", source="api") for _ in range(batch)])
@@ -217,7 +217,7 @@ class Plant:
     def _work(self, run):  # type: ignore[no-untyped-def]  # a handler
         from app.kit.documents import Increment, Merge
         from app.kit.errors import Unavailable
-        from app.orchestration.handler import Done
+        from app.orchestration.queue.handler import Done
 
         self.figures.runs += 1
         self.figures.started.setdefault(run.operation.id, time.monotonic())
@@ -239,7 +239,7 @@ class Plant:
 
     def _alarm(self, operation_id: str) -> None:
         from app.kit.errors import Failure
-        from app.orchestration.handlers import due
+        from app.orchestration.triggers import due
 
         try:
             due(self.core, {"operation": operation_id})

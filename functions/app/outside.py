@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     import firebase_admin
 
     from app.api.auth import TokenVerifier
-    from app.credits.checkpoints import Archive
-    from app.credits.welcome import Identities
+    from app.bonus.welcome import Identities
+    from app.credits.proofs.checkpoints import Archive
     from app.kit.documents import Documents
     from app.kit.realtime import Realtime
     from app.monitoring.service import Dependency
-    from app.orchestration.outbox import Alarms
-    from app.orchestration.retry import Draw
+    from app.orchestration.queue.outbox import Alarms
+    from app.orchestration.queue.retry import Draw
 
 REGION: Final = "us-central1"
 """Of every function and of both databases."""
@@ -118,7 +118,7 @@ class RealOutside(Locked):
 
     @once
     def alarms(self) -> "Alarms":
-        from app.orchestration.alarms import CloudTaskAlarms
+        from app.orchestration.queue.alarms import CloudTaskAlarms
 
         firebase(on_emulator=self.settings.on_emulator)
         return CloudTaskAlarms(REGION)
@@ -138,7 +138,7 @@ class RealOutside(Locked):
 
     @once
     def identities(self) -> "Identities":
-        from app.credits.identities import from_firebase_auth
+        from app.bonus.firebase_identities import from_firebase_auth
 
         firebase(on_emulator=self.settings.on_emulator)
         return from_firebase_auth

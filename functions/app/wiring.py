@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from app.api.callables import Handler
     from app.api.edge import Edge
     from app.api.idempotency import Idempotency
+    from app.bonus.subscriptions import Cards
+    from app.bonus.welcome import BonusRules, Welcome
     from app.chat.assembly import ChatSystem
-    from app.credits.handlers import Cards
-    from app.credits.mirror import Mirror
-    from app.credits.routes import CreditsRoutes
-    from app.credits.schemas import PricedOperation
+    from app.credits.balance_mirror import Mirror
+    from app.credits.routes.account_routes import CreditsRoutes
+    from app.credits.routes.schemas import PricedOperation
     from app.credits.service import Credits
-    from app.credits.welcome import BonusRules, Welcome
     from app.models.catalogue import Catalogue
     from app.models.gateway import Gateway
     from app.models.health import Health
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from app.monitoring.service import Monitoring
     from app.orchestration.assembly import Ground, Orchestration
     from app.orchestration.event_bus import Subscription
-    from app.orchestration.outbox import Outbox
+    from app.orchestration.queue.outbox import Outbox
 
 VERSION: Final = "0.1.0"
 NAME: Final = "credits"
@@ -71,8 +71,8 @@ class Services(Locked):
 
     @once
     def credits(self) -> "Credits":
+        from app.credits.proofs.signing import Signer
         from app.credits.service import Credits, CreditsParts, CreditsSettings
-        from app.credits.signing import Signer
         from app.kit.clock import minutes
 
         _ = self.logging
@@ -98,9 +98,9 @@ class Services(Locked):
 
     @once
     def bonus(self) -> "BonusRules":
-        from app.credits.bonus import BonusPolicy
+        from app.bonus.rules import BonusPolicy
+        from app.bonus.welcome import BonusRules
         from app.credits.service import CreditsSettings
-        from app.credits.welcome import BonusRules
 
         settings = self.outside.settings
         verified, purchase = settings.welcome_bonus_on_verified, settings.welcome_bonus_on_purchase
@@ -110,13 +110,13 @@ class Services(Locked):
     @once
     def welcome(self) -> "Welcome | None":
         """Claims of the bonus; None when every account is given all of it at first touch."""
-        from app.credits.welcome import Welcome
+        from app.bonus.welcome import Welcome
 
         return Welcome(self.bonus, self.credits) if self.outside.settings.welcome_bonus_checks else None
 
     @once
     def mirror(self) -> "Mirror":
-        from app.credits.mirror import Mirror
+        from app.credits.balance_mirror import Mirror
 
         _ = self.logging
         return Mirror(self.outside.documents, self.outside.realtime)
@@ -208,10 +208,10 @@ class Services(Locked):
     @once
     def callables(self) -> "Mapping[str, Handler]":
         """What clients' SDKs may call by name, over the same use cases as the routes."""
-        from app.chat import handlers as chat
+        from app.chat import callables as chat
         from app.chat.schemas import CallableMessage
-        from app.credits import routes as credits
-        from app.credits.schemas import WelcomeBody
+        from app.credits.routes.account_routes import account_routes as credits
+        from app.credits.routes.schemas import WelcomeBody
 
         return {
             "get_balance": lambda call: self.credits.balance(call.who.uid),
@@ -258,14 +258,14 @@ class Services(Locked):
 
     def _subscriptions(self) -> "Sequence[Subscription]":
         """Who listens to what, of all features."""
-        from app.credits import handlers as credits
+        from app.bonus import subscriptions as credits
 
         return credits.subscriptions(self.welcome, self.cards)
 
     @once
     def cards(self) -> "Cards":
         """Which card made a payment. Nobody knows before payments are built."""
-        from app.credits.handlers import no_cards
+        from app.bonus.subscriptions import no_cards
 
         return no_cards
 
@@ -275,9 +275,9 @@ class Services(Locked):
 
     def sweep(self) -> dict[str, object]:
         """Ends what was left open: what the scheduled function does, and what tests do after a crash."""
-        from app.orchestration import handlers
+        from app.orchestration import triggers
 
-        return handlers.sweep(self.orchestration)
+        return triggers.sweep(self.orchestration)
 
     def open_account(self, uid: str) -> None:
         """First touch by coming online. An id that no token of ours could carry opens nothing, however often it is
@@ -290,21 +290,21 @@ class Services(Locked):
 
     def run_lane(self, lane: str) -> None:
         """Serves the lane in which a ticket was put up."""
-        from app.orchestration import handlers
+        from app.orchestration import triggers
 
-        handlers.run_operation(self.orchestration, lane)
+        triggers.run_operation(self.orchestration, lane)
 
     def ring_due(self, data: object) -> None:
         """Rings for the operation that an alarm names."""
-        from app.orchestration import handlers
+        from app.orchestration import triggers
 
-        handlers.due(self.orchestration, data)
+        triggers.due(self.orchestration, data)
 
     def show_saga(self, saga_id: str) -> None:
         """Brings the owner's view of a saga up to date."""
-        from app.orchestration import handlers
+        from app.orchestration import triggers
 
-        handlers.show_saga(self.orchestration, saga_id)
+        triggers.show_saga(self.orchestration, saga_id)
 
     def _figures(self) -> Iterator["Figure"]:
         """What the features keep count of, for the scrape of an admin's Prometheus."""
@@ -319,7 +319,7 @@ class Services(Locked):
 
     @once
     def _credits_routes(self) -> "CreditsRoutes":
-        from app.credits.routes import CreditsRoutes
+        from app.credits.routes.account_routes import CreditsRoutes
 
         return CreditsRoutes(
             self.credits, self.mirror, self.outside.ids, self.idempotency, welcome=self.welcome, price=self._price
@@ -339,10 +339,10 @@ class Services(Locked):
         """The features' routes: the whole HTTP surface on one page."""
         from app.admin.orchestration import routes as orchestration
         from app.chat import routes as chat
-        from app.credits import routes as credits
-        from app.credits.admin_routes import admin_routes
-        from app.credits.corrections import Corrections
-        from app.credits.repair import Repairs
+        from app.credits.corrections.corrections import Corrections
+        from app.credits.corrections.repair import Repairs
+        from app.credits.routes.account_routes import account_routes as credits
+        from app.credits.routes.admin_routes import admin_routes
         from app.models import routes as models
         from app.monitoring import routes as monitoring
 

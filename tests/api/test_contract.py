@@ -20,10 +20,10 @@ from schemathesis.specs.openapi.checks import (
     unsupported_method,
 )
 
-from app.api import openapi
 from app.api.app import Edges, create_app
 from app.api.edge import Edge
 from app.api.idempotency import Idempotency
+from app.api.reference import openapi
 from support.shop import Shop
 from support.world import World
 

@@ -6,8 +6,9 @@ import openapi_spec_validator
 import pytest
 from flask_openapi import OpenAPI
 
-from app.api import auth, openapi
+from app.api import auth
 from app.api.app import Edges, create_app
+from app.api.reference import openapi
 from support.shop import Shop
 from support.world import World
 

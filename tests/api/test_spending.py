@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from app.api import openapi
+from app.api.reference import openapi
 from app.kit.money import Micro
 from support.world import SETTINGS, Caller, World
 

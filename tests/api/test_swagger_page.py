@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, sync_playwright
 from werkzeug.serving import make_server
 
-from app.api import openapi
+from app.api.reference import openapi
 from support.world import World
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")

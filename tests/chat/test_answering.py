@@ -10,11 +10,11 @@ from app.chat.answering import SETTLE_TRIES, Answer, Event, Over, Start, Text
 from app.chat.assembly import MARGIN_S, ChatNeeds, between_tries_us, patient
 from app.chat.opening import Ask, MaxCostTooLow
 from app.chat.turn import Turn
-from app.credits.billing import Mode
-from app.credits.rejections import InsufficientCredits
+from app.credits.core.rejections import InsufficientCredits
 from app.credits.service import CreditsSettings
 from app.kit.documents import Write
 from app.kit.errors import Unavailable
+from app.metering.billing import Mode
 from app.models.faults import ContentRefused, ModelFault, ModelMisconfigured
 from app.models.tokens import lower_bound
 from app.models.usage import Usage

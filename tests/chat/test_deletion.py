@@ -12,7 +12,7 @@ from app.chat.store import BATCH, NoSuchConversation
 from app.kit.clock import minutes
 from app.kit.documents import Create, Delete, Write
 from app.kit.errors import Unavailable
-from app.orchestration.operation import Operation, State
+from app.orchestration.queue.operation import Operation, State
 from support.chat_world import ChatWorld
 
 

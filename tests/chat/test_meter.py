@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.chat.meter import Meter, storable
 from app.kit.canonical import canonical
+from app.metering.meter import Meter, storable
 from app.models.catalogue import load
 from app.models.gateway import Counted, Delta
 from app.models.pricing import PriceBook

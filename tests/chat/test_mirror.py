@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.chat.flusher import Flusher, cancel_path
-from app.chat.mirror import (
+from app.chat.live.flusher import Flusher, cancel_path
+from app.chat.live.running import Running
+from app.chat.live.stream_mirror import (
     EVERY_US,
     TRIES,
     Closing,
@@ -17,7 +18,6 @@ from app.chat.mirror import (
     remove_old_streams,
     send,
 )
-from app.chat.running import Running
 from app.kit.errors import Unavailable
 from app.kit.realtime import Json
 from app.models.gateway import Call

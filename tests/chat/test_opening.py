@@ -7,7 +7,7 @@ import pytest
 from app.chat.answering import Answer, Over, Start, Text
 from app.chat.opening import AnswerInProgress
 from app.chat.store import NoSuchConversation
-from app.credits.rejections import InsufficientCredits
+from app.credits.core.rejections import InsufficientCredits
 from app.credits.service import CreditsSettings
 from app.kit.errors import Failure, KeyReused
 from app.models.catalogue import UnknownModel, UnsuitableModel

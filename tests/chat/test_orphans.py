@@ -3,12 +3,12 @@
 import pytest
 
 from app.chat.answering import Start, Text
-from app.chat.flusher import cancel_path
+from app.chat.live.flusher import cancel_path
 from app.chat.opening import Ask
 from app.chat.orphans import close_orphans
 from app.chat.service import Amendment
-from app.credits.billing import Mode
 from app.kit.documents import Create
+from app.metering.billing import Mode
 from support.chat_world import ChatWorld
 from support.vendor import Vendor
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
-from app.chat.wire import cursor
+from app.chat.serializers import cursor
 from app.kit.money import Micro
 from support.vendor import Vendor
 from support.world import SETTINGS, Caller, World, frames

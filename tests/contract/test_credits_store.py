@@ -9,9 +9,9 @@ from typing import Any
 import grpc
 import pytest
 
-from app.credits.rejections import InsufficientCredits
-from app.credits.step import Companions
-from app.credits.verification import Link, verify_chain
+from app.credits.core.rejections import InsufficientCredits
+from app.credits.ledger.step import Companions
+from app.credits.proofs.verification import Link, verify_chain
 from app.kit.documents import Create, Documents
 from app.kit.errors import AlreadyExists
 from app.kit.money import credits

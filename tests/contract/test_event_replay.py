@@ -7,8 +7,8 @@ from uuid import uuid4
 from app.kit.documents import Documents
 from app.orchestration.assembly import Brought, Ground, assemble
 from app.orchestration.event_bus import Event, Replay, Subscription
-from app.orchestration.handler import Done, Outcome, Run
-from app.orchestration.outbox import NoAlarms
+from app.orchestration.queue.handler import Done, Outcome, Run
+from app.orchestration.queue.outbox import NoAlarms
 from support.clock import ManualClock, SeededIds
 from support.memory import MemoryRealtime
 

@@ -3,7 +3,7 @@
 import pytest
 import requests
 
-from app.credits.identities import from_firebase_auth
+from app.bonus.firebase_identities import from_firebase_auth
 from app.kit.archive import CloudArchive
 from support.suite import RunningSuite
 

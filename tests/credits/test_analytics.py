@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.credits.analytics import Analyst, Analytics, Period
-from app.credits.commands import Settle
-from app.credits.entry import Reference
+from app.credits.core.commands import Settle
+from app.credits.core.entry import Reference
+from app.credits.usage.analytics import Analyst, Analytics, Period
 from app.kit.documents import Write
 from app.kit.errors import Conflict, Invalid
 from support.credits_world import DAY, MINUTE, CreditsWorld, deposit, reserve

@@ -2,8 +2,8 @@
 
 import pytest
 
-from app.credits.billing import PATH, Basis, Charge, Ending, Mode, Payer, Priced, charge, default_policy, load
 from app.kit.errors import InvariantViolation
+from app.metering.billing import PATH, Basis, Charge, Ending, Mode, Payer, Priced, charge, default_policy, load
 
 POLICY = default_policy()
 PRICED = Priced(usage=900, delivered=700, reserved=1000)

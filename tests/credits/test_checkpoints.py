@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import pytest
 
-from app.credits import document, merkle
-from app.credits.checkpoints import Checkpoints
-from app.credits.sealing import Head, Previous, checkpoint_holds, seal_heads, seal_holds
+from app.credits.ledger import document
+from app.credits.proofs import merkle
+from app.credits.proofs.checkpoints import Checkpoints
+from app.credits.proofs.sealing import Head, Previous, checkpoint_holds, seal_heads, seal_holds
 from app.kit.documents import Delete, Replace, Write
 from support.credits_world import GENESIS, CreditsWorld, deposit, reserve, settle
 from support.memory import MemoryDocuments

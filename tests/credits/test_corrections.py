@@ -2,16 +2,16 @@
 
 import pytest
 
-from app.credits import document
-from app.credits.account import Lot, Source
-from app.credits.commands import Refund
-from app.credits.corrections import CorrectionClosed, Corrections, Proposal, SecondApproverNeeded
-from app.credits.entry import Reference
-from app.credits.explaining import balance_at, explain
-from app.credits.lots import burn_order, give_back, pick
-from app.credits.mirror import Mirror, mirror_path, view
-from app.credits.rejections import NothingToReverse
-from app.credits.repair import Repairs
+from app.credits.balance_mirror import Mirror, mirror_path, view
+from app.credits.core.account import Lot, Source
+from app.credits.core.commands import Refund
+from app.credits.core.entry import Reference
+from app.credits.core.lots import burn_order, give_back, pick
+from app.credits.core.rejections import NothingToReverse
+from app.credits.corrections.corrections import CorrectionClosed, Corrections, Proposal, SecondApproverNeeded
+from app.credits.corrections.repair import Repairs
+from app.credits.ledger import document
+from app.credits.proofs.explaining import balance_at, explain
 from app.kit.documents import Delete, Replace, Value
 from app.kit.errors import InvariantViolation, NotFound
 from app.kit.money import credits

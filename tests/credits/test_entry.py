@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.credits.entry import Entry, hashed_bytes, plain_usage, read
-from app.credits.verification import Link, verify_chain
+from app.credits.core.entry import Entry, hashed_bytes, plain_usage, read
+from app.credits.proofs.verification import Link, verify_chain
 from app.kit.canonical import canonical
 from app.kit.errors import InvariantViolation
 from support.credits_world import CreditsWorld, reserve, settle

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from app.credits.commands import Outcome
-from app.credits.lanes import MAX_REMEMBERED
-from app.credits.rejections import InsufficientCredits
-from app.credits.step import Companions
+from app.credits.core.commands import Outcome
+from app.credits.core.rejections import InsufficientCredits
+from app.credits.ledger.group_commit import MAX_REMEMBERED
+from app.credits.ledger.step import Companions
 from app.kit.documents import Create, Document, Replace, Write, list_field
 from app.kit.errors import AlreadyExists, Conflict, InvariantViolation, KeyReused, Unavailable
 from app.kit.money import MAX_MICRO, credits

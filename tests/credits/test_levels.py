@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from app.credits.account import Level, opened
-from app.credits.commands import Command, Release, SetThreshold
-from app.credits.decide import Rules, decide
-from app.credits.events import Event
+from app.credits.core.account import Level, opened
+from app.credits.core.commands import Command, Release, SetThreshold
+from app.credits.core.decide import Rules, decide
+from app.credits.core.events import Event
 from app.kit.money import credits
 from support.credits_world import deposit, reserve, settle
 

@@ -8,9 +8,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from app.credits import fold
-from app.credits.account import Account, Source, Status, check, opened
-from app.credits.commands import (
+from app.credits.core.account import Account, Source, Status, check, opened
+from app.credits.core.commands import (
     Adjust,
     Clawback,
     Command,
@@ -25,10 +24,11 @@ from app.credits.commands import (
     Settle,
     Sweep,
 )
-from app.credits.decide import Rules, decide
-from app.credits.entry import Draft, Entry, Kind, Reference, seal
-from app.credits.signing import KeyRing, Signer, thumbprint
-from app.credits.verification import Link, verify_chain
+from app.credits.core.decide import Rules, decide
+from app.credits.core.entry import Draft, Entry, Kind, Reference, seal
+from app.credits.corrections.corrections import fold
+from app.credits.proofs.signing import KeyRing, Signer, thumbprint
+from app.credits.proofs.verification import Link, verify_chain
 from app.kit.documents import Write
 from app.kit.errors import Conflict, Rejection
 from support.credits_world import DAY, MESSAGE, MINUTE, NO_BONUS, SEED, CreditsWorld, deposit, promo, reserve, settle

@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from app.credits import document
-from app.credits.mirror import Mirror, mirror_path
+from app.credits.balance_mirror import Mirror, mirror_path
+from app.credits.ledger import document
 from app.kit.documents import Fields
 from app.kit.money import credits
 from app.kit.realtime import Json

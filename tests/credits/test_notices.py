@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from app.credits.commands import Refund
-from app.credits.entry import Reference
-from app.credits.events import Event
+from app.credits.core.commands import Refund
+from app.credits.core.entry import Reference
+from app.credits.core.events import Event
 from app.credits.service import Credits, CreditsParts
 from app.kit.documents import Create, Write
 from support.credits_world import DAY, NO_BONUS, ONE, CreditsWorld, promo, reserve, settle

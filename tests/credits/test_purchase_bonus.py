@@ -5,17 +5,17 @@ from dataclasses import replace
 
 import pytest
 
-from app.credits.account import Status
-from app.credits.bonus import BonusPolicy, Evidence
-from app.credits.handlers import no_cards, subscriptions
-from app.credits.welcome import BonusRules, Welcome
+from app.bonus.rules import BonusPolicy, Evidence
+from app.bonus.subscriptions import no_cards, subscriptions
+from app.bonus.welcome import BonusRules, Welcome
+from app.credits.core.account import Status
 from app.kit.clock import minutes
 from app.kit.documents import Replace, Write
 from app.kit.errors import Unavailable
 from app.kit.money import credits
 from app.orchestration.event_bus import Replay
-from app.orchestration.operation import Operation, State
-from app.orchestration.operation_document import COLLECTION, from_document
+from app.orchestration.queue.operation import Operation, State
+from app.orchestration.queue.operation_document import COLLECTION, from_document
 from support.credits_world import deposit
 from support.world import SETTINGS, MemoryOutside, World
 

@@ -13,15 +13,15 @@ from joserfc import jws
 from joserfc.jwk import OKPKey
 
 from app.api.idempotency import Idempotency
-from app.credits.admin_routes import admin_routes
-from app.credits.bonus import BonusPolicy, Evidence
-from app.credits.corrections import Corrections
-from app.credits.mirror import Mirror, mirror_path
-from app.credits.repair import Repairs
-from app.credits.routes import CreditsRoutes, routes
+from app.bonus.rules import BonusPolicy, Evidence
+from app.bonus.welcome import BonusRules, Welcome
+from app.credits.balance_mirror import Mirror, mirror_path
+from app.credits.corrections.corrections import Corrections
+from app.credits.corrections.repair import Repairs
+from app.credits.proofs.signing import KeyRing, Signer
+from app.credits.routes.account_routes import CreditsRoutes, routes
+from app.credits.routes.admin_routes import admin_routes
 from app.credits.service import Credits, CreditsParts
-from app.credits.signing import KeyRing, Signer
-from app.credits.welcome import BonusRules, Welcome
 from app.kit.canonical import canonical
 from app.kit.money import credits as whole
 from support.credits_world import SEED, deposit, reserve, settle

@@ -6,11 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from app.credits import document
-from app.credits.account import RECENT, State, Status
-from app.credits.commands import Clawback, Extend, Outcome, Reserved, Settle, Settled
-from app.credits.entry import Kind, Reference
-from app.credits.rejections import (
+from app.credits.core.account import RECENT, State, Status
+from app.credits.core.commands import Clawback, Extend, Outcome, Reserved, Settle, Settled
+from app.credits.core.entry import Kind, Reference
+from app.credits.core.rejections import (
     AccountNotActive,
     InsufficientCredits,
     ReservationExpired,
@@ -19,7 +18,8 @@ from app.credits.rejections import (
     ReservationTooLarge,
     ReservationUnknown,
 )
-from app.credits.step import Companions
+from app.credits.ledger import document
+from app.credits.ledger.step import Companions
 from app.kit.documents import Create, Document, Replace, Write
 from app.kit.errors import AlreadyExists, Conflict, InvariantViolation, KeyReused, Rejection
 from app.kit.money import credits

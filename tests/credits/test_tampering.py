@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from app.credits.export import Unreadable, parse, verify_export
-from app.credits.signing import KeyRing, Signer
+from app.credits.proofs.export import Unreadable, parse, verify_export
+from app.credits.proofs.signing import KeyRing, Signer
 from support.credits_world import CreditsWorld
 from support.tampering import cases, honest, resigned
 

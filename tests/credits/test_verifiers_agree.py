@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from app.credits.export import Unreadable, parse, verify_export
-from app.credits.signing import KeyRing
+from app.credits.proofs.export import Unreadable, parse, verify_export
+from app.credits.proofs.signing import KeyRing
 from app.kit.errors import Invalid
 from support.credits_world import CreditsWorld
 from support.tampering import STRANGER, cases, honest

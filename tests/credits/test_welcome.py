@@ -6,10 +6,10 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from app.credits.bonus import BonusPolicy, Claims, Evidence, Reason, is_disposable, normalized
+from app.bonus.rules import BonusPolicy, Claims, Evidence, Reason, is_disposable, normalized
+from app.bonus.welcome import BonusAlreadyGranted, BonusNotEligible, BonusRules, Welcome, network
+from app.credits.proofs.signing import Signer
 from app.credits.service import Credits, CreditsParts
-from app.credits.signing import Signer
-from app.credits.welcome import BonusAlreadyGranted, BonusNotEligible, BonusRules, Welcome, network
 from app.kit.money import credits
 from support.clock import ManualClock
 from support.credits_world import DAY, SEED, deposit

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from app.credits.bonus import Evidence
+from app.bonus.rules import Evidence
 from support.world import SETTINGS, MemoryOutside, World
 
 CHECKED = replace(SETTINGS, welcome_bonus_checks=True)

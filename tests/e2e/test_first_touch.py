@@ -4,8 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from app.credits.commands import Reserve
-from app.credits.entry import Reference
+from app.credits.core.commands import Reserve
+from app.credits.core.entry import Reference
 from app.wiring import Services
 from e2e import node
 from e2e.person import Json, Person
@@ -70,7 +70,7 @@ class TestAllDoorsAtOnce:
         reference = Reference("test", "race")
 
         def spend(index: int) -> bool:
-            from app.credits.rejections import InsufficientCredits
+            from app.credits.core.rejections import InsufficientCredits
 
             reserve = Reserve(f"rsv_{index}", 300_000_000, 300_000_000, "test", reference, MINUTE_US)
             try:

@@ -6,9 +6,9 @@ from decimal import Decimal
 
 import requests
 
-from app.credits.commands import Reserve, Settle
-from app.credits.entry import Reference
-from app.credits.rejections import InsufficientCredits
+from app.credits.core.commands import Reserve, Settle
+from app.credits.core.entry import Reference
+from app.credits.core.rejections import InsufficientCredits
 from app.kit.money import credits
 from app.wiring import Services
 from e2e.person import Person, problem_of

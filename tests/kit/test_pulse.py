@@ -3,7 +3,7 @@
 import contextvars
 import threading
 
-from app.kit.pulse import ThreadPulse
+from app.kit.heartbeat import ThreadPulse
 
 SOON_US = 500
 PATIENCE_S = 30

@@ -9,14 +9,14 @@ from app.kit.documents import Write
 from app.kit.realtime import Json
 from app.orchestration.assembly import Brought, Ground, assemble
 from app.orchestration.attempt import Means
-from app.orchestration.doorbell import QUEUE
 from app.orchestration.event_bus import Subscription
-from app.orchestration.handler import Done, Handler, Lane, Outcome, Run
-from app.orchestration.operation import Operation
-from app.orchestration.operation_document import COLLECTION, from_document
-from app.orchestration.operation_queue import Order
+from app.orchestration.queue.doorbell import QUEUE
+from app.orchestration.queue.handler import Done, Handler, Lane, Outcome, Run
+from app.orchestration.queue.operation import Operation
+from app.orchestration.queue.operation_document import COLLECTION, from_document
+from app.orchestration.queue.operation_queue import Order
 from app.orchestration.runner import Runner
-from app.orchestration.saga_definition import SagaDefinition
+from app.orchestration.sagas.saga_definition import SagaDefinition
 from app.orchestration.sweeper import Chore
 from support.clock import ManualClock, SeededIds
 from support.memory import MemoryDocuments, MemoryRealtime

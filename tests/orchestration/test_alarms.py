@@ -12,11 +12,11 @@ from app.kit import firestore
 from app.kit.clock import SystemClock, seconds
 from app.kit.ids import RandomIds
 from app.kit.realtime import FirebaseRealtime
-from app.orchestration.alarms import FUNCTION, CloudTaskAlarms
 from app.orchestration.assembly import Brought, Ground, Orchestration, assemble
-from app.orchestration.operation import Operation, State
-from app.orchestration.operation_queue import Order
-from app.orchestration.sagas import TIMER
+from app.orchestration.queue.alarms import FUNCTION, CloudTaskAlarms
+from app.orchestration.queue.operation import Operation, State
+from app.orchestration.queue.operation_queue import Order
+from app.orchestration.sagas.sagas import TIMER
 from app.outside import REGION, firebase
 from emulators.suite.places import PROJECT, origin
 from support.suite import RunningSuite, eventually

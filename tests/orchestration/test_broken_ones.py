@@ -8,13 +8,13 @@ from app.kit.clock import minutes
 from app.kit.documents import Delete, Replace, Value
 from app.kit.errors import InvariantViolation, Unavailable
 from app.kit.realtime import Json
-from app.orchestration.doorbell import QUEUE
-from app.orchestration.handler import Done, Handler, Outcome, Run
-from app.orchestration.operation import State
-from app.orchestration.outbox import Outbox
-from app.orchestration.saga import StepStatus
-from app.orchestration.saga_definition import SagaDefinition, Step, StepDone
-from app.orchestration.sagas import Beginning
+from app.orchestration.queue.doorbell import QUEUE
+from app.orchestration.queue.handler import Done, Handler, Outcome, Run
+from app.orchestration.queue.operation import State
+from app.orchestration.queue.outbox import Outbox
+from app.orchestration.sagas.saga import StepStatus
+from app.orchestration.sagas.saga_definition import SagaDefinition, Step, StepDone
+from app.orchestration.sagas.sagas import Beginning
 from app.orchestration.sweeper import Chore
 from orchestration.shop import Shop, Spy, order
 

@@ -9,9 +9,9 @@ from app.kit.clock import minutes
 from app.kit.documents import Create, Increment, Merge
 from app.kit.errors import NotFound, Unavailable
 from app.orchestration.event_bus import Event, Reaction, Replay, Subscription
-from app.orchestration.handler import Done, Outcome, Run
-from app.orchestration.inbox import Inbox
-from app.orchestration.operation import State
+from app.orchestration.queue.handler import Done, Outcome, Run
+from app.orchestration.queue.inbox import Inbox
+from app.orchestration.queue.operation import State
 from orchestration.shop import Shop
 
 

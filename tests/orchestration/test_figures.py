@@ -6,10 +6,10 @@ from app.admin.orchestration.figures import BOUND, figures
 from app.kit.documents import Create, Document, Query
 from app.kit.errors import Invalid, Unavailable
 from app.orchestration.assembly import Brought, Ground, assemble
-from app.orchestration.handler import Done, Handler, Outcome, Run
-from app.orchestration.operation import Priority
-from app.orchestration.saga_definition import SagaDefinition, Step
-from app.orchestration.sagas import Beginning
+from app.orchestration.queue.handler import Done, Handler, Outcome, Run
+from app.orchestration.queue.operation import Priority
+from app.orchestration.sagas.saga_definition import SagaDefinition, Step
+from app.orchestration.sagas.sagas import Beginning
 from app.orchestration.sweeper import Chore
 from orchestration.shop import Shop, Spy, order
 from support.memory import MemoryDocuments

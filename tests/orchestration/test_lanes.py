@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 
 from app.kit.clock import seconds
 from app.kit.realtime import Json
-from app.orchestration.handler import Lane
-from app.orchestration.lanes import (
+from app.orchestration.queue.admission import (
     SHARES,
     LaneState,
     Slot,
@@ -20,8 +19,9 @@ from app.orchestration.lanes import (
     read_ticket,
     wake_ticket,
 )
-from app.orchestration.operation import Priority
-from app.orchestration.retry import RetryPolicy
+from app.orchestration.queue.handler import Lane
+from app.orchestration.queue.operation import Priority
+from app.orchestration.queue.retry import RetryPolicy
 
 NOW = 1_800_000_000_000_000
 EMPTY = LaneState(paused=False, slots={}, passes={}, turn=0)

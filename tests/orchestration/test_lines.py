@@ -6,9 +6,9 @@ from contextlib import suppress
 from app.kit.clock import minutes
 from app.kit.documents import Document, Increment, Merge, Write
 from app.kit.errors import Unavailable
-from app.orchestration.doorbell import DEEP, LANES, QUEUE
-from app.orchestration.handler import Done, Handler, LeaseOver, Outcome, Run
-from app.orchestration.operation import Level, State
+from app.orchestration.queue.doorbell import DEEP, LANES, QUEUE
+from app.orchestration.queue.handler import Done, Handler, LeaseOver, Outcome, Run
+from app.orchestration.queue.operation import Level, State
 from orchestration.shop import Shop, Spy, order
 
 

@@ -8,22 +8,22 @@ from uuid import uuid4
 
 import requests
 
-from app.credits import document
-from app.credits import entry as ledger
-from app.credits.entry import Entry, Kind
-from app.credits.mirror import view as balance_view
+from app.credits.balance_mirror import view as balance_view
+from app.credits.core import entry as ledger
+from app.credits.core.entry import Entry, Kind
+from app.credits.ledger import document
+from app.credits.proofs.signing import Signer
 from app.credits.service import Credits, CreditsParts
-from app.credits.signing import Signer
 from app.kit import firestore
 from app.kit.clock import SystemClock
 from app.kit.documents import Document, Documents, Query, Where
 from app.kit.ids import derived
 from app.kit.settings import Settings
-from app.orchestration.operation import State
-from app.orchestration.operation_document import from_document
-from app.orchestration.saga import ENDED, Status
-from app.orchestration.saga_document import from_document as saga_from
-from app.orchestration.saga_mirror import view as saga_view
+from app.orchestration.queue.operation import State
+from app.orchestration.queue.operation_document import from_document
+from app.orchestration.sagas.saga import ENDED, Status
+from app.orchestration.sagas.saga_document import from_document as saga_from
+from app.orchestration.sagas.saga_mirror import view as saga_view
 from emulators.suite.environment import function_variables
 from emulators.suite.places import PROJECT
 from rtdb.harness import OWNER

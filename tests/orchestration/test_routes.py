@@ -5,15 +5,15 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
-from app.admin.orchestration import wire
+from app.admin.orchestration import serializers
 from app.admin.orchestration.routes import routes
 from app.kit.clock import minutes, to_rfc3339
 from app.kit.errors import Invalid
 from app.orchestration.event_bus import Event, Subscription
-from app.orchestration.handler import Done, Handler, Outcome, Run
-from app.orchestration.operation import Priority
-from app.orchestration.saga_definition import SagaDefinition, Step, StepDone
-from app.orchestration.sagas import Beginning
+from app.orchestration.queue.handler import Done, Handler, Outcome, Run
+from app.orchestration.queue.operation import Priority
+from app.orchestration.sagas.saga_definition import SagaDefinition, Step, StepDone
+from app.orchestration.sagas.sagas import Beginning
 from orchestration.shop import Shop, Spy, order
 from support.world import Caller, World
 
@@ -156,8 +156,8 @@ class TestEvents:
             {"limit": 101},
             {"again": ""},
             {"cursor": "nonsense"},
-            {"cursor": wire.cursor(("many", "op_1"))},
-            {"cursor": wire.cursor((str(2**70), "op_1"))},
+            {"cursor": serializers.cursor(("many", "op_1"))},
+            {"cursor": serializers.cursor((str(2**70), "op_1"))},
         ):
             answer = client.post(REPLAY, json={**asked, **odd})
             assert (answer.status_code, json_of(answer)["code"]) == (422, "validation_failed"), odd

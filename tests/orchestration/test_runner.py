@@ -7,11 +7,11 @@ import pytest
 from app.kit.clock import minutes, seconds
 from app.kit.documents import Create, Increment, Merge, Replace, Write
 from app.kit.errors import Invalid, InvariantViolation, Unavailable
-from app.orchestration.handler import CancelRequested, Done, Handler, Handlers, Lane, Later, Outcome, Run
-from app.orchestration.operation import Level, Priority, State
-from app.orchestration.operation_document import path_of
-from app.orchestration.retry import RetryPolicy
-from app.orchestration.security import LevelForbidden
+from app.orchestration.queue.handler import CancelRequested, Done, Handler, Handlers, Lane, Later, Outcome, Run
+from app.orchestration.queue.operation import Level, Priority, State
+from app.orchestration.queue.operation_document import path_of
+from app.orchestration.queue.retry import RetryPolicy
+from app.orchestration.queue.security import LevelForbidden
 from orchestration.shop import Shop, Spy, order
 
 QUICK = RetryPolicy(tries=3, first_us=seconds(2), most_us=seconds(60))

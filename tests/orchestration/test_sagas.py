@@ -9,11 +9,11 @@ import pytest
 from app.kit.clock import minutes
 from app.kit.documents import Fields, Increment, Merge, Write
 from app.kit.errors import Invalid, InvariantViolation, Unavailable
-from app.orchestration.retry import RetryPolicy
-from app.orchestration.saga import Status, StepStatus
-from app.orchestration.saga_definition import Action, SagaDefinition, Step, StepDone, StepRun
-from app.orchestration.saga_mirror import SagaMirror
-from app.orchestration.sagas import TIMER, Beginning
+from app.orchestration.queue.retry import RetryPolicy
+from app.orchestration.sagas.saga import Status, StepStatus
+from app.orchestration.sagas.saga_definition import Action, SagaDefinition, Step, StepDone, StepRun
+from app.orchestration.sagas.saga_mirror import SagaMirror
+from app.orchestration.sagas.sagas import TIMER, Beginning
 from orchestration.shop import Shop
 
 ONCE = RetryPolicy(tries=2)

@@ -3,8 +3,8 @@
 import contextlib
 
 from app.kit.errors import Unavailable
-from app.orchestration.handler import Done, Handler, Outcome, Run
-from app.orchestration.operation import State
+from app.orchestration.queue.handler import Done, Handler, Outcome, Run
+from app.orchestration.queue.operation import State
 from app.orchestration.sweeper import CURSOR, PAGE, PAGES, Chore, LastSweep
 from orchestration.shop import Shop, Spy, order
 

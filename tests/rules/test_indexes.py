@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from app.api import openapi
+from app.api.reference import openapi
 from app.kit.documents import Document, Query
 from app.kit.money import credits
 from support.memory import MemoryDocuments

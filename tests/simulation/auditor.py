@@ -7,19 +7,19 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Final
 
-from app.credits import document as account_document
-from app.credits import entry as ledger
-from app.credits.account import Account
-from app.credits.entry import Entry, Kind
-from app.credits.mirror import view
+from app.credits.balance_mirror import view
+from app.credits.core import entry as ledger
+from app.credits.core.account import Account
+from app.credits.core.entry import Entry, Kind
+from app.credits.ledger import document as account_document
 from app.kit.clock import from_rfc3339
 from app.kit.documents import Document, Fields, int_field, map_field, text_field
 from app.kit.errors import Failure
-from app.orchestration.doorbell import QUEUE
-from app.orchestration.operation import OPEN, Operation, State
-from app.orchestration.operation_document import from_document
-from app.orchestration.saga import ENDED, SagaState, Status, StepStatus
-from app.orchestration.saga_document import from_document as saga_from
+from app.orchestration.queue.doorbell import QUEUE
+from app.orchestration.queue.operation import OPEN, Operation, State
+from app.orchestration.queue.operation_document import from_document
+from app.orchestration.sagas.saga import ENDED, SagaState, Status, StepStatus
+from app.orchestration.sagas.saga_document import from_document as saga_from
 from simulation import deletions
 from simulation.kernel import CALM
 from simulation.products import IMAGE_PRICE, THOUGHT_PRICE

@@ -8,10 +8,10 @@ from functools import partial
 from app.kit.documents import int_field
 from app.kit.errors import Failure, Fault
 from app.kit.realtime import Json
-from app.orchestration import handlers
-from app.orchestration.operation import State
-from app.orchestration.operation_document import from_document
-from app.orchestration.operation_queue import Order
+from app.orchestration import triggers
+from app.orchestration.queue.operation import State
+from app.orchestration.queue.operation_document import from_document
+from app.orchestration.queue.operation_queue import Order
 from simulation.instance import Backend
 from simulation.kernel import Faults
 from simulation.world import World
@@ -91,7 +91,7 @@ def _trigger(world: World, path: str, _: Json) -> None:
 
     def run(backend: Backend) -> None:
         try:
-            handlers.run_operation(backend.orchestration, parts[2])
+            triggers.run_operation(backend.orchestration, parts[2])
         except Fault:
             kernel.after(_PATIENCE_US, fire)
 

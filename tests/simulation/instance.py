@@ -7,18 +7,18 @@ from typing import cast
 from app.chat import deletion
 from app.chat.assembly import ChatNeeds, ChatSystem
 from app.chat.assembly import assemble as assemble_chat
-from app.chat.mirror import SteppedMirror
-from app.credits import events
-from app.credits.mirror import Mirror
+from app.chat.live.stream_mirror import SteppedMirror
+from app.credits.balance_mirror import Mirror
+from app.credits.core import events
+from app.credits.proofs.signing import Signer
 from app.credits.service import Credits, CreditsParts, CreditsSettings
-from app.credits.signing import Signer
 from app.kit.documents import Write
 from app.kit.money import credits
 from app.models import catalogue
 from app.models.gateway import Gateway
 from app.models.pricing import PriceBook
 from app.orchestration.assembly import Brought, Ground, Orchestration, assemble
-from app.orchestration.inbox import Inbox
+from app.orchestration.queue.inbox import Inbox
 from app.orchestration.sweeper import Chore
 from simulation.kernel import Instance, InstanceClock, Kernel, KernelPulse
 from simulation.products import LANES, Products, Shelf

@@ -9,19 +9,19 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from app.credits.commands import Clawback, Deposit, Outcome, Refund, Reserve, Settle, settle_key
-from app.credits.entry import Reference
-from app.credits.rejections import ReservationClosed, ReservationSettled, ReservationUnknown
+from app.credits.core.commands import Clawback, Deposit, Outcome, Refund, Reserve, Settle, settle_key
+from app.credits.core.entry import Reference
+from app.credits.core.rejections import ReservationClosed, ReservationSettled, ReservationUnknown
+from app.credits.ledger.step import Companions
 from app.credits.service import Credits
-from app.credits.step import Companions
 from app.kit.clock import minutes, seconds
 from app.kit.documents import Document, Documents, Increment, Merge, Replace, Value, Write, int_field, text_field
 from app.orchestration.event_bus import Event, Subscription
-from app.orchestration.handler import Done, Handler, Lane, Run
-from app.orchestration.handler import Outcome as RunOutcome
-from app.orchestration.operation import Level, Priority
-from app.orchestration.retry import RetryPolicy
-from app.orchestration.saga_definition import SagaDefinition, Step, StepDone, StepRun
+from app.orchestration.queue.handler import Done, Handler, Lane, Run
+from app.orchestration.queue.handler import Outcome as RunOutcome
+from app.orchestration.queue.operation import Level, Priority
+from app.orchestration.queue.retry import RetryPolicy
+from app.orchestration.sagas.saga_definition import SagaDefinition, Step, StepDone, StepRun
 from simulation.vendors import Machine, Mailer, Rail, Refused
 
 PATIENT: Final = RetryPolicy(tries=25, first_us=seconds(1), most_us=seconds(60))

@@ -6,14 +6,14 @@ import sys
 from types import ModuleType
 from typing import cast
 
-from app.credits import lanes
+from app.credits.ledger import group_commit
 from simulation.kernel import SimThreading
 
 
 def _again() -> ModuleType:
     module = ModuleType("simulation.stepped_lanes")
-    loader = lanes.__spec__.loader if lanes.__spec__ else None
-    code = loader.get_code(lanes.__name__) if loader else None  # type: ignore[attr-defined]  # every source loader has it
+    loader = group_commit.__spec__.loader if group_commit.__spec__ else None
+    code = loader.get_code(group_commit.__name__) if loader else None  # type: ignore[attr-defined]  # every source loader has it
     assert code is not None
     threading = sys.modules["threading"]
     sys.modules[module.__name__] = module
@@ -25,4 +25,4 @@ def _again() -> ModuleType:
     return module
 
 
-Lanes = cast(type[lanes.Lanes], _again().Lanes)
+Lanes = cast(type[group_commit.Lanes], _again().Lanes)

@@ -8,15 +8,15 @@ from app.chat.answering import Over, Text
 from app.chat.opening import Ask
 from app.chat.service import Draft
 from app.chat.store import conversation_path
-from app.credits.billing import Mode
-from app.credits.commands import Reserve
-from app.credits.entry import Reference
+from app.credits.core.commands import Reserve
+from app.credits.core.entry import Reference
 from app.kit.errors import Failure, InvariantViolation, Unavailable
 from app.kit.ids import derived
-from app.orchestration.operation import Priority
-from app.orchestration.operation_queue import Order
-from app.orchestration.saga import ENDED, SagaState, Status
-from app.orchestration.sagas import Beginning
+from app.metering.billing import Mode
+from app.orchestration.queue.operation import Priority
+from app.orchestration.queue.operation_queue import Order
+from app.orchestration.sagas.saga import ENDED, SagaState, Status
+from app.orchestration.sagas.sagas import Beginning
 from simulation.instance import Backend
 from simulation.products import IMAGE_PRICE
 from simulation.world import World

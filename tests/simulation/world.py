@@ -7,8 +7,8 @@ from typing import TypeVar
 from app.kit.documents import Fields, Increment, Merge
 from app.kit.errors import Failure, Fault, Unavailable
 from app.kit.realtime import Json
-from app.orchestration import handlers
-from app.orchestration.operation_queue import TooEarly
+from app.orchestration import triggers
+from app.orchestration.queue.operation_queue import TooEarly
 from simulation.instance import Backend, Outside, Ringer
 from simulation.kernel import CALM, Faults, Instance, Kernel, Process, SimEvent
 from simulation.stores import SimDocuments, SimRealtime
@@ -84,7 +84,7 @@ class World:
 
         def run() -> None:
             try:
-                handlers.due(backend.orchestration, {"operation": operation_id})
+                triggers.due(backend.orchestration, {"operation": operation_id})
             except (TooEarly, Unavailable):
                 self.kernel.after(1_000_000, lambda: self.alarm(operation_id))
 
@@ -125,7 +125,7 @@ class World:
 
     def _swept(self, backend: Backend) -> None:
         try:
-            handlers.sweep(backend.orchestration)
+            triggers.sweep(backend.orchestration)
         except Fault:
             return
 
@@ -191,13 +191,13 @@ class World:
 
 def _serve(lane: str, backend: Backend) -> None:
     try:
-        handlers.run_operation(backend.orchestration, lane)
+        triggers.run_operation(backend.orchestration, lane)
     except Fault:
         return
 
 
 def _show(saga: str, backend: Backend) -> None:
-    handlers.show_saga(backend.orchestration, saga)
+    triggers.show_saga(backend.orchestration, saga)
 
 
 def _opened(handler: str, event: str, uid: str, backend: Backend) -> None:

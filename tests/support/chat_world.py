@@ -7,14 +7,14 @@ from app.chat import deletion
 from app.chat.answering import Answer, Over
 from app.chat.assembly import ChatNeeds, ChatSystem, assemble
 from app.chat.conversation import Conversation
-from app.chat.mirror import SteppedMirror
+from app.chat.live.stream_mirror import SteppedMirror
 from app.chat.opening import Ask
 from app.chat.service import Draft
 from app.chat.turn import Turn
-from app.credits import document
-from app.credits.account import Account
-from app.credits.billing import Mode
-from app.credits.entry import Entry
+from app.credits.core.account import Account
+from app.credits.core.entry import Entry
+from app.credits.ledger import document
+from app.metering.billing import Mode
 from app.models.catalogue import Catalogue, load
 from app.models.gateway import Gateway
 from app.models.health import Health
@@ -22,9 +22,9 @@ from app.models.pricing import PriceBook
 from app.models.transport import Patience, Transport
 from app.orchestration.assembly import Brought, Ground
 from app.orchestration.assembly import assemble as assemble_orchestration
-from app.orchestration.operation import Operation
-from app.orchestration.operation_document import COLLECTION, from_document
-from app.orchestration.outbox import NoAlarms
+from app.orchestration.queue.operation import Operation
+from app.orchestration.queue.operation_document import COLLECTION, from_document
+from app.orchestration.queue.outbox import NoAlarms
 from support.clock import SeededIds
 from support.credits_world import CreditsWorld
 from support.memory import MemoryDocuments, MemoryRealtime

@@ -3,14 +3,14 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from app.credits import document
-from app.credits import entry as ledger
-from app.credits.account import Account, Source, check
-from app.credits.commands import Deposit, Grant, Reserve, Settle
-from app.credits.entry import Entry, Reference
+from app.credits.core import entry as ledger
+from app.credits.core.account import Account, Source, check
+from app.credits.core.commands import Deposit, Grant, Reserve, Settle
+from app.credits.core.entry import Entry, Reference
+from app.credits.ledger import document
+from app.credits.proofs.signing import Signer
+from app.credits.proofs.verification import Link, verify_chain
 from app.credits.service import Credits, CreditsParts, CreditsSettings, pause
-from app.credits.signing import Signer
-from app.credits.verification import Link, verify_chain
 from app.kit.documents import Documents
 from app.kit.money import credits
 from support.clock import ManualClock

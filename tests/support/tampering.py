@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from app.credits.account import Source
-from app.credits.audit import Period
-from app.credits.commands import Adjust, Clawback, Grant, Refund, Reverse
-from app.credits.entry import Reference
-from app.credits.sealing import Previous, seal_heads
-from app.credits.signing import Signer
+from app.credits.core.account import Source
+from app.credits.core.commands import Adjust, Clawback, Grant, Refund, Reverse
+from app.credits.core.entry import Reference
+from app.credits.proofs.audit import Period
+from app.credits.proofs.sealing import Previous, seal_heads
+from app.credits.proofs.signing import Signer
 from app.kit.canonical import canonical
 from support.credits_world import DAY, CreditsWorld, deposit, promo, reserve, settle
 

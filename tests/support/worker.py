@@ -17,24 +17,24 @@ from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Final
 
-from app.credits.commands import Outcome, Refund, Reserve, Settle, settle_key
-from app.credits.entry import Reference
-from app.credits.rejections import ReservationClosed, ReservationSettled, ReservationUnknown
+from app.credits.core.commands import Outcome, Refund, Reserve, Settle, settle_key
+from app.credits.core.entry import Reference
+from app.credits.core.rejections import ReservationClosed, ReservationSettled, ReservationUnknown
+from app.credits.ledger.step import Companions
+from app.credits.proofs.signing import Signer
 from app.credits.service import Credits, CreditsParts
-from app.credits.signing import Signer
-from app.credits.step import Companions
 from app.kit.clock import minutes
 from app.kit.documents import Document, Increment, Merge, Replace, Value, Write, int_field
 from app.kit.errors import Rejection
-from app.orchestration import handlers
+from app.orchestration import triggers
 from app.orchestration.assembly import Brought, Ground, Orchestration, assemble
 from app.orchestration.event_bus import Event, Subscription
-from app.orchestration.handler import Done, Handler, Run
-from app.orchestration.operation import Level
-from app.orchestration.operation_queue import Order
-from app.orchestration.outbox import NoAlarms, Outbox
-from app.orchestration.saga_definition import SagaDefinition, Step, StepDone, StepRun
-from app.orchestration.sagas import Beginning
+from app.orchestration.queue.handler import Done, Handler, Run
+from app.orchestration.queue.operation import Level
+from app.orchestration.queue.operation_queue import Order
+from app.orchestration.queue.outbox import NoAlarms, Outbox
+from app.orchestration.sagas.saga_definition import SagaDefinition, Step, StepDone, StepRun
+from app.orchestration.sagas.sagas import Beginning
 from app.orchestration.sweeper import Chore
 from app.outside import RealOutside
 
@@ -172,7 +172,7 @@ def answer(orchestration: Orchestration, path: str, body: dict[str, str]) -> Non
     """One request; a repeat of it changes nothing."""
     match path:
         case "/sweep":
-            handlers.sweep(orchestration)
+            triggers.sweep(orchestration)
         case "/order":
             order = Order("worker.spend", account=body["account"], once=body["once"])
             orchestration.queue.enqueue(order)
@@ -180,7 +180,7 @@ def answer(orchestration: Orchestration, path: str, body: dict[str, str]) -> Non
             given = {"refuses": bool(body["refuses"])}
             orchestration.sagas.start(Beginning(body["id"], "worker.order", body["account"], given))
         case _:
-            handlers.run_operation(orchestration, body["ref"].split("/")[2])
+            triggers.run_operation(orchestration, body["ref"].split("/")[2])
 
 
 def serve() -> None:

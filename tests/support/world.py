@@ -16,11 +16,11 @@ from werkzeug.test import Client, TestResponse
 from app.api.app import Edges, create_app
 from app.api.auth import Principal, Role, TokenExpired, TokenInvalid
 from app.api.edge import Edge
-from app.credits.bonus import Evidence
+from app.bonus.rules import Evidence
 from app.kit.settings import Settings
 from app.monitoring.service import Dependency
-from app.orchestration.outbox import Alarms, NoAlarms
-from app.orchestration.retry import Draw
+from app.orchestration.queue.outbox import Alarms, NoAlarms
+from app.orchestration.queue.retry import Draw
 from app.wiring import Services
 from support.clock import ManualClock, SeededIds
 from support.memory import MemoryDocuments, MemoryRealtime

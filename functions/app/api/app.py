@@ -14,7 +14,8 @@ from flask_openapi import APIBlueprint, Info, OpenAPI, SecurityScheme, Server
 from pydantic import BaseModel, ValidationError
 from werkzeug.exceptions import HTTPException
 
-from app.api import auth, bodies, context, docs, openapi, problems
+from app.api import auth, bodies, context, problems
+from app.api.reference import docs, openapi
 from app.kit import telemetry
 from app.kit.clock import Clock, SystemClock
 

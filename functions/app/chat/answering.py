@@ -10,19 +10,19 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Final
 
-from app.chat.meter import Meter
-from app.chat.mirror import Closing, Mirror
+from app.chat.live.running import Running
+from app.chat.live.stream_mirror import Closing, Mirror
 from app.chat.opening import Ask, Opened, Opening
-from app.chat.phases import Phases
-from app.chat.running import Running
 from app.chat.settling import Finish, Settling
 from app.chat.turn import End, Problem, Turn
-from app.credits.billing import Ending, Mode
 from app.kit import telemetry
 from app.kit.clock import Clock
 from app.kit.errors import Failure, InvariantViolation, Rejection, Unavailable
 from app.kit.ids import derived
 from app.kit.money import to_decimal
+from app.kit.stopwatch import Phases
+from app.metering.billing import Ending, Mode
+from app.metering.meter import Meter
 from app.models import gateway
 from app.models.faults import ContentRefused, ModelTimeout
 from app.models.gateway import Call, Gateway, Question, Stopped

@@ -9,20 +9,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from app.chat.answering import Answering, AnsweringParts
-from app.chat.flusher import Flusher
-from app.chat.mirror import Mirror, remove_old_streams
+from app.chat.live.flusher import Flusher
+from app.chat.live.running import Running
+from app.chat.live.stream_mirror import Mirror, remove_old_streams
 from app.chat.opening import Opening, OpeningParts
 from app.chat.orphans import OrphanParts, close_orphans
-from app.chat.running import Running
 from app.chat.service import Chat, ChatParts, Orders
 from app.chat.settling import Settling, SettlingParts
 from app.chat.store import ChatStore
-from app.credits import billing
 from app.credits.service import Credits
 from app.kit.clock import Clock, seconds
 from app.kit.documents import Documents
 from app.kit.ids import Ids
 from app.kit.realtime import Realtime
+from app.metering import billing
 from app.models.gateway import Gateway
 from app.models.pricing import PriceBook
 from app.models.transport import Patience

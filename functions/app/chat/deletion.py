@@ -10,10 +10,10 @@ from typing import Final
 from app.chat.store import BATCH, ChatStore, conversation_path
 from app.kit.documents import Delete, Documents, text_field
 from app.kit.errors import ensure
-from app.orchestration.handler import Done, Handler, Run
-from app.orchestration.operation import Level, Operation, Priority
-from app.orchestration.operation_queue import Order
-from app.orchestration.retry import STEADFAST
+from app.orchestration.queue.handler import Done, Handler, Run
+from app.orchestration.queue.operation import Level, Operation, Priority
+from app.orchestration.queue.operation_queue import Order
+from app.orchestration.queue.retry import STEADFAST
 
 NAME: Final = "chat.delete_conversation"
 

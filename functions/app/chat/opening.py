@@ -8,21 +8,21 @@ from typing import Final
 
 from app.chat import turn as turns
 from app.chat.conversation import Conversation
-from app.chat.phases import Phases
 from app.chat.prompting import LEAST_OUTPUT, prompt, texts
 from app.chat.store import ChatStore, turn_path
 from app.chat.turn import Turn
-from app.credits.commands import Outcome, Reserve, Reserved
-from app.credits.entry import Reference
-from app.credits.rejections import ReservationClosed, ReservationUnknown
+from app.credits.core.commands import Outcome, Reserve, Reserved
+from app.credits.core.entry import Reference
+from app.credits.core.rejections import ReservationClosed, ReservationUnknown
+from app.credits.ledger.step import Companions
 from app.credits.service import Credits
-from app.credits.step import Companions
 from app.kit.canonical import digest
 from app.kit.clock import Clock, to_rfc3339
 from app.kit.documents import Create, Document, Replace, Write
 from app.kit.errors import AlreadyExists, InvariantViolation, KeyReused, Rejection
 from app.kit.ids import Ids, derived
 from app.kit.money import to_decimal
+from app.kit.stopwatch import Phases
 from app.models.catalogue import Capability, Model, UnsuitableModel
 from app.models.gateway import Message
 from app.models.pricing import Demand, PriceBook

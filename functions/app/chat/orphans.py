@@ -7,20 +7,20 @@ same idempotency key may try again. A turn whose conversation is gone goes too.
 from dataclasses import dataclass
 
 from app.chat import turn as turns
-from app.chat.flusher import cancel_path
-from app.chat.mirror import Closing, Mirror
+from app.chat.live.flusher import cancel_path
+from app.chat.live.stream_mirror import Closing, Mirror
 from app.chat.store import ChatStore
 from app.chat.turn import End, Problem, Turn
-from app.credits.billing import Ending, Mode, Policy
-from app.credits.commands import Outcome
-from app.credits.rejections import ReservationClosed, ReservationUnknown
+from app.credits.core.commands import Outcome
+from app.credits.core.rejections import ReservationClosed, ReservationUnknown
+from app.credits.ledger.step import Companions
 from app.credits.service import Credits
-from app.credits.step import Companions
 from app.kit import telemetry
 from app.kit.clock import Clock, to_rfc3339
 from app.kit.documents import Delete, Document, Replace, Write
 from app.kit.errors import Conflict, Fault, InvariantViolation, Unavailable
 from app.kit.realtime import Realtime
+from app.metering.billing import Ending, Mode, Policy
 
 _log = telemetry.log("chat")
 

@@ -10,7 +10,7 @@ from app.api.context import request_id
 from app.api.idempotency import REPLAYED, idempotency_key, takes_key
 from app.api.schemas import Page, PageParameters, Problem
 from app.api.streaming import sse, streams
-from app.chat import wire
+from app.chat import serializers
 from app.chat.opening import Ask
 from app.chat.schemas import (
     CancelAnswer,
@@ -23,7 +23,7 @@ from app.chat.schemas import (
     NewMessage,
 )
 from app.chat.service import Amendment, Chat, Draft
-from app.credits.billing import Mode
+from app.metering.billing import Mode
 
 _TAG: Final = Tag(name="chat", description="Conversations, and answers that are paid while they stream")
 _STREAM: Final = "text/event-stream"
@@ -49,25 +49,25 @@ def _conversations(blueprint: APIBlueprint, chat: Chat) -> None:
     @blueprint.post("/conversations", summary="Begin a conversation", responses={201: ConversationAnswer})
     def create(body: NewConversation) -> tuple[ConversationAnswer, int]:
         draft = Draft(body.title, body.model, body.system_prompt, body.memory)
-        return wire.conversation(chat.create(caller().uid, draft)), 201
+        return serializers.conversation(chat.create(caller().uid, draft)), 201
 
     @blueprint.get("/conversations", summary="Your conversations", responses={200: ConversationPage})
     def list_all(query: PageParameters) -> ConversationPage:
-        found = chat.list(caller().uid, query.limit + 1, wire.read_cursor(query.cursor))
+        found = chat.list(caller().uid, query.limit + 1, serializers.read_cursor(query.cursor))
         page = found[: query.limit]
-        more = wire.cursor(page[-1].updated_at, page[-1].id) if len(found) > len(page) else None
-        return ConversationPage(items=[wire.conversation(one) for one in page], next_cursor=more)
+        more = serializers.cursor(page[-1].updated_at, page[-1].id) if len(found) > len(page) else None
+        return ConversationPage(items=[serializers.conversation(one) for one in page], next_cursor=more)
 
     @blueprint.get("/conversations/<conversation_id>", summary="One conversation", responses={200: ConversationAnswer})
     def read(path: ConversationPath) -> ConversationAnswer:
-        return wire.conversation(chat.read(caller().uid, path.conversation_id))
+        return serializers.conversation(chat.read(caller().uid, path.conversation_id))
 
     @blueprint.patch(
         "/conversations/<conversation_id>", summary="Rename, archive, change", responses={200: ConversationAnswer}
     )
     def change(path: ConversationPath, body: ConversationChange) -> ConversationAnswer:
         amendment = Amendment(body.title, body.archived, body.model, body.system_prompt)
-        return wire.conversation(chat.amend(caller().uid, path.conversation_id, amendment))
+        return serializers.conversation(chat.amend(caller().uid, path.conversation_id, amendment))
 
     @blueprint.delete(
         "/conversations/<conversation_id>",
@@ -83,11 +83,11 @@ def _conversations(blueprint: APIBlueprint, chat: Chat) -> None:
 def _messages(blueprint: APIBlueprint, chat: Chat) -> None:
     @blueprint.get("/conversations/<conversation_id>/messages", summary="Its turns", responses={200: MessagePage})
     def list_turns(path: ConversationPath, query: PageParameters) -> MessagePage:
-        after = wire.read_cursor(query.cursor)
+        after = serializers.read_cursor(query.cursor)
         found = chat.turns(caller().uid, path.conversation_id, query.limit + 1, after)
         page = found[: query.limit]
-        more = wire.cursor(page[-1].created_at, page[-1].id) if len(found) > len(page) else None
-        return MessagePage(items=[wire.message(turn, turn.end) for turn in page], next_cursor=more)
+        more = serializers.cursor(page[-1].created_at, page[-1].id) if len(found) > len(page) else None
+        return MessagePage(items=[serializers.message(turn, turn.end) for turn in page], next_cursor=more)
 
     @blueprint.post(
         "/conversations/<conversation_id>/messages",
@@ -112,10 +112,10 @@ def _messages(blueprint: APIBlueprint, chat: Chat) -> None:
         )
         begun = chat.answer(ask, Mode.STREAM if streamed else Mode.JSON)
         if streamed:
-            response = sse(wire.Frames(begun, request_id()), ticks=True)
+            response = sse(serializers.Frames(begun, request_id()), ticks=True)
         else:
             over = begun.over()
-            text = wire.message(over.turn, over.end).model_dump_json()
+            text = serializers.message(over.turn, over.end).model_dump_json()
             response = flask.Response(text, mimetype="application/json")
         if begun.replayed:
             response.headers[REPLAYED] = "true"
@@ -129,4 +129,4 @@ def _messages(blueprint: APIBlueprint, chat: Chat) -> None:
     )
     def cancel(path: MessagePath) -> tuple[CancelAnswer, int]:
         turn = chat.cancel(caller().uid, path.message_id)
-        return wire.cancelled(path.message_id, turn), 202 if turn is None else 200
+        return serializers.cancelled(path.message_id, turn), 202 if turn is None else 200

@@ -10,19 +10,19 @@ from typing import Final, TypeVar
 from app.chat import deletion
 from app.chat.answering import Answer, Answering
 from app.chat.conversation import Conversation
-from app.chat.flusher import cancel_path
+from app.chat.live.flusher import cancel_path
+from app.chat.live.running import Running
 from app.chat.opening import Ask
-from app.chat.running import Running
 from app.chat.store import ChatStore
 from app.chat.turn import Turn
-from app.credits.billing import Mode
 from app.kit.clock import Clock, to_rfc3339
 from app.kit.documents import Document, Write
 from app.kit.errors import Conflict
 from app.kit.ids import Ids
 from app.kit.realtime import Realtime
+from app.metering.billing import Mode
 from app.models.catalogue import Catalogue, UnsuitableModel
-from app.orchestration.operation_queue import Order
+from app.orchestration.queue.operation_queue import Order
 
 T = TypeVar("T")
 Orders = Callable[[Sequence[Order]], Sequence[Write]]

@@ -9,21 +9,21 @@ from typing import Final
 from app.chat import conversation as conversations
 from app.chat import turn as turns
 from app.chat.conversation import Exchange
-from app.chat.meter import Measured, Meter, storable
 from app.chat.opening import Opened
 from app.chat.store import ChatStore, conversation_path, turn_path
 from app.chat.turn import End, FinishReason, Problem, State, Turn
-from app.credits import billing
-from app.credits.billing import Ending, Mode, Policy, Priced
-from app.credits.commands import Outcome, Settle, Settled
-from app.credits.entry import Reference
-from app.credits.rejections import ReservationClosed, ReservationUnknown
+from app.credits.core.commands import Outcome, Settle, Settled
+from app.credits.core.entry import Reference
+from app.credits.core.rejections import ReservationClosed, ReservationUnknown
+from app.credits.ledger.step import Companions
 from app.credits.service import Credits
-from app.credits.step import Companions
 from app.kit import telemetry
 from app.kit.clock import Clock, to_rfc3339
 from app.kit.documents import Delete, Document, Increment, Merge, Replace, Value, Write
 from app.kit.errors import Conflict, InvariantViolation
+from app.metering import billing
+from app.metering.billing import Ending, Mode, Policy, Priced
+from app.metering.meter import Measured, Meter, storable
 from app.models.pricing import PriceBook
 from app.models.usage import Usage
 

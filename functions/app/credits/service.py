@@ -11,12 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from app.credits import events
-from app.credits.account import Account, Reservation, Source, Status
-from app.credits.analytics import Analyst
-from app.credits.audit import Audit, Period, audit, signed_json
-from app.credits.checkpoints import Archive, Checkpoints
-from app.credits.commands import (
+from app.credits.balance_mirror import View, view
+from app.credits.core import events
+from app.credits.core.account import Account, Reservation, Source, Status
+from app.credits.core.commands import (
     Adjust,
     Changed,
     Clawback,
@@ -39,15 +37,17 @@ from app.credits.commands import (
     Sweep,
     Swept,
 )
-from app.credits.decide import Rules
-from app.credits.entry import Entry, Reference, encode_bytes
-from app.credits.lanes import Lanes
-from app.credits.mirror import View, view
-from app.credits.reading import ChainReport, LedgerReader, Proof
-from app.credits.receipts import receipt
-from app.credits.signing import KeyRing, Signer, jwk, thumbprint
-from app.credits.step import NONE, Companions, Gifts, Opening
-from app.credits.store import Store, StoreParts
+from app.credits.core.decide import Rules
+from app.credits.core.entry import Entry, Reference, encode_bytes
+from app.credits.ledger.group_commit import Lanes
+from app.credits.ledger.step import NONE, Companions, Gifts, Opening
+from app.credits.ledger.store import Store, StoreParts
+from app.credits.proofs.audit import Audit, Period, audit, signed_json
+from app.credits.proofs.checkpoints import Archive, Checkpoints
+from app.credits.proofs.reading import ChainReport, LedgerReader, Proof
+from app.credits.proofs.receipts import receipt
+from app.credits.proofs.signing import KeyRing, Signer, jwk, thumbprint
+from app.credits.usage.analytics import Analyst
 from app.kit.clock import Clock, to_rfc3339
 from app.kit.documents import Create, Documents, Query, Value, Where
 from app.kit.errors import AlreadyExists, Conflict, InvariantViolation, NotFound, Unavailable

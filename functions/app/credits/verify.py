@@ -9,8 +9,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from app.credits.export import Unreadable, parse, verify_export
-from app.credits.signing import KeyRing
+from app.credits.proofs.export import Unreadable, parse, verify_export
+from app.credits.proofs.signing import KeyRing
 from app.kit.errors import Invalid
 
 

@@ -10,21 +10,21 @@ from typing import Final
 
 from app.kit.clock import Clock
 from app.kit.documents import Documents
+from app.kit.heartbeat import Pulse, ThreadPulse
 from app.kit.ids import Ids
-from app.kit.pulse import Pulse, ThreadPulse
 from app.kit.realtime import Realtime
 from app.orchestration.attempt import Means
-from app.orchestration.dead_letters import DeadLetters
-from app.orchestration.doorbell import Doorbell
 from app.orchestration.event_bus import EventBus, Subscription
-from app.orchestration.handler import Handler, Handlers, Lane
-from app.orchestration.operation_queue import OperationQueue
-from app.orchestration.outbox import Alarms, Outbox
-from app.orchestration.retry import Draw
+from app.orchestration.queue.dead_letters import DeadLetters
+from app.orchestration.queue.doorbell import Doorbell
+from app.orchestration.queue.handler import Handler, Handlers, Lane
+from app.orchestration.queue.operation_queue import OperationQueue
+from app.orchestration.queue.outbox import Alarms, Outbox
+from app.orchestration.queue.retry import Draw
 from app.orchestration.runner import Runner
-from app.orchestration.saga_definition import SagaDefinition
-from app.orchestration.saga_mirror import SagaMirror
-from app.orchestration.sagas import Sagas
+from app.orchestration.sagas.saga_definition import SagaDefinition
+from app.orchestration.sagas.saga_mirror import SagaMirror
+from app.orchestration.sagas.sagas import Sagas
 from app.orchestration.sweeper import Chore, Sweep, Sweeper
 
 LANES: Final = (Lane("default", 16), Lane("events", 32), Lane("sagas", 32))

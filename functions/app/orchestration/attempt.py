@@ -11,16 +11,16 @@ from typing import Final
 from app.kit.clock import Clock, minutes
 from app.kit.documents import Document, Documents, Replace, Version, Write
 from app.kit.errors import Conflict, Fault, Unavailable
+from app.kit.heartbeat import Pulse
 from app.kit.ids import Ids
-from app.kit.pulse import Pulse
 from app.kit.telemetry import log
-from app.orchestration import line
-from app.orchestration.doorbell import Doorbell
-from app.orchestration.handler import CancelRequested, Handler, LeaseLost, LeaseOver
-from app.orchestration.operation import SKEW_US, Operation, holds, renew
-from app.orchestration.operation_document import from_document, path_of, to_fields
-from app.orchestration.outbox import Outbox
-from app.orchestration.retry import Draw
+from app.orchestration.queue import line
+from app.orchestration.queue.doorbell import Doorbell
+from app.orchestration.queue.handler import CancelRequested, Handler, LeaseLost, LeaseOver
+from app.orchestration.queue.operation import SKEW_US, Operation, holds, renew
+from app.orchestration.queue.operation_document import from_document, path_of, to_fields
+from app.orchestration.queue.outbox import Outbox
+from app.orchestration.queue.retry import Draw
 
 LIFE_US: Final = minutes(9)
 """The heartbeat keeps no attempt for longer: the platform has ended every trigger by then, and a thread that hangs in

@@ -13,11 +13,11 @@ from typing import Final, Protocol
 from app.kit.clock import from_rfc3339, to_rfc3339
 from app.kit.documents import Documents, Fields, Query, Value, Where, Write, int_field, map_field, text_field
 from app.kit.errors import AlreadyExists, NotFound, Unavailable, ensure
-from app.orchestration.handler import Handler, Outcome, Run
-from app.orchestration.operation import Level, Priority
-from app.orchestration.operation_document import COLLECTION, optional_text
-from app.orchestration.operation_queue import OperationQueue, Order
-from app.orchestration.retry import PATIENT, RetryPolicy
+from app.orchestration.queue.handler import Handler, Outcome, Run
+from app.orchestration.queue.operation import Level, Priority
+from app.orchestration.queue.operation_document import COLLECTION, optional_text
+from app.orchestration.queue.operation_queue import OperationQueue, Order
+from app.orchestration.queue.retry import PATIENT, RetryPolicy
 
 
 class Fact(Protocol):

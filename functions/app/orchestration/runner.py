@@ -11,12 +11,22 @@ from app.kit.clock import minutes
 from app.kit.documents import Document, Version, Write
 from app.kit.errors import Conflict, Fault, InvariantViolation, Rejection, Unavailable
 from app.kit.telemetry import context, log
-from app.orchestration import line
 from app.orchestration.attempt import COMMITS, Attempt, Known, Means, read_again
-from app.orchestration.audit import audit_rows
-from app.orchestration.handler import CancelRequested, Done, Handler, Handlers, Lane, LeaseLost, Work, Writes, no_writes
-from app.orchestration.lanes import Ticket
-from app.orchestration.operation import (
+from app.orchestration.queue import line
+from app.orchestration.queue.admission import Ticket
+from app.orchestration.queue.audit import audit_rows
+from app.orchestration.queue.handler import (
+    CancelRequested,
+    Done,
+    Handler,
+    Handlers,
+    Lane,
+    LeaseLost,
+    Work,
+    Writes,
+    no_writes,
+)
+from app.orchestration.queue.operation import (
     OPEN,
     SKEW_US,
     Operation,
@@ -28,10 +38,10 @@ from app.orchestration.operation import (
     retry,
     succeed,
 )
-from app.orchestration.operation_document import from_document, path_of
-from app.orchestration.operation_queue import head_of_line
-from app.orchestration.retry import PATIENT
-from app.orchestration.security import Place, may_run
+from app.orchestration.queue.operation_document import from_document, path_of
+from app.orchestration.queue.operation_queue import head_of_line
+from app.orchestration.queue.retry import PATIENT
+from app.orchestration.queue.security import Place, may_run
 
 BUDGET_US: Final = minutes(4)
 """How long one trigger goes on serving its lane; below the platform's nine minutes for events."""

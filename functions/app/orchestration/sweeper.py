@@ -15,10 +15,10 @@ from app.kit.errors import Fault, InvariantViolation
 from app.kit.ids import Ids
 from app.kit.realtime import Json, Realtime
 from app.kit.telemetry import log
-from app.orchestration.doorbell import Doorbell
-from app.orchestration.handler import Lane
-from app.orchestration.lanes import Ticket, ticket_of, waiters
-from app.orchestration.operation_document import COLLECTION, from_document
+from app.orchestration.queue.admission import Ticket, ticket_of, waiters
+from app.orchestration.queue.doorbell import Doorbell
+from app.orchestration.queue.handler import Lane
+from app.orchestration.queue.operation_document import COLLECTION, from_document
 
 CURSOR: Final = "orchestration/sweeper/cursor"
 LAST: Final = "orchestration/sweeper/last"

@@ -2,14 +2,14 @@
 
 from flask_openapi import APIBlueprint
 
-from app.admin.orchestration import wire
+from app.admin.orchestration import serializers
 from app.admin.orchestration.schemas import ReplayAnswer, ReplayBody, SubscriptionsAnswer
 from app.api.auth import caller, only
 from app.api.schemas import Problem
 from app.kit.clock import from_rfc3339
 from app.orchestration.assembly import Orchestration
-from app.orchestration.audit import replay_row
 from app.orchestration.event_bus import Replay
+from app.orchestration.queue.audit import replay_row
 
 
 def add(blueprint: APIBlueprint, orchestration: Orchestration) -> None:
@@ -18,7 +18,9 @@ def add(blueprint: APIBlueprint, orchestration: Orchestration) -> None:
     @blueprint.get("/subscriptions", summary="Who listens to what", responses={200: SubscriptionsAnswer})
     @only("admin", "support")
     def subscriptions() -> SubscriptionsAnswer:
-        return SubscriptionsAnswer(subscriptions=[wire.subscription(one) for one in orchestration.bus.subscriptions()])
+        return SubscriptionsAnswer(
+            subscriptions=[serializers.subscription(one) for one in orchestration.bus.subscriptions()]
+        )
 
     @blueprint.post(
         "/events/replay",
@@ -41,7 +43,7 @@ def add(blueprint: APIBlueprint, orchestration: Orchestration) -> None:
             ]
         )
         done = orchestration.bus.replay(question, orchestration.outbox)
-        more = None if done.after is None else wire.cursor((str(done.after[0]), done.after[1]))
+        more = None if done.after is None else serializers.cursor((str(done.after[0]), done.after[1]))
         return ReplayAnswer(sent=done.sent, next_cursor=more)
 
 
@@ -59,7 +61,7 @@ def _question(body: ReplayBody) -> Replay:
 
 def _place(cursor: str | None) -> tuple[int, str] | None:
     """Position and id of the last delivery that was looked at."""
-    place = wire.read_cursor(cursor)
+    place = serializers.read_cursor(cursor)
     if place is None:
         return None
     try:
@@ -67,7 +69,7 @@ def _place(cursor: str | None) -> tuple[int, str] | None:
     except ValueError:
         position = -(2**64)
     if not -(2**63) <= position < 2**63:
-        raise wire.not_ours(cursor or "")
+        raise serializers.not_ours(cursor or "")
     return position, place[1]
 
 

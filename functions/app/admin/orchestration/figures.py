@@ -12,10 +12,11 @@ from app.kit.clock import from_rfc3339, to_rfc3339
 from app.kit.documents import Document, Query, Where, text_field
 from app.kit.errors import Fault
 from app.monitoring.metrics import Figure
-from app.orchestration import operation_document, saga_document
 from app.orchestration.assembly import Orchestration
-from app.orchestration.operation import Priority, State
-from app.orchestration.saga import ENDED, Status
+from app.orchestration.queue import operation_document
+from app.orchestration.queue.operation import Priority, State
+from app.orchestration.sagas.saga import ENDED, Status
+from app.orchestration.sagas.sagas import saga_document
 
 BOUND: Final = 100
 """Where a count of documents stops. A hundred is a reason to look, and more would only cost more to ask for."""

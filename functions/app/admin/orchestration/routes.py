@@ -9,7 +9,7 @@ from typing import Final
 
 from flask_openapi import APIBlueprint, Tag
 
-from app.admin.orchestration import event_routes, wire
+from app.admin.orchestration import event_routes, serializers
 from app.admin.orchestration.schemas import (
     AuditLineAnswer,
     AuditLogParameters,
@@ -29,9 +29,9 @@ from app.api.schemas import Page, PageParameters, Problem
 from app.kit.clock import to_rfc3339
 from app.kit.errors import NotFound
 from app.orchestration.assembly import Orchestration
-from app.orchestration.audit import AuditQuestion, audit_lines, lane_row, saga_row
-from app.orchestration.dead_letters import operations_in
-from app.orchestration.operation import State
+from app.orchestration.queue.audit import AuditQuestion, audit_lines, lane_row, saga_row
+from app.orchestration.queue.dead_letters import operations_in
+from app.orchestration.queue.operation import State
 
 _TAG: Final = Tag(name="orchestration", description="Operations, sagas and dead letters, for administrators")
 
@@ -76,7 +76,7 @@ def _operations(blueprint: APIBlueprint, orchestration: Orchestration) -> None:
     )
     @only("admin", "support")
     def operation(path: OperationPath) -> OperationAnswer:
-        return wire.operation(orchestration.queue.get(path.operation_id))
+        return serializers.operation(orchestration.queue.get(path.operation_id))
 
     @blueprint.post(
         "/operations/<operation_id>/cancel", summary="Stop an operation", responses={200: OperationAnswer, 404: Problem}
@@ -84,7 +84,7 @@ def _operations(blueprint: APIBlueprint, orchestration: Orchestration) -> None:
     @only("admin")
     def cancel(path: OperationPath, body: Reason) -> OperationAnswer:
         reason, by = f"{caller().uid}: {body.reason}", caller().uid
-        return wire.operation(orchestration.queue.cancel(path.operation_id, reason, by=by))
+        return serializers.operation(orchestration.queue.cancel(path.operation_id, reason, by=by))
 
 
 def _letters(blueprint: APIBlueprint, orchestration: Orchestration) -> None:
@@ -100,7 +100,7 @@ def _letters(blueprint: APIBlueprint, orchestration: Orchestration) -> None:
     )
     @only("admin")
     def replay(path: OperationPath) -> OperationAnswer:
-        return wire.operation(orchestration.letters.replay(path.operation_id, by=caller().uid))
+        return serializers.operation(orchestration.letters.replay(path.operation_id, by=caller().uid))
 
     @blueprint.post(
         "/dead-letters/<operation_id>/discard",
@@ -110,23 +110,23 @@ def _letters(blueprint: APIBlueprint, orchestration: Orchestration) -> None:
     @only("admin")
     def discard(path: OperationPath, body: Reason) -> OperationAnswer:
         gone = orchestration.letters.discard(path.operation_id, by=caller().uid, reason=body.reason)
-        return wire.operation(gone)
+        return serializers.operation(gone)
 
 
 def _sagas(blueprint: APIBlueprint, orchestration: Orchestration) -> None:
     @blueprint.get("/sagas", summary="Sagas, newest first", responses={200: Page[SagaAnswer]})
     @only("admin", "support")
     def sagas(query: SagasParameters) -> Page[SagaAnswer]:
-        found = orchestration.sagas.page(query.status, query.limit, wire.read_cursor(query.cursor))
+        found = orchestration.sagas.page(query.status, query.limit, serializers.read_cursor(query.cursor))
         more = None
         if len(found) == query.limit:
-            more = wire.cursor((to_rfc3339(found[-1].created_us), found[-1].id))
-        return Page[SagaAnswer](items=[wire.saga(state) for state in found], next_cursor=more)
+            more = serializers.cursor((to_rfc3339(found[-1].created_us), found[-1].id))
+        return Page[SagaAnswer](items=[serializers.saga(state) for state in found], next_cursor=more)
 
     @blueprint.get("/sagas/<saga_id>", summary="One saga with its timeline", responses={200: SagaAnswer, 404: Problem})
     @only("admin", "support")
     def saga(path: SagaPath) -> SagaAnswer:
-        return wire.saga(orchestration.sagas.get(path.saga_id))
+        return serializers.saga(orchestration.sagas.get(path.saga_id))
 
     @blueprint.post(
         "/sagas/<saga_id>/cancel", summary="Stop a saga and undo what it did", responses={200: SagaAnswer, 404: Problem}
@@ -137,7 +137,7 @@ def _sagas(blueprint: APIBlueprint, orchestration: Orchestration) -> None:
         now_us, by = orchestration.clock.now_us(), caller().uid
         row = saga_row(saga=path.saga_id, actor=by, now_us=now_us, reason=body.reason)
         orchestration.outbox.commit([row])
-        return wire.saga(orchestration.sagas.cancel(path.saga_id, f"{by}: {body.reason}"))
+        return serializers.saga(orchestration.sagas.cancel(path.saga_id, f"{by}: {body.reason}"))
 
 
 def _audit(blueprint: APIBlueprint, orchestration: Orchestration) -> None:
@@ -148,21 +148,21 @@ def _audit(blueprint: APIBlueprint, orchestration: Orchestration) -> None:
     )
     @only("admin")
     def audit_log(query: AuditLogParameters) -> Page[AuditLineAnswer]:
-        question = AuditQuestion(query.uid, query.operation, query.limit, wire.read_cursor(query.cursor))
+        question = AuditQuestion(query.uid, query.operation, query.limit, serializers.read_cursor(query.cursor))
         lines = audit_lines(orchestration.outbox, question)
-        more = wire.cursor((lines[-1].at, lines[-1].id)) if len(lines) == query.limit else None
-        return Page[AuditLineAnswer](items=[wire.audit_line(line) for line in lines], next_cursor=more)
+        more = serializers.cursor((lines[-1].at, lines[-1].id)) if len(lines) == query.limit else None
+        return Page[AuditLineAnswer](items=[serializers.audit_line(line) for line in lines], next_cursor=more)
 
 
 def _page_of(orchestration: Orchestration, state: State, query: PageParameters) -> Page[OperationAnswer]:
-    found = operations_in(orchestration.outbox, state, query.limit, wire.read_cursor(query.cursor))
-    more = None if found.after is None else wire.cursor(found.after)
-    return Page[OperationAnswer](items=[wire.operation(one) for one in found.items], next_cursor=more)
+    found = operations_in(orchestration.outbox, state, query.limit, serializers.read_cursor(query.cursor))
+    more = None if found.after is None else serializers.cursor(found.after)
+    return Page[OperationAnswer](items=[serializers.operation(one) for one in found.items], next_cursor=more)
 
 
 def _lane(orchestration: Orchestration, name: str) -> LaneAnswer:
     now_us = orchestration.clock.now_us()
-    return wire.lane(orchestration.handlers.lanes[name], orchestration.doorbell.depth(name, now_us), now_us)
+    return serializers.lane(orchestration.handlers.lanes[name], orchestration.doorbell.depth(name, now_us), now_us)
 
 
 def _set_paused(orchestration: Orchestration, name: str, *, paused: bool) -> LaneAnswer:

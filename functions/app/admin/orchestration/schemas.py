@@ -6,8 +6,8 @@ from pydantic import Field, model_validator
 
 from app.api.schemas import Answer, Body, PageParameters, Parameters, TimeIn, Timestamp
 from app.kit.clock import from_rfc3339
-from app.orchestration.operation import State
-from app.orchestration.saga import Status
+from app.orchestration.queue.operation import State
+from app.orchestration.sagas.saga import Status
 
 LaneName = Field(pattern=r"^[a-z][a-z0-9_-]{0,63}$", description="Name of a lane")
 

@@ -1,0 +1,143 @@
+"""Operations, lanes, sagas and audit lines in the words of the admin routes."""
+
+import base64
+import binascii
+import json
+from dataclasses import asdict
+
+from app.admin.orchestration.schemas import (
+    AttemptAnswer,
+    AuditLineAnswer,
+    LaneAnswer,
+    MomentAnswer,
+    OperationAnswer,
+    SagaAnswer,
+    StepAnswer,
+    SubscriptionAnswer,
+    WaitingAnswer,
+)
+from app.kit.clock import to_rfc3339
+from app.kit.errors import Invalid
+from app.orchestration.event_bus import Subscription
+from app.orchestration.queue.audit import AuditLine
+from app.orchestration.queue.doorbell import Depth
+from app.orchestration.queue.handler import Lane
+from app.orchestration.queue.operation import Operation
+from app.orchestration.sagas.saga import SagaState
+
+
+def lane(known: Lane, depth: Depth, now_us: int) -> LaneAnswer:
+    """A lane and what waits in it."""
+    return LaneAnswer(
+        lane=known.name,
+        paused=depth.paused,
+        limit=known.limit,
+        running=depth.running,
+        waiting=depth.tickets,
+        oldest=[
+            WaitingAnswer(priority=priority.name.lower(), oldest_age_seconds=max(0, now_us // 1000 - due_ms) / 1000)
+            for priority, due_ms in sorted(depth.oldest_due_ms.items())
+        ],
+    )
+
+
+def operation(known: Operation) -> OperationAnswer:
+    """An operation without its payload."""
+    return OperationAnswer(
+        id=known.id,
+        name=known.name,
+        lane=known.lane,
+        priority=known.priority.name.lower(),
+        level=known.level.value,
+        source=known.source,
+        account=known.account,
+        state=known.state.value,
+        attempts=known.attempts,
+        created_at=to_rfc3339(known.created_us),
+        due_at=to_rfc3339(known.due_us),
+        finished_at=None if known.finished_us is None else to_rfc3339(known.finished_us),
+        owner=None if known.lease is None else known.lease.owner,
+        reason=known.reason,
+        history=[
+            AttemptAnswer(
+                at=to_rfc3339(line.at_us),
+                attempt=line.number,
+                owner=line.owner,
+                outcome=line.outcome,
+                detail=line.detail,
+            )
+            for line in known.history
+        ],
+    )
+
+
+def saga(state: SagaState) -> SagaAnswer:
+    """A saga without its input, facts and results, which may speak of its user."""
+    return SagaAnswer(
+        id=state.id,
+        name=state.name,
+        version=state.version,
+        account=state.account,
+        status=state.status.value,
+        progress=state.progress() / 1000,
+        failure=state.failure,
+        created_at=to_rfc3339(state.created_us),
+        updated_at=to_rfc3339(state.updated_us),
+        steps=[
+            StepAnswer(
+                name=name,
+                status=step.status.value,
+                started_at=None if step.started_us is None else to_rfc3339(step.started_us),
+            )
+            for name, step in state.steps.items()
+        ],
+        timeline=[
+            MomentAnswer(at=to_rfc3339(line.at_us), step=line.step, what=line.what, detail=line.detail)
+            for line in state.timeline
+        ],
+    )
+
+
+def audit_line(line: AuditLine) -> AuditLineAnswer:
+    """One line of the log."""
+    return AuditLineAnswer(**asdict(line))
+
+
+def subscription(known: Subscription) -> SubscriptionAnswer:
+    """One line of the table of who listens to what."""
+    return SubscriptionAnswer(
+        subscriber=known.subscriber,
+        event=known.event,
+        versions=sorted(known.versions),
+        ordered=known.ordered,
+        lane=known.lane,
+        priority=known.priority.name.lower(),
+        operation=known.operation,
+    )
+
+
+def cursor(place: tuple[str, str]) -> str:
+    """Where a page ended, opaque."""
+    return base64.urlsafe_b64encode(json.dumps(place).encode()).decode().rstrip("=")
+
+
+def read_cursor(text: str | None) -> tuple[str, str] | None:
+    """The place that a cursor names.
+
+    Raises:
+        Invalid: nobody here gave it out.
+    """
+    if text is None:
+        return None
+    try:
+        place = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+    except (binascii.Error, UnicodeError, ValueError):
+        place = None
+    if isinstance(place, list) and len(place) == 2 and all(isinstance(part, str) for part in place):
+        return place[0], place[1]
+    raise not_ours(text)
+
+
+def not_ours(text: str) -> Invalid:
+    """The refusal of a cursor."""
+    return Invalid("This cursor is not one that this list gave out.", cursor=text[:80])

@@ -1,0 +1,63 @@
+"""What credits does when something happened: the part of the welcome bonus that waits for a purchase.
+
+Knows no payments. Which card paid is asked of `Cards`, and a deposit that nobody knows a card of releases nothing: one
+card backs one bonus, and a purchase without one could be any number of people (T-97).
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from app.bonus.rules import Reason
+from app.bonus.welcome import BonusNotEligible, Welcome
+from app.credits.core import events
+from app.credits.core.entry import Kind
+from app.kit.clock import minutes
+from app.kit.documents import map_field, text_field
+from app.kit.errors import Rejection, ensure
+from app.orchestration.event_bus import Event, Subscription
+from app.orchestration.queue.handler import Done, Later, Outcome, Run
+from app.orchestration.queue.operation import Level
+
+Cards = Callable[[str], str | None]
+"""The fingerprint of the card that made a payment, as the rail told it; None when it was no card, or nobody knows.
+May raise `Unavailable`.
+"""
+
+_LOOK_AGAIN_US: Final = minutes(60)
+
+
+def no_cards(_payment_id: str) -> str | None:
+    """As long as no rail tells any."""
+    return None
+
+
+def subscriptions(welcome: Welcome | None, cards: Cards) -> tuple[Subscription, ...]:
+    """Nothing where no part of the bonus waits for a purchase, so that a deposit writes no row for nobody."""
+    if welcome is None or not welcome.waits_for_purchase:
+        return ()
+
+    def react(event: Event, run: Run) -> Outcome:
+        return _deposited(welcome, cards, event, run)
+
+    deposited = events.NAMES[Kind.DEPOSIT]
+    return (Subscription("welcome", deposited, react, frozenset({events.VERSION}), level=Level.MONEY),)
+
+
+def _deposited(welcome: Welcome, cards: Cards, event: Event, run: Run) -> Outcome:
+    """Grants in a commit of its own, before the operation ends: the grant's key makes a repeat the first answer."""
+    ensure(event.account is not None, "a deposit is made to an account")
+    try:
+        posted = welcome.purchased(str(event.account), _card(event, cards))
+    except BonusNotEligible as refused:
+        if refused.reason is Reason.COME_BACK_LATER:
+            return Later(run.now_us() + _LOOK_AGAIN_US, refused.detail)
+        return Done({"refused": refused.reason.value})
+    except Rejection as refusal:
+        # The account may not be given anything now, or was given another amount before. That is an answer, too.
+        return Done({"refused": refusal.code})
+    return Done({"transaction_id": posted.entry.id})
+
+
+def _card(event: Event, cards: Cards) -> str | None:
+    reference = map_field(event.data, "reference")
+    return cards(text_field(reference, "id")) if reference.get("type") == "payment" else None

@@ -1,0 +1,170 @@
+"""The welcome bonus: asks for evidence, posts the grant, and counts its marks in the same commit.
+
+The first touch of an account grants the opening step when the evidence suffices; otherwise the account opens empty and
+its owner may claim later. `identities` is Auth's record of a user, never what a request says.
+"""
+
+import ipaddress
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from app.bonus.rules import BonusPolicy, Claims, Evidence, Mark, Reason, Step, assess
+from app.credits.core.account import Source
+from app.credits.core.commands import Grant, Outcome, Posted
+from app.credits.core.entry import Reference
+from app.credits.ledger.step import Companions, Gifts, Opening, Seen
+from app.credits.service import WELCOME_KEY, Credits
+from app.kit.clock import Clock
+from app.kit.documents import Create, Document, Replace, Value, Write, int_field
+from app.kit.errors import AlreadyExists, Forbidden, Rejection
+
+Identities = Callable[[str], Evidence]
+"""What Auth knows of a user; an `Evidence` without an e-mail when it knows nobody."""
+
+_TRIES: Final = 8
+_KEYS: Final = {
+    Step.OPENING: WELCOME_KEY,
+    Step.VERIFIED: f"{WELCOME_KEY}:verified",
+    Step.PURCHASE: f"{WELCOME_KEY}:purchase",
+}
+
+
+class BonusAlreadyGranted(Rejection):
+    """Once per person."""
+
+    status = 409
+    code = "bonus_already_granted"
+    title = "Bonus already granted"
+
+
+class BonusNotEligible(Forbidden):
+    """Not now, or not to this person; `reason` says what can be done about it."""
+
+    code = "bonus_not_eligible"
+    title = "Not eligible for the bonus"
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(_SENTENCES[reason], reason=reason.value)
+        self.reason = reason
+
+
+_SENTENCES: Final = {
+    Reason.SIGN_IN_WITH_EMAIL: "Sign in with an e-mail address first",
+    Reason.VERIFY_EMAIL: "Verify your e-mail address first",
+    Reason.COME_BACK_LATER: "This account is too new; try again later",
+    Reason.NOT_AVAILABLE: "The bonus is not available for this account; support can help",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class BonusRules:
+    """What opening an account stands on; made before the service, which it is handed to."""
+
+    policy: BonusPolicy
+    identities: Identities
+    clock: Clock
+    low_threshold: int
+
+    def opening(self, uid: str) -> Opening:
+        """For `CreditsParts.opening`: the opening step, when the evidence suffices at first touch."""
+        who = self.identities(uid)
+        marks = assess(self.policy, Step.OPENING, who, Claims(), self.clock.now_us())
+        if isinstance(marks, Reason):
+            return Opening(self.low_threshold)
+        grant = _grant(uid, Step.OPENING, self.policy.opening)
+
+        def gifts(seen: Seen) -> Gifts:
+            writes = counted(marks, uid, seen)
+            return Gifts() if writes is None else Gifts((grant,), tuple(writes))
+
+        return Opening(self.low_threshold, tuple(_path(mark) for mark in marks), gifts)
+
+
+class Welcome:
+    """Claims of the bonus, and its later steps."""
+
+    def __init__(self, rules: BonusRules, credits: Credits) -> None:
+        self._rules, self._credits = rules, credits
+
+    def claim(self, uid: str, claims: Claims, address: str | None) -> Posted:
+        """Grants the next step that the evidence allows now.
+
+        Raises:
+            BonusAlreadyGranted: every step that is due was granted.
+            BonusNotEligible: with a reason.
+        """
+        self._credits.account(uid)
+        granted = {step: self._credits.store.entry_with(uid, "key", key) for step, key in _KEYS.items()}
+        for step in (Step.OPENING, Step.VERIFIED):
+            if granted[step] is None and self._rules.policy.amount(step):
+                return self._release(uid, step, claims, address)
+        raise BonusAlreadyGranted("The welcome bonus was granted to this account")
+
+    @property
+    def waits_for_purchase(self) -> bool:
+        """Whether a part of the bonus is held back until a purchase."""
+        return self._rules.policy.amount(Step.PURCHASE) > 0
+
+    def purchased(self, uid: str, card: str | None) -> Posted:
+        """Grants the step that a purchase releases; a repeat, and any later purchase, is told of the first grant.
+
+        Raises:
+            BonusNotEligible: with a reason; without a `card`, or when it backed a bonus before.
+        """
+        return self._release(uid, Step.PURCHASE, Claims(card=card), None)
+
+    def _release(self, uid: str, step: Step, claims: Claims, address: str | None) -> Posted:
+        who = replace(self._rules.identities(uid), network=network(address))
+        marks = assess(self._rules.policy, step, who, claims, self._rules.clock.now_us())
+        if isinstance(marks, Reason):
+            raise BonusNotEligible(marks)
+
+        def writes(_: Outcome, seen: Seen) -> Sequence[Write]:
+            made = counted(marks, uid, seen)
+            if made is None:
+                raise BonusNotEligible(Reason.NOT_AVAILABLE)
+            return made
+
+        grant = _grant(uid, step, self._rules.policy.amount(step))
+        companions = Companions(tuple(_path(mark) for mark in marks), writes)
+        for _ in range(_TRIES):
+            try:
+                return self._credits.post(uid, grant, companions)
+            except AlreadyExists:
+                # Another account of the same cluster made a mark first; it is read anew and counted.
+                continue
+        raise BonusNotEligible(Reason.COME_BACK_LATER)
+
+
+def counted(marks: Sequence[Mark], uid: str, seen: Seen) -> list[Write] | None:
+    """Writes that count one more account under each mark; None when one is full. Pure."""
+    writes: list[Write] = []
+    for mark, stored in zip(marks, seen):
+        count = _count(stored)
+        if count >= mark.limit:
+            return None
+        fields: dict[str, Value] = {"count": count + 1, "last": uid}
+        writes.append(Create(_path(mark), fields) if stored is None else Replace(_path(mark), fields, stored.version))
+    return writes
+
+
+def network(address: str | None) -> str | None:
+    """The neighbourhood of an address: /24, for IPv6 /48; None when it is none."""
+    try:
+        parsed = ipaddress.ip_address(address or "")
+    except ValueError:
+        return None
+    return str(ipaddress.ip_network(f"{parsed}/{24 if parsed.version == 4 else 48}", strict=False))
+
+
+def _grant(uid: str, step: Step, amount: int) -> Grant:
+    return Grant(_KEYS[step], amount, Source.BONUS, f"welcome_{step.value}", Reference("account", uid))
+
+
+def _count(stored: Document | None) -> int:
+    return 0 if stored is None else int_field(stored.fields, "count")
+
+
+def _path(mark: Mark) -> str:
+    return f"bonus_marks/{mark.id}"

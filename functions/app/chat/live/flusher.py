@@ -1,0 +1,123 @@
+"""The thread that writes the live mirror and hears of cancels: one per instance, started when the first answer begins.
+
+Functions are loaded in one process and served in another that is forked from it, so nothing may be started at import
+(PLATFORM, section 1). Refuses to know what a stream says.
+"""
+
+import threading
+import time
+from typing import Final
+
+from app.chat.live.running import Running
+from app.chat.live.stream_mirror import EVERY_US, Closing, Coalescer, send
+from app.kit import telemetry
+from app.kit.clock import Clock
+from app.kit.errors import Fault
+from app.kit.realtime import Json, Realtime
+
+POLL_EVERY: Final = 4
+"""Turns of the mirror between two looks for cancels, while answers are given."""
+_DRAIN_S: Final = 2
+
+_log = telemetry.log("chat.flusher")
+
+
+def cancel_path(instance: str, message_id: str = "") -> str:
+    """Where a request leaves word for the instance that gives an answer; servers only."""
+    return f"orchestration/cancels/{instance}/{message_id}".rstrip("/")
+
+
+class Flusher:
+    """A `Mirror` with a thread behind it."""
+
+    def __init__(self, realtime: Realtime, clock: Clock, running: Running, instance: str) -> None:
+        self.coalescer = Coalescer(clock)
+        self._realtime = realtime
+        self._running = running
+        self._instance = instance
+        self._lock = threading.Lock()
+        self._work = threading.Event()
+        self._ended = threading.Event()
+        self._flushed = threading.Condition()
+        self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def open(self, uid: str, message_id: str, model: str, *, keep: bool = False) -> None:
+        self.coalescer.open(uid, message_id, model, keep=keep)
+        if self._thread is None:
+            self._start()
+        self._work.set()
+
+    def append(self, message_id: str, text: str) -> None:
+        self.coalescer.append(message_id, text)
+
+    def close(self, message_id: str, closing: Closing) -> None:
+        self.coalescer.close(message_id, closing)
+        self._work.set()
+        self._ended.set()
+
+    def drained(self, message_id: str) -> None:
+        with self._flushed:
+            self._flushed.wait_for(lambda: not self.coalescer.live(message_id), timeout=_DRAIN_S)
+
+    def stop(self) -> None:
+        """Ends the thread, for tests; a function's instance never does."""
+        self._stopped.set()
+        self._work.set()
+        self._ended.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="stream-mirror", daemon=True)
+                self._thread.start()
+
+    def _run(self) -> None:
+        turn = 0
+        while not self._stopped.is_set():
+            self._work.wait()
+            due = time.monotonic() + EVERY_US / 1_000_000
+            turn += 1
+            try:
+                self._serve(turn, due)
+            except Exception as error:  # noqa: BLE001 - the edge of this thread: without it no stream is mirrored any more
+                _log.error("a turn of the live mirror broke", exc_info=error)
+                self._stopped.wait(max(0.0, due - time.monotonic()))
+
+    def _serve(self, turn: int, due: float) -> None:
+        # Ends leave at once. Beginnings wait their turn: at once they would take the CPU from the very request that
+        # is about to ask the vendor.
+        while (left := due - time.monotonic()) > 0 and self._ended.wait(left) and not self._stopped.is_set():
+            self._ended.clear()
+            self._send(ends_only=True)
+        self._send()
+        if turn % POLL_EVERY == 0 and len(self._running):
+            self._hear_cancels()
+        self._rest_if_idle()
+
+    def _send(self, *, ends_only: bool = False) -> None:
+        if send(self.coalescer, self._realtime, ends_only=ends_only):
+            with self._flushed:
+                self._flushed.notify_all()
+
+    def _rest_if_idle(self) -> None:
+        if self.coalescer.busy or len(self._running):
+            return
+        self._work.clear()
+        # An answer that began in the meantime has set it before this line, and is seen here, or sets it after.
+        if self.coalescer.busy:
+            self._work.set()
+
+    def _hear_cancels(self) -> None:
+        try:
+            asked = self._realtime.get(cancel_path(self._instance))
+            if not isinstance(asked, dict) or not asked:
+                return
+            for message_id in asked:
+                self._running.stop(message_id)
+            heard: dict[str, Json] = {cancel_path(self._instance, message_id): None for message_id in asked}
+            self._realtime.update(heard)
+        except Fault as fault:
+            _log.warning("cancels could not be read", why=str(fault))

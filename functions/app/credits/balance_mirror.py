@@ -1,0 +1,175 @@
+"""The balance that a client listens to: `/users/{uid}/balance` in the Realtime Database, never authoritative.
+
+Written by a trigger on the account document. Triggers come late, twice and out of order, so a value is only written
+over an older one: `updated_at` of an account strictly grows and its text sorts as its time does.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from app.credits.core.account import Account, Level
+from app.credits.ledger import document
+from app.kit import telemetry
+from app.kit.clock import from_rfc3339, minutes, to_rfc3339
+from app.kit.documents import Document, Documents, Fields, Query, Replace, Value, Where, int_field, text_field
+from app.kit.errors import InvariantViolation
+from app.kit.money import to_decimal
+from app.kit.realtime import Json, Realtime
+
+View = dict[str, Json]
+
+_CURSOR: Final = "jobs/mirror_comparison"
+_FIRST_LOOK_US: Final = minutes(60)
+_GRACE_US: Final = minutes(1)
+_ENDLESS: Final = 253_402_300_799_999_999
+"""The last microsecond of the year 9999."""
+
+
+def view(account: Account, now_us: int) -> View:
+    """The balance as clients see it, over HTTP and in the mirror alike (T-28: posted, held and available apart)."""
+    return {
+        "balance": to_decimal(account.balance),
+        "reserved": to_decimal(account.reserved),
+        "available": to_decimal(account.available(now_us)),
+        "debt": to_decimal(account.debt),
+        "sequence": account.sequence,
+        "low": account.level is not Level.OK,
+        "updated_at": to_rfc3339(account.updated_at_us),
+    }
+
+
+def newer(mirrored: Json, wanted: View) -> Json:
+    """What should stand in the mirror: `wanted`, unless what is there is as new or newer. Pure (T-46)."""
+    if not isinstance(mirrored, dict):
+        return dict(wanted)
+    there, here = mirrored.get("updated_at"), wanted["updated_at"]
+    if isinstance(there, str) and isinstance(here, str) and there >= here:
+        return mirrored
+    return dict(wanted)
+
+
+def mirror_path(uid: str) -> str:
+    """Where the mirror of an account stands."""
+    return f"users/{uid}/balance"
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Of mirrors with their accounts: how many were wrong, and the longest that one was behind."""
+
+    checked: int
+    differing: tuple[str, ...]
+    repaired: int
+    worst_lag_us: int
+    through_us: int
+    """When the last account that was compared had changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class LastComparison:
+    """How far behind the worst mirror was, in microseconds, and how many were repaired."""
+
+    worst_lag_us: int
+    repaired: int
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """What the mirror showed, what is true, and whether the one had to be brought to the other."""
+
+    was: Json
+    wanted: View
+    repaired: bool
+
+
+class Mirror:
+    """Keeps the mirror behind the accounts."""
+
+    def __init__(self, documents: Documents, realtime: Realtime) -> None:
+        self._documents = documents
+        self._realtime = realtime
+
+    def account_written(self, fields: Fields | None) -> None:
+        """A trigger said that an account document is now `fields` (None: deleted, which only erasure does)."""
+        if fields is None:
+            return
+        account = document.read(fields)
+        wanted = view(account, account.updated_at_us)
+        self._realtime.transact(mirror_path(account.uid), lambda current: newer(current, wanted))
+
+    def repair(self, uid: str) -> Repair:
+        """Brings the mirror to the account, which must exist: the authoritative side wins, always.
+
+        The mirror is read first. An account read after it is at least as new, so a mirror that claims more is wrong and
+        not ahead; only what a trigger writes meanwhile may be newer.
+        """
+        path = mirror_path(uid)
+        was = self._realtime.get(path)
+        stored = self._documents.get(document.account_path(uid))
+        if stored is None:
+            raise InvariantViolation("a mirror is repaired from its account")
+        wanted = _view_of(stored)
+        if was != wanted:
+            self._realtime.transact(path, lambda now: dict(wanted) if now == was else newer(now, wanted))
+        return Repair(was, wanted, was != wanted)
+
+    def compare_next(self, now_us: int, limit: int) -> Comparison:
+        """The scheduled comparison: goes on where the last one stopped, up to a minute ago (triggers take a while)."""
+        cursor = self._documents.get(_CURSOR)
+        since_us = from_rfc3339(text_field(cursor.fields, "through")) if cursor else now_us - _FIRST_LOOK_US
+        done = self.compare(since_us, limit, until_us=now_us - _GRACE_US)
+        if done.checked:
+            fields: dict[str, Value] = {
+                "through": to_rfc3339(done.through_us),
+                "worst_lag_us": done.worst_lag_us,
+                "repaired": done.repaired,
+            }
+            self._documents.commit([Replace(_CURSOR, fields)])
+        if done.differing:
+            log = telemetry.log("credits")
+            log.warning("mirrors differed", accounts=len(done.differing), lag_us=done.worst_lag_us)
+        return done
+
+    def last_comparison(self) -> LastComparison | None:
+        """What the scheduled comparison found when it last had something to compare."""
+        cursor = self._documents.get(_CURSOR)
+        if cursor is None:
+            return None
+        return LastComparison(int_field(cursor.fields, "worst_lag_us"), int_field(cursor.fields, "repaired"))
+
+    def compare(
+        self, since_us: int, limit: int = 500, *, until_us: int = _ENDLESS, report_only: bool = False
+    ) -> Comparison:
+        """Compares mirrors of accounts written after `since_us`; the account wins, unless only a report is wanted."""
+        where = (
+            Where("updated_at", ">", to_rfc3339(since_us)),
+            Where("updated_at", "<=", to_rfc3339(until_us)),
+        )
+        found = self._documents.query(Query("accounts", where, ("updated_at",), limit=limit))
+        differing: list[str] = []
+        repaired, worst, through = 0, 0, since_us
+        for stored in found:
+            account = document.read(stored.fields)
+            through = account.updated_at_us
+            mirrored = self._realtime.get(mirror_path(account.uid))
+            wanted = view(account, account.updated_at_us)
+            if mirrored == wanted:
+                continue
+            differing.append(account.uid)
+            worst = max(worst, account.updated_at_us - _mirrored_at(mirrored, account.opened_at_us))
+            if not report_only:
+                repaired += self.repair(account.uid).repaired
+        return Comparison(len(found), tuple(differing), repaired, worst, through)
+
+
+def _view_of(stored: Document) -> View:
+    account = document.read(stored.fields)
+    return view(account, account.updated_at_us)
+
+
+def _mirrored_at(mirrored: Json, otherwise_us: int) -> int:
+    at = mirrored.get("updated_at") if isinstance(mirrored, dict) else None
+    try:
+        return from_rfc3339(at) if isinstance(at, str) else otherwise_us
+    except ValueError:
+        return otherwise_us

@@ -1,0 +1,327 @@
+"""What can be asked of an account, and what comes out: typed values without behaviour.
+
+Every command knows the `key` of the entry it may cause (idempotency: one key, at most one effect) and the digest of its
+input, so that a repeat is told from another request under the same key.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from app.credits.core.account import Account, Reservation, Source, Status
+from app.credits.core.entry import Draft, Entry, Kind, Reference
+from app.kit.errors import ensure
+from app.kit.money import MAX_MICRO
+
+
+@dataclass(frozen=True, slots=True)
+class Reserve:
+    """Set aside up to `ceiling`, and not less than `at_least`."""
+
+    id: str
+    ceiling: int
+    at_least: int
+    purpose: str
+    reference: Reference
+    expires_in_us: int
+
+    def __post_init__(self) -> None:
+        ensure(0 < self.at_least <= self.ceiling <= MAX_MICRO, "a reservation asks for something")
+        ensure(self.expires_in_us > 0, "a reservation lasts some time")
+
+    @property
+    def input(self) -> str:
+        """Digest of what was asked for."""
+        parts = (self.ceiling, self.at_least, self.purpose, self.reference.type, self.reference.id)
+        return _digest("reserve", *parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Extend:
+    """Keep a reservation open until `expires_in_us` from now and, with `to_amount`, make it that large."""
+
+    reservation_id: str
+    expires_in_us: int
+    to_amount: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """Charge a reservation, up to what it holds; the rest returns. Nothing to charge releases it."""
+
+    reservation_id: str
+    amount: int
+    reference: Reference
+    description: str = ""
+    price_book: str | None = None
+    usage: Mapping[str, object] | None = None
+    reason: str = "completed"
+
+    def __post_init__(self) -> None:
+        ensure(0 <= self.amount <= MAX_MICRO, "a charge never gives credits (T-23)")
+
+    @property
+    def key(self) -> str:
+        """Of the entry that this makes."""
+        return settle_key(self.reservation_id)
+
+    @property
+    def input(self) -> str:
+        """Digest of what was asked for."""
+        return _digest("settle", self.amount, self.reference.type, self.reference.id, self.reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Give a reservation back unused."""
+
+    reservation_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """Resolve whatever is overdue: reservations, lots, notices of lots that expire soon."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Credits given by the house, paid by nobody: bonus or promotion."""
+
+    key: str
+    amount: int
+    source: Source
+    reason: str
+    reference: Reference
+    expires_at_us: int | None = None
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        ensure(0 < self.amount <= MAX_MICRO, "a grant gives something")
+        ensure(self.source is not Source.PAID, "what is paid is a deposit")
+
+    @property
+    def input(self) -> str:
+        """Digest of what was asked for."""
+        return _digest("grant", self.amount, self.source, self.reason, self.expires_at_us)
+
+
+@dataclass(frozen=True, slots=True)
+class Deposit:
+    """Credits bought; `rail` names where the money came in. Paid credits never expire."""
+
+    payment_id: str
+    amount: int
+    rail: str
+    reference: Reference
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        ensure(0 < self.amount <= MAX_MICRO, "a deposit brings something")
+
+    @property
+    def key(self) -> str:
+        """One deposit per payment, for ever (T-59)."""
+        return f"deposit:{self.payment_id}"
+
+    @property
+    def input(self) -> str:
+        """Digest of what was asked for."""
+        return _digest("deposit", self.amount, self.rail)
+
+
+@dataclass(frozen=True, slots=True)
+class Clawback:
+    """Take back what a payment bought; what is spent already becomes debt (T-67)."""
+
+    key: str
+    payment_id: str
+    amount: int
+    rail: str
+    reason: str
+    reference: Reference
+    unfreeze: bool = False
+    """Whether this ends a dispute, so that what the payment still has left may be spent again."""
+
+    def __post_init__(self) -> None:
+        ensure(0 < self.amount <= MAX_MICRO, "a clawback takes something")
+
+    @property
+    def input(self) -> str:
+        """Digest of what was asked for."""
+        return _digest("clawback", self.payment_id, self.amount, self.rail, self.reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Refund:
+    """Give a charge back, wholly or in part, into the lots that paid it."""
+
+    key: str
+    charge: Entry
+    amount: int
+    refunded: int
+    """What earlier refunds of the same charge gave back."""
+    reason: str
+    reference: Reference
+    by: str = ""
+
+    def __post_init__(self) -> None:
+        ensure(self.charge.kind is Kind.SETTLE, "only a charge is refunded")
+        ensure(0 < self.amount <= -self.charge.amount - self.refunded, "no more is refunded than was charged")
+
+    @property
+    def input(self) -> str:
+        """Digest of what was asked for."""
+        return _digest("refund", self.charge.id, self.amount, self.reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Adjust:
+    """A correction by an administrator, up or down, approved by a second one."""
+
+    key: str
+    amount: int
+    reason: str
+    by: str
+    approved_by: str
+    reference: Reference
+
+    def __post_init__(self) -> None:
+        ensure(0 < abs(self.amount) <= MAX_MICRO, "an adjustment changes something")
+
+    @property
+    def input(self) -> str:
+        """Digest of what was asked for."""
+        return _digest("adjust", self.amount, self.reason, self.by, self.approved_by)
+
+
+@dataclass(frozen=True, slots=True)
+class Reverse:
+    """Undo one entry by its opposite; the entry itself stays (T-58)."""
+
+    entry: Entry
+    reason: str
+    by: str
+    approved_by: str
+    reference: Reference
+
+    @property
+    def key(self) -> str:
+        """An entry is reversed once."""
+        return f"reversal:{self.entry.id}"
+
+    @property
+    def input(self) -> str:
+        """Digest of what was asked for."""
+        return _digest("reversal", self.entry.id)
+
+
+@dataclass(frozen=True, slots=True)
+class FreezeLots:
+    """A dispute over a payment was opened (or won): its lots may not (or may again) be spent (T-68)."""
+
+    payment_id: str
+    frozen: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SetStatus:
+    """Move the account to another status."""
+
+    status: Status
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetThreshold:
+    """Below how many credits the user wants to be warned."""
+
+    amount: int
+
+
+Posting = Grant | Deposit | Clawback | Refund | Adjust | Reverse
+"""Commands that always make one entry, under a key that is theirs for ever."""
+
+Change = FreezeLots | SetStatus | SetThreshold
+Command = Reserve | Extend | Settle | Release | Sweep | Posting | Change
+
+
+@dataclass(frozen=True, slots=True)
+class Reserved:
+    """Of a Reserve or an Extend."""
+
+    reservation: Reservation
+    account: Account
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """Of a Settle; no entry when nothing was charged."""
+
+    reservation: Reservation
+    account: Account
+    entry: Entry | None
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """Of a Release."""
+
+    reservation: Reservation
+    account: Account
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """Of every command that always makes one entry."""
+
+    entry: Entry
+    account: Account
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """Of a Sweep: what it closed."""
+
+    account: Account
+    reservations: tuple[Reservation, ...] = ()
+    entries: tuple[Entry, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """Of a command without an entry."""
+
+    account: Account
+
+
+Outcome = Reserved | Settled | Released | Posted | Swept | Changed
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the core says to one command, before entries are sealed."""
+
+    kind: Literal["reserved", "settled", "released", "posted", "swept", "changed"]
+    reservation: Reservation | None = None
+    drafts: tuple[Draft, ...] = ()
+    sequence: int = 0
+    """Of the entry that an earlier, equal command made."""
+    replayed: bool = False
+    closed: tuple[Reservation, ...] = ()
+
+
+def settle_key(reservation_id: str) -> str:
+    """The key of the entry that settles a reservation."""
+    return f"settle:{reservation_id}"
+
+
+def _digest(*parts: object) -> str:
+    # Lengths before the parts, so that no two lists of parts read the same.
+    text = "".join(f"{len(word)}:{word}" for word in map(str, parts))
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:32]

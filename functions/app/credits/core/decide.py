@@ -1,0 +1,397 @@
+"""The core: given an account, some commands and a time, what the account becomes and what is written about it.
+
+Pure. A list of commands is decided as one step, so that postings that meet on one account share a commit; a refusal is
+that command's own outcome and changes nothing for the others. Entries leave here as drafts; `entry.seal` chains them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final, assert_never
+
+from app.credits.core import events, lots
+from app.credits.core.account import (
+    MAX_OPEN,
+    RECENT,
+    Account,
+    Closed,
+    Level,
+    Reservation,
+    State,
+    Status,
+    check,
+)
+from app.credits.core.commands import (
+    Adjust,
+    Clawback,
+    Command,
+    Deposit,
+    Extend,
+    FreezeLots,
+    Grant,
+    Posting,
+    Refund,
+    Release,
+    Reserve,
+    Reverse,
+    SetStatus,
+    SetThreshold,
+    Settle,
+    Sweep,
+    Verdict,
+)
+from app.credits.core.entry import Draft, Kind, LotLine, plain_usage
+from app.credits.core.postings import posting
+from app.credits.core.rejections import (
+    AccountNotActive,
+    InsufficientCredits,
+    ReservationClosed,
+    ReservationExpired,
+    ReservationReleased,
+    ReservationSettled,
+    ReservationTooLarge,
+    ReservationUnknown,
+    TooManyReservations,
+)
+from app.kit.errors import KeyReused, Rejection, ensure
+
+ALLOWED: Final = {
+    Status.ACTIVE: (Reserve, Extend, Grant, Deposit),
+    Status.FROZEN: (Grant, Deposit),
+    Status.SUSPENDED: (Deposit,),
+    Status.CLOSED: (),
+}
+"""What each status permits beyond what is always permitted: resolving, taking back, correcting."""
+
+MAX_DESCRIPTION: Final = 200
+
+_RESTRICTED: Final = (Reserve, Extend, Grant, Deposit)
+_CLOSED_AS: Final[dict[State, type[ReservationClosed]]] = {
+    State.SETTLED: ReservationSettled,
+    State.RELEASED: ReservationReleased,
+    State.EXPIRED: ReservationExpired,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Limits that the deployment sets."""
+
+    max_reservation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What becomes of the account, and what each command is told. `drafts` is empty when nothing is posted."""
+
+    account: Account
+    drafts: tuple[Draft, ...]
+    outcomes: tuple[Verdict | Rejection, ...]
+    events: tuple[events.Event, ...]
+    changed: bool
+    """Whether there is anything to write; a replay changes nothing."""
+
+
+@dataclass(slots=True)
+class _Book:
+    """The account on its way through a list of commands."""
+
+    account: Account
+    at_us: int
+    rules: Rules
+    drafts: list[Draft] = field(default_factory=list)
+    told: list[events.Event] = field(default_factory=list)
+
+    def post(self, draft: Draft, kept: lots.Lots) -> Draft:
+        """Adds an entry and what follows from it."""
+        was = self.account.level
+        self.account = replace(
+            self.account,
+            lots=kept,
+            balance=draft.balance_after,
+            debt=self.account.debt + draft.debt,
+            sequence=draft.sequence,
+        )
+        self.account = replace(self.account, level=events.level_of(self.account))
+        self.drafts.append(draft)
+        self.told.append(events.entry_posted(self.account, draft))
+        self.told.extend(events.level_changed(self.account, was))
+        if draft.debt > 0:
+            self.told.append(events.debt_grew(self.account, draft))
+        return draft
+
+    def close(self, reservation: Reservation, closed: Closed) -> None:
+        """Moves a reservation from the open ones to the remembered ones."""
+        account = self.account
+        recent = (*account.recent, closed.text())
+        self.account = replace(
+            account,
+            reserved=account.reserved - reservation.amount,
+            reservations=tuple(open for open in account.reservations if open.id != reservation.id),
+            recent=recent[-RECENT:],
+            forgot=account.forgot or len(recent) > RECENT,
+        )
+
+
+def decide(account: Account, commands: Sequence[Command], at_us: int, rules: Rules) -> Decision:
+    """Applies the commands in order. `at_us` must be later than the account's last change."""
+    ensure(at_us > account.updated_at_us or account.version == 0, "an account's time strictly grows")
+    book = _Book(replace(account, updated_at_us=at_us), at_us, rules)
+    outcomes: list[Verdict | Rejection] = []
+    for command in commands:
+        before, drafts, told = book.account, len(book.drafts), len(book.told)
+        try:
+            outcomes.append(_apply(book, command))
+        except Rejection as refusal:
+            book.account = before
+            del book.drafts[drafts:], book.told[told:]
+            outcomes.append(refusal)
+    after = book.account
+    changed = after != replace(account, updated_at_us=at_us)
+    if changed:
+        after = replace(after, version=account.version + 1)
+        check(after)
+    return Decision(after if changed else account, tuple(book.drafts), tuple(outcomes), tuple(book.told), changed)
+
+
+def _apply(book: _Book, command: Command) -> Verdict:
+    status = book.account.status
+    if isinstance(command, _RESTRICTED) and not isinstance(command, ALLOWED[status]):
+        raise AccountNotActive(status.value)
+    match command:
+        case Reserve():
+            return _reserve(book, command)
+        case Extend():
+            return _extend(book, command)
+        case Settle():
+            return _settle(book, command)
+        case Release():
+            return _release(book, command)
+        case Sweep():
+            return _sweep(book)
+        case Grant() | Deposit() | Clawback() | Refund() | Adjust() | Reverse():
+            return _post(book, command)
+        case FreezeLots() | SetStatus() | SetThreshold():
+            return _change(book, command)
+        case _:
+            assert_never(command)
+
+
+def _reserve(book: _Book, command: Reserve) -> Verdict:
+    if (open := book.account.reservation(command.id)) is not None:
+        if open.input != command.input:
+            raise KeyReused("This reservation was made with another input", reservation_id=open.id)
+        return Verdict("reserved", open, replayed=True)
+    if (closed := book.account.closed(command.id)) is not None:
+        raise _CLOSED_AS[closed.state](closed.id)
+    if command.at_least > book.rules.max_reservation:
+        raise ReservationTooLarge(required=command.at_least, limit=book.rules.max_reservation)
+    _lapse(book)
+    account = book.account
+    if len(account.reservations) >= MAX_OPEN:
+        raise TooManyReservations("Resolve some of the open reservations first", limit=MAX_OPEN)
+    available = account.available(book.at_us)
+    if available < command.at_least:
+        raise InsufficientCredits(required=command.at_least, available=available)
+    amount = min(command.ceiling, available, book.rules.max_reservation)
+    holds = lots.pick(account.lots, amount, book.at_us)
+    reservation = Reservation(
+        id=command.id,
+        amount=amount,
+        holds=holds,
+        purpose=command.purpose,
+        reference_type=command.reference.type,
+        reference_id=command.reference.id,
+        created_at_us=book.at_us,
+        expires_at_us=book.at_us + command.expires_in_us,
+        input=command.input,
+    )
+    book.account = replace(
+        account,
+        lots=lots.hold(account.lots, holds),
+        reserved=account.reserved + amount,
+        reservations=(*account.reservations, reservation),
+    )
+    return Verdict("reserved", reservation)
+
+
+def _extend(book: _Book, command: Extend) -> Verdict:
+    account = book.account
+    open = _open(account, command.reservation_id)
+    more = max(0, command.to_amount - open.amount)
+    if command.to_amount > book.rules.max_reservation:
+        raise ReservationTooLarge(required=command.to_amount, limit=book.rules.max_reservation)
+    available = account.available(book.at_us)
+    if more > available:
+        raise InsufficientCredits(required=more, available=available)
+    added = lots.pick(account.lots, more, book.at_us)
+    until = max(open.expires_at_us, book.at_us + command.expires_in_us)
+    parts = {part.lot_id: part for part in open.holds}
+    for part in added:
+        held = parts.get(part.lot_id)
+        parts[part.lot_id] = replace(part, amount=part.amount + (held.amount if held else 0))
+    longer = replace(open, amount=open.amount + more, holds=tuple(parts.values()), expires_at_us=until)
+    book.account = replace(
+        account,
+        lots=lots.hold(account.lots, added),
+        reserved=account.reserved + more,
+        reservations=tuple(longer if other.id == open.id else other for other in account.reservations),
+    )
+    return Verdict("reserved", longer)
+
+
+def _settle(book: _Book, command: Settle) -> Verdict:
+    asked, closed = command.input, book.account.closed(command.reservation_id)
+    if closed is not None and closed.input == asked:
+        return Verdict("settled", _remembered(closed), sequence=closed.sequence, replayed=True)
+    open = _open(book.account, command.reservation_id)
+    charge = min(command.amount, open.amount)
+    if charge == 0:
+        return Verdict("settled", _resolve(book, open, State.RELEASED, 0, asked))
+    kept, lines = lots.resolve(book.account.lots, open.holds, charge)
+    draft = Draft(
+        account=book.account.uid,
+        sequence=book.account.sequence + 1,
+        kind=Kind.SETTLE,
+        amount=-charge,
+        counterpart="platform:revenue",
+        lots=lines,
+        debt=0,
+        balance_after=book.account.balance - charge,
+        key=command.key,
+        input=asked,
+        reference=command.reference,
+        at_us=book.at_us,
+        reason=command.reason,
+        description=command.description[:MAX_DESCRIPTION],
+        price_book=command.price_book,
+        usage=plain_usage(command.usage),
+    )
+    book.close(open, _closed(book, open, State.SETTLED, draft, asked))
+    book.post(draft, kept)
+    settled = replace(open, state=State.SETTLED, captured=charge, closed_at_us=book.at_us)
+    return Verdict("settled", settled, (draft,))
+
+
+def _release(book: _Book, command: Release) -> Verdict:
+    closed = book.account.closed(command.reservation_id)
+    if closed is not None and closed.state is State.RELEASED:
+        return Verdict("released", _remembered(closed), replayed=True)
+    open = _open(book.account, command.reservation_id)
+    return Verdict("released", _resolve(book, open, State.RELEASED, 0, ""))
+
+
+def _sweep(book: _Book) -> Verdict:
+    drafts, closed = _lapse(book)
+    noticed = []
+    for lot in book.account.lots:
+        due = lot.due_at_us()
+        while due is not None and due <= book.at_us and not lot.expired(book.at_us):
+            lot = replace(lot, noticed=lot.noticed + 1)
+            upcoming = lot.due_at_us()
+            if upcoming is None or upcoming > book.at_us:
+                book.told.append(events.lot_expiring(book.account, lot))
+            due = upcoming
+        noticed.append(lot)
+    book.account = replace(book.account, lots=tuple(noticed))
+    return Verdict("swept", drafts=drafts, closed=closed)
+
+
+def _lapse(book: _Book) -> tuple[tuple[Draft, ...], tuple[Reservation, ...]]:
+    """Resolves overdue reservations, then expires what is free in overdue lots (held: T-39)."""
+    overdue = [open for open in book.account.reservations if open.expires_at_us <= book.at_us]
+    closed = tuple(_resolve(book, open, State.EXPIRED, 0, "") for open in overdue)
+    for reservation in closed:
+        book.told.append(events.reservation_expired(book.account, reservation))
+    drafts = []
+    for lot in book.account.lots:
+        if lot.expired(book.at_us) and lot.free > 0:
+            kept, lines, _ = lots.take_free(book.account.lots, lot.free, [lot])
+            drafts.append(book.post(_expiry(book, lot.id, lines), kept))
+    return tuple(drafts), closed
+
+
+def _expiry(book: _Book, lot_id: str, lines: tuple[LotLine, ...]) -> Draft:
+    account = book.account
+    amount = sum(line.amount for line in lines)
+    sequence = account.sequence + 1
+    return Draft(
+        account=account.uid,
+        sequence=sequence,
+        kind=Kind.EXPIRY,
+        amount=amount,
+        counterpart="platform:promotions",
+        lots=lines,
+        debt=0,
+        balance_after=account.balance + amount,
+        # A lot may expire in parts: what a reservation held returns to it later.
+        key=f"expiry:{lot_id}:{sequence}",
+        input="",
+        reference=lots.expiry_reference(lot_id),
+        at_us=book.at_us,
+        reason="lot_expired",
+    )
+
+
+def _post(book: _Book, command: Posting) -> Verdict:
+    for draft in book.drafts:
+        if draft.key == command.key:
+            if draft.input != command.input:
+                raise KeyReused("This key was used with another input", key=command.key)
+            return Verdict("posted", drafts=(draft,), replayed=True)
+    draft, kept = posting(book.account, command, book.at_us)
+    return Verdict("posted", drafts=(book.post(draft, kept),))
+
+
+def _change(book: _Book, command: FreezeLots | SetStatus | SetThreshold) -> Verdict:
+    account = book.account
+    match command:
+        case FreezeLots(payment_id, frozen):
+            changed = [replace(lot, frozen=frozen) if lot.payment_id == payment_id else lot for lot in account.lots]
+            book.account = replace(account, lots=tuple(changed))
+        case SetStatus(status, reason):
+            if status is not account.status:
+                book.account = replace(account, status=status)
+                book.told.append(events.status_changed(book.account, reason))
+        case SetThreshold(amount):
+            ensure(amount >= 0, "a threshold is not negative")
+            book.account = replace(account, low_threshold=amount, level=Level.OK)
+            book.account = replace(book.account, level=events.level_of(book.account))
+        case _:
+            assert_never(command)
+    return Verdict("changed")
+
+
+def _open(account: Account, id: str) -> Reservation:
+    if (open := account.reservation(id)) is not None:
+        return open
+    if (closed := account.closed(id)) is not None:
+        raise _CLOSED_AS[closed.state](id)
+    raise ReservationUnknown(id)
+
+
+def _resolve(book: _Book, open: Reservation, state: State, charge: int, asked: str) -> Reservation:
+    kept, _ = lots.resolve(book.account.lots, open.holds, charge)
+    book.account = replace(book.account, lots=kept)
+    book.close(open, _closed(book, open, state, None, asked))
+    return replace(open, state=state, captured=charge, closed_at_us=book.at_us)
+
+
+def _closed(book: _Book, open: Reservation, state: State, draft: Draft | None, asked: str) -> Closed:
+    captured, sequence = (-draft.amount, draft.sequence) if draft else (0, 0)
+    return Closed(open.id, state, open.amount, captured, sequence, book.at_us, asked)
+
+
+def _remembered(closed: Closed) -> Reservation:
+    return Reservation(
+        id=closed.id,
+        amount=closed.amount,
+        holds=(),
+        purpose="",
+        reference_type="",
+        reference_id="",
+        created_at_us=closed.closed_at_us,
+        expires_at_us=closed.closed_at_us,
+        state=closed.state,
+        captured=closed.captured,
+        closed_at_us=closed.closed_at_us,
+    )

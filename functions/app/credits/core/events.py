@@ -1,0 +1,131 @@
+"""What the credit system tells others, in the past tense, and when the fill level of an account is worth a word.
+
+Events are written in the commit that causes them; ids are derived, so that a retried commit tells nothing twice.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from app.credits.core.account import NOTICE_DAYS, Account, Level, Lot, Reservation
+from app.credits.core.entry import Draft, Kind
+from app.kit.clock import to_rfc3339
+from app.kit.documents import Value, Write
+
+VERSION: Final = 1
+
+NAMES: Final = {
+    Kind.GRANT: "CreditsGranted",
+    Kind.DEPOSIT: "CreditsDeposited",
+    Kind.SETTLE: "CreditsSettled",
+    Kind.REFUND: "CreditsRefunded",
+    Kind.CLAWBACK: "CreditsClawedBack",
+    Kind.EXPIRY: "CreditsExpired",
+    Kind.ADJUST: "CreditsAdjusted",
+    Kind.REVERSAL: "EntryReversed",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to an account."""
+
+    id: str
+    name: str
+    version: int
+    account: str
+    at: int
+    data: Mapping[str, Value]
+
+
+Sink = Callable[[Sequence[Event]], Sequence[Write]]
+"""Gives the rows that publish events, to be written in the causing commit."""
+
+
+def nobody(_: Sequence[Event]) -> Sequence[Write]:
+    """The sink when nobody listens."""
+    return ()
+
+
+def level_of(account: Account) -> Level:
+    """The fill level of the posted balance, so that a passing reservation warns nobody (T-28, T-94).
+
+    It falls below `low_threshold` and below a hundredth of it, and rises again only a fifth above.
+    """
+    threshold, balance = account.low_threshold, account.balance
+    if balance <= 0 or balance * 100 < threshold:
+        return Level.DEPLETED
+    if account.level is Level.DEPLETED and balance * 20 < threshold:
+        return Level.DEPLETED
+    if balance < threshold or (account.level is not Level.OK and balance * 5 < threshold * 6):
+        return Level.LOW
+    return Level.OK
+
+
+def account_opened(account: Account) -> Event:
+    """Somebody was seen for the first time."""
+    return _event(account, "AccountOpened", "", {})
+
+
+def entry_posted(account: Account, draft: Draft) -> Event:
+    """An entry was added."""
+    data: dict[str, Value] = {
+        "transaction_id": draft.id,
+        "sequence": draft.sequence,
+        "amount": draft.amount,
+        "balance_after": draft.balance_after,
+        "reference": {"type": draft.reference.type, "id": draft.reference.id},
+        "reason": draft.reason,
+    }
+    return _event(account, NAMES[draft.kind], str(draft.sequence), data)
+
+
+def level_changed(account: Account, was: Level) -> list[Event]:
+    """The warning for a fall to a worse level; nothing for a rise."""
+    order = (Level.OK, Level.LOW, Level.DEPLETED)
+    if order.index(account.level) <= order.index(was):
+        return []
+    name = "BalanceLow" if account.level is Level.LOW else "BalanceDepleted"
+    data: dict[str, Value] = {"balance": account.balance, "threshold": account.low_threshold}
+    return [_event(account, name, str(account.sequence), data)]
+
+
+def debt_grew(account: Account, draft: Draft) -> Event:
+    """More was taken back than was left."""
+    return _event(account, "DebtIncurred", str(draft.sequence), {"debt": account.debt, "grew_by": draft.debt})
+
+
+def lot_expiring(account: Account, lot: Lot) -> Event:
+    """Credits will expire soon (T-49)."""
+    days = NOTICE_DAYS[lot.noticed - 1]
+    data: dict[str, Value] = {
+        "lot_id": lot.id,
+        "amount": lot.free,
+        "days": days,
+        "expires_at": to_rfc3339(lot.expires_at_us or 0),
+    }
+    # A lot that a refund fills again is noticed from the start again: its notices are facts of their own.
+    return _event(account, "LotExpiring", f"{lot.id}:{days}:{account.version + 1}", data)
+
+
+def reservation_expired(account: Account, reservation: Reservation) -> Event:
+    """Nobody resolved a reservation in time."""
+    data: dict[str, Value] = {
+        "reservation_id": reservation.id,
+        "amount": reservation.amount,
+        "purpose": reservation.purpose,
+        "reference": {"type": reservation.reference_type, "id": reservation.reference_id},
+    }
+    return _event(account, "ReservationExpired", f"{reservation.id}:{reservation.created_at_us}", data)
+
+
+def status_changed(account: Account, reason: str) -> Event:
+    """The account may do more or less than before."""
+    return _event(account, "AccountStatusChanged", str(account.version + 1), {"status": account.status, "why": reason})
+
+
+def _event(account: Account, name: str, discriminator: str, data: Mapping[str, Value]) -> Event:
+    seed = f"{len(account.uid)}:{account.uid}{name}:{discriminator}"
+    id = f"evt_{hashlib.sha256(seed.encode()).hexdigest()[:32]}"
+    return Event(id, name, VERSION, account.uid, account.updated_at_us, {**data})

@@ -1,0 +1,141 @@
+"""The account as a Firestore document and back. Times are RFC 3339 text, amounts integers."""
+
+from collections.abc import Mapping
+
+from app.credits.core.account import Account, Hold, Level, Lot, Reservation, Source, Status
+from app.credits.core.entry import optional_text
+from app.kit.clock import from_rfc3339, to_rfc3339
+from app.kit.documents import Fields, Value, int_field, list_field, text_field
+from app.kit.errors import ensure
+
+
+def account_path(uid: str) -> str:
+    """Where the account of `uid` stands."""
+    return f"accounts/{uid}"
+
+
+def entries_path(uid: str) -> str:
+    """The collection of its entries."""
+    return f"accounts/{uid}/entries"
+
+
+def entry_path(uid: str, sequence: int) -> str:
+    """One entry."""
+    return f"accounts/{uid}/entries/{sequence:012d}"
+
+
+def write(account: Account) -> dict[str, Value]:
+    """The document of `account`."""
+    return {
+        "uid": account.uid,
+        "status": account.status.value,
+        "balance": account.balance,
+        "reserved": account.reserved,
+        "debt": account.debt,
+        "sequence": account.sequence,
+        "head_hash": account.head_hash,
+        "lots": [_lot_fields(lot) for lot in account.lots],
+        "reservations": [_reservation_fields(open) for open in account.reservations],
+        "recent": list(account.recent),
+        "forgot": account.forgot,
+        "level": account.level.value,
+        "low_threshold": account.low_threshold,
+        "version": account.version,
+        "opened_at": to_rfc3339(account.opened_at_us),
+        "updated_at": to_rfc3339(account.updated_at_us),
+        "next_expiry_at": _time(account.next_expiry_at_us),
+    }
+
+
+def read(fields: Fields) -> Account:
+    """The account in a document; raises InvariantViolation when it holds none."""
+    return Account(
+        uid=text_field(fields, "uid"),
+        status=Status(text_field(fields, "status")),
+        balance=int_field(fields, "balance"),
+        reserved=int_field(fields, "reserved"),
+        debt=int_field(fields, "debt"),
+        sequence=int_field(fields, "sequence"),
+        head_hash=text_field(fields, "head_hash"),
+        lots=tuple(_lot(_map(lot)) for lot in list_field(fields, "lots")),
+        reservations=tuple(_reservation(_map(open)) for open in list_field(fields, "reservations")),
+        recent=tuple(str(text) for text in list_field(fields, "recent")),
+        forgot=bool(fields.get("forgot")),
+        level=Level(text_field(fields, "level")),
+        low_threshold=int_field(fields, "low_threshold"),
+        version=int_field(fields, "version"),
+        opened_at_us=from_rfc3339(text_field(fields, "opened_at")),
+        updated_at_us=from_rfc3339(text_field(fields, "updated_at")),
+    )
+
+
+def _lot_fields(lot: Lot) -> dict[str, Value]:
+    return {
+        "id": lot.id,
+        "source": lot.source.value,
+        "remaining": lot.remaining,
+        "held": lot.held,
+        "made": lot.made,
+        "expires_at": _time(lot.expires_at_us),
+        "payment_id": lot.payment_id,
+        "frozen": lot.frozen,
+        "noticed": lot.noticed,
+    }
+
+
+def _lot(fields: Fields) -> Lot:
+    return Lot(
+        id=text_field(fields, "id"),
+        source=Source(text_field(fields, "source")),
+        remaining=int_field(fields, "remaining"),
+        held=int_field(fields, "held"),
+        made=int_field(fields, "made"),
+        expires_at_us=_optional_time(fields, "expires_at"),
+        payment_id=optional_text(fields, "payment_id"),
+        frozen=bool(fields.get("frozen")),
+        noticed=int_field(fields, "noticed"),
+    )
+
+
+def _reservation_fields(reservation: Reservation) -> dict[str, Value]:
+    return {
+        "id": reservation.id,
+        "amount": reservation.amount,
+        "holds": [{"lot": hold.lot_id, "amount": hold.amount} for hold in reservation.holds],
+        "purpose": reservation.purpose,
+        "reference": {"type": reservation.reference_type, "id": reservation.reference_id},
+        "created_at": to_rfc3339(reservation.created_at_us),
+        "expires_at": to_rfc3339(reservation.expires_at_us),
+        "input": reservation.input,
+    }
+
+
+def _reservation(fields: Fields) -> Reservation:
+    reference = _map(fields.get("reference"))
+    holds = [_map(hold) for hold in list_field(fields, "holds")]
+    return Reservation(
+        id=text_field(fields, "id"),
+        amount=int_field(fields, "amount"),
+        holds=tuple(Hold(text_field(hold, "lot"), int_field(hold, "amount")) for hold in holds),
+        purpose=text_field(fields, "purpose"),
+        reference_type=text_field(reference, "type"),
+        reference_id=text_field(reference, "id"),
+        created_at_us=from_rfc3339(text_field(fields, "created_at")),
+        expires_at_us=from_rfc3339(text_field(fields, "expires_at")),
+        input=text_field(fields, "input"),
+    )
+
+
+def _map(value: Value) -> Fields:
+    ensure(isinstance(value, Mapping), "a map is stored here")
+    assert isinstance(value, Mapping)
+    return value
+
+
+def _time(at_us: int | None) -> str | None:
+    return None if at_us is None else to_rfc3339(at_us)
+
+
+def _optional_time(fields: Fields, name: str) -> int | None:
+    text = optional_text(fields, name)
+    return None if text is None else from_rfc3339(text)

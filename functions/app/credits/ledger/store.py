@@ -1,0 +1,195 @@
+"""The only writer of accounts and entries: read, decide purely, commit account and entries at once.
+
+Optimistic. The account's version is the commit's precondition and entries are creates, so a lost race writes nothing
+and is decided again on what the winner left, with jitter and a bound. No lock is held and no transaction is open.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from app.credits.core import entry as ledger
+from app.credits.core import events
+from app.credits.core.account import Account
+from app.credits.core.commands import Command, Outcome
+from app.credits.core.decide import Rules
+from app.credits.core.entry import Entry, Signs
+from app.credits.ledger import document
+from app.credits.ledger.replays import answered
+from app.credits.ledger.step import NONE, Companions, Deciding, Head, Opening, Step, Work, take_step, touch
+from app.kit.clock import Clock
+from app.kit.documents import Document, Documents, Query, Version, Where
+from app.kit.errors import AlreadyExists, Conflict, InvariantViolation, Unavailable
+
+ATTEMPTS: Final = 60
+_IN: Final = 30
+
+
+class Contended(Unavailable):
+    """Other writers were faster too many times in a row."""
+
+    code = "account_contended"
+
+
+@dataclass(frozen=True, slots=True)
+class StoreParts:
+    """What a store is made of."""
+
+    documents: Documents
+    clock: Clock
+    signer: Signs
+    rules: Rules
+    opening: Callable[[str], Opening]
+    sink: events.Sink
+    pause: Callable[[int], None]
+    """Waits after failed attempt number n."""
+
+
+class Store:
+    """Accounts and their entries."""
+
+    def __init__(self, parts: StoreParts) -> None:
+        self._parts = parts
+        self._deciding = Deciding(parts.rules, parts.signer, parts.sink, self.entry)
+
+    def load(self, uid: str) -> Account | None:
+        """The account as it stands, or None before first touch."""
+        stored = self._parts.documents.get(document.account_path(uid))
+        return None if stored is None else document.read(stored.fields)
+
+    def entry(self, uid: str, sequence: int) -> Entry | None:
+        """One entry."""
+        stored = self._parts.documents.get(document.entry_path(uid, sequence))
+        return None if stored is None else ledger.read(stored.fields)
+
+    def entry_with(self, uid: str, name: str, value: str) -> Entry | None:
+        """The entry whose field `name` (`key` or `id`) holds `value`: both are unique in an account."""
+        query = Query(document.entries_path(uid), where=(Where(name, "==", value),), limit=1)
+        found = self._parts.documents.query(query)
+        return ledger.read(found[0].fields) if found else None
+
+    def apply(self, uid: str, command: Command, companions: Companions = NONE) -> Outcome:
+        """One command, decided and committed; opens the account when it is new.
+
+        Raises:
+            Rejection: the core, or a companion, refused. Nothing was written.
+            AlreadyExists: a companion's create met a document, and the account had not moved.
+            Contended: no turn after many attempts.
+        """
+        work = Work(command, companions)
+        self.run(uid, [work])
+        return work.outcome()
+
+    def open(self, uid: str) -> Account:
+        """The account, opened in a commit of its own when nobody touched it before."""
+        head = self.read_head(uid, ())
+        if head.account is None:
+            head = self.run(uid, (), head)
+        if head.account is None:
+            raise Contended("This account could not be opened; try again in a moment", retry_after_s=1)
+        return head.account
+
+    def run(self, uid: str, works: Sequence[Work], head: Head | None = None) -> Head:
+        """Decides and commits `works` in one step, sets each one's result, and returns the head left behind."""
+        opening: Opening | None = None
+        for attempt in range(1, ATTEMPTS + 1):
+            head = self._complete(head, works) if head else self.read_head(uid, works)
+            if head.account is None:
+                opening = opening or self._parts.opening(uid)
+                head = self._read_guards(head, opening)
+            try:
+                after = self._attempt(uid, works, head, opening)
+            except AlreadyExists as error:
+                if not self._moved(uid, head, opening):
+                    return self._blame(uid, works, error, head)
+            except Conflict:
+                pass
+            else:
+                if after is not None:
+                    later = [work for work in works if work.result is None]
+                    return self.run(uid, later, after) if later else after
+                head = None
+                continue
+            if head.fresh:
+                self._parts.pause(attempt)
+            head = None
+        for work in works:
+            work.result = Contended("This account is very busy; try again in a moment", retry_after_s=1)
+        return Head(None, None)
+
+    def read_head(self, uid: str, works: Sequence[Work]) -> Head:
+        """The account, and what the companions of `works` want to see, in one round trip."""
+        path = document.account_path(uid)
+        paths = list(dict.fromkeys([path, *(read for work in works for read in work.companions.reads)]))
+        stored = self._parts.documents.get_all(paths)
+        account = stored[0]
+        return Head(
+            None if account is None else document.read(account.fields),
+            None if account is None else account.version,
+            dict(zip(paths, stored)),
+        )
+
+    def _entries_of(self, uid: str, keys: Sequence[str]) -> dict[str, Entry]:
+        """The entries that bear one of these keys, 30 to a query: Firestore's limit for `in`."""
+        found: dict[str, Entry] = {}
+        for start in range(0, len(keys), _IN):
+            some = keys[start : start + _IN]
+            where = Where("key", "in", list(some)) if len(some) > 1 else Where("key", "==", some[0])
+            for stored in self._parts.documents.query(Query(document.entries_path(uid), where=(where,))):
+                entry = ledger.read(stored.fields)
+                found[entry.key] = entry
+        return found
+
+    def _complete(self, head: Head, works: Sequence[Work]) -> Head:
+        """A remembered head, with what the companions want to see."""
+        paths = list(dict.fromkeys(read for work in works for read in work.companions.reads))
+        if not paths:
+            return head
+        return replace(head, seen=dict(zip(paths, self._parts.documents.get_all(paths))))
+
+    def _attempt(self, uid: str, works: Sequence[Work], head: Head, opening: Opening | None) -> Head | None:
+        """Commits once; None when a remembered head said no and must be read before that counts (T-34)."""
+        known = answered(works, head, lambda keys: self._entries_of(uid, keys))
+        left = [work for work in works if work not in known]
+        if left or head.account is None:
+            step = take_step(touch(uid, head, opening, self._parts.clock.now_us()), left, self._deciding)
+            if not step.changed and not head.fresh:
+                return None
+            head = self._commit(step, head)
+            known.update(step.results)
+        for work, result in known.items():
+            work.result = result
+        return head
+
+    def _commit(self, step: Step, head: Head) -> Head:
+        if not step.changed:
+            return head
+        versions = self._parts.documents.commit(step.writes)
+        return Head(step.account, versions[0])
+
+    def _read_guards(self, head: Head, opening: Opening) -> Head:
+        if not opening.reads:
+            return head
+        guards = dict(zip(opening.reads, self._parts.documents.get_all(opening.reads)))
+        return Head(None, None, {**head.seen, **guards})
+
+    def _moved(self, uid: str, head: Head, opening: Opening | None) -> bool:
+        """Whether the account, or a document that guards its opening, is not what this attempt saw any more."""
+        paths = [document.account_path(uid), *(opening.reads if opening and head.account is None else ())]
+        now = [_version(stored) for stored in self._parts.documents.get_all(paths)]
+        return now != [head.version, *(_version(head.seen.get(path)) for path in paths[1:])]
+
+    def _blame(self, uid: str, works: Sequence[Work], error: AlreadyExists, head: Head) -> Head:
+        """A companion's create failed: alone it is that command's failure, in company each is tried by itself."""
+        if len(works) == 1:
+            works[0].result = error
+            return head
+        if not works:
+            raise InvariantViolation("an opening creates nothing but what it read") from error
+        for work in works:
+            head = self.run(uid, [work])
+        return head
+
+
+def _version(stored: Document | None) -> Version | None:
+    return None if stored is None else stored.version

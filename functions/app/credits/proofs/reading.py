@@ -1,0 +1,234 @@
+"""Reading and proving the ledger: history, one entry, whole chains. Writes nothing.
+
+Entries are read as they are stored and verified as anybody else would: nothing here trusts the store.
+"""
+
+import base64
+import binascii
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from typing import Final
+
+from app.credits.core.account import Account
+from app.credits.core.entry import Kind
+from app.credits.ledger import document
+from app.credits.proofs.checkpoints import Coverage
+from app.credits.proofs.signing import KeyRing
+from app.credits.proofs.verification import Fault, Link, Verified, verify_chain, verify_entry
+from app.kit.clock import to_rfc3339
+from app.kit.documents import Documents, Fields, Query, Where, int_field, text_field
+from app.kit.errors import Invalid, NotFound
+from app.kit.money import MAX_MICRO
+
+PAGE: Final = 300
+"""Entries per round trip: about 300 kB."""
+
+
+_ENDLESS: Final = 2**53
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryFilter:
+    """Which entries; times are inclusive, microseconds."""
+
+    kind: Kind | None = None
+    from_us: int | None = None
+    to_us: int | None = None
+    reference: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryPage:
+    """Stored entries, newest first."""
+
+    entries: tuple[Fields, ...]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What can be said of one entry."""
+
+    entry: Fields
+    checks: dict[str, bool]
+    public_key: dict[str, str] | None
+
+    @property
+    def valid(self) -> bool:
+        """Whether every check holds."""
+        return all(self.checks.values())
+
+
+@dataclass(frozen=True, slots=True)
+class ChainReport:
+    """Of a chain, from its first entry (or the cursor) on; `next_cursor` says that there is more to verify."""
+
+    verified: Verified
+    head_hash: str
+    balance: int
+    next_cursor: str | None
+
+    @property
+    def valid(self) -> bool:
+        """Whether everything verified so far holds."""
+        return self.verified.valid
+
+
+class LedgerReader:
+    """Reads one ledger with the public keys of its signers."""
+
+    def __init__(self, documents: Documents, keys: KeyRing) -> None:
+        self._documents = documents
+        self.keys = keys
+
+    def history(self, uid: str, chosen: HistoryFilter, limit: int, cursor: str | None = None) -> HistoryPage:
+        """Entries of one account, newest first, by sequence and never by time (T-53)."""
+        where = [*self._bounds(uid, chosen)]
+        if chosen.kind is not None:
+            where.append(Where("kind", "==", chosen.kind.value))
+        if chosen.reference is not None:
+            where.append(Where("reference.id", "==", chosen.reference))
+        query = Query(
+            document.entries_path(uid),
+            where=tuple(where),
+            order_by=("-sequence",),
+            limit=limit + 1,
+            start_after=() if cursor is None else (_sequence_of(cursor),),
+        )
+        found = [stored.fields for stored in self._documents.query(query)]
+        page = tuple(found[:limit])
+        more = len(found) > limit
+        return HistoryPage(page, str(int_field(page[-1], "sequence")) if more else None)
+
+    def entries(self, uid: str, after: int = 0, through: int | None = None) -> Iterator[Fields]:
+        """Entries in the order of the chain, page by page."""
+        while through is None or after < through:
+            where = (Where("sequence", ">", after),)
+            page = self._documents.query(
+                Query(document.entries_path(uid), where=where, order_by=("sequence",), limit=PAGE)
+            )
+            for stored in page:
+                after = int_field(stored.fields, "sequence")
+                if through is not None and after > through:
+                    return
+                yield stored.fields
+            if len(page) < PAGE:
+                return
+
+    def verify(self, uid: str, transaction_id: str) -> Proof:
+        """One entry, with its links to the entry before and the entry (or the account's head) after."""
+        query = Query(document.entries_path(uid), where=(Where("id", "==", transaction_id),), limit=1)
+        found = self._documents.query(query)
+        if not found:
+            raise NotFound("There is no such transaction", transaction_id=transaction_id)
+        entry = dict(found[0].fields)
+        checks = verify_entry(entry, self.keys)
+        sequence = int_field(entry, "sequence")
+        paths = (document.entry_path(uid, sequence - 1), document.entry_path(uid, sequence + 1))
+        before, after, account = self._documents.get_all((*paths, document.account_path(uid)))
+        if sequence == 1:
+            checks["previous"] = entry["prev_hash"] == Link(uid).head_hash
+        else:
+            checks["previous"] = before is not None and before.fields.get("hash") == entry["prev_hash"]
+        if after is not None:
+            checks["next"] = after.fields.get("prev_hash") == entry["hash"]
+        else:
+            checks["next"] = account is not None and account.fields.get("head_hash") == entry["hash"]
+        kid = text_field(entry, "key_id")
+        return Proof(entry, checks, next((key for key in self.keys.jwks()["keys"] if key["kid"] == kid), None))
+
+    def validate_chain(
+        self, account: Account, coverage: Coverage | None, cursor: str | None = None, limit: int = 2_000
+    ) -> ChainReport:
+        """Verifies up to `limit` entries behind the cursor.
+
+        At the end the account must stand on the last entry, and the chain must hold what the last checkpoint saw, so
+        that a cut tail is found even when the account was cut with it. `coverage` is read before the account.
+        """
+        start = Link(account.uid) if cursor is None else _link_of(cursor, account.uid)
+        through = min(start.sequence + limit, account.sequence)
+        stored = (dict(fields) for fields in self.entries(account.uid, start.sequence, through))
+        verified = verify_chain(stored, self.keys, start)
+        link = verified.link
+        if verified.valid:
+            fault = self._end(account, coverage, link, through)
+            verified = replace(verified, fault=fault)
+        more = verified.valid and through < account.sequence
+        return ChainReport(verified, link.head_hash, link.balance, _cursor_of(link) if more else None)
+
+    def _end(self, account: Account, coverage: Coverage | None, link: Link, through: int) -> Fault | None:
+        if link.sequence < through:
+            return Fault(link.sequence + 1, "missing")
+        if through < account.sequence:
+            return None
+        if not _heads(account, link):
+            return Fault(max(1, link.sequence), "head")
+        if coverage is None:
+            return None
+        if not coverage.holds(self.keys):
+            return Fault(coverage.sequence, "checkpoint")
+        if coverage.sequence > link.sequence:
+            return Fault(link.sequence + 1, "checkpoint")
+        seen = self._documents.get(document.entry_path(account.uid, coverage.sequence))
+        same = seen is not None and seen.fields.get("hash") == coverage.head_hash
+        return None if same else Fault(coverage.sequence, "checkpoint")
+
+    def span(self, uid: str, chosen: HistoryFilter) -> tuple[int, int]:
+        """First and last sequence of a period; empty when the last is before the first."""
+        first = 1 if chosen.from_us is None else self._first(uid, ">=", chosen.from_us)
+        last = _ENDLESS if chosen.to_us is None else self._first(uid, ">", chosen.to_us) - 1
+        return first, last
+
+    def link_before(self, uid: str, sequence: int) -> Link:
+        """What entry `sequence` must follow, as the stored entry before it says; debt counts from there."""
+        stored = self._documents.get(document.entry_path(uid, sequence - 1)) if sequence > 1 else None
+        if stored is None:
+            return Link(uid)
+        entry = stored.fields
+        return Link(
+            account=uid,
+            sequence=sequence - 1,
+            head_hash=text_field(entry, "hash"),
+            balance=int_field(entry, "balance_after"),
+            debt=MAX_MICRO,
+            created_at=text_field(entry, "created_at"),
+        )
+
+    def _bounds(self, uid: str, chosen: HistoryFilter) -> Iterator[Where]:
+        """Times as sequences: an account's times grow with its sequence."""
+        if chosen.from_us is not None:
+            yield Where("sequence", ">=", self._first(uid, ">=", chosen.from_us))
+        if chosen.to_us is not None:
+            yield Where("sequence", "<", self._first(uid, ">", chosen.to_us))
+
+    def _first(self, uid: str, op: str, at_us: int) -> int:
+        condition = Where("created_at", ">=" if op == ">=" else ">", to_rfc3339(at_us))
+        query = Query(document.entries_path(uid), (condition,), ("created_at",), limit=1)
+        found = self._documents.query(query)
+        return int_field(found[0].fields, "sequence") if found else _ENDLESS
+
+
+def _heads(account: Account, link: Link) -> bool:
+    stands = (account.sequence, account.head_hash, account.balance, account.debt)
+    return stands == (link.sequence, link.head_hash, link.balance, link.debt)
+
+
+def _cursor_of(link: Link) -> str:
+    return base64.urlsafe_b64encode(json.dumps(asdict(link)).encode()).decode()
+
+
+def _link_of(cursor: str, uid: str) -> Link:
+    try:
+        link = Link(**json.loads(base64.urlsafe_b64decode(cursor)))
+    except (binascii.Error, ValueError, TypeError) as error:
+        raise Invalid("This cursor is not one of ours", cursor=cursor[:80]) from error
+    if link.account != uid:
+        raise Invalid("This cursor belongs to another account")
+    return link
+
+
+def _sequence_of(cursor: str) -> int:
+    if not cursor.isascii() or not cursor.isdigit() or len(cursor) > 16:
+        raise Invalid("This cursor is not one of ours", cursor=cursor[:80])
+    return int(cursor)

@@ -1,0 +1,126 @@
+"""The ledger's keys: Ed25519, named by RFC 7638 thumbprints, rotated without touching an old entry.
+
+The private seed comes from `LEDGER_SIGNING_KEY`; public keys are published for ever, so that old entries verify for
+ever. Knows nothing of accounts or of where public keys are stored.
+"""
+
+import base64
+import binascii
+import hashlib
+from collections.abc import Mapping
+from typing import Final
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from app.credits.core.entry import encode_bytes
+from app.kit.canonical import canonical
+from app.kit.errors import Invalid
+
+_SEED_BYTES: Final = 32
+
+
+class Signer:
+    """The active private key."""
+
+    def __init__(self, seed: bytes) -> None:
+        if len(seed) != _SEED_BYTES:
+            raise ValueError("LEDGER_SIGNING_KEY must be 32 bytes in base64url")
+        self._key = Ed25519PrivateKey.from_private_bytes(seed)
+        self.public = encode_bytes(self._key.public_key().public_bytes_raw())
+        self._kid = thumbprint(self.public)
+
+    @classmethod
+    def from_text(cls, seed: str) -> "Signer":
+        """From the base64url text of a 32-byte seed; raises ValueError with a sentence for the operator."""
+        try:
+            return cls(decode_bytes(seed.strip()))
+        except (binascii.Error, UnicodeError) as error:
+            raise ValueError("LEDGER_SIGNING_KEY must be 32 bytes in base64url") from error
+
+    @property
+    def kid(self) -> str:
+        """Thumbprint of the public key."""
+        return self._kid
+
+    def sign(self, message: bytes) -> bytes:
+        """The signature of `message`."""
+        return self._key.sign(message)
+
+
+class KeyRing:
+    """Public keys by `kid`: all that ever signed."""
+
+    def __init__(self, public: Mapping[str, str]) -> None:
+        """`public` maps a `kid` to the raw key in base64url.
+
+        Raises:
+            Invalid: a key is no Ed25519 key, or its name is not its thumbprint.
+        """
+        self.public = dict(public)
+        self._keys = {kid: _load(kid, x) for kid, x in public.items()}
+
+    def __contains__(self, kid: object) -> bool:
+        return kid in self._keys
+
+    def verifies(self, kid: str, signature: str, message: bytes) -> bool:
+        """Whether `signature` (base64url) is that key's over `message`."""
+        key = self._keys.get(kid)
+        if key is None:
+            return False
+        try:
+            key.verify(decode_bytes(signature), message)
+        except (InvalidSignature, ValueError):
+            return False
+        return True
+
+    def jwks(self) -> dict[str, list[dict[str, str]]]:
+        """As a JWK set (RFC 7517, RFC 8037)."""
+        return {"keys": [jwk(kid, x) for kid, x in sorted(self.public.items())]}
+
+    @classmethod
+    def from_jwks(cls, jwks: object) -> "KeyRing":
+        """From a JWK set; raises Invalid when it is none, or holds a key of another type."""
+        keys = jwks.get("keys") if isinstance(jwks, Mapping) else None
+        if not isinstance(keys, list) or not keys:
+            raise Invalid("A key file is a JWK set with at least one key")
+        public: dict[str, str] = {}
+        for key in keys:
+            if not isinstance(key, Mapping) or key.get("kty") != "OKP" or key.get("crv") != "Ed25519":
+                raise Invalid("Every key must be an Ed25519 key (kty OKP)")
+            x = key.get("x")
+            if not isinstance(x, str):
+                raise Invalid("Every key needs its public part, x")
+            kid = thumbprint(x)
+            if key.get("kid", kid) != kid:
+                raise Invalid("A key's kid must be its RFC 7638 thumbprint")
+            public[kid] = x
+        return cls(public)
+
+
+def jwk(kid: str, x: str) -> dict[str, str]:
+    """One public key as a JWK."""
+    return {"kty": "OKP", "crv": "Ed25519", "x": x, "kid": kid, "use": "sig", "alg": "EdDSA"}
+
+
+def thumbprint(x: str) -> str:
+    """RFC 7638: SHA-256 over the canonical required members."""
+    return encode_bytes(hashlib.sha256(canonical({"crv": "Ed25519", "kty": "OKP", "x": x})).digest())
+
+
+def decode_bytes(text: str) -> bytes:
+    """base64url without padding, one spelling only; raises ValueError for any other."""
+    raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    if encode_bytes(raw) != text:
+        raise ValueError("not the canonical base64url of its bytes")
+    return raw
+
+
+def _load(kid: str, x: str) -> Ed25519PublicKey:
+    try:
+        key = Ed25519PublicKey.from_public_bytes(decode_bytes(x))
+    except ValueError as error:
+        raise Invalid("Not an Ed25519 public key", kid=kid) from error
+    if thumbprint(x) != kid:
+        raise Invalid("A key's kid must be its RFC 7638 thumbprint", kid=kid)
+    return key

@@ -1,0 +1,197 @@
+"""`/credits/...`: history, proofs, audit, receipts and keys."""
+
+import hashlib
+
+import flask
+from flask_openapi import APIBlueprint
+
+from app.api.auth import caller, public
+from app.api.schemas import Page, PageParameters, Problem
+from app.credits.proofs.audit import Period, csv_of
+from app.credits.proofs.explaining import explain
+from app.credits.proofs.reading import HistoryFilter, HistoryPage
+from app.credits.proofs.verification import Verified
+from app.credits.routes.schemas import (
+    AuditAnswer,
+    AuditParameters,
+    ChainAnswer,
+    ChainParameters,
+    EntryAnswer,
+    ExplanationAnswer,
+    HistoryParameters,
+    KeyAnswer,
+    KeysAnswer,
+    ProofAnswer,
+    ReferenceAnswer,
+    SealAnswer,
+    TermAnswer,
+    TransactionPath,
+)
+from app.credits.service import Credits
+from app.kit.clock import from_rfc3339
+from app.kit.documents import Fields, int_field, map_field, text_field
+from app.kit.errors import Forbidden, NotFound
+from app.kit.money import to_decimal
+
+_CSV = {"text/csv": {"schema": {"type": "string"}}}
+
+
+def add_ledger_routes(blueprint: APIBlueprint, credits: Credits) -> None:
+    """Adds them to the credits' blueprint."""
+    _add_history(blueprint, credits)
+    _add_proofs(blueprint, credits)
+    _add_statements(blueprint, credits)
+
+
+def _add_history(blueprint: APIBlueprint, credits: Credits) -> None:
+    @blueprint.get(
+        "/credits/history", summary="Own entries, newest first; also as CSV", responses={200: Page[EntryAnswer]}
+    )
+    def history(query: HistoryParameters) -> Page[EntryAnswer] | flask.Response:
+        uid = caller().uid
+        credits.account(uid)
+        chosen = HistoryFilter(query.kind, _time(query.from_), _time(query.to), query.reference)
+        page = credits.ledger.history(uid, chosen, query.limit, query.cursor)
+        if wants_csv():
+            return _csv_page(page)
+        return Page[EntryAnswer](items=[entry_answer(entry) for entry in page.entries], next_cursor=page.next_cursor)
+
+    @blueprint.get("/credits/explain", summary="The balance as a sum, term by term", responses={200: ExplanationAnswer})
+    def explanation(query: PageParameters) -> ExplanationAnswer:
+        told = explain(credits.ledger, credits.account(caller().uid), query.limit, query.cursor)
+        return ExplanationAnswer(
+            balance=to_decimal(told.balance),
+            brought_forward=to_decimal(told.brought_forward),
+            terms=[_term(entry) for entry in told.terms],
+            next_cursor=told.next_cursor,
+        )
+
+
+def _add_proofs(blueprint: APIBlueprint, credits: Credits) -> None:
+    @blueprint.get(
+        "/credits/verify/<transaction_id>", summary="Recompute one entry", responses={200: ProofAnswer, 404: Problem}
+    )
+    def verify(path: TransactionPath) -> ProofAnswer:
+        proof = credits.verify(caller().uid, path.transaction_id)
+        key = None if proof.public_key is None else KeyAnswer.model_validate(proof.public_key)
+        return ProofAnswer(valid=proof.valid, checks=proof.checks, entry=dict(proof.entry), public_key=key)
+
+    @blueprint.get("/credits/validate-chain", summary="Recompute the own chain", responses={200: ChainAnswer})
+    def validate_chain(query: ChainParameters) -> ChainAnswer:
+        report = credits.validate_chain(caller().uid, query.cursor)
+        at, check = _fault(report.verified)
+        return ChainAnswer(
+            valid=report.valid,
+            entries=report.verified.entries,
+            sequence=report.verified.link.sequence,
+            head_hash=report.head_hash,
+            balance=to_decimal(report.balance),
+            first_bad_sequence=at,
+            failed_check=check,
+            next_cursor=report.next_cursor,
+        )
+
+    @blueprint.get(
+        "/credits/checkpoint",
+        summary="The last checkpoint over the own account, with its inclusion proof",
+        responses={200: SealAnswer, 404: Problem},
+    )
+    def checkpoint() -> SealAnswer:
+        coverage = credits.checkpoints.coverage(caller().uid)
+        if coverage is None:
+            raise NotFound("No checkpoint covers this account yet; one is made every few minutes.")
+        valid = coverage.holds(credits.ledger.keys)
+        return SealAnswer(seal=dict(coverage.seal), checkpoint=dict(coverage.checkpoint), valid=valid)
+
+    @blueprint.get("/credits/keys", summary="Public signing keys (JWKS)", responses={200: KeysAnswer})
+    @public
+    def keys() -> KeysAnswer:
+        return KeysAnswer(keys=[KeyAnswer.model_validate(key) for key in credits.keys()["keys"]])
+
+
+def _add_statements(blueprint: APIBlueprint, credits: Credits) -> None:
+    @blueprint.get(
+        "/credits/receipts/<transaction_id>",
+        summary="One entry as a signed receipt (JWS)",
+        responses={200: {"content": {"application/jose": {"schema": {"type": "string"}}}}, 404: Problem},
+    )
+    def receipt(path: TransactionPath) -> flask.Response:
+        return flask.Response(credits.receipt(caller().uid, path.transaction_id), mimetype="application/jose")
+
+    @blueprint.get(
+        "/credits/audit",
+        summary="Signed report of a period; also as CSV",
+        responses={200: AuditAnswer, 403: Problem, 404: Problem, 422: Problem},
+    )
+    def audit(query: AuditParameters) -> AuditAnswer | flask.Response:
+        uid, period = _whose(query), Period(_time(query.from_), _time(query.to))
+        if uid == caller().uid:
+            credits.account(uid)
+        if wants_csv():
+            return _signed_csv(credits, csv_of(credits.audit(uid, period).entries))
+        return AuditAnswer.model_validate(credits.signed_audit(uid, period))
+
+
+def wants_csv() -> bool:
+    """Whether the caller prefers CSV over JSON."""
+    return flask.request.accept_mimetypes.best_match(["application/json", "text/csv"]) == "text/csv"
+
+
+def _whose(query: AuditParameters) -> str:
+    who = caller()
+    if query.uid is None or query.uid == who.uid:
+        return who.uid
+    if who.role != "admin":
+        raise Forbidden("Only administrators read the audit of another account.", required=["admin"])
+    return query.uid
+
+
+def entry_answer(entry: Fields) -> EntryAnswer:
+    """A stored entry as the history shows it."""
+    reference = map_field(entry, "reference")
+    return EntryAnswer.model_validate(
+        {
+            **{name: entry[name] for name in _SHOWN},
+            "amount": to_decimal(int_field(entry, "amount")),
+            "balance_after": to_decimal(int_field(entry, "balance_after")),
+            "reference": ReferenceAnswer(type=text_field(reference, "type"), id=text_field(reference, "id")),
+        }
+    )
+
+
+def _term(entry: Fields) -> TermAnswer:
+    return TermAnswer.model_validate(
+        {
+            **{name: entry[name] for name in ("kind", "reason", "created_at")},
+            "transaction_id": entry["id"],
+            "amount": to_decimal(int_field(entry, "amount")),
+            "balance_after": to_decimal(int_field(entry, "balance_after")),
+            "receipt": f"/v1/credits/receipts/{entry['id']}",
+        }
+    )
+
+
+_SHOWN = ("id", "sequence", "kind", "reason", "description", "created_at", "hash", "prev_hash")
+
+
+def _fault(verified: Verified) -> tuple[int | None, str | None]:
+    fault = verified.fault
+    return (fault.sequence, fault.check) if fault else (None, None)
+
+
+def _csv_page(page: HistoryPage) -> flask.Response:
+    response = flask.Response(csv_of(page.entries), content_type="text/csv; charset=utf-8")
+    if page.next_cursor is not None:
+        response.headers["X-Next-Cursor"] = page.next_cursor
+    return response
+
+
+def _signed_csv(credits: Credits, text: str) -> flask.Response:
+    """CSV has no room for a signature inside, so it stands in headers: Ed25519 over the SHA-256 of the body."""
+    signature, kid = credits.sign(hashlib.sha256(text.encode()).digest())
+    headers = {"X-Ledger-Signature": signature, "X-Ledger-Key-Id": kid}
+    return flask.Response(text, headers=headers, content_type="text/csv; charset=utf-8")
+
+
+def _time(text: str | None) -> int | None:
+    return None if text is None else from_rfc3339(text)

@@ -1,0 +1,298 @@
+"""What the credit routes take and return. Amounts are decimal texts outside (API.md, conventions)."""
+
+from typing import Literal, Self
+
+from pydantic import Field, RootModel, model_validator
+
+from app.api.schemas import AmountIn, Answer, Body, CreditAmount, Id, PageParameters, Parameters, TimeIn, Timestamp
+from app.credits.core.entry import Kind
+
+
+class BalanceAnswer(Answer):
+    """`balance` is the sum of all entries; `available` is what can be spent now."""
+
+    balance: CreditAmount
+    reserved: CreditAmount
+    available: CreditAmount
+    debt: CreditAmount
+    sequence: int
+    low: bool
+    updated_at: Timestamp
+
+
+class BalanceParameters(Parameters):
+    at: TimeIn | None = Field(default=None, description="The balance as it was then")
+
+
+class PastBalanceAnswer(Answer):
+    """After the last entry at that time. What was reserved then is not in the ledger."""
+
+    at: Timestamp
+    balance: CreditAmount
+    sequence: int
+    transaction_id: str | None
+    hash: str | None
+
+
+class BalanceEither(RootModel[BalanceAnswer | PastBalanceAnswer]):
+    """Now, or with `at` then."""
+
+
+class ReferenceAnswer(Answer):
+    """What caused an entry."""
+
+    type: str
+    id: str
+
+
+class EntryAnswer(Answer):
+    """One line of the ledger; `id` is the transaction id."""
+
+    id: Id
+    sequence: int
+    kind: Kind
+    amount: CreditAmount
+    balance_after: CreditAmount
+    reference: ReferenceAnswer
+    reason: str
+    description: str
+    created_at: Timestamp
+    hash: str
+    prev_hash: str
+
+
+class HistoryParameters(PageParameters):
+    """Times are inclusive."""
+
+    kind: Kind | None = None
+    from_: TimeIn | None = Field(default=None, alias="from")
+    to: TimeIn | None = None
+    reference: str | None = Field(default=None, max_length=200, description="Id of a message, payment, run, ...")
+
+
+class TermAnswer(Answer):
+    """One summand of the balance, and where its receipt is."""
+
+    transaction_id: Id
+    kind: Kind
+    amount: CreditAmount
+    balance_after: CreditAmount
+    reason: str
+    created_at: Timestamp
+    receipt: str
+
+
+class ExplanationAnswer(Answer):
+    """`brought_forward` and the terms' amounts sum to `balance`."""
+
+    balance: CreditAmount
+    brought_forward: CreditAmount
+    terms: list[TermAnswer]
+    next_cursor: str | None
+
+
+class CorrectionBody(Body):
+    """Either an amount (a decimal, negative to take away) or the transaction to undo."""
+
+    uid: str = Field(min_length=1, max_length=128)
+    reason: str = Field(min_length=3, max_length=200)
+    amount: str | None = Field(default=None, pattern=r"^-?(0|[1-9][0-9]{0,9})(\.[0-9]{1,6})?$")
+    reverses: Id | None = None
+
+
+class CorrectionAnswer(Answer):
+    id: str
+    state: Literal["proposed", "approved", "rejected"]
+    account: str
+    amount: CreditAmount
+    reverses: str | None
+    reason: str
+    proposed_by: str
+    proposed_at: Timestamp
+    decided_by: str | None
+    transaction_id: str | None
+
+
+class CorrectionPath(Parameters):
+    correction_id: Id
+
+
+class RepairBody(Body):
+    uid: str = Field(min_length=1, max_length=128)
+    write: bool = True
+
+
+class RepairAnswer(Answer):
+    """Whether the stored account was not what its entries say."""
+
+    repaired: bool
+    balance_was: CreditAmount | None
+    balance: CreditAmount
+    sequence: int
+
+
+class ReserveBody(Body):
+    """`expires_in` is in seconds."""
+
+    amount: AmountIn = Field(gt=0)
+    purpose: str = Field(min_length=1, max_length=100)
+    expires_in: int | None = Field(default=None, ge=1, le=24 * 3600)
+
+
+class ReleaseBody(Body):
+    reservation_id: Id
+
+
+class ReservationAnswer(Answer):
+    """`captured` is what a settled one was charged."""
+
+    id: str
+    amount: CreditAmount
+    captured: CreditAmount
+    state: Literal["open", "settled", "released", "expired"]
+    expires_at: Timestamp | None
+
+
+class ReservationsAnswer(Answer):
+    """Open ones first, then those closed lately, newest first."""
+
+    items: list[ReservationAnswer]
+
+
+class TransactionPath(Parameters):
+    transaction_id: Id
+
+
+class KeyAnswer(Answer):
+    """A public key (RFC 7517, RFC 8037)."""
+
+    kty: Literal["OKP"]
+    crv: Literal["Ed25519"]
+    x: str
+    kid: str
+    use: Literal["sig"]
+    alg: Literal["EdDSA"]
+
+
+class KeysAnswer(Answer):
+    """A JWK set."""
+
+    keys: list[KeyAnswer]
+
+
+class ProofAnswer(Answer):
+    """`entry` is the exact JSON that is hashed, with `hash` and `signature`; amounts in it are micro-credits."""
+
+    valid: bool
+    checks: dict[str, bool]
+    entry: dict[str, object]
+    public_key: KeyAnswer | None
+
+
+class ChainParameters(Parameters):
+    cursor: str | None = Field(default=None, max_length=1024, description="`next_cursor` of the part before")
+
+
+class ChainAnswer(Answer):
+    """`entries` counts those verified in this part; with `next_cursor` there are more."""
+
+    valid: bool
+    entries: int
+    sequence: int
+    head_hash: str
+    balance: CreditAmount
+    first_bad_sequence: int | None
+    failed_check: str | None
+    next_cursor: str | None
+
+
+class SealAnswer(Answer):
+    """`seal` is the account's leaf with its RFC 6962 inclusion proof; `checkpoint` holds the signed root."""
+
+    seal: dict[str, object]
+    checkpoint: dict[str, object]
+    valid: bool
+
+
+class AuditParameters(Parameters):
+    """`uid` is for administrators."""
+
+    from_: TimeIn | None = Field(default=None, alias="from")
+    to: TimeIn | None = None
+    uid: str | None = Field(default=None, min_length=1, max_length=128)
+
+
+class AuditAnswer(Answer):
+    """`hash` is SHA-256 over the canonical JSON (RFC 8785) of `report`, `signature` Ed25519 over that hash."""
+
+    report: dict[str, object]
+    hash: str
+    key_id: str
+    signature: str
+
+
+class SyncAnswer(Answer):
+    """What the mirror showed, what is true, and whether it had to be repaired."""
+
+    mirror_was: dict[str, object] | None
+    authoritative: BalanceAnswer
+    repaired: bool
+
+
+class PackageAnswer(Answer):
+    """Something to buy."""
+
+    id: str
+    credits: CreditAmount
+    price: int
+    currency: str
+
+
+class LowBalanceAnswer(Answer):
+    low: bool
+    threshold: CreditAmount
+    available: CreditAmount
+    recommended_packages: list[PackageAnswer]
+
+
+class ThresholdBody(Body):
+    """Warn below this many credits; 0 warns only when nothing is left."""
+
+    threshold: AmountIn
+
+
+class WelcomeBody(Body):
+    """A fingerprint can only speak against a claim, never for it."""
+
+    device_fingerprint: str | None = Field(default=None, min_length=8, max_length=200)
+
+
+class PricedOperation(Body):
+    """An answer of a model, to be priced at its worst case."""
+
+    model: str = Field(min_length=1, max_length=128)
+    content: str = Field(default="", max_length=100_000)
+    images: int = Field(default=0, ge=0, le=16)
+    max_output_tokens: int | None = Field(default=None, ge=1)
+
+
+class CheckBody(Body):
+    """Either an amount or an operation to price."""
+
+    amount: AmountIn | None = Field(default=None, gt=0)
+    operation: PricedOperation | None = None
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if (self.amount is None) == (self.operation is None):
+            raise ValueError("give either an amount or an operation")
+        return self
+
+
+class CheckAnswer(Answer):
+    sufficient: bool
+    required: CreditAmount
+    available: CreditAmount
+    shortfall: CreditAmount
+    packages: list[PackageAnswer]
+    methods: list[str]

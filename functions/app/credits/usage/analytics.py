@@ -1,0 +1,295 @@
+"""What an account's credits were used for, from rollups that follow the ledger.
+
+The rollups are brought up to date by whoever asks, from the entry where the last asker stopped: a message pays no
+write for them, and each entry counts once, because a batch and the cursor behind it are one commit. A conflict means
+that another asker was faster; its work is read and gone on from.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import Final, Literal
+
+from app.credits.proofs.reading import LedgerReader
+from app.credits.usage import rollups
+from app.credits.usage.rollups import MEASURES, Cursor
+from app.kit.clock import Clock, to_rfc3339
+from app.kit.documents import Create, Delete, Documents, Fields, Query, Replace, Version, Where, Write, int_field
+from app.kit.errors import Conflict, Invalid
+
+Granularity = Literal["hour", "day", "month"]
+
+_BATCH: Final = 50
+"""Entries per commit: at most 7 increments each, and Firestore takes 500 of one document."""
+_BATCHES: Final = 40
+"""Of one request; a longer backlog is worked off by the next ones, and the answer says that it is not complete."""
+_TRIES: Final = 8
+_DAY_US: Final = 86_400_000_000
+_MOST_DAYS: Final[Mapping[Granularity, int]] = {"hour": 31, "day": 366, "month": 3660}
+_DEFAULT_DAYS: Final = 30
+_BURN_DAYS: Final = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Sums over charges. `cost` in micro-credits, the rest counts."""
+
+    cost: int = 0
+    charges: int = 0
+    input: int = 0
+    cached_input: int = 0
+    output: int = 0
+    reasoning: int = 0
+    image: int = 0
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(*(getattr(self, name) + getattr(other, name) for name in MEASURES))
+
+    @property
+    def tokens(self) -> int:
+        """Of every kind, read and written."""
+        return self.input + self.cached_input + self.output + self.reasoning + self.image
+
+    @property
+    def cost_per_charge(self) -> int | None:
+        """Micro-credits, rounded down."""
+        return self.cost // self.charges if self.charges else None
+
+    @property
+    def cost_per_1k_tokens(self) -> int | None:
+        """Micro-credits, rounded down."""
+        return self.cost * 1000 // self.tokens if self.tokens else None
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Usage of one model for one task in one period; `start` is the period's first moment."""
+
+    start: str
+    model: str
+    task: str
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationCost:
+    """Over its whole life."""
+
+    conversation_id: str
+    cost: int
+    messages: int
+
+
+@dataclass(frozen=True, slots=True)
+class Analytics:
+    """The answer. `burn_rate` is micro-credits a day over the last week, `days_left` what that leaves."""
+
+    lines: tuple[Line, ...]
+    movements: Mapping[str, int]
+    conversations: tuple[ConversationCost, ...]
+    burn_rate: int
+    days_left: int | None
+    sequence: int
+    complete: bool
+
+    @property
+    def total(self) -> Usage:
+        """Of the whole period."""
+        return _sum(line.usage for line in self.lines)
+
+    def by(self, name: Literal["start", "model", "task"]) -> dict[str, Usage]:
+        """Sums by one property of the lines, in order."""
+        sums: dict[str, Usage] = {}
+        for line in self.lines:
+            of = getattr(line, name)
+            sums[of] = sums.get(of, Usage()) + line.usage
+        return dict(sorted(sums.items()))
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """From (inclusive) until (exclusive), in microseconds."""
+
+    from_us: int
+    to_us: int
+    granularity: Granularity
+
+    def __post_init__(self) -> None:
+        if self.to_us <= self.from_us:
+            raise Invalid("The period ends before it begins")
+        most = _MOST_DAYS[self.granularity]
+        if self.to_us - self.from_us > most * _DAY_US:
+            raise Invalid(f"By {self.granularity}, a period has at most {most} days", most_days=most)
+
+
+@dataclass(slots=True)
+class _Found:
+    lines: dict[tuple[str, str, str], Usage] = field(default_factory=dict)
+    movements: dict[str, int] = field(default_factory=dict)
+
+
+class Analyst:
+    """Answers for single accounts."""
+
+    def __init__(self, documents: Documents, ledger: LedgerReader, clock: Clock) -> None:
+        self._documents = documents
+        self._ledger = ledger
+        self._clock = clock
+
+    def period(self, from_us: int | None, to_us: int | None, granularity: Granularity) -> Period:
+        """What was asked for; the last 30 days where nothing was."""
+        until = self._clock.now_us() if to_us is None else to_us
+        return Period(until - _DEFAULT_DAYS * _DAY_US if from_us is None else from_us, until, granularity)
+
+    def analyse(self, uid: str, period: Period, *, available: int) -> Analytics:
+        """What the account used in `period`; brings its rollups up to date first."""
+        cursor, complete = self.catch_up(uid)
+        found = _collect(self._days(uid, cursor, period.from_us, period.to_us), period)
+        burnt = self._burnt(uid, cursor, self._clock.now_us())
+        return Analytics(
+            lines=tuple(Line(*key, usage) for key, usage in sorted(found.lines.items())),
+            movements=found.movements,
+            conversations=self._conversations(uid, cursor),
+            burn_rate=burnt // _BURN_DAYS,
+            days_left=available * _BURN_DAYS // burnt if burnt > 0 else None,
+            sequence=cursor.sequence,
+            complete=complete,
+        )
+
+    def catch_up(self, uid: str, batches: int = _BATCHES) -> tuple[Cursor, bool]:
+        """Counts entries that are not counted yet, within a bound; how far it came, and whether that is all."""
+        cursor, version = self._cursor(uid)
+        tries = 0
+        for _ in range(batches):
+            batch = list(islice(self._ledger.entries(uid, cursor.sequence), _BATCH))
+            if not batch:
+                return cursor, True
+            after = replace(cursor, sequence=int_field(batch[-1], "sequence"))
+            writes: list[Write] = [_move(uid, after, version), *rollups.increments(uid, cursor, batch)]
+            try:
+                version = self._documents.commit(writes)[0]
+                cursor = after
+            except Conflict:
+                tries += 1
+                if tries == _TRIES:
+                    raise
+                cursor, version = self._cursor(uid)
+        return cursor, False
+
+    def rebuild(self, uid: str) -> Cursor:
+        """Forgets the rollups and counts from the first entry again, as a new generation."""
+        cursor, version = self._cursor(uid)
+        fresh = Cursor(cursor.generation + 1)
+        self._documents.commit([_move(uid, fresh, version)])
+        for collection in ("rollups", "conversation_costs"):
+            self._forget(f"accounts/{uid}/{collection}", fresh.generation)
+        complete = False
+        while not complete:
+            fresh, complete = self.catch_up(uid)
+        return fresh
+
+    def _forget(self, collection: str, generation: int) -> None:
+        before = rollups.slot(generation, "")
+        while True:
+            old = self._documents.query(Query(collection, where=(Where("slot", "<", before),), limit=200))
+            if not old:
+                return
+            self._documents.commit([Delete(document.path) for document in old])
+
+    def _cursor(self, uid: str) -> tuple[Cursor, Version | None]:
+        stored = self._documents.get(rollups.cursor_path(uid))
+        if stored is None:
+            return Cursor(), None
+        return Cursor(int_field(stored.fields, "generation"), int_field(stored.fields, "sequence")), stored.version
+
+    def _days(self, uid: str, cursor: Cursor, from_us: int, to_us: int) -> list[Fields]:
+        first, last = (rollups.slot(cursor.generation, to_rfc3339(at)[:10]) for at in (from_us, to_us - 1))
+        where = (Where("slot", ">=", first), Where("slot", "<=", last))
+        found = self._documents.query(Query(f"accounts/{uid}/rollups", where=where, order_by=("slot",)))
+        return [document.fields for document in found]
+
+    def _burnt(self, uid: str, cursor: Cursor, now_us: int) -> int:
+        week = Period(now_us - _BURN_DAYS * _DAY_US, now_us + 1, "hour")
+        found = _collect(self._days(uid, cursor, week.from_us, week.to_us), week)
+        return _sum(found.lines.values()).cost
+
+    def _conversations(self, uid: str, cursor: Cursor) -> tuple[ConversationCost, ...]:
+        """The dearest ones."""
+        found = self._documents.query(
+            Query(
+                f"accounts/{uid}/conversation_costs",
+                where=(Where("generation", "==", cursor.generation),),
+                order_by=("-cost",),
+                limit=20,
+            )
+        )
+        return tuple(
+            ConversationCost(
+                str(each.fields["conversation"]), _count(each.fields, "cost"), _count(each.fields, "messages")
+            )
+            for each in found
+        )
+
+
+def _move(uid: str, cursor: Cursor, version: Version | None) -> Write:
+    path = rollups.cursor_path(uid)
+    return Create(path, cursor.fields()) if version is None else Replace(path, cursor.fields(), version)
+
+
+def _collect(days: Sequence[Fields], period: Period) -> _Found:
+    """Adds up the hours that lie in the period. Whole hours: the rollups know nothing finer."""
+    found = _Found()
+    first, last = to_rfc3339(period.from_us)[:13], to_rfc3339(period.to_us - 1)[:13]
+    for day in days:
+        for _, kinds in _within(day, "movements", first, last):
+            for kind in kinds:
+                found.movements[kind] = found.movements.get(kind, 0) + _count(kinds, kind)
+        for hour, models in _within(day, "hours", first, last):
+            _collect_hour(found, _start(hour, period.granularity), models)
+    return found
+
+
+def _within(day: Fields, name: str, first: str, last: str) -> Iterator[tuple[str, Fields]]:
+    hours = _map(day, name)
+    for hour in sorted(hours):
+        at = f"{day['day']}T{hour}"
+        if first <= at <= last:
+            yield at, _map(hours, hour)
+
+
+def _collect_hour(found: _Found, start: str, models: Fields) -> None:
+    for model in models:
+        tasks = _map(models, model)
+        for task in tasks:
+            counts = _map(tasks, task)
+            usage = Usage(*(_count(counts, name) for name in MEASURES))
+            key = (start, model, task)
+            found.lines[key] = found.lines.get(key, Usage()) + usage
+
+
+def _start(hour: str, granularity: Granularity) -> str:
+    """The first moment of the period that `hour` (`2026-11-21T08`) lies in."""
+    match granularity:
+        case "hour":
+            return f"{hour}:00:00.000000Z"
+        case "day":
+            return f"{hour[:10]}T00:00:00.000000Z"
+        case "month":
+            return f"{hour[:7]}-01T00:00:00.000000Z"
+
+
+def _sum(usages: Iterable[Usage]) -> Usage:
+    total = Usage()
+    for usage in usages:
+        total = total + usage
+    return total
+
+
+def _map(fields: Fields, name: str) -> Fields:
+    value = fields.get(name)
+    return value if isinstance(value, Mapping) else {}
+
+
+def _count(fields: Fields, name: str) -> int:
+    value = fields.get(name)
+    return value if isinstance(value, int) else 0

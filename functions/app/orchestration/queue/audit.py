@@ -1,0 +1,133 @@
+"""The audit log: one immutable line for every end of an operation of level `money` or `system`, and for every hand
+laid on one.
+
+Lines are created in the commit that they speak of and are never changed: who, what, from where, with what result.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from app.kit.clock import to_rfc3339
+from app.kit.documents import Create, Document, Documents, Fields, Query, Value, Where, Write, text_field
+from app.kit.ids import derived
+from app.orchestration.queue.operation import Operation
+from app.orchestration.queue.operation_document import optional_text
+from app.orchestration.queue.security import AUDITED
+
+COLLECTION: Final = "audit_log"
+
+
+@dataclass(frozen=True, slots=True)
+class AuditLine:
+    """As admins read it. `where` is the source that caused the operation and the runner that ended it."""
+
+    id: str
+    at: str
+    action: str
+    operation_id: str
+    operation: str
+    level: str
+    account: str | None
+    actor: str | None
+    source: str
+    result: str
+    reason: str | None
+
+
+def audit_rows(
+    operation: Operation, *, now_us: int, action: str = "ended", actor: str | None = None
+) -> Sequence[Write]:
+    """The line for what happened to `operation`; none for a level that is not audited, unless a person acted."""
+    if operation.level not in AUDITED and actor is None:
+        return ()
+    line = derived("aud", operation.id, action, str(operation.token), str(len(operation.history)), str(now_us))
+    fields: dict[str, Value] = {
+        "at": to_rfc3339(now_us),
+        "action": action,
+        "operation_id": operation.id,
+        "operation": operation.name,
+        "level": operation.level.value,
+        "account": operation.account,
+        "actor": actor,
+        "source": operation.source,
+        "result": operation.state.value,
+        "reason": operation.reason,
+        "attempts": operation.attempts,
+    }
+    return (Create(f"{COLLECTION}/{line}", fields),)
+
+
+def lane_row(*, lane: str, action: str, actor: str, now_us: int) -> Write:
+    """The line for a lane that somebody paused or resumed."""
+    return _hand_row(f"lane {lane}", action, actor, now_us)
+
+
+def saga_row(*, saga: str, actor: str, now_us: int, reason: str) -> Write:
+    """The line for a saga that somebody stopped."""
+    return _hand_row(f"saga {saga}", "cancelled", actor, now_us, reason)
+
+
+def replay_row(*, delivery: str, actor: str, now_us: int, reason: str) -> Write:
+    """The line for events that somebody had delivered again; `delivery` names the operations that deliver them."""
+    return _hand_row(delivery, "events_replayed", actor, now_us, reason)
+
+
+def _hand_row(laid_on: str, action: str, actor: str, now_us: int, reason: str | None = None) -> Write:
+    line = derived("aud", laid_on, action, actor, str(now_us), reason or "")
+    fields: Fields = {
+        "at": to_rfc3339(now_us),
+        "action": action,
+        "operation_id": "",
+        "operation": laid_on,
+        "level": "system",
+        "account": None,
+        "actor": actor,
+        "source": "admin",
+        "result": action,
+        "reason": reason,
+        "attempts": 0,
+    }
+    return Create(f"{COLLECTION}/{line}", fields)
+
+
+@dataclass(frozen=True, slots=True)
+class AuditQuestion:
+    """Which lines; newest first. `before` is the id and time where the last page ended."""
+
+    account: str | None = None
+    operation: str | None = None
+    limit: int = 20
+    before: tuple[str, str] | None = None
+
+
+def audit_lines(documents: Documents, question: AuditQuestion) -> list[AuditLine]:
+    """A page of the log."""
+    named = (("account", question.account), ("operation", question.operation))
+    found = documents.query(
+        Query(
+            COLLECTION,
+            where=tuple(Where(field, "==", value) for field, value in named if value is not None),
+            order_by=("-at", "-__name__"),
+            limit=question.limit,
+            start_after=question.before or (),
+        )
+    )
+    return [_line(document) for document in found]
+
+
+def _line(document: Document) -> AuditLine:
+    fields = document.fields
+    return AuditLine(
+        id=document.id,
+        at=text_field(fields, "at"),
+        action=text_field(fields, "action"),
+        operation_id=text_field(fields, "operation_id"),
+        operation=text_field(fields, "operation"),
+        level=text_field(fields, "level"),
+        account=optional_text(fields, "account"),
+        actor=optional_text(fields, "actor"),
+        source=text_field(fields, "source"),
+        result=text_field(fields, "result"),
+        reason=optional_text(fields, "reason"),
+    )

@@ -1,0 +1,83 @@
+"""What failed for good and waits for a person: read it, replay it, or discard it with a reason.
+
+A dead letter is the operation itself in state `dead`, with its reason and history; nothing is moved or copied.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from app.kit.clock import Clock, to_rfc3339
+from app.kit.documents import Documents, Query, Where, Write
+from app.orchestration.queue.audit import audit_rows
+from app.orchestration.queue.operation import Operation, State, discard, replay
+from app.orchestration.queue.operation_document import COLLECTION, from_document
+from app.orchestration.queue.operation_queue import OperationQueue
+
+
+@dataclass(frozen=True, slots=True)
+class Letters:
+    """A page of dead letters, newest first. `after` is where to go on."""
+
+    items: tuple[Operation, ...]
+    after: tuple[str, str] | None
+
+
+class DeadLetters:
+    """For admins. Every act leaves a line in the audit log, whatever the level of the operation."""
+
+    def __init__(self, queue: OperationQueue, documents: Documents, clock: Clock) -> None:
+        self._queue = queue
+        self._documents = documents
+        self._clock = clock
+
+    def page(self, limit: int = 20, after: tuple[str, str] | None = None) -> Letters:
+        """Dead letters by the time of their death."""
+        return operations_in(self._documents, State.DEAD, limit, after)
+
+    def replay(self, operation_id: str, *, by: str) -> Operation:
+        """Give it all its tries again, now.
+
+        Raises:
+            NotFound, NotADeadLetter
+        """
+
+        def decide(operation: Operation) -> tuple[Operation, Sequence[Write]]:
+            now_us = self._clock.now_us()
+            again = replay(operation, now_us=now_us, by=by)
+            return again, audit_rows(again, now_us=now_us, action="replayed", actor=by)
+
+        return self._queue.change(operation_id, decide)
+
+    def discard(self, operation_id: str, *, by: str, reason: str) -> Operation:
+        """Put it away.
+
+        Raises:
+            NotFound, NotADeadLetter
+        """
+
+        def decide(operation: Operation) -> tuple[Operation, Sequence[Write]]:
+            now_us = self._clock.now_us()
+            gone = discard(operation, now_us=now_us, by=by, reason=reason)
+            return gone, audit_rows(gone, now_us=now_us, action="discarded", actor=by)
+
+        return self._queue.change(operation_id, decide)
+
+
+def operations_in(documents: Documents, state: State, limit: int, after: tuple[str, str] | None) -> Letters:
+    """A page of the operations in one state: ended ones by their end, open ones by their creation, newest first."""
+    field = "created_at" if state in (State.QUEUED, State.RUNNING) else "finished_at"
+    found = documents.query(
+        Query(
+            COLLECTION,
+            where=(Where("state", "==", state.value),),
+            order_by=(f"-{field}", "-__name__"),
+            limit=limit,
+            start_after=after or (),
+        )
+    )
+    items = tuple(from_document(document) for document in found)
+    if len(items) < limit or not items:
+        return Letters(items, None)
+    last = items[-1]
+    at_us = last.created_us if field == "created_at" else last.finished_us or 0
+    return Letters(items, (to_rfc3339(at_us), last.id))

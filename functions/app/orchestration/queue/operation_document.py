@@ -1,0 +1,153 @@
+"""How an operation stands in Firestore: `operations/{id}`, times as RFC 3339 text.
+
+`line` and `wake_at` exist for queries and are null once the operation has ended, so that closed operations leave those
+indexes. `expire_at` is for the TTL policy; dead letters have none.
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from app.kit.clock import from_rfc3339, to_rfc3339
+from app.kit.documents import Document, Fields, Value, int_field, list_field, map_field, text_field
+from app.kit.errors import InvariantViolation
+from app.orchestration.queue.operation import Attempt, Lease, Level, Operation, Priority, State
+
+COLLECTION: Final = "operations"
+KEEP: Final = timedelta(days=30)
+"""How long ended operations are kept: the reach of an event replay."""
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def path_of(operation_id: str) -> str:
+    """Where the operation is stored."""
+    return f"{COLLECTION}/{operation_id}"
+
+
+def to_fields(operation: Operation) -> dict[str, Value]:
+    """The document's fields."""
+    return {
+        "name": operation.name,
+        "lane": operation.lane,
+        "payload": operation.payload,
+        "priority": int(operation.priority),
+        "level": operation.level.value,
+        "source": operation.source,
+        "created_at": to_rfc3339(operation.created_us),
+        "due_at": to_rfc3339(operation.due_us),
+        "account": operation.account,
+        "key": operation.key,
+        "line": operation.line,
+        "position": operation.position,
+        "vendor": operation.vendor,
+        "topic": operation.topic,
+        "deadline_at": _text(operation.deadline_us),
+        "state": operation.state.value,
+        "attempts": operation.attempts,
+        "token": operation.token,
+        "lease": _lease_fields(operation.lease),
+        "cancel_requested": operation.cancel_requested,
+        "reason": operation.reason,
+        "finished_at": _text(operation.finished_us),
+        "result": operation.result,
+        "history": [_attempt_fields(attempt) for attempt in operation.history],
+        "wake_at": _text(operation.wake_us),
+        "expire_at": _expiry(operation),
+    }
+
+
+def from_document(document: Document) -> Operation:
+    """The operation stored in `document`.
+
+    Raises:
+        InvariantViolation: it cannot be read: another hand wrote it, or a later version of this code.
+    """
+    try:
+        return _read(document)
+    except ValueError as error:
+        raise InvariantViolation(f"{document.path} cannot be read: {error}") from error
+
+
+def _read(document: Document) -> Operation:
+    fields = document.fields
+    lease, result = fields.get("lease"), fields.get("result")
+    return Operation(
+        id=document.id,
+        name=text_field(fields, "name"),
+        lane=text_field(fields, "lane"),
+        payload=map_field(fields, "payload"),
+        priority=Priority(int_field(fields, "priority")),
+        level=Level(text_field(fields, "level")),
+        source=text_field(fields, "source"),
+        created_us=from_rfc3339(text_field(fields, "created_at")),
+        due_us=from_rfc3339(text_field(fields, "due_at")),
+        account=optional_text(fields, "account"),
+        key=optional_text(fields, "key"),
+        position=int_field(fields, "position"),
+        vendor=optional_text(fields, "vendor"),
+        topic=optional_text(fields, "topic"),
+        deadline_us=optional_time(fields, "deadline_at"),
+        state=State(text_field(fields, "state")),
+        attempts=int_field(fields, "attempts"),
+        token=int_field(fields, "token"),
+        lease=_lease(map_field(fields, "lease")) if lease is not None else None,
+        cancel_requested=fields.get("cancel_requested") is True,
+        reason=optional_text(fields, "reason"),
+        finished_us=optional_time(fields, "finished_at"),
+        result=map_field(fields, "result") if result is not None else None,
+        history=tuple(_attempt(line) for line in list_field(fields, "history")),
+    )
+
+
+def optional_text(fields: Fields, name: str) -> str | None:
+    """The text in `name`, or None."""
+    return None if fields.get(name) is None else text_field(fields, name)
+
+
+def optional_time(fields: Fields, name: str) -> int | None:
+    """The time in `name` in microseconds, or None."""
+    return None if fields.get(name) is None else from_rfc3339(text_field(fields, name))
+
+
+def _lease(fields: Fields) -> Lease:
+    return Lease(
+        text_field(fields, "owner"), int_field(fields, "token"), from_rfc3339(text_field(fields, "expires_at"))
+    )
+
+
+def _lease_fields(lease: Lease | None) -> dict[str, Value] | None:
+    if lease is None:
+        return None
+    return {"owner": lease.owner, "token": lease.token, "expires_at": to_rfc3339(lease.expires_us)}
+
+
+def _attempt(value: Value) -> Attempt:
+    if not isinstance(value, dict):
+        raise InvariantViolation("a line of the history is a map")
+    return Attempt(
+        at_us=from_rfc3339(text_field(value, "at")),
+        number=int_field(value, "attempt"),
+        owner=text_field(value, "owner"),
+        outcome=text_field(value, "outcome"),
+        detail=text_field(value, "detail"),
+    )
+
+
+def _attempt_fields(attempt: Attempt) -> dict[str, Value]:
+    return {
+        "at": to_rfc3339(attempt.at_us),
+        "attempt": attempt.number,
+        "owner": attempt.owner,
+        "outcome": attempt.outcome,
+        "detail": attempt.detail,
+    }
+
+
+def _text(at_us: int | None) -> str | None:
+    return None if at_us is None else to_rfc3339(at_us)
+
+
+def _expiry(operation: Operation) -> datetime | None:
+    if operation.finished_us is None or operation.state is State.DEAD:
+        return None
+    return _EPOCH + timedelta(microseconds=operation.finished_us) + KEEP

@@ -1,0 +1,159 @@
+"""Orders become operations: rows for the commit that causes them, and the way to look at, cancel and ring them."""
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Final
+
+from app.kit.clock import Clock
+from app.kit.documents import Create, Document, Documents, Fields, Query, Replace, Where, Write
+from app.kit.errors import AlreadyExists, Conflict, Fault, NotFound, Unavailable
+from app.kit.ids import Ids, derived
+from app.orchestration.queue.audit import audit_rows
+from app.orchestration.queue.handler import Handlers
+from app.orchestration.queue.operation import Operation, Priority, State, cancel
+from app.orchestration.queue.operation_document import COLLECTION, from_document, path_of, to_fields
+from app.orchestration.queue.outbox import Outbox
+from app.orchestration.queue.security import Source, refuse_source
+
+_TRIES: Final = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What somebody wants done once. `key`: one at a time and in order of `position`. `once`: at most one operation for
+    this text, for as long as operations are kept; without it every order is a new one."""
+
+    name: str
+    payload: Fields = field(default_factory=dict)
+    source: Source = "system"
+    account: str | None = None
+    key: str | None = None
+    position: int | None = None
+    once: str | None = None
+    priority: Priority | None = None
+    due_us: int | None = None
+    deadline_us: int | None = None
+    topic: str | None = None
+
+
+class TooEarly(Fault):
+    """An alarm fired before its time: the local emulator does not wait, and clocks differ."""
+
+    code = "too_early"
+
+
+class OperationQueue:
+    """Takes orders. Everything that runs them is `runner.py`."""
+
+    def __init__(self, outbox: Outbox, handlers: Handlers, clock: Clock, ids: Ids) -> None:
+        self._outbox = outbox
+        self._handlers = handlers
+        self._clock = clock
+        self._ids = ids
+
+    def rows(self, orders: Sequence[Order]) -> list[Write]:
+        """Writes for the commit that causes the orders. The commit must go through the `Outbox`, which rings.
+
+        Raises:
+            LevelForbidden: an order's source may not cause it.
+        """
+        now_us = self._clock.now_us()
+        made = [self._operation(order, now_us, index) for index, order in enumerate(orders)]
+        return [Create(path_of(operation.id), to_fields(operation)) for operation in made]
+
+    def enqueue(self, order: Order) -> str:
+        """Commit one order by itself; the id. An order that was there already (`once`) is left as it is."""
+        [row] = self.rows([order])
+        with suppress(AlreadyExists):
+            self._outbox.commit([row])
+        return row.path.rpartition("/")[2]
+
+    def id_of(self, name: str, once: str) -> str:
+        """The id of the operation that an order with this `once` makes."""
+        return derived("op", name, once)
+
+    def get(self, operation_id: str) -> Operation:
+        """The operation as it stands.
+
+        Raises:
+            NotFound: there is none.
+        """
+        return from_document(_existing(self._outbox, operation_id))
+
+    def cancel(self, operation_id: str, reason: str, *, by: str | None = None) -> Operation:
+        """Stop it if it has not run; else ask it to stop. Ended ones stay as they are. `by`: whose act it is."""
+        handler_for = self._handlers.find
+
+        def decide(operation: Operation) -> tuple[Operation, Sequence[Write]]:
+            now_us = self._clock.now_us()
+            stopped = cancel(operation, now_us=now_us, reason=reason)
+            handler = handler_for(operation.name)
+            ended = stopped.state is State.CANCELLED and operation.state is not State.CANCELLED
+            line = audit_rows(stopped, now_us=now_us, action="cancelled", actor=by) if ended or by else ()
+            return stopped, (*line, *(handler.on_death(stopped, reason) if handler and ended else ()))
+
+        return self.change(operation_id, decide)
+
+    def ring(self, operation_id: str) -> None:
+        """Called when an alarm fires: put up the ticket if the operation still waits.
+
+        Raises:
+            TooEarly: its time has not come; fire again.
+        """
+        stored = self._outbox.get(path_of(operation_id))
+        operation = from_document(stored) if stored else None
+        if operation is None or operation.state is not State.QUEUED:
+            return
+        if operation.due_us > self._clock.now_us():
+            raise TooEarly("the operation is not due yet", retry_after_s=1)
+        self._outbox.ring([operation])
+
+    def change(self, operation_id: str, decide: Callable[[Operation], tuple[Operation, Sequence[Write]]]) -> Operation:
+        """Apply a decision to the stored operation, with whatever else belongs to it, again while others are faster."""
+        for _ in range(_TRIES):
+            stored = _existing(self._outbox, operation_id)
+            operation = from_document(stored)
+            changed, companions = decide(operation)
+            if changed == operation:
+                return operation
+            try:
+                self._outbox.commit([Replace(stored.path, to_fields(changed), stored.version), *companions])
+            except Conflict:
+                continue
+            return changed
+        raise Unavailable(f"operation {operation_id} is being changed by too many at once")
+
+    def _operation(self, order: Order, now_us: int, index: int) -> Operation:
+        handler = self._handlers.get(order.name)
+        refuse_source(order.name, handler.level, order.source)
+        return Operation(
+            id=self.id_of(order.name, order.once) if order.once is not None else self._ids.new("op"),
+            name=order.name,
+            lane=handler.lane,
+            payload=order.payload,
+            priority=handler.priority if order.priority is None else order.priority,
+            level=handler.level,
+            source=order.source,
+            created_us=now_us,
+            due_us=max(now_us, order.due_us or 0),
+            account=order.account,
+            key=order.key,
+            position=order.position if order.position is not None else now_us * 64 + min(index, 63),
+            vendor=handler.vendor,
+            topic=order.topic,
+            deadline_us=order.deadline_us,
+        )
+
+
+def head_of_line(documents: Documents, line: str) -> Document | None:
+    """The open operation that must go first among those of one lane and key. One query, one document."""
+    found = documents.query(Query(COLLECTION, where=(Where("line", "==", line),), order_by=("position",), limit=1))
+    return found[0] if found else None
+
+
+def _existing(documents: Documents, operation_id: str) -> Document:
+    stored = documents.get(path_of(operation_id))
+    if stored is None:
+        raise NotFound("There is no such operation", operation_id=operation_id)
+    return stored

@@ -1,0 +1,125 @@
+"""What a saga is made of: steps that act or wait, their compensations, and the order between them.
+
+A definition has a version. A running saga keeps the one it started with, so both are deployed until the old ones have
+ended.
+"""
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from app.kit.clock import minutes
+from app.kit.documents import Document, Fields, Write
+from app.kit.errors import ensure
+from app.orchestration.queue.handler import Writes, no_writes
+from app.orchestration.queue.operation import Level, Priority
+from app.orchestration.queue.retry import PATIENT, STEADFAST, RetryPolicy
+
+
+class StepRun(Protocol):
+    """One attempt at a step, as its action or compensation sees it."""
+
+    @property
+    def saga_id(self) -> str: ...
+
+    @property
+    def account(self) -> str | None: ...
+
+    @property
+    def input(self) -> Fields:
+        """What the saga was started with."""
+        ...
+
+    @property
+    def key(self) -> str:
+        """Idempotency key for vendors: the same in every attempt at this action (T-65, T-84)."""
+        ...
+
+    def result(self, step: str) -> Fields:
+        """What an earlier step returned, or the fact that it waited for."""
+        ...
+
+    def now_us(self) -> int: ...
+
+    @property
+    def fence_path(self) -> str:
+        """As `Run.fence_path`."""
+        ...
+
+    def fence(self, seen: Document | None) -> Write:
+        """As `Run.fence`."""
+        ...
+
+    def renew(self) -> None:
+        """As `Run.renew`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StepDone:
+    """A step's result, kept in the saga, and effects for the commit that records it."""
+
+    result: Fields = field(default_factory=dict)
+    writes: Writes = no_writes
+
+
+class Action(Protocol):
+    def __call__(self, run: StepRun, /) -> StepDone: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step: either `action`, or `waits_for` a fact. `after` names the steps before it; None means the one listed
+    before. `within_us`: longer than that after its start, it has failed.
+    """
+
+    name: str
+    action: Action | None = None
+    compensation: Action | None = None
+    waits_for: str | None = None
+    after: tuple[str, ...] | None = None
+    within_us: int | None = None
+    retry: RetryPolicy = PATIENT
+    undo_retry: RetryPolicy = STEADFAST
+    lane: str = "sagas"
+    lease_us: int = minutes(2)
+    vendor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SagaDefinition:
+    """A saga of one name and version."""
+
+    name: str
+    version: int
+    steps: tuple[Step, ...]
+    level: Level = Level.SYSTEM
+    priority: Priority = Priority.NORMAL
+    shown: bool = True
+    """Whether its owner sees its progress under `/users/{uid}/tasks`."""
+
+    def __post_init__(self) -> None:
+        seen: set[str] = set()
+        for step in self.steps:
+            ensure((step.action is None) != (step.waits_for is None), f"step {step.name} either acts or waits")
+            ensure(step.name not in seen, f"two steps are called {step.name}")
+            ensure(set(self.before(step)) <= seen, f"step {step.name} comes after one that is listed later")
+            seen.add(step.name)
+
+    def step(self, name: str) -> Step:
+        """The step of that name, which must exist."""
+        for step in self.steps:
+            if step.name == name:
+                return step
+        ensure(False, f"saga {self.name} version {self.version} has no step {name}")
+        raise AssertionError
+
+    def before(self, step: Step) -> tuple[str, ...]:
+        """The steps that must be done first."""
+        if step.after is not None:
+            return step.after
+        index = self.steps.index(step)
+        return (self.steps[index - 1].name,) if index else ()
+
+    def operation(self, step: str, part: str) -> str:
+        """Name of the operations that run a `part` (`act` or `undo`) of a step."""
+        return f"{self.name}.v{self.version}.{step}.{part}"

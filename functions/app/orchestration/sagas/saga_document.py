@@ -1,0 +1,113 @@
+"""How a saga stands in Firestore: `sagas/{id}`. `check_at` is for the sweeper; null when nothing more is expected."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from app.kit.clock import from_rfc3339, minutes, to_rfc3339
+from app.kit.documents import Document, Fields, Value, int_field, list_field, map_field, text_field
+from app.kit.errors import InvariantViolation
+from app.orchestration.queue.operation_document import optional_text
+from app.orchestration.sagas.saga import ENDED, Moment, SagaState, Status, StepState, StepStatus
+
+COLLECTION: Final = "sagas"
+KEEP: Final = timedelta(days=90)
+CHECK_US: Final = {Status.RUNNING: minutes(15), Status.COMPENSATING: minutes(15), Status.WAITING: minutes(360)}
+"""How long after its last change the sweeper looks at a saga in each of these states."""
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def path_of(saga_id: str) -> str:
+    """Where the saga is stored."""
+    return f"{COLLECTION}/{saga_id}"
+
+
+def to_fields(state: SagaState) -> dict[str, Value]:
+    """The document's fields."""
+    ended = state.status in ENDED
+    check_us = CHECK_US.get(state.status)
+    expires = _EPOCH + timedelta(microseconds=state.updated_us) + KEEP
+    return {
+        "name": state.name,
+        "version": state.version,
+        "account": state.account,
+        "input": state.input,
+        "status": state.status.value,
+        "steps": {name: _step_fields(step) for name, step in state.steps.items()},
+        "order": list(state.steps),
+        "created_at": to_rfc3339(state.created_us),
+        "updated_at": to_rfc3339(state.updated_us),
+        "revision": state.revision,
+        "facts": dict(state.facts),
+        "failure": state.failure,
+        "timeline": [_moment_fields(moment) for moment in state.timeline],
+        "check_at": None if check_us is None else to_rfc3339(state.updated_us + check_us),
+        "expire_at": expires if ended else None,
+    }
+
+
+def from_document(document: Document) -> SagaState:
+    """The saga stored in `document`. Steps keep their order, which maps of the database do not.
+
+    Raises:
+        InvariantViolation: it cannot be read: another hand wrote it, or a later version of this code.
+    """
+    try:
+        return _read(document)
+    except ValueError as error:
+        raise InvariantViolation(f"{document.path} cannot be read: {error}") from error
+
+
+def _read(document: Document) -> SagaState:
+    fields = document.fields
+    steps = map_field(fields, "steps")
+    return SagaState(
+        id=document.id,
+        name=text_field(fields, "name"),
+        version=int_field(fields, "version"),
+        account=optional_text(fields, "account"),
+        input=map_field(fields, "input"),
+        status=Status(text_field(fields, "status")),
+        steps={str(name): _step(map_field(steps, str(name))) for name in list_field(fields, "order")},
+        created_us=from_rfc3339(text_field(fields, "created_at")),
+        updated_us=from_rfc3339(text_field(fields, "updated_at")),
+        revision=int_field(fields, "revision"),
+        facts={name: _map(fact) for name, fact in map_field(fields, "facts").items()},
+        failure=optional_text(fields, "failure"),
+        timeline=tuple(_moment(_map(line)) for line in list_field(fields, "timeline")),
+    )
+
+
+def _step_fields(step: StepState) -> Fields:
+    started = None if step.started_us is None else to_rfc3339(step.started_us)
+    return {"status": step.status.value, "result": step.result, "started_at": started, "ended": step.ended}
+
+
+def _step(fields: Fields) -> StepState:
+    started, ended = optional_text(fields, "started_at"), fields.get("ended")
+    return StepState(
+        status=StepStatus(text_field(fields, "status")),
+        result=map_field(fields, "result"),
+        started_us=None if started is None else from_rfc3339(started),
+        ended=ended if isinstance(ended, int) else None,
+    )
+
+
+def _moment_fields(moment: Moment) -> Fields:
+    return {"at": to_rfc3339(moment.at_us), "step": moment.step, "what": moment.what, "detail": moment.detail}
+
+
+def _moment(fields: Fields) -> Moment:
+    return Moment(
+        at_us=from_rfc3339(text_field(fields, "at")),
+        step=text_field(fields, "step"),
+        what=text_field(fields, "what"),
+        detail=text_field(fields, "detail"),
+    )
+
+
+def _map(value: Value) -> Fields:
+    if not isinstance(value, Mapping):
+        raise InvariantViolation("a saga's facts and timeline hold maps")
+    return value

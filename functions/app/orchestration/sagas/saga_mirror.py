@@ -1,0 +1,50 @@
+"""Shows a saga's progress to its owner: `/users/{uid}/tasks/{saga id}`, from the trigger on the saga's document.
+
+Triggers come late, twice and in any order (T-44, T-46), so the mirror reads the saga afresh and never goes back a
+revision.
+"""
+
+from app.kit.documents import Documents
+from app.kit.realtime import Json, Realtime
+from app.orchestration.sagas.saga import SagaState, Status, StepStatus
+from app.orchestration.sagas.saga_document import from_document, path_of
+
+
+class SagaMirror:
+    """Writes what owners see; never read by the backend."""
+
+    def __init__(self, documents: Documents, realtime: Realtime) -> None:
+        self._documents = documents
+        self._realtime = realtime
+
+    def reflect(self, saga_id: str) -> None:
+        """Bring the mirror up to the stored saga."""
+        stored = self._documents.get(path_of(saga_id))
+        if stored is None:
+            return
+        state = from_document(stored)
+        if state.account is None:
+            return
+        shown = view(state)
+
+        def decide(current: Json) -> Json:
+            known = current.get("revision") if isinstance(current, dict) else None
+            return current if isinstance(known, int) and known >= state.revision else shown
+
+        self._realtime.transact(f"users/{state.account}/tasks/{state.id}", decide)
+
+
+def view(state: SagaState) -> dict[str, Json]:
+    """What the owner sees. `progress` is 0..1."""
+    at = [name for name, step in state.steps.items() if step.status in (StepStatus.RUNNING, StepStatus.WAITING)]
+    shown: dict[str, Json] = {
+        "kind": state.name,
+        "status": state.status.value,
+        "progress": 1 if state.status is Status.SUCCEEDED else state.progress() / 1000,
+        "step": at[0] if at else "",
+        "updated_at": state.updated_us // 1000,
+        "revision": state.revision,
+    }
+    if state.failure is not None:
+        shown["error"] = state.failure
+    return shown

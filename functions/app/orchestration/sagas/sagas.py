@@ -1,0 +1,347 @@
+"""Runs sagas: each move is one commit of the saga's state, the operations that follow from it, and the step's own
+effects.
+
+Actions and compensations run as operations, with no transaction open. Who shows a saga to its owner is
+`saga_mirror.py`.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from app.kit.clock import Clock, to_rfc3339
+from app.kit.documents import Create, Document, Documents, Fields, Query, Replace, Where, Write, text_field
+from app.kit.errors import AlreadyExists, Conflict, Failure, NotFound, Rejection, Unavailable, ensure
+from app.kit.telemetry import log
+from app.orchestration.queue.handler import Done, Handler, Outcome, Run
+from app.orchestration.queue.operation import Level, Operation, State
+from app.orchestration.queue.operation_queue import OperationQueue, Order
+from app.orchestration.queue.retry import STEADFAST
+from app.orchestration.sagas.saga import (
+    Act,
+    Command,
+    Moved,
+    SagaState,
+    Status,
+    StepStatus,
+    Timer,
+    Undo,
+    acted,
+    begin,
+    cancelled,
+    commands_of,
+    died,
+    learned,
+    refused,
+    stuck,
+    timed_out,
+    undone,
+)
+from app.orchestration.sagas.saga_definition import SagaDefinition, Step, StepDone
+from app.orchestration.sagas.saga_document import COLLECTION, from_document, path_of, to_fields
+
+TIMER: Final = "sagas.timer"
+_TRIES: Final = 12
+_log = log("orchestration")
+
+Decide = Callable[[SagaDefinition, SagaState], Moved]
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """A saga to start. The id is the caller's, derived from what the saga is about: a repeat starts nothing."""
+
+    id: str
+    name: str
+    account: str | None = None
+    input: Fields = field(default_factory=dict)
+
+
+class Sagas:
+    """Every saga of a deployment. Built before the queue, which knows its handlers."""
+
+    def __init__(self, definitions: Iterable[SagaDefinition], documents: Documents, clock: Clock) -> None:
+        self._definitions: dict[tuple[str, int], SagaDefinition] = {}
+        self._newest: dict[str, int] = {}
+        for definition in definitions:
+            identity = (definition.name, definition.version)
+            ensure(identity not in self._definitions, f"two definitions are {definition.name} v{definition.version}")
+            self._definitions[identity] = definition
+            self._newest[definition.name] = max(definition.version, self._newest.get(definition.name, 0))
+        self._documents = documents
+        self._clock = clock
+        self._queue: OperationQueue | None = None
+
+    def run_through(self, queue: OperationQueue) -> None:
+        """Names the queue, which is built after the handlers."""
+        self._queue = queue
+
+    def handlers(self) -> list[Handler]:
+        """What runs the steps of every definition, and their timers."""
+        found = [Handler(name=TIMER, work=self._ring, lane="sagas", level=Level.SYSTEM, retry=STEADFAST)]
+        for definition in self._definitions.values():
+            for step in definition.steps:
+                found += self._step_handlers(definition, step)
+        return found
+
+    def rows(self, beginning: Beginning) -> list[Write]:
+        """Writes that start a saga, for the commit that causes it."""
+        version = self._newest.get(beginning.name, 0)
+        definition = self._definition(beginning.name, version)
+        state, commands = begin(
+            definition,
+            id=beginning.id,
+            account=beginning.account,
+            input=beginning.input,
+            now_us=self._clock.now_us(),
+        )
+        return [Create(path_of(state.id), to_fields(state)), *self._orders(definition, state, commands)]
+
+    def start(self, beginning: Beginning) -> SagaState:
+        """Start a saga by itself; one of that id that has started already is left alone."""
+        with suppress(AlreadyExists):
+            self._documents.commit(self.rows(beginning))
+        return self.get(beginning.id)
+
+    def get(self, saga_id: str) -> SagaState:
+        """The saga as it stands.
+
+        Raises:
+            NotFound: there is none.
+        """
+        return from_document(self._stored(saga_id))
+
+    def tell(self, saga_id: str, fact: str, content: Fields) -> SagaState:
+        """An outside fact for a saga. The first of a name counts; a saga that has ended only keeps the answer.
+
+        Raises:
+            NotFound: there is no such saga.
+            Unavailable: too many changed it at once; tell it again.
+        """
+        return self._change(saga_id, lambda d, s: learned(d, s, fact, content, self._clock.now_us()))
+
+    def cancel(self, saga_id: str, reason: str) -> SagaState:
+        """Stop a saga and undo what it did; one that has ended stays as it ended."""
+        return self._change(saga_id, lambda d, s: cancelled(d, s, reason, self._clock.now_us()))
+
+    def page(self, status: Status | None, limit: int, after: tuple[str, str] | None = None) -> list[SagaState]:
+        """Sagas, newest first."""
+        where = () if status is None else (Where("status", "==", status.value),)
+        order = ("-created_at", "-__name__")
+        found = self._documents.query(Query(COLLECTION, where, order, limit, after or ()))
+        return [from_document(document) for document in found]
+
+    def check(self, limit: int) -> int:
+        """For the sweeper: sagas that should have moved by now get back an operation that is missing, and word of one
+        that died without their hearing it.
+        """
+        overdue = (Where("check_at", "<=", to_rfc3339(self._clock.now_us())),)
+        found = self._documents.query(Query(COLLECTION, overdue, ("check_at", "__name__"), limit))
+        for document in found:
+            try:
+                self._repair(document.id)
+            except Failure as failure:
+                # One that cannot be read, or whose version is gone, keeps no other waiting.
+                _log.error("saga_unchecked", saga=document.id, reason=str(failure))
+        return len(found)
+
+    def move(self, saga_id: str, decide: Decide) -> Sequence[Write]:
+        """The writes of one move, decided from a fresh read; nothing when nothing changes."""
+        stored = self._stored(saga_id)
+        state = from_document(stored)
+        definition = self._definition(state.name, state.version)
+        moved, commands = decide(definition, state)
+        if moved == state:
+            return ()
+        moved = replace(moved, revision=state.revision + 1)
+        return [Replace(stored.path, to_fields(moved), stored.version), *self._orders(definition, moved, commands)]
+
+    def _change(self, saga_id: str, decide: Decide) -> SagaState:
+        for _ in range(_TRIES):
+            writes = self.move(saga_id, decide)
+            if not writes:
+                return self.get(saga_id)
+            try:
+                self._documents.commit(writes)
+            except Conflict:
+                continue
+            return self.get(saga_id)
+        raise Unavailable(f"saga {saga_id} is being moved by too many at once")
+
+    def _repair(self, saga_id: str) -> None:
+        def decide(definition: SagaDefinition, state: SagaState) -> Moved:
+            now_us = self._clock.now_us()
+            for command in commands_of(definition, state):
+                operation = self._operation_of(definition, state, command)
+                if operation is None:
+                    # The lost operation is ordered again by this move, which touches the saga and nothing else.
+                    return replace(state, updated_us=now_us), (command,)
+                if isinstance(command, Timer) and command.due_us <= now_us:
+                    return timed_out(definition, state, command.step, now_us)
+                if operation.state in (State.QUEUED, State.RUNNING, State.SUCCEEDED):
+                    continue
+                reason = operation.reason or "its operation ended"
+                if isinstance(command, Act):
+                    return died(definition, state, command.step, reason, now_us)
+                if isinstance(command, Undo):
+                    return stuck(state, command.step, reason, now_us)
+            return replace(state, updated_us=now_us), ()
+
+        self._change(saga_id, decide)
+
+    def _operation_of(self, definition: SagaDefinition, state: SagaState, command: Command) -> Operation | None:
+        order = self._order(definition, state, command)
+        try:
+            return self._through().get(self._through().id_of(order.name, order.once or ""))
+        except NotFound:
+            return None
+
+    def _orders(self, definition: SagaDefinition, state: SagaState, commands: Sequence[Command]) -> list[Write]:
+        return self._through().rows([self._order(definition, state, command) for command in commands])
+
+    def _order(self, definition: SagaDefinition, state: SagaState, command: Command) -> Order:
+        step = definition.step(command.step)
+        common = Order(
+            name=TIMER,
+            payload={"saga": state.id, "step": step.name},
+            source="saga",
+            account=state.account,
+            once=f"{state.id}/{step.name}",
+        )
+        if isinstance(command, Timer):
+            return replace(common, due_us=command.due_us)
+        name = definition.operation(step.name, "act" if isinstance(command, Act) else "undo")
+        if isinstance(command, Act) and step.within_us is not None:
+            return replace(common, name=name, deadline_us=state.updated_us + step.within_us)
+        return replace(common, name=name)
+
+    def _step_handlers(self, definition: SagaDefinition, step: Step) -> list[Handler]:
+        if step.action is None:
+            return []
+        act = Handler(
+            name=definition.operation(step.name, "act"),
+            work=lambda run: self._act(step, run),
+            lane=step.lane,
+            level=definition.level,
+            priority=definition.priority,
+            retry=step.retry,
+            lease_us=step.lease_us,
+            vendor=step.vendor,
+            on_death=lambda operation, reason: self.move(
+                _saga_of(operation), lambda d, s: died(d, s, step.name, reason, self._clock.now_us())
+            ),
+        )
+        if step.compensation is None:
+            return [act]
+        undo = replace(
+            act,
+            name=definition.operation(step.name, "undo"),
+            work=lambda run: self._undo(step, run),
+            retry=step.undo_retry,
+            on_death=lambda operation, reason: self.move(
+                _saga_of(operation), lambda _, s: stuck(s, step.name, reason, self._clock.now_us())
+            ),
+        )
+        return [act, undo]
+
+    def _act(self, step: Step, run: Run) -> Outcome:
+        saga_id = _saga_of(run.operation)
+        state = self.get(saga_id)
+        if state.steps[step.name].status is not StepStatus.RUNNING or step.action is None:
+            return Done()
+        try:
+            done = step.action(_StepRun(run, state))
+        except Rejection as rejection:
+            reason = f"{rejection.code}: {rejection.detail}"
+            # Only a first attempt that is refused has surely done nothing: an earlier one may have acted unheard.
+            end = refused if run.operation.attempts == 1 else died
+            return Done(
+                {"refused": reason},
+                lambda: self.move(saga_id, lambda d, s: end(d, s, step.name, reason, self._clock.now_us())),
+            )
+        return self._done(saga_id, done, lambda d, s: acted(d, s, step.name, done.result, self._clock.now_us()))
+
+    def _undo(self, step: Step, run: Run) -> Outcome:
+        saga_id = _saga_of(run.operation)
+        state = self.get(saga_id)
+        if state.steps[step.name].status not in (StepStatus.UNDOING, StepStatus.STUCK) or step.compensation is None:
+            return Done()
+        done = step.compensation(_StepRun(run, state))
+        return self._done(saga_id, done, lambda d, s: undone(d, s, step.name, self._clock.now_us()))
+
+    def _done(self, saga_id: str, done: StepDone, decide: Decide) -> Done:
+        """The effects of a step stand or fall with the move of the saga: where it does not move, nothing is written."""
+
+        def writes() -> Sequence[Write]:
+            moved = self.move(saga_id, decide)
+            return [*moved, *done.writes()] if moved else ()
+
+        return Done(None, writes)
+
+    def _ring(self, run: Run) -> Outcome:
+        """A timer's operation."""
+        saga_id, step = _saga_of(run.operation), text_field(run.operation.payload, "step")
+        return Done(None, lambda: self.move(saga_id, lambda d, s: timed_out(d, s, step, self._clock.now_us())))
+
+    def _definition(self, name: str, version: int) -> SagaDefinition:
+        found = self._definitions.get((name, version))
+        if found is None:
+            # During a deploy the instance that knows this version may be a minute away.
+            raise Unavailable(f"nobody here knows version {version} of saga {name}")
+        return found
+
+    def _stored(self, saga_id: str) -> Document:
+        stored = self._documents.get(path_of(saga_id))
+        if stored is None:
+            raise NotFound("There is no such saga", saga_id=saga_id)
+        return stored
+
+    def _through(self) -> OperationQueue:
+        ensure(self._queue is not None, "sagas need their queue before they start")
+        assert self._queue is not None
+        return self._queue
+
+
+class _StepRun:
+    """A step's view of its run."""
+
+    def __init__(self, run: Run, state: SagaState) -> None:
+        self._run = run
+        self._state = state
+
+    @property
+    def saga_id(self) -> str:
+        return self._state.id
+
+    @property
+    def account(self) -> str | None:
+        return self._state.account
+
+    @property
+    def input(self) -> Fields:
+        return self._state.input
+
+    @property
+    def key(self) -> str:
+        return self._run.key
+
+    def result(self, step: str) -> Fields:
+        return self._state.steps[step].result
+
+    def now_us(self) -> int:
+        return self._run.now_us()
+
+    @property
+    def fence_path(self) -> str:
+        return self._run.fence_path
+
+    def fence(self, seen: Document | None) -> Write:
+        return self._run.fence(seen)
+
+    def renew(self) -> None:
+        self._run.renew()
+
+
+def _saga_of(operation: Operation) -> str:
+    return text_field(operation.payload, "saga")
