@@ -24,7 +24,7 @@ import grpc  # noqa: E402
 
 from app.credits.core.commands import Reserve, Settle  # noqa: E402
 from app.credits.core.entry import Reference  # noqa: E402
-from app.credits.ledger.step import Work  # noqa: E402
+from app.credits.ledger.step import PendingCommand  # noqa: E402
 from app.credits.ledger.store import Contended  # noqa: E402
 from app.credits.proofs.signing import Signer  # noqa: E402
 from app.credits.service import Credits, CreditsParts  # noqa: E402
@@ -107,7 +107,7 @@ def bare_loop(documents: Documents, uid: str, count: int) -> float:
 def hold(bank: Credits, uid: str, count: int) -> list[str]:
     """Opens reservations in one commit."""
     ids = [f"rsv_{secrets.token_hex(10)}" for _ in range(count)]
-    works = [Work(Reserve(id, 1000, 1000, "bench", MESSAGE, minutes(30))) for id in ids]
+    works = [PendingCommand(Reserve(id, 1000, 1000, "bench", MESSAGE, minutes(30))) for id in ids]
     bank.store.run(uid, works)
     for one in works:
         one.outcome()

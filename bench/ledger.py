@@ -14,9 +14,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "functions")]
 
-from app.credits.core import entry as ledger
-from app.credits.core.entry import Draft, Entry, Kind, LotLine, Reference, hashed_bytes, seal  # noqa: E402
-from app.credits.corrections.corrections import fold
+from app.credits.core import entry as ledger  # noqa: E402
+from app.credits.core.entry import Entry, EntryDraft, Kind, LotLine, Reference, hashed_bytes, seal  # noqa: E402
+from app.credits.corrections import fold  # noqa: E402
 from app.credits.proofs.receipts import receipt  # noqa: E402
 from app.credits.proofs.signing import KeyRing, Signer, decode_bytes, thumbprint  # noqa: E402
 from app.credits.proofs.verification import Link, verify_chain  # noqa: E402
@@ -45,14 +45,14 @@ def main() -> None:
         print(f"{f'replay of {size:,} entries':34}{size / took:10,.0f} entries/s   {took * 1000:,.0f} ms")
 
 
-def drafts(count: int) -> list[Draft]:
+def drafts(count: int) -> list[EntryDraft]:
     """A welcome bonus and the charges of many answers."""
     made = [_draft(1, LotLine("lot_1", 10**12, "bonus"))]
     return made + [_draft(sequence, LotLine("lot_1", -1234, "bonus")) for sequence in range(2, count + 1)]
 
 
-def _draft(sequence: int, line: LotLine) -> Draft:
-    return Draft(
+def _draft(sequence: int, line: LotLine) -> EntryDraft:
+    return EntryDraft(
         account="w9Rk2mZqXfYb7TnLc0aVh3JpQd82",
         sequence=sequence,
         kind=Kind.GRANT if line.amount > 0 else Kind.SETTLE,

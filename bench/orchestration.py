@@ -126,9 +126,9 @@ class Plant:
 
     def __init__(self, documents, realtime, clock, ids) -> None:  # type: ignore[no-untyped-def]  # the ports, as outside gives them
         from app.kit.clock import seconds
-        from app.orchestration.assembly import Brought, Ground, assemble
+        from app.orchestration.assembly import Contributions, QueueDependencies, assemble
         from app.orchestration.queue.handler import Handler, Lane
-        from app.orchestration.queue.operation import Level
+        from app.orchestration.queue.operation import SecurityLevel
         from app.orchestration.queue.retry import RetryPolicy
 
         self.figures = Figures()
@@ -139,16 +139,18 @@ class Plant:
         self._counted = Counted(documents)
         self._ids = ids
         self._alarms = Alarms(self._alarm)
-        ground = Ground(self._counted, Ringing(realtime, self._bell.put), clock, ids, random.randrange, self._alarms)
+        dependencies = QueueDependencies(
+            self._counted, Ringing(realtime, self._bell.put), clock, ids, random.randrange, self._alarms
+        )
         handler = Handler(
             name="bench.count",
             work=self._work,
             lane=self._name,
-            level=Level.USER,
+            level=SecurityLevel.USER,
             retry=RetryPolicy(tries=30, first_us=seconds(1), most_us=seconds(2)),
             lease_us=seconds(8),
         )
-        self.core = assemble(ground, Brought(handlers=[handler], lanes=[Lane(self._name, SLOTS)]))
+        self.core = assemble(dependencies, Contributions(handlers=[handler], lanes=[Lane(self._name, SLOTS)]))
         self._threads = [threading.Thread(target=self._serve, daemon=True) for _ in range(RUNNERS)]
         self._sweeper = threading.Thread(target=self._sweep, daemon=True)
         self._ended = threading.Event()

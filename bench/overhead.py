@@ -82,9 +82,9 @@ async def _latency(api: _stage.Api, vendor: str, messages: int) -> float:
             direct, ours = await _in_turns(session, level, count, _directly(vendor), _through(seats))
             added[level] = _row(level, direct, ours)
             if level == 1:
-                phases, begun = api.turns()[known:], ours
+                stopwatch, begun = api.turns()[known:], ours
         alone = [await _public(session, api) for _ in range(messages)]
-    _shares(phases, begun, alone)
+    _shares(stopwatch, begun, alone)
     return added[1]
 
 

@@ -17,23 +17,23 @@ if TYPE_CHECKING:
     from firebase_functions.https_fn import CallableRequest
     from flask_openapi import APIBlueprint, OpenAPI
 
-    from app.api.callables import Handler
+    from app.api.callables import CallableHandler
     from app.api.edge import Edge
     from app.api.idempotency import Idempotency
     from app.bonus.subscriptions import Cards
     from app.bonus.welcome import BonusRules, Welcome
     from app.chat.assembly import ChatSystem
-    from app.credits.balance_mirror import Mirror
+    from app.credits.balance_mirror import BalanceMirror
     from app.credits.routes.account_routes import CreditsRoutes
     from app.credits.routes.schemas import PricedOperation
     from app.credits.service import Credits
     from app.models.catalogue import Catalogue
     from app.models.gateway import Gateway
-    from app.models.health import Health
+    from app.models.health import ModelHealth
     from app.models.pricing import PriceBook
     from app.monitoring.metrics import Figure
     from app.monitoring.service import Monitoring
-    from app.orchestration.assembly import Ground, Orchestration
+    from app.orchestration.assembly import Orchestration, QueueDependencies
     from app.orchestration.event_bus import Subscription
     from app.orchestration.queue.outbox import Outbox
 
@@ -90,7 +90,7 @@ class Services(Locked):
                 ),
                 retired=tuple(settings.ledger_retired_keys.replace(",", " ").split()),
                 # Late, because the bus delivers to handlers that are built on credits.
-                sink=lambda events: self.orchestration.bus.rows(events),
+                publish=lambda events: self.orchestration.bus.rows(events),
                 opening=self.bonus.opening if checked else None,
                 archive=self.outside.archive,
             )
@@ -115,11 +115,11 @@ class Services(Locked):
         return Welcome(self.bonus, self.credits) if self.outside.settings.welcome_bonus_checks else None
 
     @once
-    def mirror(self) -> "Mirror":
-        from app.credits.balance_mirror import Mirror
+    def mirror(self) -> "BalanceMirror":
+        from app.credits.balance_mirror import BalanceMirror
 
         _ = self.logging
-        return Mirror(self.outside.documents, self.outside.realtime)
+        return BalanceMirror(self.outside.documents, self.outside.realtime)
 
     @once
     def catalogue(self) -> "Catalogue":
@@ -137,10 +137,10 @@ class Services(Locked):
         return PriceBook(self.catalogue)
 
     @once
-    def model_health(self) -> "Health":
-        from app.models.health import Health
+    def model_health(self) -> "ModelHealth":
+        from app.models.health import ModelHealth
 
-        return Health(self.outside.clock.now_us)
+        return ModelHealth(self.outside.clock.now_us)
 
     @once
     def gateway(self) -> "Gateway":
@@ -206,16 +206,16 @@ class Services(Locked):
         return callables.handle(request, lambda: self.callables[name], lambda: self.outside.ids.new("req"))
 
     @once
-    def callables(self) -> "Mapping[str, Handler]":
+    def callables(self) -> "Mapping[str, CallableHandler]":
         """What clients' SDKs may call by name, over the same use cases as the routes."""
         from app.chat import callables as chat
         from app.chat.schemas import CallableMessage
-        from app.credits.routes.account_routes import account_routes as credits
+        from app.credits.routes import account_routes
         from app.credits.routes.schemas import WelcomeBody
 
         return {
             "get_balance": lambda call: self.credits.balance(call.who.uid),
-            "claim_welcome_bonus": lambda call: credits.claimed(
+            "claim_welcome_bonus": lambda call: account_routes.claimed(
                 self._credits_routes, call.who.uid, call.fit(WelcomeBody)
             ),
             "send_message": lambda call: chat.send_message(
@@ -224,23 +224,25 @@ class Services(Locked):
         }
 
     @once
-    def ground(self) -> "Ground":
+    def dependencies(self) -> "QueueDependencies":
         """What orchestration stands on, before the features that it runs are built."""
-        from app.orchestration.assembly import Ground
+        from app.orchestration.assembly import QueueDependencies
 
         outside = self.outside
-        return Ground(outside.documents, outside.realtime, outside.clock, outside.ids, outside.draw, outside.alarms)
+        return QueueDependencies(
+            outside.documents, outside.realtime, outside.clock, outside.ids, outside.draw, outside.alarms
+        )
 
     @once
     def outbox(self) -> "Outbox":
         """The documents that features commit through: what a commit queues is rung for right after it."""
-        return self.ground.outbox()
+        return self.dependencies.outbox()
 
     @once
     def orchestration(self) -> "Orchestration":
         """The queue, the event bus and the sweeper. What is run, who listens to what, and every chore, stand here."""
         from app.chat import deletion
-        from app.orchestration.assembly import Brought, assemble
+        from app.orchestration.assembly import Contributions, assemble
         from app.orchestration.sweeper import Chore
 
         _ = self.logging
@@ -253,8 +255,8 @@ class Services(Locked):
         )
         # A handler stands on documents alone: a trigger that runs the queue does not build all of chat for it.
         handlers = (deletion.handler(self.outbox),)
-        brought = Brought(handlers=handlers, subscriptions=self._subscriptions(), chores=chores)
-        return assemble(self.ground, brought, self.outbox)
+        contributions = Contributions(handlers=handlers, subscriptions=self._subscriptions(), chores=chores)
+        return assemble(self.dependencies, contributions, self.outbox)
 
     def _subscriptions(self) -> "Sequence[Subscription]":
         """Who listens to what, of all features."""
@@ -341,7 +343,7 @@ class Services(Locked):
         from app.chat import routes as chat
         from app.credits.corrections.corrections import Corrections
         from app.credits.corrections.repair import Repairs
-        from app.credits.routes.account_routes import account_routes as credits
+        from app.credits.routes import account_routes
         from app.credits.routes.admin_routes import admin_routes
         from app.models import routes as models
         from app.monitoring import routes as monitoring
@@ -352,7 +354,7 @@ class Services(Locked):
         return [
             chat.routes(self.chat.chat),
             models.routes(self.catalogue, self.model_health),
-            credits.routes(self._credits_routes),
+            account_routes.routes(self._credits_routes),
             admin_routes(corrections, Repairs(self.outbox, self.credits.ledger, clock)),
             monitoring.routes(self.monitoring, identity, self._figures),
             orchestration.routes(self.orchestration),

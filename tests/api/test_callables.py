@@ -9,12 +9,12 @@ from firebase_functions.https_fn import AuthData, CallableRequest, HttpsError
 from pydantic import Field
 
 from app.api import callables
-from app.api.callables import Call
-from app.api.schemas import Body
+from app.api.callables import Invocation
+from app.api.schemas import RequestBody
 from app.kit.errors import InvariantViolation, NotFound, Rejection, Unavailable
 
 
-class Question(Body):
+class Question(RequestBody):
     content: str = Field(min_length=1)
 
 
@@ -32,11 +32,11 @@ def request(
     return CallableRequest(data=data, raw_request=raw, auth=AuthData(uid=uid, token=claims) if uid else None)
 
 
-def run(handler: callables.Handler, **given: object) -> object:
+def run(handler: callables.CallableHandler, **given: object) -> object:
     return callables.handle(request(**{"data": {}, **given}), lambda: handler, lambda: "req_new")  # type: ignore[arg-type]  # by name
 
 
-def refused(handler: callables.Handler, **given: object) -> tuple[str, Mapping[str, object]]:
+def refused(handler: callables.CallableHandler, **given: object) -> tuple[str, Mapping[str, object]]:
     with pytest.raises(HttpsError) as caught:
         run(handler, **given)
     details = caught.value.details
@@ -44,8 +44,8 @@ def refused(handler: callables.Handler, **given: object) -> tuple[str, Mapping[s
     return caught.value.code.value, details
 
 
-def raising(error: Exception) -> Callable[[Call], Mapping[str, object]]:
-    def handler(_: Call) -> Mapping[str, object]:
+def raising(error: Exception) -> Callable[[Invocation], Mapping[str, object]]:
+    def handler(_: Invocation) -> Mapping[str, object]:
         raise error
 
     return handler
@@ -92,7 +92,7 @@ class TestAnError:
         assert "secret" not in json.dumps(details)
 
     def test_of_building_the_handler_is_covered_too(self) -> None:
-        def build() -> callables.Handler:
+        def build() -> callables.CallableHandler:
             raise RuntimeError("secret")
 
         with pytest.raises(HttpsError) as caught:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from werkzeug.test import TestResponse
 
-from app.api.idempotency import LEASE_US, MAX_ANSWER, Attempt, Idempotency, Kept, fingerprint
+from app.api.idempotency import LEASE_US, MAX_ANSWER, Idempotency, Kept, KeyedAttempt, fingerprint
 from app.kit.documents import Create, Write
 from app.kit.errors import InvariantViolation, KeyReused, Unavailable
 from support.shop import Shop, TooExpensive
@@ -136,20 +136,20 @@ class TestWhileTheFirstStillRuns:
             thread.start()
         for thread in threads:
             thread.join(5)
-        assert sorted(outcomes) == ["Attempt"] + ["IdempotencyInProgress"] * 15
+        assert sorted(outcomes) == ["IdempotencyInProgress"] * 15 + ["KeyedAttempt"]
 
 
 class TestACrash:
-    def begin(self, records: Idempotency) -> Attempt:
+    def begin(self, records: Idempotency) -> KeyedAttempt:
         begun = records.begin("alice", "k", ASKED)
-        assert isinstance(begun, Attempt)
+        assert isinstance(begun, KeyedAttempt)
         return begun
 
     def test_leaves_a_key_that_may_be_tried_again_after_the_lease(self, world: World) -> None:
         records = Idempotency(world.documents, world.clock)
         self.begin(records)
         world.clock.advance(us=LEASE_US)
-        assert isinstance(records.begin("alice", "k", ASKED), Attempt)
+        assert isinstance(records.begin("alice", "k", ASKED), KeyedAttempt)
 
     def test_does_not_let_another_body_in_meanwhile(self, world: World) -> None:
         records = Idempotency(world.documents, world.clock)
@@ -205,6 +205,6 @@ class TestTheRecord:
     def test_does_not_keep_what_is_too_large(self, world: World) -> None:
         records = Idempotency(world.documents, world.clock)
         begun = records.begin("alice", "k", ASKED)
-        assert isinstance(begun, Attempt)
+        assert isinstance(begun, KeyedAttempt)
         records.finish(begun, Kept(201, "x" * (MAX_ANSWER + 1), "application/json"))
         assert records.begin("alice", "k", ASKED) == Kept(201, None, "application/json")

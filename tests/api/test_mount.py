@@ -20,15 +20,15 @@ from app.api.app import Edges, create_app
 from app.api.auth import Principal, public
 from app.api.bodies import takes_images
 from app.api.edge import Edge
-from app.api.schemas import Body
-from app.api.streaming import Event, sse
+from app.api.schemas import RequestBody
+from app.api.streaming import ServerSentEvent, sse
 from app.kit.clock import SystemClock
 from app.kit.ids import RandomIds
 
 go_on, closed = threading.Event(), threading.Event()
 blueprint = APIBlueprint("trial", __name__)
 
-class Anything(Body):
+class Anything(RequestBody):
     text: str
 
 @blueprint.post("/echo")
@@ -42,9 +42,9 @@ def echo(body: Anything):
 def stream():
     def source():
         try:
-            yield Event("first", {})
+            yield ServerSentEvent("first", {})
             go_on.wait(10)
-            yield Event("last", {})
+            yield ServerSentEvent("last", {})
         finally:
             closed.set()
     return sse(source(), keep_alive_s=0.2)

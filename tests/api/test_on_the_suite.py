@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import requests
 
-from app.api.idempotency import Attempt, Idempotency, Kept, fingerprint
+from app.api.idempotency import Idempotency, Kept, KeyedAttempt, fingerprint
 from app.kit import firestore
 from app.kit.clock import SystemClock
 from app.kit.errors import KeyReused, Rejection
@@ -114,12 +114,12 @@ class TestIdempotencyOnFirestore:
 
         with ThreadPoolExecutor(8) as pool:
             outcomes = sorted(pool.map(race, range(8)))
-        assert outcomes == ["Attempt"] + ["idempotency_in_progress"] * 7
+        assert outcomes == ["KeyedAttempt"] + ["idempotency_in_progress"] * 7
 
     def test_the_first_answer_comes_back_from_the_store(self, suite: RunningSuite, user: User) -> None:
         records = Idempotency(firestore.connect(PROJECT), SystemClock())
         begun = records.begin(user.uid, "k", fingerprint("POST", "/v1/x", {}))
-        assert isinstance(begun, Attempt)
+        assert isinstance(begun, KeyedAttempt)
         kept = Kept(201, '{"text": "żółć 🫖"}', "application/json")
         records.finish(begun, kept)
         assert records.begin(user.uid, "k", fingerprint("POST", "/v1/x", {})) == kept

@@ -3,16 +3,16 @@
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from app.api.schemas import AmountIn, Answer, Body, CreditAmount, Page, PageParameters, Parameters
+from app.api.schemas import AmountIn, CreditAmount, Page, PageParameters, Parameters, RequestBody, ResponseBody
 from app.kit.money import MAX_MICRO
 
 
-class Purchase(Body):
+class Purchase(RequestBody):
     amount: AmountIn
     count: int = 1
 
 
-class Receipt(Answer):
+class Receipt(ResponseBody):
     amount: CreditAmount
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import flask
 import pytest
 
-from app.api.streaming import Event, sse
+from app.api.streaming import ServerSentEvent, sse
 from app.kit.errors import Rejection
 from support.shop import Shop
 from support.world import Caller, frames
@@ -39,7 +39,7 @@ class TestFrames:
 
     def test_hold_text_with_line_breaks_on_one_line(self) -> None:
         text = "a\nb\r\nc\u2028d"
-        encoded = Event("delta", {"text": text}).encode()
+        encoded = ServerSentEvent("delta", {"text": text}).encode()
         assert encoded.count(b"\n") == 3
         assert json.loads(frames([encoded])[0][1]) == {"text": text}
 
@@ -47,10 +47,10 @@ class TestFrames:
         """T-90"""
         go_on = threading.Event()
 
-        def source() -> Iterator[Event]:
-            yield Event("start", {})
+        def source() -> Iterator[ServerSentEvent]:
+            yield ServerSentEvent("start", {})
             assert go_on.wait(5)
-            yield Event("done", {})
+            yield ServerSentEvent("done", {})
 
         stream = chunks(sse(source()))
         assert frames([next(stream)]) == [("start", "{}")]
@@ -60,9 +60,9 @@ class TestFrames:
     def test_a_silent_source_keeps_the_connection_alive(self) -> None:
         go_on = threading.Event()
 
-        def source() -> Iterator[Event]:
+        def source() -> Iterator[ServerSentEvent]:
             assert go_on.wait(5)
-            yield Event("done", {})
+            yield ServerSentEvent("done", {})
 
         stream = chunks(sse(source(), keep_alive_s=0.01))
         assert next(stream) == b": keep-alive\n\n"
@@ -80,12 +80,12 @@ class TestAClientThatLeaves:
         """T-1, T-30: the source learns of it, and settles there."""
         closed, started, go_on = threading.Event(), threading.Event(), threading.Event()
 
-        def source() -> Iterator[Event]:
+        def source() -> Iterator[ServerSentEvent]:
             try:
-                yield Event("start", {})
+                yield ServerSentEvent("start", {})
                 started.set()
                 assert go_on.wait(5)
-                yield Event("delta", {})
+                yield ServerSentEvent("delta", {})
                 raise AssertionError("nobody reads this")
             except GeneratorExit:
                 closed.set()
@@ -101,9 +101,9 @@ class TestAClientThatLeaves:
     def test_before_the_first_byte_still_lets_the_source_clean_up(self) -> None:
         closed = threading.Event()
 
-        def source() -> Iterator[Event]:
+        def source() -> Iterator[ServerSentEvent]:
             try:
-                yield Event("start", {})
+                yield ServerSentEvent("start", {})
             finally:
                 closed.set()
 
@@ -113,12 +113,12 @@ class TestAClientThatLeaves:
     def test_frees_a_source_that_waits_for_a_slow_reader(self) -> None:
         closed, full = threading.Event(), threading.Event()
 
-        def source() -> Iterator[Event]:
+        def source() -> Iterator[ServerSentEvent]:
             try:
                 for number in range(10_000):
                     if number == 63:
                         full.set()
-                    yield Event("delta", {"number": number})
+                    yield ServerSentEvent("delta", {"number": number})
             finally:
                 closed.set()
 
@@ -131,8 +131,8 @@ class TestAClientThatLeaves:
 
 class TestAnErrorInTheStream:
     def test_becomes_the_last_frame(self) -> None:
-        def source() -> Iterator[Event]:
-            yield Event("start", {})
+        def source() -> Iterator[ServerSentEvent]:
+            yield ServerSentEvent("start", {})
             raise Refused("No more credits.", available="0")
 
         name, data = frames(chunks(sse(source())))[-1]
@@ -141,8 +141,8 @@ class TestAnErrorInTheStream:
         assert json.loads(data)["available"] == "0"
 
     def test_tells_nothing_of_the_inside(self) -> None:
-        def source() -> Iterator[Event]:
-            yield Event("start", {})
+        def source() -> Iterator[ServerSentEvent]:
+            yield ServerSentEvent("start", {})
             raise RuntimeError("secret")
 
         name, data = frames(chunks(sse(source())))[-1]
@@ -154,10 +154,10 @@ class TestASourceThatTicks:
     def test_needs_no_thread(self) -> None:
         before = threading.active_count()
 
-        def source() -> Iterator[Event | None]:
-            yield Event("start", {})
+        def source() -> Iterator[ServerSentEvent | None]:
+            yield ServerSentEvent("start", {})
             yield None
-            yield Event("done", {})
+            yield ServerSentEvent("done", {})
 
         pieces = list(chunks(sse(source(), ticks=True)))
         assert pieces[1] == b": keep-alive\n\n"
@@ -168,9 +168,9 @@ class TestASourceThatTicks:
         """T-1, T-31: what the source does last is done before the server's thread goes on."""
         settled = []
 
-        def source() -> Iterator[Event]:
+        def source() -> Iterator[ServerSentEvent]:
             try:
-                yield Event("start", {})
+                yield ServerSentEvent("start", {})
                 raise AssertionError("nobody reads this")
             finally:
                 settled.append(True)
@@ -181,8 +181,8 @@ class TestASourceThatTicks:
         assert settled == [True]
 
     def test_tells_its_error_in_the_last_frame(self) -> None:
-        def source() -> Iterator[Event]:
-            yield Event("start", {})
+        def source() -> Iterator[ServerSentEvent]:
+            yield ServerSentEvent("start", {})
             raise Refused("No more credits.")
 
         name, data = frames(chunks(sse(source(), ticks=True)))[-1]
@@ -191,10 +191,10 @@ class TestASourceThatTicks:
     def test_ends_with_an_event_that_cannot_be_written(self) -> None:
         closed: list[bool] = []
 
-        def source() -> Iterator[Event]:
+        def source() -> Iterator[ServerSentEvent]:
             try:
-                yield Event("delta", {"text": "\ud800"})
-                yield Event("done", {})
+                yield ServerSentEvent("delta", {"text": "\ud800"})
+                yield ServerSentEvent("done", {})
             finally:
                 closed.append(True)
 
@@ -203,9 +203,9 @@ class TestASourceThatTicks:
         assert closed == [True]
 
     def test_that_breaks_while_it_is_closed_troubles_nobody(self) -> None:
-        def source() -> Iterator[Event]:
+        def source() -> Iterator[ServerSentEvent]:
             try:
-                yield Event("start", {})
+                yield ServerSentEvent("start", {})
             finally:
                 raise RuntimeError("secret")
 

@@ -6,7 +6,7 @@ from dataclasses import fields
 
 import pytest
 
-from app.chat.answering import SETTLE_TRIES, Answer, Event, Over, Start, Text
+from app.chat.answering import SETTLE_TRIES, Answer, AnswerEvent, Over, Start, Text
 from app.chat.assembly import MARGIN_S, ChatNeeds, between_tries_us, patient
 from app.chat.opening import Ask, MaxCostTooLow
 from app.chat.turn import Turn
@@ -17,7 +17,7 @@ from app.kit.errors import Unavailable
 from app.metering.billing import Mode
 from app.models.faults import ContentRefused, ModelFault, ModelMisconfigured
 from app.models.tokens import lower_bound
-from app.models.usage import Usage
+from app.models.usage import TokenUsage
 from support.chat_world import ChatWorld
 from support.credits_world import CreditsWorld
 from support.vendor import Vendor
@@ -25,7 +25,7 @@ from support.vendor import Vendor
 QUESTION = "What is a ledger?"
 
 
-def texts(events: Sequence[Event]) -> str:
+def texts(events: Sequence[AnswerEvent]) -> str:
     return "".join(event.text for event in events if isinstance(event, Text))
 
 
@@ -51,7 +51,7 @@ class TestAWholeAnswer:
         over = events[-1]
         assert isinstance(over, Over)
         [entry] = world.charges()
-        used = Usage(input=over.end.usage["input"], output=over.end.usage["output"])
+        used = TokenUsage(input=over.end.usage["input"], output=over.end.usage["output"])
         assert -entry.amount == over.end.cost == world.book.cost(world.catalogue.get("small"), used)
         assert over.end.transaction_id == entry.id
         assert over.end.answer == texts(events)
@@ -69,7 +69,7 @@ class TestAWholeAnswer:
         model, tokens = receipt["model"], receipt["tokens"]
         assert isinstance(model, str)
         assert isinstance(tokens, dict)
-        assert world.book.cost(world.catalogue.get(model), Usage(**tokens)) == -entry.amount
+        assert world.book.cost(world.catalogue.get(model), TokenUsage(**tokens)) == -entry.amount
         assert receipt["vendor"]["completion_tokens"] == over.end.usage["output"]
         assert fields["reference"] == {"type": "message", "id": over.turn.id}
 
@@ -126,7 +126,7 @@ class TestAWholeAnswer:
         renamed = world.answered(world.conversation())
         for over in (fallback, renamed):
             assert over.end.answered_by == "large"
-            used = Usage(input=over.end.usage["input"], output=over.end.usage["output"])
+            used = TokenUsage(input=over.end.usage["input"], output=over.end.usage["output"])
             assert over.end.cost == world.book.cost(world.catalogue.get("large"), used)
             assert cheap.end.cost < over.end.cost <= over.turn.reserved
 
@@ -142,13 +142,13 @@ class TestAWholeAnswer:
         more = seen.end.usage["input"] - plain.end.usage["input"]
         assert 85 <= more <= vision.image_input_tokens + 200
         assert seen.turn.reserved > plain.turn.reserved
-        assert seen.end.cost == world.book.cost(vision, Usage(**seen.end.usage))
+        assert seen.end.cost == world.book.cost(vision, TokenUsage(**seen.end.usage))
 
     def test_with_hidden_reasoning_is_charged_for_it(self, world: ChatWorld) -> None:
         """T-15."""
         over = world.ask(world.conversation(), "Why does 17 * 23 equal 391?", model="reasoning").over()
         assert over.end.usage["reasoning"] > 0
-        used = Usage(**over.end.usage)
+        used = TokenUsage(**over.end.usage)
         assert over.end.cost == world.book.cost(world.catalogue.get("reasoning"), used)
 
 
@@ -166,7 +166,7 @@ class TestALeavingClient:
         [entry] = world.charges()
         tokens = len([*turn.end.answer]) and turn.end.usage["output"]
         assert tokens >= pieces
-        used = Usage(input=lower_bound(len(QUESTION)), output=tokens)
+        used = TokenUsage(input=lower_bound(len(QUESTION)), output=tokens)
         assert -entry.amount == turn.end.cost == world.book.cost(world.catalogue.get("small"), used) > 0
         assert world.reserved() == 0
 

@@ -12,7 +12,7 @@ from app.chat.store import BATCH, NoSuchConversation
 from app.kit.clock import minutes
 from app.kit.documents import Create, Delete, Write
 from app.kit.errors import Unavailable
-from app.orchestration.queue.operation import Operation, State
+from app.orchestration.queue.operation import Operation, OperationState
 from support.chat_world import ChatWorld
 
 
@@ -67,7 +67,7 @@ class TestADeletedConversation:
         world.drain()
         assert world.left() == []
         operation = ordered(world)
-        assert (operation.name, operation.account, operation.state) == (NAME, "alice", State.SUCCEEDED)
+        assert (operation.name, operation.account, operation.state) == (NAME, "alice", OperationState.SUCCEEDED)
         assert world.realtime.get("orchestration/queue") is None
 
     def test_keeps_its_charges(self, world: ChatWorld) -> None:
@@ -131,7 +131,7 @@ class TestADeletedConversation:
         with pytest.raises(NoSuchConversation):
             world.chat.delete("alice", conversation.id)
         world.drain()
-        assert ordered(world).state is State.SUCCEEDED
+        assert ordered(world).state is OperationState.SUCCEEDED
         assert world.left() == []
 
     def test_is_not_changed_by_a_late_request(self, world: ChatWorld) -> None:
@@ -152,7 +152,7 @@ class TestTheOperation:
         world.chat.delete("alice", conversation.id)
         world.drain()
         assert world.left() == []
-        assert (ordered(world).state, ordered(world).attempts) == (State.SUCCEEDED, 1)
+        assert (ordered(world).state, ordered(world).attempts) == (OperationState.SUCCEEDED, 1)
 
     def test_deletes_no_more_at_once_than_a_commit_takes_and_the_conversation_last(self, world: ChatWorld) -> None:
         conversation = filled(world, 2 * BATCH + 50)
@@ -182,7 +182,10 @@ class TestTheOperation:
         world.drain()
         assert world.left() == []
         died_holding_it = not ended and (commit, after) != (1, False)
-        assert (ordered(world).state, ordered(world).attempts) == (State.SUCCEEDED, 2 if died_holding_it else 1)
+        assert (ordered(world).state, ordered(world).attempts) == (
+            OperationState.SUCCEEDED,
+            2 if died_holding_it else 1,
+        )
 
     def test_whose_answer_was_lost_has_happened_once(self, world: ChatWorld) -> None:
         world.chat.delete("alice", filled(world, 2).id)
@@ -198,13 +201,13 @@ class TestTheOperation:
         world.clock.advance(minutes=3)
         world.orchestration.sweeper.tick()
         world.drain()
-        assert (ordered(world).state, ordered(world).attempts) == (State.SUCCEEDED, 1)
+        assert (ordered(world).state, ordered(world).attempts) == (OperationState.SUCCEEDED, 1)
 
     def test_keeps_its_lease_while_it_works(self, world: ChatWorld) -> None:
         """T-85: a batch that takes a minute and a half is not yet two minutes; three of them are more."""
         world.chat.delete("alice", filled(world, 3 * BATCH).id)
         operation = ordered(world)
-        others: list[State | None] = []
+        others: list[OperationState | None] = []
 
         def slow(writes: Sequence[Write]) -> None:
             if len(writes) == BATCH:
@@ -213,9 +216,9 @@ class TestTheOperation:
 
         world.documents.before_commit.append(slow)
         world.drain()
-        assert others == [State.RUNNING] * 3
+        assert others == [OperationState.RUNNING] * 3
         assert world.clock.now_us() - operation.created_us > minutes(4)
-        assert (ordered(world).state, ordered(world).attempts) == (State.SUCCEEDED, 1)
+        assert (ordered(world).state, ordered(world).attempts) == (OperationState.SUCCEEDED, 1)
         assert world.left() == []
 
     def test_that_an_administrator_stops_goes_on_after_a_replay(self, world: ChatWorld) -> None:
@@ -229,11 +232,11 @@ class TestTheOperation:
 
         world.documents.before_commit.append(stop)
         world.drain()
-        assert ordered(world).state is State.CANCELLED
+        assert ordered(world).state is OperationState.CANCELLED
         assert len(world.left()) == BATCH + 1
         world.orchestration.letters.replay(operation.id, by="ada")
         world.drain()
-        assert ordered(world).state is State.SUCCEEDED
+        assert ordered(world).state is OperationState.SUCCEEDED
         assert world.left() == []
 
 
@@ -271,7 +274,7 @@ class TestAnAnswerMeanwhile:
         conversation = world.conversation()
         self._delete_before_the_next_commit(world, conversation)
         answer = world.ask(conversation)
-        assert ordered(world).state is State.SUCCEEDED
+        assert ordered(world).state is OperationState.SUCCEEDED
         assert len(world.left()) == 1
         if not killed:
             assert answer.over().end.cost > 0
@@ -297,7 +300,7 @@ class TestAnAnswerMeanwhile:
 
         world.documents.before_commit.append(write)
         world.drain()
-        assert (ordered(world).state, len(world.left())) == (State.SUCCEEDED, 1)
+        assert (ordered(world).state, len(world.left())) == (OperationState.SUCCEEDED, 1)
         world.clock.advance(minutes=6)
         world.system.sweep()
         assert world.left() == []

@@ -9,7 +9,7 @@ from app.metering.meter import Meter, storable
 from app.models.catalogue import load
 from app.models.gateway import Counted, Delta
 from app.models.pricing import PriceBook
-from app.models.usage import NOTHING, Reported, Usage
+from app.models.usage import NOTHING, Reported, TokenUsage
 
 BOOK = PriceBook(load())
 SMALL = BOOK.catalogue.get("small")
@@ -27,15 +27,15 @@ class TestMeasured:
         one.count(Counted(Reported((100, 20), (30, 12, 0)), {}))
         one.finish = "stop"
         found = one.measured()
-        assert found.reported == found.delivered == Usage(100, 20, 30, 12)
-        assert found.reported_price == found.delivered_price == BOOK.cost(SMALL, Usage(100, 20, 30, 12))
+        assert found.reported == found.delivered == TokenUsage(100, 20, 30, 12)
+        assert found.reported_price == found.delivered_price == BOOK.cost(SMALL, TokenUsage(100, 20, 30, 12))
 
     def test_by_what_was_delivered_when_it_broke_off(self) -> None:
         """T-1, T-2: the prompt as the vendor counted it, and our own count of what came."""
         one = meter()
         one.add(Delta("hello there", 2))
         one.count(Counted(Reported((100, 0), (1, 0, 0)), {}))
-        assert one.measured().delivered == Usage(100, 0, 2)
+        assert one.measured().delivered == TokenUsage(100, 0, 2)
 
     @pytest.mark.parametrize("reported", [NOTHING, Reported(None, None)])
     def test_by_a_lower_bound_when_nothing_was_reported(self, reported: Reported) -> None:
@@ -46,7 +46,7 @@ class TestMeasured:
         one.finish = "stop"
         found = one.measured()
         assert (found.reported, found.reported_price) == (None, None)
-        assert found.delivered == Usage(input=PROMPT_LENGTH // 8, output=10)
+        assert found.delivered == TokenUsage(input=PROMPT_LENGTH // 8, output=10)
 
     def test_zero_is_a_count(self) -> None:
         """T-5."""
@@ -64,7 +64,7 @@ class TestMeasured:
         one.finish = "stop"
         found = one.measured()
         assert found.reported is None
-        assert found.delivered == Usage(input=5, output=1)
+        assert found.delivered == TokenUsage(input=5, output=1)
 
     def test_what_an_earlier_try_counted_is_not_this_answers(self) -> None:
         """T-11, T-20: a first model reported and failed before any text; another one answers."""
@@ -72,7 +72,7 @@ class TestMeasured:
         one.count(Counted(Reported((5000, 0), (5000, 0, 0)), {"prompt_tokens": 5000}))
         one.answered_by(BOOK.catalogue.get("large"))
         one.add(Delta("hello", 1))
-        assert one.measured().delivered == Usage(input=PROMPT_LENGTH // 8, output=1)
+        assert one.measured().delivered == TokenUsage(input=PROMPT_LENGTH // 8, output=1)
         assert one.raw == {}
 
 
@@ -97,7 +97,7 @@ class TestSpent:
     def test_believes_a_report_that_the_money_is_gone(self) -> None:
         one = meter()
         one.count(Counted(Reported((10, 0), (500, 0, 0)), {}))
-        price = BOOK.cost(SMALL, Usage(10, 0, 500))
+        price = BOOK.cost(SMALL, TokenUsage(10, 0, 500))
         assert one.spent(price - 1)
         assert not one.spent(price)
 

@@ -14,13 +14,13 @@ from app.chat.live.stream_mirror import (
     TRIES,
     Closing,
     Coalescer,
-    SteppedMirror,
+    SteppedStreamMirror,
     remove_old_streams,
     send,
 )
 from app.kit.errors import Unavailable
 from app.kit.realtime import Json
-from app.models.gateway import Call
+from app.models.gateway import VendorCall
 from support.chat_world import ChatWorld
 from support.clock import ManualClock
 from support.memory import MemoryRealtime
@@ -57,7 +57,7 @@ class TestCoalescing:
     )
     def test_loses_no_text_and_writes_at_most_ten_times_a_second(self, steps: list[tuple[str, str, int]]) -> None:
         clock, realtime = ManualClock(), Strict()
-        mirror = SteppedMirror(realtime, clock)
+        mirror = SteppedStreamMirror(realtime, clock)
         said = {"a": "", "b": ""}
         for id in said:
             mirror.open("alice", id, "small")
@@ -109,7 +109,7 @@ class TestASecondAttempt:
 
     def test_is_not_waited_for_by_the_first(self) -> None:
         realtime = MemoryRealtime()
-        mirror = SteppedMirror(realtime, ManualClock())
+        mirror = SteppedStreamMirror(realtime, ManualClock())
         mirror.open("alice", "msg_1", "small")
         mirror.close("msg_1", Closing("error", "error", "0"))
         mirror.open("alice", "msg_1", "small")
@@ -235,7 +235,7 @@ class TestTheFlusher:
         flusher.stop()
 
     def test_hears_a_cancel_from_another_instance(self, running: Running) -> None:
-        realtime, call, heard = MemoryRealtime(), Call(), threading.Event()
+        realtime, call, heard = MemoryRealtime(), VendorCall(), threading.Event()
         word = cancel_path("ins", "m")
         realtime.before_write.append(lambda values: heard.set() if values.get(word, 0) is None else None)
         flusher = Flusher(realtime, ManualClock(), running, "ins")

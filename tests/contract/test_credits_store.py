@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 from app.credits.core.rejections import InsufficientCredits
-from app.credits.ledger.step import Companions
+from app.credits.ledger.step import Participant
 from app.credits.proofs.verification import Link, verify_chain
 from app.kit.documents import Create, Documents
 from app.kit.errors import AlreadyExists
@@ -106,7 +106,7 @@ def test_a_companion_that_meets_a_document_writes_nothing(world: CreditsWorld, a
     path = f"turns/{alice}"
     world.documents.commit([Create(path, {"state": "old"})])
     with pytest.raises(AlreadyExists):
-        world.credits.reserve(alice, reserve("r", 1), Companions(writes=lambda _, __: [Create(path, {})]))
+        world.credits.reserve(alice, reserve("r", 1), Participant(writes=lambda _, __: [Create(path, {})]))
     assert world.credits.account(alice).reserved == 0
     world.audit(alice)
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 from uuid import uuid4
 
 from app.kit.documents import Documents
-from app.orchestration.assembly import Brought, Ground, assemble
+from app.orchestration.assembly import Contributions, QueueDependencies, assemble
 from app.orchestration.event_bus import Event, Replay, Subscription
-from app.orchestration.queue.handler import Done, Outcome, Run
+from app.orchestration.queue.handler import Done, Run, RunOutcome
 from app.orchestration.queue.outbox import NoAlarms
 from support.clock import ManualClock, SeededIds
 from support.memory import MemoryRealtime
@@ -17,19 +17,19 @@ def test_every_event_once_in_order_by_pages_of_any_size(documents: Documents) ->
     seen: list[object] = []
     name = f"Happened{uuid4().hex}"  # runs on one emulator do not meet
 
-    def note(event: Event, run: Run) -> Outcome:
+    def note(event: Event, run: Run) -> RunOutcome:
         seen.append(event.data["n"])
         return Done()
 
-    def ignore(event: Event, run: Run) -> Outcome:
+    def ignore(event: Event, run: Run) -> RunOutcome:
         return Done()
 
     clock = ManualClock()
-    ground = Ground(
+    dependencies = QueueDependencies(
         documents, MemoryRealtime(), clock, SeededIds(random.randrange(2**32)), random.randrange, NoAlarms()
     )
     listeners = (Subscription("stats", name, note, ordered=True), Subscription("mail", name, ignore))
-    orchestration = assemble(ground, Brought(subscriptions=listeners))
+    orchestration = assemble(dependencies, Contributions(subscriptions=listeners))
     start = clock.now_us()
     events = [Event(f"{name}-{9 - n}", name, 1, "alice", start + n // 3, {"n": n}) for n in range(9)]
     for first in range(0, 9, 3):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from app.credits.core.commands import Settle
 from app.credits.core.entry import Reference
-from app.credits.usage.analytics import Analyst, Analytics, Period
+from app.credits.usage.analytics import Analyst, Analytics, UsagePeriod
 from app.kit.documents import Write
 from app.kit.errors import Conflict, Invalid
 from support.credits_world import DAY, MINUTE, CreditsWorld, deposit, reserve
@@ -48,7 +48,7 @@ class Desk:
 
     def ask(self, days: int = 40, *, by: str = "day") -> Analytics:
         now = self.money.clock.now_us() + 1
-        period = Period(now - days * DAY, now, by)  # type: ignore[arg-type]  # a text that the table below names
+        period = UsagePeriod(now - days * DAY, now, by)  # type: ignore[arg-type]  # a text that the table below names
         account = self.money.credits.account("alice")
         return self.analyst.analyse("alice", period, available=account.available(now))
 
@@ -175,7 +175,7 @@ def test_burn_rate_and_days_left_come_from_the_last_week() -> None:
 @pytest.mark.parametrize(("by", "days"), [("hour", 32), ("day", 367), ("month", 3661), ("day", 0)])
 def test_a_period_has_an_end_and_a_bound(by: str, days: int) -> None:
     with pytest.raises(Invalid):
-        Desk().ask(days, by=by) if days else Period(5, 5, "day")
+        Desk().ask(days, by=by) if days else UsagePeriod(5, 5, "day")
 
 
 class TestOverHttp:

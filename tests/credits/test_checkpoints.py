@@ -9,7 +9,7 @@ import pytest
 from app.credits.ledger import document
 from app.credits.proofs import merkle
 from app.credits.proofs.checkpoints import Checkpoints
-from app.credits.proofs.sealing import Head, Previous, checkpoint_holds, seal_heads, seal_holds
+from app.credits.proofs.sealing import Previous, SealedHead, checkpoint_holds, seal_heads, seal_holds
 from app.kit.documents import Delete, Replace, Write
 from support.credits_world import GENESIS, CreditsWorld, deposit, reserve, settle
 from support.memory import MemoryDocuments
@@ -125,7 +125,7 @@ class TestSealing:
 
     def test_salts_its_leaves(self, world: CreditsWorld) -> None:
         """A proof for one account lets nobody test guesses about its neighbour."""
-        heads = [Head("alice", 1, "a" * 64), Head("bob", 1, "b" * 64)]
+        heads = [SealedHead("alice", 1, "a" * 64), SealedHead("bob", 1, "b" * 64)]
         sealed = seal_heads(heads, Previous(), 0, 0, world.signer)
         again = seal_heads(heads, Previous(1, "c" * 64), 0, 0, world.signer)
         salts = {str(leaf["salt"]) for leaf in (*sealed.leaves, *again.leaves)}

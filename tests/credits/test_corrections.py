@@ -2,8 +2,8 @@
 
 import pytest
 
-from app.credits.balance_mirror import Mirror, mirror_path, view
-from app.credits.core.account import Lot, Source
+from app.credits.balance_mirror import BalanceMirror, mirror_path, view
+from app.credits.core.account import Lot, LotSource
 from app.credits.core.commands import Refund
 from app.credits.core.entry import Reference
 from app.credits.core.lots import burn_order, give_back, pick
@@ -184,14 +184,14 @@ class TestLots:
     def test_are_spent_soonest_expiry_first_then_given_before_paid_then_oldest(self) -> None:
         """T-48: the order is decided in one place."""
         lots = (
-            Lot("old paid", Source.PAID, 5, made=1),
-            Lot("paid", Source.PAID, 5, made=2),
-            Lot("refund", Source.REFUND, 5, made=7),
-            Lot("bonus", Source.BONUS, 5, made=3),
-            Lot("later", Source.PROMO, 5, made=4, expires_at_us=900),
-            Lot("soon", Source.PROMO, 5, made=5, expires_at_us=800),
-            Lot("gone", Source.PROMO, 5, made=6, expires_at_us=100),
-            Lot("disputed", Source.PAID, 5, made=0, frozen=True),
+            Lot("old paid", LotSource.PAID, 5, made=1),
+            Lot("paid", LotSource.PAID, 5, made=2),
+            Lot("refund", LotSource.REFUND, 5, made=7),
+            Lot("bonus", LotSource.BONUS, 5, made=3),
+            Lot("later", LotSource.PROMO, 5, made=4, expires_at_us=900),
+            Lot("soon", LotSource.PROMO, 5, made=5, expires_at_us=800),
+            Lot("gone", LotSource.PROMO, 5, made=6, expires_at_us=100),
+            Lot("disputed", LotSource.PAID, 5, made=0, frozen=True),
         )
         held = [part.lot_id for part in pick(lots, 30, at_us=200)]
         assert held == ["soon", "later", "bonus", "refund", "old paid", "paid"]
@@ -216,7 +216,7 @@ class TestComparingMirrors:
     def test_repairs_what_differs_and_measures_the_lag(self, world: CreditsWorld) -> None:
         assert isinstance(world.documents, MemoryDocuments)
         realtime = MemoryRealtime()
-        mirror = Mirror(world.documents, realtime)
+        mirror = BalanceMirror(world.documents, realtime)
         since = world.clock.now_us() - 1
         for uid in ("alice", "bob"):
             account = world.credits.account(uid)
@@ -230,7 +230,7 @@ class TestComparingMirrors:
         assert mirror.compare(since).differing == ()
 
     def test_goes_on_where_it_stopped_and_leaves_triggers_their_time(self, world: CreditsWorld) -> None:
-        mirror = Mirror(world.documents, MemoryRealtime())
+        mirror = BalanceMirror(world.documents, MemoryRealtime())
         for index in range(5):
             world.clock.advance(us=1)
             world.credits.account(f"user{index}")

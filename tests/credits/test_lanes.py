@@ -11,7 +11,7 @@ import pytest
 from app.credits.core.commands import Outcome
 from app.credits.core.rejections import InsufficientCredits
 from app.credits.ledger.group_commit import MAX_REMEMBERED
-from app.credits.ledger.step import Companions
+from app.credits.ledger.step import Participant
 from app.kit.documents import Create, Document, Replace, Write, list_field
 from app.kit.errors import AlreadyExists, Conflict, InvariantViolation, KeyReused, Unavailable
 from app.kit.money import MAX_MICRO, credits
@@ -84,7 +84,7 @@ class TestGroupCommit:
         done = crowd.run(
             [
                 lambda: world.credits.reserve("alice", reserve("a", 5)),
-                lambda: world.credits.reserve("alice", reserve("b", 5), Companions(writes=refuse)),
+                lambda: world.credits.reserve("alice", reserve("b", 5), Participant(writes=refuse)),
                 lambda: world.credits.reserve("alice", reserve("c", 5)),
             ]
         )
@@ -94,7 +94,7 @@ class TestGroupCommit:
     def test_a_companion_that_meets_a_document_fails_alone(self, world: CreditsWorld) -> None:
         world.documents.commit([Create("turns/t", {})])
         crowd = Crowd(world, 3)
-        taken = Companions(writes=lambda _, __: [Create("turns/t", {})])
+        taken = Participant(writes=lambda _, __: [Create("turns/t", {})])
         done = crowd.run(
             [
                 lambda: world.credits.reserve("alice", reserve("a", 5)),
@@ -110,14 +110,14 @@ class TestGroupCommit:
         memory(world).commit([Create("lists/shared", {"names": []})])
         crowd = Crowd(world, 8)
 
-        def adding(name: str) -> Companions:
+        def adding(name: str) -> Participant:
             def writes(_: Outcome, seen: tuple[Document | None, ...]) -> list[Write]:
                 [shared] = seen
                 assert shared is not None
                 names = [*list_field(shared.fields, "names"), name]
                 return [Replace(shared.path, {"names": names}, shared.version), Create(f"lists/{name}", {})]
 
-            return Companions(("lists/shared",), writes)
+            return Participant(("lists/shared",), writes)
 
         calls = [partial(world.credits.post, "alice", deposit(f"p{n}", 1), adding(f"n{n}")) for n in range(7)]
         futures = crowd.run([*calls, partial(world.credits.post, "alice", deposit("other", 1))])
@@ -143,8 +143,8 @@ class TestGroupCommit:
                 raise Unavailable("no")
 
         memory(world).before_commit.append(fail_the_third)
-        companions = Companions(("lists/shared",), writes)
-        calls = [partial(world.credits.reserve, "alice", reserve(f"r{n}", 5), companions) for n in range(2)]
+        participant = Participant(("lists/shared",), writes)
+        calls = [partial(world.credits.reserve, "alice", reserve(f"r{n}", 5), participant) for n in range(2)]
         _, *futures = crowd.run(calls)
         failures = [type(error) for future in futures if (error := future.exception())]
         assert failures == [Unavailable]

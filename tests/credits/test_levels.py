@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from app.credits.core.account import Level, opened
+from app.credits.core.account import BalanceLevel, opened
 from app.credits.core.commands import Command, Release, SetThreshold
 from app.credits.core.decide import Rules, decide
-from app.credits.core.events import Event
+from app.credits.core.events import AccountEvent
 from app.kit.money import credits
 from support.credits_world import deposit, reserve, settle
 
@@ -53,7 +53,7 @@ def test_small_ups_and_downs_around_the_threshold_are_not_told_again() -> None:
         assert purse.top_up(credits(3)) == []
         assert purse.spend(credits(3)) == []
     assert purse.top_up(credits(30)) == []
-    assert purse.account.level is Level.OK
+    assert purse.account.level is BalanceLevel.OK
     assert purse.spend(credits(40)) == ["BalanceLow"]
 
 
@@ -69,7 +69,7 @@ def test_a_reservation_that_passes_warns_nobody() -> None:
     purse = Purse()
     assert purse.do(reserve("r", credits(95))) == []
     assert purse.do(Release("r", "test")) == []
-    assert purse.account.level is Level.OK
+    assert purse.account.level is BalanceLevel.OK
 
 
 def test_a_new_threshold_counts_from_the_next_posting() -> None:
@@ -79,13 +79,13 @@ def test_a_new_threshold_counts_from_the_next_posting() -> None:
     assert purse.spend(credits(1)) == []
     assert purse.do(SetThreshold(0)) == []
     levels.append(purse.account.level)
-    assert levels == [Level.LOW, Level.OK]
+    assert levels == [BalanceLevel.LOW, BalanceLevel.OK]
 
 
 def test_a_warning_has_one_name_however_often_its_commit_is_tried() -> None:
     """T-44: the id is derived, so a repeated attempt publishes the same event."""
 
-    def events() -> tuple[Event, ...]:
+    def events() -> tuple[AccountEvent, ...]:
         rules = Rules(credits(1000))
         account = decide(opened("alice", NOW, credits(50)), [deposit("p", credits(60))], NOW, rules).account
         return decide(account, [reserve("r", credits(20)), settle("r", credits(20))], NOW + 1, rules).events

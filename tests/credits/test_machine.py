@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from app.credits.core.account import Account, Source, Status, check, opened
+from app.credits.core.account import Account, AccountStatus, LotSource, check, opened
 from app.credits.core.commands import (
     Adjust,
     Clawback,
@@ -22,11 +22,11 @@ from app.credits.core.commands import (
     Reverse,
     SetStatus,
     Settle,
-    Sweep,
+    SweepAccount,
 )
 from app.credits.core.decide import Rules, decide
-from app.credits.core.entry import Draft, Entry, Kind, Reference, seal
-from app.credits.corrections.corrections import fold
+from app.credits.core.entry import Entry, EntryDraft, Kind, Reference, seal
+from app.credits.corrections import fold
 from app.credits.proofs.signing import KeyRing, Signer, thumbprint
 from app.credits.proofs.verification import Link, verify_chain
 from app.kit.documents import Write
@@ -83,7 +83,7 @@ class CoreMachine(RuleBasedStateMachine):
             self.books.keys.add(draft.key)
             self.books.posted += draft.amount
 
-    def keep(self, command: Command, drafts: tuple[Draft, ...], replayed: bool) -> None:
+    def keep(self, command: Command, drafts: tuple[EntryDraft, ...], replayed: bool) -> None:
         match command:
             case Reserve(id=id) if not replayed:
                 assert id not in self.books.closed, "a resolved reservation never opens again"
@@ -117,12 +117,12 @@ class CoreMachine(RuleBasedStateMachine):
                 return Extend(self.some_reservation(data), MINUTE, data.draw(st.integers(0, 1200)))
             case "gift":
                 expires = data.draw(st.none() | st.integers(1, 40 * 24 * 60).map(lambda m: self.now + m * MINUTE))
-                source = data.draw(st.sampled_from([Source.BONUS, Source.PROMO]))
+                source = data.draw(st.sampled_from([LotSource.BONUS, LotSource.PROMO]))
                 return Grant(self.fresh("g"), amount, source, "test", MESSAGE, expires)
             case "pay":
                 return deposit(self.fresh("p"), amount)
             case _:
-                return Sweep()
+                return SweepAccount()
 
     @rule(data=st.data())
     def one(self, data: st.DataObject) -> None:
@@ -171,10 +171,10 @@ class CoreMachine(RuleBasedStateMachine):
         if f"reversal:{entry.id}" not in self.books.keys:
             self.decide([Reverse(entry, "test", "root", "second", Reference("entry", entry.id))])
 
-    @rule(status=st.sampled_from(Status))
-    def a_status(self, status: Status) -> None:
+    @rule(status=st.sampled_from(AccountStatus))
+    def a_status(self, status: AccountStatus) -> None:
         self.decide([SetStatus(status, "test")])
-        self.decide([SetStatus(Status.ACTIVE, "test")])
+        self.decide([SetStatus(AccountStatus.ACTIVE, "test")])
 
     @invariant()
     def everything_adds_up(self) -> None:
@@ -193,7 +193,7 @@ class CoreMachine(RuleBasedStateMachine):
             stored = [entry.fields() for entry in self.entries]
             assert verify_chain(stored, KEYS, Link("alice")).valid
             self.now += 60 * DAY
-            self.decide([Sweep()])
+            self.decide([SweepAccount()])
             assert self.account.reserved == 0, "nothing stays reserved after the sweep"
             assert not any(lot.expired(self.now) for lot in self.account.lots), "nothing expired lives on"
 
@@ -307,7 +307,7 @@ def test_lots_that_expire_are_announced_before(expires_in_days: int) -> None:
     account = decide(opened("alice", now, 0), [gift, deposit("p", 50)], now, RULES).account
     told = []
     for day in range(expires_in_days + 2):
-        decision = decide(account, [Sweep()], now + day * DAY + 1 + day, RULES)
+        decision = decide(account, [SweepAccount()], now + day * DAY + 1 + day, RULES)
         account = decision.account
         told += [(event.name, event.data.get("days")) for event in decision.events if event.name != "BalanceDepleted"]
     notices = [days for days in (30, 7, 1) if days <= expires_in_days]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from app.credits.core.commands import Refund
 from app.credits.core.entry import Reference
-from app.credits.core.events import Event
+from app.credits.core.events import AccountEvent
 from app.credits.service import Credits, CreditsParts
 from app.kit.documents import Create, Write
 from support.credits_world import DAY, NO_BONUS, ONE, CreditsWorld, promo, reserve, settle
@@ -12,13 +12,13 @@ from support.credits_world import DAY, NO_BONUS, ONE, CreditsWorld, promo, reser
 
 def test_a_lot_that_a_refund_fills_again_is_noticed_again() -> None:
     """T-49: it starts from its first notice, and an id that was used before would keep the account from being swept."""
-    world, told = CreditsWorld(), list[Event]()
+    world, told = CreditsWorld(), list[AccountEvent]()
 
-    def publish(events: Sequence[Event]) -> list[Write]:
+    def publish(events: Sequence[AccountEvent]) -> list[Write]:
         told.extend(event for event in events if event.name == "LotExpiring")
         return [Create(f"outbox/{event.id}", {}) for event in events]
 
-    credits = Credits(CreditsParts(world.documents, world.clock, world.signer, NO_BONUS, sink=publish))
+    credits = Credits(CreditsParts(world.documents, world.clock, world.signer, NO_BONUS, publish=publish))
     credits.post("alice", promo("gift", ONE, world.clock.now_us() + 20 * DAY))
     credits.sweep("alice")
     credits.reserve("alice", reserve("r", ONE))

@@ -8,13 +8,13 @@ import pytest
 from app.bonus.rules import BonusPolicy, Evidence
 from app.bonus.subscriptions import no_cards, subscriptions
 from app.bonus.welcome import BonusRules, Welcome
-from app.credits.core.account import Status
+from app.credits.core.account import AccountStatus
 from app.kit.clock import minutes
 from app.kit.documents import Replace, Write
 from app.kit.errors import Unavailable
 from app.kit.money import credits
 from app.orchestration.event_bus import Replay
-from app.orchestration.queue.operation import Operation, State
+from app.orchestration.queue.operation import Operation, OperationState
 from app.orchestration.queue.operation_document import COLLECTION, from_document
 from support.credits_world import deposit
 from support.world import SETTINGS, MemoryOutside, World
@@ -97,7 +97,7 @@ class TestAPurchase:
         shop.drain()
         assert shop.balance(alice) == credits(1000) + BOUGHT
         [delivery] = shop.deliveries()
-        assert (delivery.state, delivery.account) == (State.SUCCEEDED, alice)
+        assert (delivery.state, delivery.account) == (OperationState.SUCCEEDED, alice)
         granted = delivery.result and delivery.result["transaction_id"]
         assert shop.services.credits.entry(alice, str(granted)).amount == credits(400)
         assert shop.services.credits.validate_chain(alice).valid
@@ -136,13 +136,13 @@ class TestItHappensOnce:
         shop.drain()
         orchestration = shop.services.orchestration
         [delivery] = shop.deliveries()
-        assert orchestration.runner.run(delivery.id) is State.SUCCEEDED
+        assert orchestration.runner.run(delivery.id) is OperationState.SUCCEEDED
         question = Replay("welcome", "CreditsDeposited", start, start + minutes(1))
         assert orchestration.bus.replay(question, orchestration.outbox).sent == 0
         again = replace(question, again="to be sure")
         assert orchestration.bus.replay(again, orchestration.outbox).sent == 1
         shop.drain()
-        assert [one.state for one in shop.deliveries()] == [State.SUCCEEDED] * 2
+        assert [one.state for one in shop.deliveries()] == [OperationState.SUCCEEDED] * 2
         assert len({str(one.result) for one in shop.deliveries()}) == 1, "both were told of the same entry"
         assert shop.balance(alice) == credits(1000) + BOUGHT
 
@@ -152,7 +152,7 @@ class TestItHappensOnce:
 
         def kill(writes: Sequence[Write]) -> None:
             ends = (w for w in writes if isinstance(w, Replace) and w.path.startswith(f"{COLLECTION}/"))
-            if any(write.fields["state"] == State.SUCCEEDED for write in ends):
+            if any(write.fields["state"] == OperationState.SUCCEEDED for write in ends):
                 shop.world.documents.before_commit.remove(kill)
                 raise Killed
 
@@ -160,9 +160,9 @@ class TestItHappensOnce:
         with pytest.raises(Killed):
             shop.drain()
         assert shop.balance(alice) == credits(1000) + BOUGHT
-        assert [one.state for one in shop.deliveries()] == [State.RUNNING]
+        assert [one.state for one in shop.deliveries()] == [OperationState.RUNNING]
         shop.pass_time(minutes=4)
-        assert [(one.state, one.attempts) for one in shop.deliveries()] == [(State.SUCCEEDED, 2)]
+        assert [(one.state, one.attempts) for one in shop.deliveries()] == [(OperationState.SUCCEEDED, 2)]
         assert shop.balance(alice) == credits(1000) + BOUGHT
 
     def test_when_the_amount_was_changed_between_two_purchases(self, shop: Shop) -> None:
@@ -180,16 +180,16 @@ class TestItHappensOnce:
 
 
 class TestWhatDoesNotWork:
-    @pytest.mark.parametrize("status", [Status.SUSPENDED, Status.ACTIVE])
-    def test_a_refusal_is_an_answer_and_no_dead_letter(self, shop: Shop, status: Status) -> None:
-        bob = shop.customer("bob", verified=status is not Status.ACTIVE)
+    @pytest.mark.parametrize("status", [AccountStatus.SUSPENDED, AccountStatus.ACTIVE])
+    def test_a_refusal_is_an_answer_and_no_dead_letter(self, shop: Shop, status: AccountStatus) -> None:
+        bob = shop.customer("bob", verified=status is not AccountStatus.ACTIVE)
         before = shop.balance(bob)
         shop.services.credits.set_status(bob, status, "a look at it")
         shop.buys(bob, "pay_1", card="card-1")
         shop.drain()
         [delivery] = shop.deliveries()
-        refused = "verify_email" if status is Status.ACTIVE else "account_not_active"
-        assert (delivery.state, delivery.result) == (State.SUCCEEDED, {"refused": refused})
+        refused = "verify_email" if status is AccountStatus.ACTIVE else "account_not_active"
+        assert (delivery.state, delivery.result) == (OperationState.SUCCEEDED, {"refused": refused})
         assert shop.balance(bob) == before + BOUGHT
 
     def test_an_outage_is_waited_for(self, shop: Shop) -> None:
@@ -197,7 +197,7 @@ class TestWhatDoesNotWork:
         shop.buys(alice, "pay_1", card="card-1")
         shop.outages = 3
         shop.drain()
-        assert [one.state for one in shop.deliveries()] == [State.QUEUED]
+        assert [one.state for one in shop.deliveries()] == [OperationState.QUEUED]
         shop.pass_time(minutes=3)
         assert shop.balance(alice) == credits(1000) + BOUGHT
 
@@ -208,7 +208,7 @@ class TestWhatDoesNotWork:
         shop.deploys(replace(shop.services.bonus.policy, min_age_us=minutes(120)))
         shop.buys(alice, "pay_1", card="card-1")
         shop.drain()
-        assert [(one.state, one.attempts) for one in shop.deliveries()] == [(State.QUEUED, 0)]
+        assert [(one.state, one.attempts) for one in shop.deliveries()] == [(OperationState.QUEUED, 0)]
         shop.pass_time(minutes=125)
         assert shop.balance(alice) == credits(1000) + BOUGHT
 

@@ -15,7 +15,7 @@ from joserfc.jwk import OKPKey
 from app.api.idempotency import Idempotency
 from app.bonus.rules import BonusPolicy, Evidence
 from app.bonus.welcome import BonusRules, Welcome
-from app.credits.balance_mirror import Mirror, mirror_path
+from app.credits.balance_mirror import BalanceMirror, mirror_path
 from app.credits.corrections.corrections import Corrections
 from app.credits.corrections.repair import Repairs
 from app.credits.proofs.signing import KeyRing, Signer
@@ -35,7 +35,7 @@ class Bank:
         self.world = World()
         parts = CreditsParts(self.world.documents, self.world.clock, Signer(SEED), pause=lambda _: None)
         self.credits = Credits(parts)
-        self.mirror = Mirror(self.world.documents, self.world.realtime)
+        self.mirror = BalanceMirror(self.world.documents, self.world.realtime)
         records = Idempotency(self.world.documents, self.world.clock)
         self.blueprint: Callable[[], CreditsRoutes] = lambda: CreditsRoutes(
             self.credits, self.mirror, self.world.ids, records

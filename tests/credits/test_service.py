@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from app.credits.core.account import RECENT, State, Status
+from app.credits.core.account import RECENT, AccountStatus, ReservationState
 from app.credits.core.commands import Clawback, Extend, Outcome, Reserved, Settle, Settled
 from app.credits.core.entry import Kind, Reference
 from app.credits.core.rejections import (
@@ -19,7 +19,7 @@ from app.credits.core.rejections import (
     ReservationUnknown,
 )
 from app.credits.ledger import document
-from app.credits.ledger.step import Companions
+from app.credits.ledger.step import Participant
 from app.kit.documents import Create, Document, Replace, Write
 from app.kit.errors import AlreadyExists, Conflict, InvariantViolation, KeyReused, Rejection
 from app.kit.money import credits
@@ -45,7 +45,7 @@ class TestFirstTouch:
             "deposit": lambda: world.credits.post("alice", deposit("p", credits(1))),
             "sweep": lambda: world.credits.sweep("alice"),
             "threshold": lambda: world.credits.set_threshold("alice", credits(3)),
-            "status": lambda: world.credits.set_status("alice", Status.FROZEN, "test"),
+            "status": lambda: world.credits.set_status("alice", AccountStatus.FROZEN, "test"),
         }
         touch[door]()
         assert world.entries("alice")[0].key == "welcome"
@@ -110,8 +110,8 @@ class TestReserving:
         with pytest.raises(ReservationExpired):
             world.credits.settle("alice", settle("r", 1))
 
-    @pytest.mark.parametrize("status", [Status.FROZEN, Status.SUSPENDED, Status.CLOSED])
-    def test_is_refused_unless_the_account_is_active(self, world: CreditsWorld, status: Status) -> None:
+    @pytest.mark.parametrize("status", [AccountStatus.FROZEN, AccountStatus.SUSPENDED, AccountStatus.CLOSED])
+    def test_is_refused_unless_the_account_is_active(self, world: CreditsWorld, status: AccountStatus) -> None:
         world.credits.set_status("alice", status, "test")
         with pytest.raises(AccountNotActive):
             world.credits.reserve("alice", reserve("r", credits(5)))
@@ -138,7 +138,7 @@ class TestResolving:
         world.credits.reserve("alice", reserve("r", credits(5)))
         settled = world.credits.settle("alice", settle("r", 0))
         assert settled.entry is None
-        assert settled.reservation.state is State.RELEASED
+        assert settled.reservation.state is ReservationState.RELEASED
         assert world.credits.settle("alice", settle("r", 0)).replayed
         assert world.audit("alice").sequence == 1
 
@@ -172,7 +172,7 @@ class TestResolving:
         _resolve(world, first)
         before = world.audit("alice")
         if (first, second) == ("release", "release"):
-            assert world.credits.release("alice", "r", "again").state is State.RELEASED
+            assert world.credits.release("alice", "r", "again").state is ReservationState.RELEASED
         else:
             with pytest.raises(refusal):
                 _resolve(world, second)
@@ -204,7 +204,7 @@ class TestResolving:
 
     def test_stays_possible_while_a_status_forbids_spending(self, world: CreditsWorld) -> None:
         world.credits.reserve("alice", reserve("r", credits(5)))
-        world.credits.set_status("alice", Status.SUSPENDED, "test")
+        world.credits.set_status("alice", AccountStatus.SUSPENDED, "test")
         assert world.credits.settle("alice", settle("r", 7)).reservation.captured == 7
 
     def test_can_be_put_off(self, world: CreditsWorld) -> None:
@@ -293,7 +293,7 @@ class TestCompanions:
             assert turn is not None
             return [Replace("turns/t", {"reserved": outcome.reservation.amount}, turn.version)]
 
-        world.credits.reserve("alice", reserve("r", credits(5)), Companions(("turns/t",), writes))
+        world.credits.reserve("alice", reserve("r", credits(5)), Participant(("turns/t",), writes))
         turn = world.documents.get("turns/t")
         assert turn is not None
         assert turn.fields == {"reserved": credits(5)}
@@ -306,7 +306,7 @@ class TestCompanions:
             assert outcome.entry is not None
             return [Create("turns/t", {"transaction": outcome.entry.id, "balance": outcome.account.balance})]
 
-        settled = world.credits.settle("alice", settle("r", 7), Companions(writes=writes))
+        settled = world.credits.settle("alice", settle("r", 7), Participant(writes=writes))
         turn = world.documents.get("turns/t")
         assert turn is not None
         assert settled.entry is not None
@@ -320,7 +320,7 @@ class TestCompanions:
             raise KeyReused("taken")
 
         with pytest.raises(KeyReused):
-            world.credits.reserve("alice", reserve("r", credits(5)), Companions(writes=writes))
+            world.credits.reserve("alice", reserve("r", credits(5)), Participant(writes=writes))
         assert world.account("alice") == before
 
     def test_that_meet_a_document_say_so_and_nothing_is_written(self, world: CreditsWorld) -> None:
@@ -328,7 +328,7 @@ class TestCompanions:
         world.credits.account("alice")
         before = world.account("alice")
         with pytest.raises(AlreadyExists):
-            world.credits.reserve("alice", reserve("r", 1), Companions(writes=lambda _, __: [Create("turns/t", {})]))
+            world.credits.reserve("alice", reserve("r", 1), Participant(writes=lambda _, __: [Create("turns/t", {})]))
         assert world.account("alice") == before
 
     def test_are_decided_again_when_the_account_moved(self, world: CreditsWorld) -> None:
@@ -344,7 +344,7 @@ class TestCompanions:
 
         _memory(world).before_commit.append(race)
         with pytest.raises(InsufficientCredits):
-            world.credits.reserve("alice", reserve("r", credits(5)), Companions(writes=lambda _, __: []))
+            world.credits.reserve("alice", reserve("r", credits(5)), Participant(writes=lambda _, __: []))
         assert world.audit("alice").reserved == credits(999)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from app.bonus.rules import BonusPolicy, Claims, Evidence, Reason, is_disposable, normalized
+from app.bonus.rules import BonusClaims, BonusPolicy, Evidence, Ineligibility, is_disposable, normalized
 from app.bonus.welcome import BonusAlreadyGranted, BonusNotEligible, BonusRules, Welcome, network
 from app.credits.proofs.signing import Signer
 from app.credits.service import Credits, CreditsParts
@@ -45,7 +45,7 @@ class Town:
         return self.credits.account(uid).balance
 
     def claim(self, uid: str, device: str | None = None, address: str | None = None) -> int:
-        return self.welcome.claim(uid, Claims(device=device), address).entry.amount
+        return self.welcome.claim(uid, BonusClaims(device=device), address).entry.amount
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ class TestFirstTouch:
         assert town.balance("bob") == 0
         with pytest.raises(BonusNotEligible) as refused:
             town.claim("bob")
-        assert refused.value.fields["reason"] == Reason.VERIFY_EMAIL
+        assert refused.value.fields["reason"] == Ineligibility.VERIFY_EMAIL
         town.people["bob"] = replace(town.people["bob"], email_verified=True)
         assert town.claim("bob") == credits(1000)
 
@@ -79,7 +79,7 @@ class TestFirstTouch:
         assert town.balance("ghost") == 0
         with pytest.raises(BonusNotEligible) as refused:
             town.claim("ghost")
-        assert refused.value.reason is Reason.SIGN_IN_WITH_EMAIL
+        assert refused.value.reason is Ineligibility.SIGN_IN_WITH_EMAIL
 
 
 class TestOncePerPerson:
@@ -89,7 +89,7 @@ class TestOncePerPerson:
         assert town.balance(town.person("again", spelling)) == 0
         with pytest.raises(BonusNotEligible) as refused:
             town.claim("again")
-        assert refused.value.reason is Reason.NOT_AVAILABLE
+        assert refused.value.reason is Ineligibility.NOT_AVAILABLE
 
     def test_whatever_the_mailbox_of_one_provider_account(self, town: Town) -> None:
         town.balance(town.person("alice", "alice@gmail.com"))
@@ -157,7 +157,7 @@ class TestAFarm:
             try:
                 granted += town.claim(uid, device="same")
             except BonusNotEligible as refused:
-                assert refused.reason is Reason.NOT_AVAILABLE
+                assert refused.reason is Ineligibility.NOT_AVAILABLE
         assert granted == town.policy.per_device * credits(1000)
         town.balance(town.person("new", verified=False))
         with pytest.raises(BonusNotEligible):

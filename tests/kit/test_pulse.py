@@ -3,7 +3,7 @@
 import contextvars
 import threading
 
-from app.kit.heartbeat import ThreadPulse
+from app.kit.heartbeat import ThreadHeartbeat
 
 SOON_US = 500
 PATIENCE_S = 30
@@ -17,7 +17,7 @@ def test_it_beats_until_the_work_is_over() -> None:
         threads.append(threading.current_thread())
         beaten.release()
 
-    with ThreadPulse().during(SOON_US, beat):
+    with ThreadHeartbeat().during(SOON_US, beat):
         assert all(beaten.acquire(timeout=PATIENCE_S) for _ in range(3))
     assert set(threads) != {threading.current_thread()}
     assert not any(thread.is_alive() for thread in threads)
@@ -32,7 +32,7 @@ def test_the_end_of_the_work_waits_for_a_beat_that_is_under_way() -> None:
         assert go_on.wait(PATIENCE_S)
         done.append(True)
 
-    with ThreadPulse().during(SOON_US, beat):
+    with ThreadHeartbeat().during(SOON_US, beat):
         assert began.wait(PATIENCE_S)
         go_on.set()
     assert done
@@ -48,13 +48,13 @@ def test_a_beat_sees_what_the_work_sees() -> None:
         heard.set()
 
     name.set("the work")
-    with ThreadPulse().during(SOON_US, beat):
+    with ThreadHeartbeat().during(SOON_US, beat):
         assert heard.wait(PATIENCE_S)
     assert set(seen) == {"the work"}
 
 
 def test_short_work_is_over_before_the_first_beat() -> None:
     beats: list[bool] = []
-    with ThreadPulse().during(PATIENCE_S * 1_000_000, lambda: beats.append(True)):
+    with ThreadHeartbeat().during(PATIENCE_S * 1_000_000, lambda: beats.append(True)):
         pass
     assert beats == []

@@ -13,7 +13,7 @@ from google.auth.credentials import Credentials
 
 from app.kit.errors import InvariantViolation, Unavailable
 from app.kit.realtime import FirebaseRealtime, Json
-from app.kit.realtime_http import Place, Rest, encoded, place_of
+from app.kit.realtime_http import DatabaseAddress, Rest, encoded, place_of
 from support.rtdb import more
 
 
@@ -59,7 +59,7 @@ class Script:
     origin: str = ""
 
     def rest(self, credential: Credentials | None = None) -> Rest:
-        return Rest(Place(self.origin, "ns=x", emulated=True), credential, 5)
+        return Rest(DatabaseAddress(self.origin, "ns=x", emulated=True), credential, 5)
 
     @property
     def realtime(self) -> FirebaseRealtime:
@@ -228,13 +228,13 @@ class TestAddresses:
     @pytest.mark.parametrize(
         ("url", "emulator", "expected"),
         [
-            ("https://db.firebaseio.com", None, Place("https://db.firebaseio.com", "", emulated=False)),
-            ("https://db.eu.firebasedatabase.app/", "h:9", Place("http://h:9", "ns=db", emulated=True)),
-            ("http://h:8/?ns=db", None, Place("http://h:8", "ns=db", emulated=True)),
-            ("http://h:8/?ns=db", "h:9", Place("http://h:8", "ns=db", emulated=True)),
+            ("https://db.firebaseio.com", None, DatabaseAddress("https://db.firebaseio.com", "", emulated=False)),
+            ("https://db.eu.firebasedatabase.app/", "h:9", DatabaseAddress("http://h:9", "ns=db", emulated=True)),
+            ("http://h:8/?ns=db", None, DatabaseAddress("http://h:8", "ns=db", emulated=True)),
+            ("http://h:8/?ns=db", "h:9", DatabaseAddress("http://h:8", "ns=db", emulated=True)),
         ],
     )
-    def test_are_those_of_firebase_admin(self, url: str, emulator: str | None, expected: Place) -> None:
+    def test_are_those_of_firebase_admin(self, url: str, emulator: str | None, expected: DatabaseAddress) -> None:
         assert place_of(url, emulator) == expected
 
     @pytest.mark.parametrize("url", ["", "db", "https:///", "http://h:8", "http://h:8/?ns=", "ftp://h/?ns=db"])

@@ -17,19 +17,19 @@ from app.models.faults import (
     of_status,
 )
 from app.models.gateway import (
-    Answering,
-    Call,
+    AnsweredBy,
     Counted,
     Delta,
-    Event,
     Finished,
     Gateway,
     Message,
+    ModelEvent,
     Question,
     Silence,
     Stopped,
+    VendorCall,
 )
-from app.models.health import Health
+from app.models.health import ModelHealth
 from app.models.transport import Patience, Transport
 from app.models.usage import NOTHING, Reported, latest
 from support.clock import ManualClock
@@ -45,7 +45,7 @@ class Desk:
         self.vendor = vendor
         self.catalogue: Catalogue = load()
         self.clock = ManualClock()
-        self.health = Health(self.clock.now_us)
+        self.health = ModelHealth(self.clock.now_us)
         self.gateway = self.with_key("test-key")
 
     def with_key(self, key: str) -> Gateway:
@@ -55,8 +55,8 @@ class Desk:
     def question(self, text: str = "What is a ledger?", *, model: str = "large", most: int = 12) -> Question:
         return Question(self.catalogue.get(model), [Message("user", text)], most, patience=BRIEF)
 
-    def events(self, text: str = "What is a ledger?", *, model: str = "large", most: int = 12) -> list[Event]:
-        return [*self.gateway.stream(self.question(text, model=model, most=most), Call())]
+    def events(self, text: str = "What is a ledger?", *, model: str = "large", most: int = 12) -> list[ModelEvent]:
+        return [*self.gateway.stream(self.question(text, model=model, most=most), VendorCall())]
 
 
 @pytest.fixture
@@ -64,11 +64,11 @@ def desk(vendor: Vendor) -> Desk:
     return Desk(vendor)
 
 
-def text_of(events: list[Event]) -> str:
+def text_of(events: list[ModelEvent]) -> str:
     return "".join(event.text for event in events if isinstance(event, Delta))
 
 
-def usage_of(events: list[Event]) -> Reported:
+def usage_of(events: list[ModelEvent]) -> Reported:
     found = NOTHING
     for event in events:
         if isinstance(event, Counted):
@@ -79,10 +79,10 @@ def usage_of(events: list[Event]) -> Reported:
 class TestAnAnswer:
     def test_is_told_in_order(self, desk: Desk) -> None:
         events = desk.events()
-        assert isinstance(events[0], Answering)
+        assert isinstance(events[0], AnsweredBy)
         assert events[0].model.id == "large"
         assert text_of(events)
-        assert [type(event) for event in events if not isinstance(event, Delta)] == [Answering, Finished, Counted]
+        assert [type(event) for event in events if not isinstance(event, Delta)] == [AnsweredBy, Finished, Counted]
         assert Finished("length") in events
 
     def test_counts_as_many_pieces_as_the_vendor_made_tokens(self, desk: Desk) -> None:
@@ -143,13 +143,13 @@ class TestAnAnswer:
     def test_names_the_model_that_answered(self, desk: Desk) -> None:
         """T-20."""
         desk.vendor.arrange("answers-as=sim-vision")
-        answering = [event.model.id for event in desk.events() if isinstance(event, Answering)]
+        answering = [event.model.id for event in desk.events() if isinstance(event, AnsweredBy)]
         assert answering == ["large", "vision"]
 
     def test_under_an_unknown_name_stays_that_of_the_model_asked(self, desk: Desk) -> None:
         """T-18, T-19."""
         desk.vendor.arrange("answers-as=sim-large-2027")
-        answering = [event.model.id for event in desk.events() if isinstance(event, Answering)]
+        answering = [event.model.id for event in desk.events() if isinstance(event, AnsweredBy)]
         assert answering == ["large"]
 
 
@@ -164,7 +164,7 @@ class TestBeforeTheFirstText:
         """T-20."""
         desk.vendor.arrange("status=500", model="sim-small")
         events = desk.events(model="small")
-        assert [event.model.id for event in events if isinstance(event, Answering)] == ["large"]
+        assert [event.model.id for event in events if isinstance(event, AnsweredBy)] == ["large"]
         assert text_of(events)
 
     def test_it_is_not_tried_for_ever(self, desk: Desk) -> None:
@@ -194,7 +194,7 @@ class TestBeforeTheFirstText:
 
     def test_a_bad_key_is_our_own_mistake(self, desk: Desk) -> None:
         with pytest.raises(ModelMisconfigured):
-            list(desk.with_key("bad-key").stream(desk.question(), Call()))
+            list(desk.with_key("bad-key").stream(desk.question(), VendorCall()))
 
     def test_an_unpaid_vendor_is_not_asked_again(self, desk: Desk) -> None:
         desk.vendor.arrange("status=429,code=insufficient_quota", times=None)
@@ -205,7 +205,7 @@ class TestBeforeTheFirstText:
     def test_nobody_at_the_address(self, desk: Desk) -> None:
         gateway = Gateway(desk.catalogue, transport=Transport("http://127.0.0.1:9/v1"), api_key="k", health=desk.health)
         with pytest.raises(ModelFault, match="reached"):
-            list(gateway.stream(desk.question(), Call()))
+            list(gateway.stream(desk.question(), VendorCall()))
 
 
 class TestAfterTheFirstText:
@@ -215,9 +215,9 @@ class TestAfterTheFirstText:
     def test_a_fault_is_told_and_never_repeated(self, desk: Desk, fault: str) -> None:
         """T-2: what was delivered before it still counts, an error text never does."""
         desk.vendor.arrange(fault)
-        events: list[Event] = []
+        events: list[ModelEvent] = []
         with pytest.raises(ModelFault):
-            for event in desk.gateway.stream(desk.question(), Call()):
+            for event in desk.gateway.stream(desk.question(), VendorCall()):
                 events.append(event)
         assert sum(event.pieces for event in events if isinstance(event, Delta)) == 3
         assert len(desk.vendor.requests(wait_ms=None)) == 1
@@ -227,7 +227,7 @@ class TestStopping:
     def test_hangs_up_at_once(self, desk: Desk) -> None:
         """T-30: the vendor makes no tokens for a stream that nobody reads any more."""
         desk.vendor.arrange("tokens-per-second=200")
-        events = desk.gateway.stream(desk.question(most=4000), Call())
+        events = desk.gateway.stream(desk.question(most=4000), VendorCall())
         while not isinstance(next(events), Delta):
             pass
         events.close()
@@ -239,7 +239,7 @@ class TestStopping:
     def test_wakes_a_read_that_waits(self, desk: Desk, fault: str) -> None:
         """T-30: from another thread, before the head, before the first text and after it."""
         desk.vendor.arrange(fault)
-        call, patient = Call(), Patience(first_s=60, idle_s=60, tick_s=60)
+        call, patient = VendorCall(), Patience(first_s=60, idle_s=60, tick_s=60)
         question = Question(desk.catalogue.get("large"), [Message("user", "Hi")], 9, patience=patient)
         timer = threading.Timer(0.2, call.stop)
         timer.start()
@@ -248,7 +248,7 @@ class TestStopping:
         timer.join()
 
     def test_before_the_call_asks_nobody(self, desk: Desk) -> None:
-        call = Call()
+        call = VendorCall()
         call.stop()
         with pytest.raises(Stopped):
             list(desk.gateway.stream(desk.question(), call))
@@ -257,7 +257,7 @@ class TestStopping:
         desk.vendor.arrange("stall-after=2,stall-ms=1500")
         patient = Patience(first_s=9, idle_s=9, tick_s=1)
         question = Question(desk.catalogue.get("large"), [Message("user", "Hi")], 9, patience=patient)
-        assert Silence() in [*desk.gateway.stream(question, Call())]
+        assert Silence() in [*desk.gateway.stream(question, VendorCall())]
 
 
 class TestHealth:

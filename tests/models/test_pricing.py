@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from app.models import pricing, tokens, usage
 from app.models.catalogue import Catalogue, Model, load
 from app.models.pricing import PER, Demand, PriceBook
-from app.models.usage import BadUsage, Usage
+from app.models.usage import BadUsage, TokenUsage
 
 BOOK = PriceBook(load())
 TEXT_MODELS = [model for model in BOOK.catalogue if model.can("text")]
@@ -30,7 +30,7 @@ class TestCost:
         self, model: Model, fresh: int, cached: int, out: int, why: int
     ) -> None:
         """T-42: at most one micro-credit above the exact price, however many buckets there are."""
-        used = Usage(fresh, cached, out, why)
+        used = TokenUsage(fresh, cached, out, why)
         tiers = [tier.prices for tier in model.tiers if used.total_input > tier.above_input_tokens]
         prices = [model.prices, *tiers][-1]
         exact = sum(Fraction(count * prices[bucket], PER) for bucket, count in used.buckets().items() if count)
@@ -38,30 +38,33 @@ class TestCost:
 
     def test_of_nothing_is_nothing(self) -> None:
         """T-5."""
-        assert BOOK.cost(small(), Usage()) == 0
+        assert BOOK.cost(small(), TokenUsage()) == 0
 
     def test_of_one_token_is_at_least_one_micro_credit(self) -> None:
-        assert BOOK.cost(small(), Usage(output=1)) == 25
+        assert BOOK.cost(small(), TokenUsage(output=1)) == 25
 
     def test_each_kind_of_token_has_its_own_price(self) -> None:
         """T-14, T-15, T-16: a thousand tokens of each bucket, at its own price."""
         image = BOOK.catalogue.get("image")
-        assert BOOK.cost(small(), Usage(input=1000)) == 6_250
-        assert BOOK.cost(small(), Usage(cached_input=1000)) == 3_125
-        assert BOOK.cost(small(), Usage(reasoning=1000)) == 25_000
-        assert BOOK.cost(image, Usage(image=1000)) == 1_667_000
+        assert BOOK.cost(small(), TokenUsage(input=1000)) == 6_250
+        assert BOOK.cost(small(), TokenUsage(cached_input=1000)) == 3_125
+        assert BOOK.cost(small(), TokenUsage(reasoning=1000)) == 25_000
+        assert BOOK.cost(image, TokenUsage(image=1000)) == 1_667_000
 
     def test_a_kind_without_a_price_is_refused(self) -> None:
         """T-16, T-18."""
         with pytest.raises(BadUsage, match="image"):
-            BOOK.cost(small(), Usage(image=1))
+            BOOK.cost(small(), TokenUsage(image=1))
 
     @pytest.mark.parametrize(("tokens_read", "price"), [(199_999, 104), (200_000, 104), (200_001, 208)])
     def test_a_long_context_moves_the_whole_request(self, tokens_read: int, price: int) -> None:
         """T-21: the tier's boundary, one token to either side; cached input counts into it."""
         large = BOOK.catalogue.get("large")
-        assert BOOK.cost(large, Usage(input=tokens_read)) == tokens_read * price
-        assert BOOK.cost(large, Usage(input=1, cached_input=tokens_read - 1)) == price + (tokens_read - 1) * price // 2
+        assert BOOK.cost(large, TokenUsage(input=tokens_read)) == tokens_read * price
+        assert (
+            BOOK.cost(large, TokenUsage(input=1, cached_input=tokens_read - 1))
+            == price + (tokens_read - 1) * price // 2
+        )
 
 
 class TestCeiling:
@@ -76,7 +79,7 @@ class TestCeiling:
         cached = data.draw(st.integers(0, total_in))
         out = data.draw(st.integers(0, written))
         why = data.draw(st.integers(0, written - out))
-        assert BOOK.cost(who, Usage(total_in - cached, cached, out, why)) <= BOOK.ceiling(model, demand)
+        assert BOOK.cost(who, TokenUsage(total_in - cached, cached, out, why)) <= BOOK.ceiling(model, demand)
 
     def test_is_that_of_the_dearest_fallback(self) -> None:
         """T-20."""
@@ -126,6 +129,6 @@ def test_a_new_price_book_leaves_old_charges_alone() -> None:
         id: replace(m, prices={b: 2 * p for b, p in m.prices.items()}) for id, m in BOOK.catalogue.models.items()
     }
     other = PriceBook(Catalogue("other", doubled, {}))
-    used = Usage(input=1000, output=1000)
+    used = TokenUsage(input=1000, output=1000)
     assert other.cost(doubled["small"], used) == 2 * BOOK.cost(small(), used)
     assert BOOK.version == "local-2026-11-21" != other.version

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from app.models import usage
-from app.models.usage import NOTHING, BadUsage, Reported, Usage, latest, read
+from app.models.usage import NOTHING, BadUsage, Reported, TokenUsage, latest, read
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "usage.json").read_text())
 
@@ -21,7 +21,7 @@ class TestDialects:
     def test_no_token_is_counted_twice_or_lost(self, case: dict[str, Any]) -> None:
         """T-14, T-15: real payloads; the sum of the buckets is the vendor's total."""
         found = read(case["dialect"], case["usage"]).complete(input_estimate=0, output_estimate=0)
-        assert found == Usage(**case["buckets"])
+        assert found == TokenUsage(**case["buckets"])
         assert found.total_input + found.total_output == case["total"]
 
 

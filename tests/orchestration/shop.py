@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 from app.kit.documents import Write
 from app.kit.realtime import Json
-from app.orchestration.assembly import Brought, Ground, assemble
-from app.orchestration.attempt import Means
+from app.orchestration.assembly import Contributions, QueueDependencies, assemble
+from app.orchestration.attempt import RunnerDependencies
 from app.orchestration.event_bus import Subscription
 from app.orchestration.queue.doorbell import QUEUE
-from app.orchestration.queue.handler import Done, Handler, Lane, Outcome, Run
+from app.orchestration.queue.handler import Done, Handler, Lane, Run, RunOutcome
 from app.orchestration.queue.operation import Operation
 from app.orchestration.queue.operation_document import COLLECTION, from_document
 from app.orchestration.queue.operation_queue import Order
@@ -71,10 +71,12 @@ class Shop:
         self.documents = MemoryDocuments()
         self.realtime = MemoryRealtime()
         self.alarms = Bell()
-        self.pulse = Beats()
-        ground = Ground(self.documents, self.realtime, self.clock, self.ids, self.draw, self.alarms, self.pulse)
-        brought = Brought([*handlers], [*subscriptions], [*sagas], chores, lanes)
-        self.orchestration = assemble(ground, brought)
+        self.heartbeat = Beats()
+        dependencies = QueueDependencies(
+            self.documents, self.realtime, self.clock, self.ids, self.draw, self.alarms, self.heartbeat
+        )
+        contributions = Contributions([*handlers], [*subscriptions], [*sagas], chores, lanes)
+        self.orchestration = assemble(dependencies, contributions)
         self.doorbell = self.orchestration.doorbell
         self.outbox = self.orchestration.outbox
         self.bus = self.orchestration.bus
@@ -89,7 +91,7 @@ class Shop:
 
     def runner(self) -> Runner:
         """Another process."""
-        means = Means(self.outbox, self.doorbell, self.clock, self.ids, self.draw, self.pulse)
+        means = RunnerDependencies(self.outbox, self.doorbell, self.clock, self.ids, self.draw, self.heartbeat)
         return Runner(means, self.handlers)
 
     def drain(self) -> None:
@@ -136,7 +138,7 @@ class Spy:
     runs: list[str] = field(default_factory=list)
     effects: Callable[[Run], Sequence[Write]] | None = None
 
-    def __call__(self, run: Run) -> Outcome:
+    def __call__(self, run: Run) -> RunOutcome:
         self.runs.append(run.operation.id)
         if self.failures:
             raise self.failures.pop(0)

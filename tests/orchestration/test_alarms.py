@@ -12,9 +12,9 @@ from app.kit import firestore
 from app.kit.clock import SystemClock, seconds
 from app.kit.ids import RandomIds
 from app.kit.realtime import FirebaseRealtime
-from app.orchestration.assembly import Brought, Ground, Orchestration, assemble
+from app.orchestration.assembly import Contributions, Orchestration, QueueDependencies, assemble
 from app.orchestration.queue.alarms import FUNCTION, CloudTaskAlarms
-from app.orchestration.queue.operation import Operation, State
+from app.orchestration.queue.operation import Operation, OperationState
 from app.orchestration.queue.operation_queue import Order
 from app.orchestration.sagas.sagas import TIMER
 from app.outside import REGION, firebase
@@ -31,7 +31,8 @@ def orchestration(suite: RunningSuite) -> Orchestration:
     clock = SystemClock()
     documents, alarms = firestore.connect(PROJECT), CloudTaskAlarms(REGION)
     return assemble(
-        Ground(documents, FirebaseRealtime(), clock, RandomIds(clock), secrets.randbelow, alarms), Brought()
+        QueueDependencies(documents, FirebaseRealtime(), clock, RandomIds(clock), secrets.randbelow, alarms),
+        Contributions(),
     )
 
 
@@ -44,7 +45,7 @@ def timer(orchestration: Orchestration) -> Iterator[str]:
         Order(TIMER, {"saga": saga, "step": "paid"}, source="saga", once=saga, due_us=due_us)
     )
     yield operation
-    if orchestration.queue.cancel(operation, "the test is over").state is State.DEAD:
+    if orchestration.queue.cancel(operation, "the test is over").state is OperationState.DEAD:
         orchestration.letters.discard(operation, by="test", reason="the test is over")
 
 
@@ -59,7 +60,7 @@ def test_an_alarm_rings_when_the_time_has_come_and_not_before(
 
     def ended() -> Operation | None:
         operation = orchestration.queue.get(timer)
-        return operation if operation.state is State.DEAD else None
+        return operation if operation.state is OperationState.DEAD else None
 
     operation = eventually(ended, what="the run of the timer", within_s=60)
     assert operation.attempts == 1

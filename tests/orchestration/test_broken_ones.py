@@ -9,16 +9,16 @@ from app.kit.documents import Delete, Replace, Value
 from app.kit.errors import InvariantViolation, Unavailable
 from app.kit.realtime import Json
 from app.orchestration.queue.doorbell import QUEUE
-from app.orchestration.queue.handler import Done, Handler, Outcome, Run
-from app.orchestration.queue.operation import State
+from app.orchestration.queue.handler import Done, Handler, Run, RunOutcome
+from app.orchestration.queue.operation import OperationState
 from app.orchestration.queue.outbox import Outbox
 from app.orchestration.sagas.saga import StepStatus
-from app.orchestration.sagas.saga_definition import SagaDefinition, Step, StepDone
+from app.orchestration.sagas.saga_definition import SagaDefinition, SagaStep, StepDone
 from app.orchestration.sagas.sagas import Beginning
 from app.orchestration.sweeper import Chore
 from orchestration.shop import Shop, Spy, order
 
-ONE_STEP = SagaDefinition("one", 1, (Step("only", lambda _: StepDone()),))
+ONE_STEP = SagaDefinition("one", 1, (SagaStep("only", lambda _: StepDone()),))
 
 
 def rewrite(shop: Shop, path: str, changes: Mapping[str, Value]) -> None:
@@ -104,7 +104,7 @@ class BrokenAlarms:
 def test_long_work_goes_on_while_the_doorbell_is_away() -> None:
     """T-85: the lease is what counts."""
 
-    def work(run: Run) -> Outcome:
+    def work(run: Run) -> RunOutcome:
         shop.realtime.before_write.append(refuse)
         try:
             run.renew()
@@ -116,7 +116,7 @@ def test_long_work_goes_on_while_the_doorbell_is_away() -> None:
     identity = shop.queue.enqueue(order())
     shop.drain()
     operation = shop.queue.get(identity)
-    assert (operation.state, operation.attempts) == (State.SUCCEEDED, 1)
+    assert (operation.state, operation.attempts) == (OperationState.SUCCEEDED, 1)
 
 
 def test_chores_are_done_while_the_doorbell_is_away() -> None:

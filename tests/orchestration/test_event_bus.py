@@ -9,14 +9,14 @@ from app.kit.clock import minutes
 from app.kit.documents import Create, Increment, Merge
 from app.kit.errors import NotFound, Unavailable
 from app.orchestration.event_bus import Event, Reaction, Replay, Subscription
-from app.orchestration.queue.handler import Done, Outcome, Run
+from app.orchestration.queue.handler import Done, Run, RunOutcome
 from app.orchestration.queue.inbox import Inbox
-from app.orchestration.queue.operation import State
+from app.orchestration.queue.operation import OperationState
 from orchestration.shop import Shop
 
 
 def reaction(counter: str, seen: list[object] | None = None, failures: list[Exception] | None = None) -> Reaction:
-    def react(event: Event, run: Run) -> Outcome:
+    def react(event: Event, run: Run) -> RunOutcome:
         if failures:
             raise failures.pop()
         if seen is not None:
@@ -227,10 +227,10 @@ class TestDeadLetters:
         shop.pass_time(minutes=60)
         [letter] = shop.letters.page().items
         shop.letters.discard(letter.id, by="ada", reason="told by phone")
-        assert shop.queue.get(letter.id).state is State.DISCARDED
+        assert shop.queue.get(letter.id).state is OperationState.DISCARDED
         acts = [d.fields for path, d in shop.documents.all().items() if path.startswith("audit_log/")]
         assert any(a["actor"] == "ada" and a["action"] == "discarded" for a in acts)
-        assert shop.letters.replay(letter.id, by="ada").state is State.QUEUED, "putting away is not for ever"
+        assert shop.letters.replay(letter.id, by="ada").state is OperationState.QUEUED, "putting away is not for ever"
         assert shop.letters.page().items == ()
 
 

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from app.admin.orchestration.figures import BOUND, figures
 from app.kit.documents import Create, Document, Query
 from app.kit.errors import Invalid, Unavailable
-from app.orchestration.assembly import Brought, Ground, assemble
-from app.orchestration.queue.handler import Done, Handler, Outcome, Run
+from app.orchestration.assembly import Contributions, QueueDependencies, assemble
+from app.orchestration.queue.handler import Done, Handler, Run, RunOutcome
 from app.orchestration.queue.operation import Priority
-from app.orchestration.sagas.saga_definition import SagaDefinition, Step
+from app.orchestration.sagas.saga_definition import SagaDefinition, SagaStep
 from app.orchestration.sagas.sagas import Beginning
 from app.orchestration.sweeper import Chore
 from orchestration.shop import Shop, Spy, order
@@ -45,7 +45,7 @@ class TestLanes:
     def test_what_runs_is_not_said_to_wait(self) -> None:
         seen: list[dict[Mapping[str, str] | str, int]] = []
 
-        def work(run: Run) -> Outcome:
+        def work(run: Run) -> RunOutcome:
             shop.clock.advance(minutes=1)
             seen.extend(told(shop, name) for name in ("lane_waiting", "lane_running", "lane_oldest_age_seconds"))
             return Done()
@@ -96,7 +96,7 @@ class TestOperations:
 
 class TestSagas:
     def test_those_that_have_not_ended_by_status(self) -> None:
-        definition = SagaDefinition("trip", 1, (Step("go", waits_for="sun"),))
+        definition = SagaDefinition("trip", 1, (SagaStep("go", waits_for="sun"),))
         shop = Shop(sagas=[definition])
         for number in range(3):
             shop.sagas.start(Beginning(f"saga-{number}", "trip"))
@@ -136,8 +136,8 @@ class Away(MemoryDocuments):
 class TestAStoreThatIsAway:
     def test_takes_its_own_figures_and_no_others(self) -> None:
         shop = Shop()
-        ground = Ground(Away(), shop.realtime, shop.clock, shop.ids, shop.draw, shop.alarms)
-        found = {one.name: one.value for one in figures(assemble(ground, Brought()))}
+        dependencies = QueueDependencies(Away(), shop.realtime, shop.clock, shop.ids, shop.draw, shop.alarms)
+        found = {one.name: one.value for one in figures(assemble(dependencies, Contributions()))}
         assert {"lane_waiting", "sweep_age_seconds"} <= set(found)
         assert not {"dead_letters", "sagas", "operations_overdue"} & set(found)
         assert found["figures_missing"] == 3

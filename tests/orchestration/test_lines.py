@@ -7,8 +7,8 @@ from app.kit.clock import minutes
 from app.kit.documents import Document, Increment, Merge, Write
 from app.kit.errors import Unavailable
 from app.orchestration.queue.doorbell import DEEP, LANES, QUEUE
-from app.orchestration.queue.handler import Done, Handler, LeaseOver, Outcome, Run
-from app.orchestration.queue.operation import Level, State
+from app.orchestration.queue.handler import Done, Handler, LeaseOver, Run, RunOutcome
+from app.orchestration.queue.operation import OperationState, SecurityLevel
 from orchestration.shop import Shop, Spy, order
 
 
@@ -26,7 +26,7 @@ class Line:
         self.acts: dict[int, Callable[[Run], None]] = {}
         self.shop = Shop([Handler("work", self.work)])
 
-    def work(self, run: Run) -> Outcome:
+    def work(self, run: Run) -> RunOutcome:
         n = run.operation.payload["n"]
         assert isinstance(n, int)
         self.running.append(n)
@@ -135,7 +135,7 @@ class TestTwoOfALine:
 
     def test_it_costs_two_writes_more_and_no_read_of_its_own(self) -> None:
         def cost(key: str | None) -> tuple[int, int]:
-            shop = Shop([Handler("work", Spy(), level=Level.USER)])
+            shop = Shop([Handler("work", Spy(), level=SecurityLevel.USER)])
             shop.queue.enqueue(order(key=key))
             shop.drain()
             return shop.documents.writes, shop.documents.reads
@@ -148,7 +148,7 @@ class TestALongLine:
     def test_hides_nobody_however_long_it_is(self) -> None:
         seen: list[str | None] = []
 
-        def work(run: Run) -> Outcome:
+        def work(run: Run) -> RunOutcome:
             seen.append(run.operation.key)
             if len(seen) == 1:
                 shop.runner().serve("default")
@@ -192,7 +192,7 @@ def work_on(shop: Shop, minutes: int) -> None:
     """Time passes inside a piece of work, with the heartbeat, the sweeper and another runner about."""
     for _ in range(minutes):
         shop.clock.advance(minutes=1)
-        shop.pulse.beat()
+        shop.heartbeat.beat()
         shop.sweeper.tick()
         shop.runner().serve("default")
 
@@ -202,7 +202,7 @@ class TestTheHeartbeat:
         """T-85: eight minutes without a word, one run, though a lease lasts two."""
         runs: list[str] = []
 
-        def work(run: Run) -> Outcome:
+        def work(run: Run) -> RunOutcome:
             runs.append(run.operation.id)
             work_on(shop, minutes=8)
             return Done()
@@ -211,12 +211,12 @@ class TestTheHeartbeat:
         identity = shop.queue.enqueue(order(key="alice"))
         shop.drain()
         assert len(runs) == 1
-        assert shop.queue.get(identity).state is State.SUCCEEDED
+        assert shop.queue.get(identity).state is OperationState.SUCCEEDED
 
     def test_does_not_keep_a_thread_that_hangs_for_ever(self) -> None:
         runs: list[str] = []
 
-        def work(run: Run) -> Outcome:
+        def work(run: Run) -> RunOutcome:
             runs.append(run.operation.id)
             if len(runs) == 1:
                 work_on(shop, minutes=14)
@@ -228,7 +228,7 @@ class TestTheHeartbeat:
         assert len(runs) == 2
 
     def test_lets_a_cancel_through_that_the_work_does_not_hear(self) -> None:
-        def work(run: Run) -> Outcome:
+        def work(run: Run) -> RunOutcome:
             shop.queue.cancel(run.operation.id, "stop")
             work_on(shop, minutes=4)
             return Done(None, effects)
@@ -239,12 +239,12 @@ class TestTheHeartbeat:
         shop = Shop([Handler("work", work)])
         identity = shop.queue.enqueue(order())
         shop.drain()
-        assert shop.queue.get(identity).state is State.CANCELLED
+        assert shop.queue.get(identity).state is OperationState.CANCELLED
         assert shop.documents.get("counts/all") is None
 
     def test_costs_short_work_nothing(self) -> None:
-        def work(run: Run) -> Outcome:
-            shop.pulse.beat()
+        def work(run: Run) -> RunOutcome:
+            shop.heartbeat.beat()
             return Done()
 
         shop = Shop([Handler("work", work, lease_us=minutes(2))])

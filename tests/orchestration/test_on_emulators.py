@@ -19,9 +19,9 @@ from app.kit.clock import SystemClock
 from app.kit.documents import Document, Documents, Query, Where
 from app.kit.ids import derived
 from app.kit.settings import Settings
-from app.orchestration.queue.operation import State
+from app.orchestration.queue.operation import OperationState
 from app.orchestration.queue.operation_document import from_document
-from app.orchestration.sagas.saga import ENDED, Status
+from app.orchestration.sagas.saga import ENDED, SagaStatus
 from app.orchestration.sagas.saga_document import from_document as saga_from
 from app.orchestration.sagas.saga_mirror import view as saga_view
 from emulators.suite.environment import function_variables
@@ -75,7 +75,9 @@ class Audit:
     def _operations_ended_well(self) -> None:
         found = {one.id: from_document(one) for one in self._operations()}
         assert {self.operation_of(order) for order in self.orders} <= found.keys(), "an operation was lost"
-        wrong = [(one.name, one.state, one.reason) for one in found.values() if one.state is not State.SUCCEEDED]
+        wrong = [
+            (one.name, one.state, one.reason) for one in found.values() if one.state is not OperationState.SUCCEEDED
+        ]
         assert not wrong
         marks = self._marks([self.operation_of(order) for order in self.orders])
         assert [one.fields["n"] if one else 0 for one in marks] == [1] * SPENDS
@@ -84,7 +86,9 @@ class Audit:
         for stored in self._read([f"sagas/{saga}" for saga in self.sagas]):
             assert stored is not None
             state = saga_from(stored)
-            assert state.status is (Status.COMPENSATED if state.id in self.refusing else Status.SUCCEEDED), state
+            assert state.status is (SagaStatus.COMPENSATED if state.id in self.refusing else SagaStatus.SUCCEEDED), (
+                state
+            )
             assert state.account is not None
             charged = [one for one in self._entries(state.account) if one.draft.reference.id == state.id]
             kinds = [Kind.SETTLE, Kind.REFUND] if state.id in self.refusing else [Kind.SETTLE]

@@ -10,9 +10,9 @@ from app.admin.orchestration.routes import routes
 from app.kit.clock import minutes, to_rfc3339
 from app.kit.errors import Invalid
 from app.orchestration.event_bus import Event, Subscription
-from app.orchestration.queue.handler import Done, Handler, Outcome, Run
+from app.orchestration.queue.handler import Done, Handler, Run, RunOutcome
 from app.orchestration.queue.operation import Priority
-from app.orchestration.sagas.saga_definition import SagaDefinition, Step, StepDone
+from app.orchestration.sagas.saga_definition import SagaDefinition, SagaStep, StepDone
 from app.orchestration.sagas.sagas import Beginning
 from orchestration.shop import Shop, Spy, order
 from support.world import Caller, World
@@ -174,7 +174,7 @@ REPLAY = "/v1/orchestration/events/replay"
 
 
 def listening() -> Shop:
-    def react(event: Event, run: Run) -> Outcome:
+    def react(event: Event, run: Run) -> RunOutcome:
         return Done()
 
     stats = Subscription("stats", "CreditsDeposited", react, frozenset({2, 1}), ordered=True, priority=Priority.LOW)
@@ -197,7 +197,7 @@ def replay_of(shop: Shop) -> dict[str, object]:
 
 class TestTheAuditLog:
     def test_holds_what_an_admin_stopped(self) -> None:
-        definition = SagaDefinition("trip", 1, (Step("go", waits_for="sun"),))
+        definition = SagaDefinition("trip", 1, (SagaStep("go", waits_for="sun"),))
         shop = Shop([Handler("work", Spy())], sagas=[definition])
         client = admin(shop)
         shop.sagas.start(Beginning("saga-1", "trip"))
@@ -211,7 +211,9 @@ class TestTheAuditLog:
 
 class TestSagas:
     def test_a_saga_with_its_timeline(self) -> None:
-        definition = SagaDefinition("trip", 1, (Step("pack", lambda run: StepDone()), Step("go", waits_for="sun")))
+        definition = SagaDefinition(
+            "trip", 1, (SagaStep("pack", lambda run: StepDone()), SagaStep("go", waits_for="sun"))
+        )
         shop = Shop(sagas=[definition])
         shop.sagas.start(Beginning("saga-1", "trip", account="alice"))
         shop.drain()

@@ -7,8 +7,8 @@ import pytest
 from app.kit.clock import minutes, seconds
 from app.kit.documents import Create, Increment, Merge, Replace, Write
 from app.kit.errors import Invalid, InvariantViolation, Unavailable
-from app.orchestration.queue.handler import CancelRequested, Done, Handler, Handlers, Lane, Later, Outcome, Run
-from app.orchestration.queue.operation import Level, Priority, State
+from app.orchestration.queue.handler import CancelRequested, Done, Handler, Handlers, Lane, Later, Run, RunOutcome
+from app.orchestration.queue.operation import OperationState, Priority, SecurityLevel
 from app.orchestration.queue.operation_document import path_of
 from app.orchestration.queue.retry import RetryPolicy
 from app.orchestration.queue.security import LevelForbidden
@@ -33,12 +33,12 @@ class TestTheCommonCase:
         identity = shop.queue.enqueue(order(payload={"a": 1}))
         shop.drain()
         operation = shop.queue.get(identity)
-        assert operation.state is State.SUCCEEDED
+        assert operation.state is OperationState.SUCCEEDED
         assert operation.result == {"run": 1}
         assert (total(shop), len(spy.runs)) == (1, 1)
 
     def test_it_costs_a_row_a_claim_and_an_end(self) -> None:
-        shop = Shop([Handler("work", Spy(), level=Level.USER)])
+        shop = Shop([Handler("work", Spy(), level=SecurityLevel.USER)])
         shop.queue.enqueue(order())
         shop.drain()
         assert shop.documents.writes == 3
@@ -86,10 +86,10 @@ class TestFailures:
         identity = shop.queue.enqueue(order())
         shop.drain()
         waiting = shop.queue.get(identity)
-        assert waiting.state is State.QUEUED
+        assert waiting.state is OperationState.QUEUED
         assert seconds(1) <= waiting.due_us - shop.clock.now_us() <= seconds(2)
         shop.pass_time(minutes=3)
-        assert shop.queue.get(identity).state is State.SUCCEEDED
+        assert shop.queue.get(identity).state is OperationState.SUCCEEDED
         assert (len(spy.runs), total(shop)) == (3, 1)
 
     def test_it_waits_as_long_as_the_failing_side_asked(self) -> None:
@@ -103,7 +103,7 @@ class TestFailures:
         identity = shop.queue.enqueue(order())
         shop.pass_time(minutes=5)
         dead = shop.queue.get(identity)
-        assert dead.state is State.DEAD
+        assert dead.state is OperationState.DEAD
         assert dead.reason == "Unavailable: down 2"
         assert [line.detail for line in dead.history] == [f"Unavailable: down {n}" for n in range(3)]
 
@@ -113,7 +113,7 @@ class TestFailures:
         shop = Shop([Handler("work", spy)])
         identity = shop.queue.enqueue(order())
         shop.pass_time(minutes=5)
-        assert shop.queue.get(identity).state is State.DEAD
+        assert shop.queue.get(identity).state is OperationState.DEAD
         assert len(spy.runs) == 1
 
     def test_a_bug_is_kept_and_retried(self) -> None:
@@ -121,7 +121,7 @@ class TestFailures:
         identity = shop.queue.enqueue(order())
         shop.pass_time(minutes=2)
         done = shop.queue.get(identity)
-        assert done.state is State.SUCCEEDED
+        assert done.state is OperationState.SUCCEEDED
         assert done.history[0].detail == "KeyError: 'colour'"
 
     def test_an_operation_nobody_knows_waits_for_the_deploy_that_does(self) -> None:
@@ -131,7 +131,7 @@ class TestFailures:
         assert stored is not None
         shop.documents.commit([Replace(stored.path, {**stored.fields, "name": "newer.work"})])
         shop.drain()
-        assert shop.queue.get(identity).state is State.QUEUED
+        assert shop.queue.get(identity).state is OperationState.QUEUED
 
     def test_out_of_time_is_a_dead_letter(self) -> None:
         spy = Spy([Unavailable("down")] * 9)
@@ -139,18 +139,18 @@ class TestFailures:
         identity = shop.queue.enqueue(order(deadline_us=shop.clock.now_us() + seconds(4)))
         shop.pass_time(minutes=2)
         dead = shop.queue.get(identity)
-        assert dead.state is State.DEAD
+        assert dead.state is OperationState.DEAD
         assert dead.reason is not None
         assert dead.reason.startswith("out of time")
 
     def test_later_is_no_failure(self) -> None:
-        answers: list[Outcome] = []
+        answers: list[RunOutcome] = []
         shop = Shop([Handler("work", lambda run: answers.pop(0), retry=RetryPolicy(tries=1))])
         now = shop.clock.now_us()
         answers += [Later(now + minutes(1), "still confirming"), Later(now + minutes(2), "still confirming"), Done()]
         identity = shop.queue.enqueue(order())
         shop.pass_time(minutes=4)
-        assert shop.queue.get(identity).state is State.SUCCEEDED
+        assert shop.queue.get(identity).state is OperationState.SUCCEEDED
         assert shop.queue.get(identity).attempts == 1
 
 
@@ -176,7 +176,7 @@ class TestTwoRunners:
         """T-85: ten minutes of work, one run, though the lease lasts two."""
         shop: Shop
 
-        def work(run: Run) -> Outcome:
+        def work(run: Run) -> RunOutcome:
             runs.append(run.operation.id)
             for _ in range(10):
                 shop.clock.advance(minutes=1)
@@ -196,7 +196,7 @@ class TestTwoRunners:
         shop: Shop
         runs: list[int] = []
 
-        def work(run: Run) -> Outcome:
+        def work(run: Run) -> RunOutcome:
             runs.append(run.token)
             if len(runs) == 1:
                 shop.clock.advance(minutes=5)
@@ -225,7 +225,7 @@ class TestTwoRunners:
             except Killed:
                 continue
         dead = shop.queue.get(identity)
-        assert dead.state is State.DEAD
+        assert dead.state is OperationState.DEAD
         assert dead.attempts == 3
 
     def test_effects_that_met_a_newer_version_are_decided_again(self) -> None:
@@ -257,7 +257,7 @@ class TestOrderAndLimits:
     def test_one_users_work_goes_in_order(self) -> None:
         seen: list[object] = []
 
-        def work(run: Run) -> Outcome:
+        def work(run: Run) -> RunOutcome:
             seen.append(run.operation.payload["n"])
             return Done()
 
@@ -271,7 +271,7 @@ class TestOrderAndLimits:
         seen: list[object] = []
         failures = [Unavailable("down")]
 
-        def work(run: Run) -> Outcome:
+        def work(run: Run) -> RunOutcome:
             if run.operation.payload["n"] == 1 and failures:
                 raise failures.pop()
             seen.append(run.operation.payload["n"])
@@ -290,7 +290,7 @@ class TestOrderAndLimits:
         """T-46"""
         seen: list[object] = []
 
-        def work(run: Run) -> Outcome:
+        def work(run: Run) -> RunOutcome:
             seen.append(run.operation.payload["n"])
             return Done()
 
@@ -304,7 +304,7 @@ class TestOrderAndLimits:
         shop: Shop
         most = [0]
 
-        def work(run: Run) -> Outcome:
+        def work(run: Run) -> RunOutcome:
             most[0] = max(most[0], shop.doorbell.depth("narrow", shop.clock.now_us()).running)
             shop.runner().serve("narrow")
             return Done()
@@ -320,7 +320,7 @@ class TestOrderAndLimits:
         shop: Shop
         depth, most = [0], [0]
 
-        def work(run: Run) -> Outcome:
+        def work(run: Run) -> RunOutcome:
             depth[0] += 1
             most[0] = max(most[0], depth[0])
             shop.runner().serve("vendors")
@@ -337,7 +337,7 @@ class TestOrderAndLimits:
     def test_low_is_slow_and_never_starved(self) -> None:
         seen: list[Priority] = []
 
-        def work(run: Run) -> Outcome:
+        def work(run: Run) -> RunOutcome:
             seen.append(run.operation.priority)
             return Done()
 
@@ -354,7 +354,7 @@ class TestOrderAndLimits:
         """While the first of alice's line runs, the others of it fill the window, and bob stands behind them."""
         seen: list[str | None] = []
 
-        def work(run: Run) -> Outcome:
+        def work(run: Run) -> RunOutcome:
             seen.append(run.operation.key)
             if len(seen) == 1:
                 shop.runner().serve("default")
@@ -401,7 +401,7 @@ class TestPeople:
         shop = Shop([Handler("work", spy)])
         shop.doorbell.pause("default", True)
         identity = shop.queue.enqueue(order())
-        assert shop.queue.cancel(identity, "changed my mind").state is State.CANCELLED
+        assert shop.queue.cancel(identity, "changed my mind").state is OperationState.CANCELLED
         shop.doorbell.pause("default", False)
         shop.pass_time(minutes=2)
         assert spy.runs == []
@@ -409,7 +409,7 @@ class TestPeople:
     def test_what_runs_is_asked_to_stop(self) -> None:
         shop: Shop
 
-        def work(run: Run) -> Outcome:
+        def work(run: Run) -> RunOutcome:
             shop.queue.cancel(run.operation.id, "stop")
             with pytest.raises(CancelRequested):
                 run.renew()
@@ -419,38 +419,42 @@ class TestPeople:
         shop = Shop([Handler("work", work)])
         identity = shop.queue.enqueue(order())
         shop.drain()
-        assert shop.queue.get(identity).state is State.CANCELLED
+        assert shop.queue.get(identity).state is OperationState.CANCELLED
         assert total(shop) == 0
 
     def test_a_cancel_that_comes_too_late_changes_nothing(self) -> None:
         shop: Shop
 
-        def work(run: Run) -> Outcome:
+        def work(run: Run) -> RunOutcome:
             shop.queue.cancel(run.operation.id, "stop")
             return Done(None, lambda: count(run))
 
         shop = Shop([Handler("work", work)])
         identity = shop.queue.enqueue(order())
         shop.drain()
-        assert shop.queue.get(identity).state is State.SUCCEEDED
+        assert shop.queue.get(identity).state is OperationState.SUCCEEDED
         assert total(shop) == 1
 
 
 class TestSecurity:
     def test_a_client_cannot_name_an_operation_that_moves_money(self) -> None:
-        shop = Shop([Handler("pay", Spy(), level=Level.MONEY), Handler("hello", Spy(), level=Level.PUBLIC)])
+        shop = Shop(
+            [Handler("pay", Spy(), level=SecurityLevel.MONEY), Handler("hello", Spy(), level=SecurityLevel.PUBLIC)]
+        )
         shop.queue.enqueue(order("hello", source="client"))
         for source in ("client", "api"):
             with pytest.raises(LevelForbidden):
                 shop.queue.enqueue(order("pay", source=source))
 
-    @pytest.mark.parametrize("level", list(Level))
-    def test_ends_of_system_and_money_are_in_the_audit_log(self, level: Level) -> None:
+    @pytest.mark.parametrize("level", list(SecurityLevel))
+    def test_ends_of_system_and_money_are_in_the_audit_log(self, level: SecurityLevel) -> None:
         shop = Shop([Handler("work", Spy(), level=level)])
-        identity = shop.queue.enqueue(order(account="alice", source="system" if level is not Level.USER else "api"))
+        identity = shop.queue.enqueue(
+            order(account="alice", source="system" if level is not SecurityLevel.USER else "api")
+        )
         shop.drain()
         lines = [d.fields for path, d in shop.documents.all().items() if path.startswith("audit_log/")]
-        if level in (Level.PUBLIC, Level.USER):
+        if level in (SecurityLevel.PUBLIC, SecurityLevel.USER):
             assert lines == []
             return
         [line] = lines

@@ -10,8 +10,8 @@ from app.kit.clock import minutes
 from app.kit.documents import Fields, Increment, Merge, Write
 from app.kit.errors import Invalid, InvariantViolation, Unavailable
 from app.orchestration.queue.retry import RetryPolicy
-from app.orchestration.sagas.saga import Status, StepStatus
-from app.orchestration.sagas.saga_definition import Action, SagaDefinition, Step, StepDone, StepRun
+from app.orchestration.sagas.saga import SagaStatus, StepStatus
+from app.orchestration.sagas.saga_definition import Action, SagaDefinition, SagaStep, StepDone, StepRun
 from app.orchestration.sagas.saga_mirror import SagaMirror
 from app.orchestration.sagas.sagas import TIMER, Beginning
 from orchestration.shop import Shop
@@ -57,10 +57,10 @@ def payment(trace: Trace) -> SagaDefinition:
         "payment",
         1,
         (
-            Step("open", trace.step("open"), trace.step("void")),
-            Step("paid", waits_for="paid", within_us=minutes(60)),
-            Step("grant", trace.step("grant"), trace.step("take back"), retry=ONCE),
-            Step("tell", trace.step("tell"), retry=ONCE),
+            SagaStep("open", trace.step("open"), trace.step("void")),
+            SagaStep("paid", waits_for="paid", within_us=minutes(60)),
+            SagaStep("grant", trace.step("grant"), trace.step("take back"), retry=ONCE),
+            SagaStep("tell", trace.step("tell"), retry=ONCE),
         ),
     )
 
@@ -71,10 +71,10 @@ def image(trace: Trace) -> SagaDefinition:
         "image",
         1,
         (
-            Step("reserve", trace.step("reserve"), trace.step("release")),
-            Step("draw a", trace.step("draw a"), trace.step("erase a"), after=("reserve",), retry=ONCE),
-            Step("draw b", trace.step("draw b"), trace.step("erase b"), after=("reserve",), retry=ONCE),
-            Step("settle", trace.step("settle"), after=("draw a", "draw b"), retry=ONCE),
+            SagaStep("reserve", trace.step("reserve"), trace.step("release")),
+            SagaStep("draw a", trace.step("draw a"), trace.step("erase a"), after=("reserve",), retry=ONCE),
+            SagaStep("draw b", trace.step("draw b"), trace.step("erase b"), after=("reserve",), retry=ONCE),
+            SagaStep("settle", trace.step("settle"), after=("draw a", "draw b"), retry=ONCE),
         ),
     )
 
@@ -91,12 +91,12 @@ class TestPayment:
         shop = Shop(sagas=[payment(trace)])
         saga = started(shop, "payment")
         shop.pass_time(minutes=30)
-        assert shop.sagas.get(saga).status is Status.WAITING
+        assert shop.sagas.get(saga).status is SagaStatus.WAITING
         for _ in range(3):
             shop.sagas.tell(saga, "paid", {"amount": 2400})
         shop.drain()
         done = shop.sagas.get(saga)
-        assert done.status is Status.SUCCEEDED
+        assert done.status is SagaStatus.SUCCEEDED
         assert done.steps["paid"].result == {"amount": 2400}
         assert trace.lines == ["open", "grant", "tell"]
 
@@ -106,16 +106,16 @@ class TestPayment:
         shop.sagas.start(Beginning("saga-1", "payment"))
         shop.sagas.tell("saga-1", "paid", {"amount": 1})
         shop.drain()
-        assert shop.sagas.get("saga-1").status is Status.SUCCEEDED
+        assert shop.sagas.get("saga-1").status is SagaStatus.SUCCEEDED
 
     def test_money_that_never_comes_voids_the_invoice(self) -> None:
         trace = Trace()
         shop = Shop(sagas=[payment(trace)])
         saga = started(shop, "payment")
         shop.pass_time(minutes=62)
-        assert shop.sagas.get(saga).status is Status.COMPENSATED
+        assert shop.sagas.get(saga).status is SagaStatus.COMPENSATED
         assert trace.lines == ["open", "void"]
-        assert shop.sagas.tell(saga, "paid", {"late": True}).status is Status.COMPENSATED
+        assert shop.sagas.tell(saga, "paid", {"late": True}).status is SagaStatus.COMPENSATED
 
     def test_starting_it_twice_starts_it_once(self) -> None:
         trace = Trace()
@@ -131,7 +131,7 @@ class TestPayment:
         shop.sagas.tell(saga, "paid", {})
         shop.pass_time(minutes=5)
         state = shop.sagas.get(saga)
-        assert state.status is Status.COMPENSATED
+        assert state.status is SagaStatus.COMPENSATED
         assert trace.lines == ["open", "take back", "void"]
 
     def test_a_refused_step_has_nothing_to_undo(self) -> None:
@@ -141,7 +141,7 @@ class TestPayment:
         shop.sagas.tell(saga, "paid", {})
         shop.drain()
         state = shop.sagas.get(saga)
-        assert (state.status, state.failure) == (Status.COMPENSATED, "validation_failed: account closed")
+        assert (state.status, state.failure) == (SagaStatus.COMPENSATED, "validation_failed: account closed")
         assert trace.lines == ["open", "void"]
 
     def test_a_compensation_that_dies_is_stuck_until_its_letter_is_replayed(self) -> None:
@@ -150,12 +150,12 @@ class TestPayment:
         saga = started(shop, "payment")
         shop.sagas.tell(saga, "paid", {})
         shop.drain()
-        assert shop.sagas.get(saga).status is Status.STUCK
+        assert shop.sagas.get(saga).status is SagaStatus.STUCK
         trace.fail.clear()
         [letter] = shop.letters.page().items
         shop.letters.replay(letter.id, by="ada")
         shop.drain()
-        assert shop.sagas.get(saga).status is Status.COMPENSATED
+        assert shop.sagas.get(saga).status is SagaStatus.COMPENSATED
 
 
 class TestImages:
@@ -164,7 +164,7 @@ class TestImages:
         trace = Trace()
         shop = Shop(sagas=[image(trace)])
         saga = started(shop, "image")
-        assert shop.sagas.get(saga).status is Status.SUCCEEDED
+        assert shop.sagas.get(saga).status is SagaStatus.SUCCEEDED
         assert sorted(trace.lines) == ["draw a", "draw b", "reserve", "settle"]
         assert trace.lines[-1] == "settle"
 
@@ -172,7 +172,7 @@ class TestImages:
         trace = Trace(fail={"settle": Invalid("no")})
         shop = Shop(sagas=[image(trace)])
         saga = started(shop, "image")
-        assert shop.sagas.get(saga).status is Status.COMPENSATED
+        assert shop.sagas.get(saga).status is SagaStatus.COMPENSATED
         forth, back = trace.lines[:3], trace.lines[3:]
         names = {"reserve": "release", "draw a": "erase a", "draw b": "erase b"}
         assert back == [names[name] for name in reversed(forth)]
@@ -181,16 +181,16 @@ class TestImages:
         trace = Trace(fail={"draw a": Invalid("no")})
         shop = Shop(sagas=[image(trace)])
         saga = started(shop, "image")
-        assert shop.sagas.get(saga).status is Status.COMPENSATED
+        assert shop.sagas.get(saga).status is SagaStatus.COMPENSATED
         assert trace.lines == ["reserve", "draw b", "erase b", "release"]
 
     def test_its_owner_may_cancel_it(self) -> None:
         trace = Trace()
         shop = Shop(sagas=[payment(trace)])
         saga = started(shop, "payment")
-        assert shop.sagas.cancel(saga, "changed my mind").status is Status.COMPENSATING
+        assert shop.sagas.cancel(saga, "changed my mind").status is SagaStatus.COMPENSATING
         shop.drain()
-        assert shop.sagas.get(saga).status is Status.COMPENSATED
+        assert shop.sagas.get(saga).status is SagaStatus.COMPENSATED
         assert trace.lines == ["open", "void"]
 
 
@@ -209,8 +209,8 @@ class TestAgent:
             seen.append(run.result("think")["answer"])
             return StepDone()
 
-        shop = Shop(sagas=[SagaDefinition("agent", 1, (Step("think", think), Step("write", write)))])
-        assert shop.sagas.get(started(shop, "agent")).status is Status.SUCCEEDED
+        shop = Shop(sagas=[SagaDefinition("agent", 1, (SagaStep("think", think), SagaStep("write", write)))])
+        assert shop.sagas.get(started(shop, "agent")).status is SagaStatus.SUCCEEDED
         assert seen == [42]
 
 
@@ -224,7 +224,7 @@ class TestCrashes:
             ended = self._run(fail, kill_at=kill_at, after=after)
             assert ended[:2] == expected[:2], f"killed {'after' if after else 'before'} commit {kill_at}"
 
-    def _run(self, fail: str | None, *, kill_at: int | None, after: bool) -> tuple[Status, Fields, int]:
+    def _run(self, fail: str | None, *, kill_at: int | None, after: bool) -> tuple[SagaStatus, Fields, int]:
         trace = Trace(fail={fail: Invalid("no")} if fail else {})
         shop = Shop(sagas=[payment(trace)])
         shop.sagas.start(Beginning("saga-1", "payment", account="alice"))
@@ -251,7 +251,7 @@ class TestDeploys:
         shop = Shop(sagas=[payment(old)])
         started(shop, "payment")
         new = Trace()
-        newer = SagaDefinition("payment", 2, (Step("all at once", new.step("all at once")),))
+        newer = SagaDefinition("payment", 2, (SagaStep("all at once", new.step("all at once")),))
         deployed = Shop(sagas=[payment(old), newer])
         deployed.documents = shop.documents
         deployed.outbox._documents = shop.documents
@@ -259,7 +259,7 @@ class TestDeploys:
         deployed.drain()
         deployed.sagas.start(Beginning("saga-2", "payment"))
         deployed.drain()
-        assert deployed.sagas.get("saga-1").status is Status.SUCCEEDED
+        assert deployed.sagas.get("saga-1").status is SagaStatus.SUCCEEDED
         assert old.lines == ["open", "grant", "tell"]
         assert new.lines == ["all at once"]
 
@@ -282,7 +282,7 @@ class TestDeploys:
         shop.queue.cancel(shop.queue.id_of(TIMER, f"{saga}/paid"), "by mistake")
         shop.clock.advance(minutes=8 * 60)
         shop.pass_time(minutes=1)
-        assert shop.sagas.get(saga).status is Status.COMPENSATED
+        assert shop.sagas.get(saga).status is SagaStatus.COMPENSATED
 
 
 class TestAStepThatIsRefused:
@@ -300,10 +300,10 @@ class TestAStepThatIsRefused:
             outside.append("let go")
             return StepDone()
 
-        shop = Shop(sagas=[SagaDefinition("hold", 1, (Step("hold", hold, let_go),))])
+        shop = Shop(sagas=[SagaDefinition("hold", 1, (SagaStep("hold", hold, let_go),))])
         saga = started(shop, "hold")
         shop.pass_time(minutes=2)
-        assert shop.sagas.get(saga).status is Status.COMPENSATED
+        assert shop.sagas.get(saga).status is SagaStatus.COMPENSATED
         assert outside == ["held", "let go"]
 
 
@@ -317,11 +317,11 @@ class TestACompensationThatIsCancelled:
         shop.drain()
         undo = next(one.id for one in shop.operations().values() if one.name.endswith("undo"))
         shop.queue.cancel(undo, "by mistake")
-        assert shop.sagas.get(saga).status is Status.STUCK
+        assert shop.sagas.get(saga).status is SagaStatus.STUCK
         trace.fail.clear()
         shop.letters.replay(undo, by="ada")
         shop.drain()
-        assert shop.sagas.get(saga).status is Status.COMPENSATED
+        assert shop.sagas.get(saga).status is SagaStatus.COMPENSATED
 
 
 class TestTheMirror:

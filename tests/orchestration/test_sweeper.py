@@ -3,8 +3,8 @@
 import contextlib
 
 from app.kit.errors import Unavailable
-from app.orchestration.queue.handler import Done, Handler, Outcome, Run
-from app.orchestration.queue.operation import State
+from app.orchestration.queue.handler import Done, Handler, Run, RunOutcome
+from app.orchestration.queue.operation import OperationState
 from app.orchestration.sweeper import CURSOR, PAGE, PAGES, Chore, LastSweep
 from orchestration.shop import Shop, Spy, order
 
@@ -72,7 +72,7 @@ class TestDeadRunners:
     def test_what_a_dead_runner_held_is_taken_over_after_its_lease(self) -> None:
         deaths: list[BaseException] = [Killed()]
 
-        def work(run: Run) -> Outcome:
+        def work(run: Run) -> RunOutcome:
             if deaths:
                 raise deaths.pop()
             return Done()
@@ -82,10 +82,10 @@ class TestDeadRunners:
         with contextlib.suppress(Killed):
             shop.drain()
         shop.pass_time(minutes=1)
-        assert shop.queue.get(identity).state is State.RUNNING
+        assert shop.queue.get(identity).state is OperationState.RUNNING
         shop.pass_time(minutes=2)
         done = shop.queue.get(identity)
-        assert done.state is State.SUCCEEDED
+        assert done.state is OperationState.SUCCEEDED
         assert (done.attempts, done.history[0].outcome) == (2, "lost")
 
 

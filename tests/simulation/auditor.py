@@ -16,9 +16,9 @@ from app.kit.clock import from_rfc3339
 from app.kit.documents import Document, Fields, int_field, map_field, text_field
 from app.kit.errors import Failure
 from app.orchestration.queue.doorbell import QUEUE
-from app.orchestration.queue.operation import OPEN, Operation, State
+from app.orchestration.queue.operation import OPEN, Operation, OperationState
 from app.orchestration.queue.operation_document import from_document
-from app.orchestration.sagas.saga import ENDED, SagaState, Status, StepStatus
+from app.orchestration.sagas.saga import ENDED, SagaState, SagaStatus, StepStatus
 from app.orchestration.sagas.saga_document import from_document as saga_from
 from simulation import deletions
 from simulation.kernel import CALM
@@ -99,12 +99,12 @@ class Auditor:
             self._found.append(f"operation {identity} moved from its end {was['state']} to {now['state']}")
         if int_field(now, "token") < int_field(was, "token"):
             self._found.append(f"operation {identity}: its token went back")
-        if now["state"] == State.RUNNING:
+        if now["state"] == OperationState.RUNNING:
             self._found += _claimed(identity, was, now, at_us)
             ends_us = from_rfc3339(text_field(map_field(now, "lease"), "expires_at"))
             if now["lease"] != was["lease"] and ends_us < at_us + _LEASE and not self._world.faults.stall:
                 self._found.append(f"operation {identity} runs with a lease that is over")
-        elif was["state"] == State.RUNNING:
+        elif was["state"] == OperationState.RUNNING:
             self._found += self._ended_by(identity, was, now)
 
     def _ended_by(self, identity: str, was: Fields, now: Fields) -> Found:
@@ -121,7 +121,7 @@ class Auditor:
     def _count_running(self, identity: str, now: Fields) -> None:
         name = text_field(now, "lane")
         lane = self._running.setdefault(name, set())
-        if now["state"] == State.RUNNING:
+        if now["state"] == OperationState.RUNNING:
             lane.add(identity)
         else:
             lane.discard(identity)
@@ -135,7 +135,7 @@ class Auditor:
             return
         at_us = self._world.kernel.now_us
         line = self._lines.setdefault(f"{now['lane']}/{now['key']}", {})
-        if now["state"] != State.RUNNING:
+        if now["state"] != OperationState.RUNNING:
             line.pop(identity, None)
             return
         line[identity] = now
@@ -179,7 +179,7 @@ class Auditor:
         for operation in self._all_operations:
             if operation.state in OPEN:
                 yield f"operation {operation.id} ({operation.name}) is still {operation.state} at the end"
-            elif operation.state is State.DEAD and not (
+            elif operation.state is OperationState.DEAD and not (
                 operation.name == "long" and "Refused" in str(operation.reason)
             ):
                 yield f"operation {operation.id} ({operation.name}) died: {operation.reason}"
@@ -217,7 +217,7 @@ class Auditor:
                 yield f"order {identity} ({name}) was accepted and is gone"
         for operation in known.values():
             if operation.name in ("count", "count.ordered", "errand", "long", "dull"):
-                done = operation.state is State.SUCCEEDED
+                done = operation.state is OperationState.SUCCEEDED
                 yield from self._count(f"marks/{operation.payload['order']}", 1 if done else 0)
         yield from self._order_of_keys(known)
 
@@ -241,7 +241,9 @@ class Auditor:
         for state in known.values():
             if state.status not in ENDED:
                 yield f"saga {state.id} is {state.status} at the end"
-            if state.status is Status.SUCCEEDED and any(s.status is not StepStatus.DONE for s in state.steps.values()):
+            if state.status is SagaStatus.SUCCEEDED and any(
+                s.status is not StepStatus.DONE for s in state.steps.values()
+            ):
                 yield f"saga {state.id} succeeded without all of its steps"
             yield from self._charged(state)
 
@@ -258,7 +260,7 @@ class Auditor:
             if any((name, "done") not in first for name in ("draw", "sketch", "title")):
                 yield f"saga {state.id} went on before everything it joins was done"
         if state.name == "image":
-            least = most = IMAGE_PRICE if state.status is Status.SUCCEEDED else 0
+            least = most = IMAGE_PRICE if state.status is SagaStatus.SUCCEEDED else 0
         else:
             # What a step did that died unheard is not known; it may have been charged, once.
             least = THOUGHT_PRICE * told.count("done")
@@ -283,10 +285,10 @@ class Auditor:
                 yield f"invoice {invoice.id}: the webhook was taken, and its saga does not know of the payment"
             if given - taken != kept:
                 yield f"invoice {invoice.id}: {kept} of money is kept, {given} - {taken} of credits given"
-            if state.status is Status.COMPENSATED and invoice.state == "open":
+            if state.status is SagaStatus.COMPENSATED and invoice.state == "open":
                 yield f"invoice {invoice.id} was left open by a saga that was undone"
             refund = sagas.get(f"refund_{invoice.saga}")
-            if refund is not None and refund.status is Status.SUCCEEDED and kept:
+            if refund is not None and refund.status is SagaStatus.SUCCEEDED and kept:
                 yield f"invoice {invoice.id} was refunded and its money kept"
 
     def _effects(self) -> Found:
@@ -418,11 +420,11 @@ def _given_back(line: Fields, together_with: set[str]) -> Found:
 
 def _claimed(identity: str, was: Fields, now: Fields, at_us: int) -> Found:
     """What must hold of an operation that runs from now on, or goes on running."""
-    if was["state"] == State.QUEUED and now["token"] == was["token"]:
+    if was["state"] == OperationState.QUEUED and now["token"] == was["token"]:
         yield f"operation {identity} was claimed without a new token"
-    if was["state"] == State.QUEUED and at_us + _SKEW < from_rfc3339(text_field(was, "due_at")):
+    if was["state"] == OperationState.QUEUED and at_us + _SKEW < from_rfc3339(text_field(was, "due_at")):
         yield f"operation {identity} was claimed before its time"
-    if was["state"] == State.RUNNING and now["lease"] != was["lease"]:
+    if was["state"] == OperationState.RUNNING and now["lease"] != was["lease"]:
         expires_us = from_rfc3339(text_field(map_field(was, "lease"), "expires_at"))
         owners = text_field(map_field(was, "lease"), "owner"), text_field(map_field(now, "lease"), "owner")
         if at_us < expires_us - _SKEW and (now["token"] != was["token"] or owners[0] != owners[1]):

@@ -9,7 +9,7 @@ from app.kit.documents import int_field
 from app.kit.errors import Failure, Fault
 from app.kit.realtime import Json
 from app.orchestration import triggers
-from app.orchestration.queue.operation import State
+from app.orchestration.queue.operation import OperationState
 from app.orchestration.queue.operation_document import from_document
 from app.orchestration.queue.operation_queue import Order
 from simulation.instance import Backend
@@ -133,7 +133,7 @@ def _count(world: World, accepted: list[str], seen: Flood) -> Flood:
         operation = from_document(stored) if stored else None
         mark = world.documents.real.get(f"marks/{operation.payload['order']}") if operation else None
         effects = int_field(mark.fields, "n") if mark else 0
-        lost += operation is None or operation.state is not State.SUCCEEDED or effects < 1
+        lost += operation is None or operation.state is not OperationState.SUCCEEDED or effects < 1
         twice += effects > 1
         if operation is not None and operation.finished_us is not None:
             retried += operation.attempts > 1

@@ -7,8 +7,8 @@ from typing import cast
 from app.chat import deletion
 from app.chat.assembly import ChatNeeds, ChatSystem
 from app.chat.assembly import assemble as assemble_chat
-from app.chat.live.stream_mirror import SteppedMirror
-from app.credits.balance_mirror import Mirror
+from app.chat.live.stream_mirror import SteppedStreamMirror
+from app.credits.balance_mirror import BalanceMirror
 from app.credits.core import events
 from app.credits.proofs.signing import Signer
 from app.credits.service import Credits, CreditsParts, CreditsSettings
@@ -17,12 +17,12 @@ from app.kit.money import credits
 from app.models import catalogue
 from app.models.gateway import Gateway
 from app.models.pricing import PriceBook
-from app.orchestration.assembly import Brought, Ground, Orchestration, assemble
+from app.orchestration.assembly import Contributions, Orchestration, QueueDependencies, assemble
 from app.orchestration.queue.inbox import Inbox
 from app.orchestration.sweeper import Chore
 from simulation.kernel import Instance, InstanceClock, Kernel, KernelPulse
 from simulation.products import LANES, Products, Shelf
-from simulation.stepped import Lanes
+from simulation.stepped import GroupCommit
 from simulation.stores import SimDocuments, SimRealtime
 from simulation.vendors import Machine, Mailer, Models, Rail
 from support.clock import SeededIds
@@ -75,16 +75,16 @@ class Backend:
         self.instance = instance
         kernel, documents, realtime = outside.kernel, outside.documents, outside.realtime
         clock = InstanceClock(kernel, instance.skew_us)
-        ground = Ground(
+        dependencies = QueueDependencies(
             documents=documents,
             realtime=realtime,
             clock=clock,
             ids=outside.ids,
             draw=kernel.random.randrange,
             alarms=KernelAlarms(kernel, ring),
-            pulse=KernelPulse(kernel, instance),
+            heartbeat=KernelPulse(kernel, instance),
         )
-        outbox = ground.outbox()
+        outbox = dependencies.outbox()
 
         def pause(attempt: int) -> None:
             kernel.sleep(kernel.random.randrange(4_000 << min(attempt, 6)))
@@ -95,11 +95,11 @@ class Backend:
                 clock=clock,
                 signer=SIGNER,
                 settings=CreditsSettings(welcome_bonus=WELCOME, low_threshold=credits(5)),
-                sink=self._publish,
+                publish=self._publish,
                 pause=pause,
             )
         )
-        vars(self.credits)["_lanes"] = Lanes(self.credits.store)
+        vars(self.credits)["_lanes"] = GroupCommit(self.credits.store)
         self.chat: ChatSystem = assemble_chat(
             ChatNeeds(
                 documents=outbox,
@@ -111,12 +111,12 @@ class Backend:
                 book=BOOK,
                 orders=lambda orders: self.orchestration.queue.rows(orders),
                 pause=pause,
-                mirror=SteppedMirror(realtime, clock),
+                mirror=SteppedStreamMirror(realtime, clock),
             )
         )
-        self.balance_mirror = Mirror(outbox, realtime)
+        self.balance_mirror = BalanceMirror(outbox, realtime)
         products = Products(Shelf(outbox, self.credits, outside.rail, outside.mailer, outside.machine))
-        brought = Brought(
+        contributions = Contributions(
             # So few at once that the conversations here, which are short, take several.
             handlers=[*products.handlers(), deletion.handler(outbox, batch=2)],
             subscriptions=products.subscriptions(),
@@ -127,9 +127,9 @@ class Backend:
             ],
             lanes=LANES,
         )
-        self.orchestration: Orchestration = assemble(ground, brought, outbox)
+        self.orchestration: Orchestration = assemble(dependencies, contributions, outbox)
         self.inbox = Inbox(outbox, clock)
         self.runner_name = self.orchestration.runner.owner
 
-    def _publish(self, told: Sequence[events.Event]) -> Sequence[Write]:
+    def _publish(self, told: Sequence[events.AccountEvent]) -> Sequence[Write]:
         return self.orchestration.bus.rows(told)

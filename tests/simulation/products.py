@@ -12,16 +12,15 @@ from typing import Final
 from app.credits.core.commands import Clawback, Deposit, Outcome, Refund, Reserve, Settle, settle_key
 from app.credits.core.entry import Reference
 from app.credits.core.rejections import ReservationClosed, ReservationSettled, ReservationUnknown
-from app.credits.ledger.step import Companions
+from app.credits.ledger.step import Participant
 from app.credits.service import Credits
 from app.kit.clock import minutes, seconds
 from app.kit.documents import Document, Documents, Increment, Merge, Replace, Value, Write, int_field, text_field
 from app.orchestration.event_bus import Event, Subscription
-from app.orchestration.queue.handler import Done, Handler, Lane, Run
-from app.orchestration.queue.handler import Outcome as RunOutcome
-from app.orchestration.queue.operation import Level, Priority
+from app.orchestration.queue.handler import Done, Handler, Lane, Run, RunOutcome
+from app.orchestration.queue.operation import Priority, SecurityLevel
 from app.orchestration.queue.retry import RetryPolicy
-from app.orchestration.sagas.saga_definition import SagaDefinition, Step, StepDone, StepRun
+from app.orchestration.sagas.saga_definition import SagaDefinition, SagaStep, StepDone, StepRun
 from simulation.vendors import Machine, Mailer, Rail, Refused
 
 PATIENT: Final = RetryPolicy(tries=25, first_us=seconds(1), most_us=seconds(60))
@@ -42,13 +41,13 @@ class Shelf:
     machine: Machine
 
 
-def fenced(run: StepRun) -> Companions:
+def fenced(run: StepRun) -> Participant:
     """The effect goes through only while this attempt holds the lease."""
 
     def writes(_: Outcome, seen: tuple[Document | None, ...]) -> Sequence[Write]:
         return [run.fence(seen[0])]
 
-    return Companions((run.fence_path,), writes)
+    return Participant((run.fence_path,), writes)
 
 
 def account_of(run: StepRun) -> str:
@@ -69,12 +68,12 @@ class Products:
 
     def _buy(self) -> SagaDefinition:
         steps = (
-            Step("open", self._open, self._close, retry=PATIENT, undo_retry=PATIENT),
-            Step("paid", waits_for="paid", within_us=minutes(20)),
-            Step("grant", self._grant, self._take_back, retry=PATIENT, undo_retry=PATIENT),
-            Step("tell", self._tell, retry=PATIENT),
+            SagaStep("open", self._open, self._close, retry=PATIENT, undo_retry=PATIENT),
+            SagaStep("paid", waits_for="paid", within_us=minutes(20)),
+            SagaStep("grant", self._grant, self._take_back, retry=PATIENT, undo_retry=PATIENT),
+            SagaStep("tell", self._tell, retry=PATIENT),
         )
-        return SagaDefinition("buy", 1, steps, level=Level.MONEY, priority=Priority.HIGH)
+        return SagaDefinition("buy", 1, steps, level=SecurityLevel.MONEY, priority=Priority.HIGH)
 
     def _open(self, run: StepRun) -> StepDone:
         invoice = self._shelf.rail.open(f"{run.saga_id}:open", run.saga_id, int_field(run.input, "amount"))
@@ -108,10 +107,10 @@ class Products:
 
     def _refund(self) -> SagaDefinition:
         steps = (
-            Step("claw", self._claw_paid, retry=PATIENT),
-            Step("pay back", self._pay_back, retry=PATIENT),
+            SagaStep("claw", self._claw_paid, retry=PATIENT),
+            SagaStep("pay back", self._pay_back, retry=PATIENT),
         )
-        return SagaDefinition("refund", 1, steps, level=Level.MONEY, priority=Priority.LOW)
+        return SagaDefinition("refund", 1, steps, level=SecurityLevel.MONEY, priority=Priority.LOW)
 
     def _claw_paid(self, run: StepRun) -> StepDone:
         self._claw(run, text_field(run.input, "payment"), int_field(run.input, "amount"))
@@ -131,11 +130,11 @@ class Products:
 
     def _image(self) -> SagaDefinition:
         steps = (
-            Step("reserve", self._reserve, self._release, retry=PATIENT, undo_retry=PATIENT),
-            Step("draw", self._draw, after=("reserve",), retry=PATIENT, lane="narrow", vendor="machine"),
-            Step("sketch", self._sketch, after=("reserve",), retry=PATIENT),
-            Step("title", self._sketch, after=("reserve",), retry=PATIENT),
-            Step(
+            SagaStep("reserve", self._reserve, self._release, retry=PATIENT, undo_retry=PATIENT),
+            SagaStep("draw", self._draw, after=("reserve",), retry=PATIENT, lane="narrow", vendor="machine"),
+            SagaStep("sketch", self._sketch, after=("reserve",), retry=PATIENT),
+            SagaStep("title", self._sketch, after=("reserve",), retry=PATIENT),
+            SagaStep(
                 "settle",
                 self._settle,
                 self._give_back,
@@ -144,7 +143,7 @@ class Products:
                 undo_retry=PATIENT,
             ),
         )
-        return SagaDefinition("image", 1, steps, level=Level.MONEY)
+        return SagaDefinition("image", 1, steps, level=SecurityLevel.MONEY)
 
     def _reserve(self, run: StepRun) -> StepDone:
         reserve = Reserve(
@@ -187,8 +186,8 @@ class Products:
         return StepDone()
 
     def _agent(self) -> SagaDefinition:
-        steps = tuple(Step(f"think {n}", self._think, retry=PATIENT) for n in range(3))
-        return SagaDefinition("agent", 1, steps, level=Level.MONEY)
+        steps = tuple(SagaStep(f"think {n}", self._think, retry=PATIENT) for n in range(3))
+        return SagaDefinition("agent", 1, steps, level=SecurityLevel.MONEY)
 
     def _think(self, run: StepRun) -> StepDone:
         """Reserve, work, settle: under one name per thought, so that a repeat charges nothing more (T-84)."""

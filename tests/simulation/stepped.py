@@ -25,4 +25,4 @@ def _again() -> ModuleType:
     return module
 
 
-Lanes = cast(type[group_commit.Lanes], _again().Lanes)
+GroupCommit = cast(type[group_commit.GroupCommit], _again().GroupCommit)

@@ -10,8 +10,8 @@ from typing import Literal
 from app.kit.errors import Rejection, Unavailable
 from app.models import usage
 from app.models.faults import ContentRefused, ModelBroke, ModelBusy
-from app.models.gateway import Answering, Counted, Delta, Event, Finished, Question, Silence
-from app.models.transport import Call, Stopped
+from app.models.gateway import AnsweredBy, Counted, Delta, Finished, ModelEvent, Question, Silence
+from app.models.transport import Stopped, VendorCall
 from simulation.kernel import Kernel
 
 
@@ -28,13 +28,13 @@ class Models:
     kernel: Kernel
     asked: int = 0
 
-    def stream(self, question: Question, call: Call) -> Generator[Event, None, None]:
+    def stream(self, question: Question, call: VendorCall) -> Generator[ModelEvent, None, None]:
         kernel = self.kernel
         self.asked += 1
         kernel.pause("model asked")
         if kernel.chance(kernel.faults.vendor):
             raise kernel.random.choice([ModelBusy("busy"), ContentRefused("no"), ModelBroke("broken")])
-        yield Answering(question.model)
+        yield AnsweredBy(question.model)
         pieces = min(kernel.random.randrange(1, 9), question.max_output_tokens)
         for number in range(pieces):
             kernel.pause("model writes")

@@ -6,7 +6,7 @@ from functools import partial
 
 from app.chat.answering import Over, Text
 from app.chat.opening import Ask
-from app.chat.service import Draft
+from app.chat.service import ConversationDraft
 from app.chat.store import conversation_path
 from app.credits.core.commands import Reserve
 from app.credits.core.entry import Reference
@@ -15,7 +15,7 @@ from app.kit.ids import derived
 from app.metering.billing import Mode
 from app.orchestration.queue.operation import Priority
 from app.orchestration.queue.operation_queue import Order
-from app.orchestration.sagas.saga import ENDED, SagaState, Status
+from app.orchestration.sagas.saga import ENDED, SagaState, SagaStatus
 from app.orchestration.sagas.sagas import Beginning
 from simulation.instance import Backend
 from simulation.products import IMAGE_PRICE
@@ -163,7 +163,7 @@ class User:
             self._kernel.spawn(f"{self.uid} deletes", partial(self._gone, conversation))
 
     def _begun(self) -> str | None:
-        made = self._ask("new conversation", lambda b: b.chat.chat.create(self.uid, Draft()).id)
+        made = self._ask("new conversation", lambda b: b.chat.chat.create(self.uid, ConversationDraft()).id)
         return made if isinstance(made, str) else None
 
     def _gone(self, conversation: str) -> None:
@@ -204,7 +204,7 @@ class User:
         def refund(backend: Backend) -> object:
             for payment in mine:
                 bought = backend.orchestration.sagas.get(payment)
-                if bought.status is Status.SUCCEEDED:
+                if bought.status is SagaStatus.SUCCEEDED:
                     given = {"payment": payment, "amount": bought.input["amount"]}
                     backend.orchestration.sagas.start(Beginning(f"refund_{payment}", "refund", self.uid, given))
                     self._told.sagas[f"refund_{payment}"] = self.uid

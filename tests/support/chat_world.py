@@ -7,9 +7,9 @@ from app.chat import deletion
 from app.chat.answering import Answer, Over
 from app.chat.assembly import ChatNeeds, ChatSystem, assemble
 from app.chat.conversation import Conversation
-from app.chat.live.stream_mirror import SteppedMirror
+from app.chat.live.stream_mirror import SteppedStreamMirror
 from app.chat.opening import Ask
-from app.chat.service import Draft
+from app.chat.service import ConversationDraft
 from app.chat.turn import Turn
 from app.credits.core.account import Account
 from app.credits.core.entry import Entry
@@ -17,10 +17,10 @@ from app.credits.ledger import document
 from app.metering.billing import Mode
 from app.models.catalogue import Catalogue, load
 from app.models.gateway import Gateway
-from app.models.health import Health
+from app.models.health import ModelHealth
 from app.models.pricing import PriceBook
 from app.models.transport import Patience, Transport
-from app.orchestration.assembly import Brought, Ground
+from app.orchestration.assembly import Contributions, QueueDependencies
 from app.orchestration.assembly import assemble as assemble_orchestration
 from app.orchestration.queue.operation import Operation
 from app.orchestration.queue.operation_document import COLLECTION, from_document
@@ -50,14 +50,14 @@ class ChatWorld:
         self.credits = self.money.credits
         self.pauses: list[int] = []
         self.transport = Transport(self.vendor.base_url)
-        self.health = Health(self.clock.now_us)
+        self.health = ModelHealth(self.clock.now_us)
         self.gateway = Gateway(self.catalogue, transport=self.transport, api_key="test-key", health=self.health)
-        self.mirror = SteppedMirror(self.realtime, self.clock)
+        self.mirror = SteppedStreamMirror(self.realtime, self.clock)
         draw = random.Random(0).randrange
-        ground = Ground(self.documents, self.realtime, self.clock, self.ids, draw, NoAlarms())
-        self.outbox = ground.outbox()
-        brought = Brought(handlers=[deletion.handler(self.outbox)])
-        self.orchestration = assemble_orchestration(ground, brought, self.outbox)
+        dependencies = QueueDependencies(self.documents, self.realtime, self.clock, self.ids, draw, NoAlarms())
+        self.outbox = dependencies.outbox()
+        contributions = Contributions(handlers=[deletion.handler(self.outbox)])
+        self.orchestration = assemble_orchestration(dependencies, contributions, self.outbox)
         self.system = self.instance()
         self.chat = self.system.chat
 
@@ -99,7 +99,7 @@ class ChatWorld:
 
     def conversation(self, uid: str = "alice", *, model: str | None = "small", system_prompt: str = "") -> Conversation:
         """A new conversation."""
-        return self.chat.create(uid, Draft(model=model, system_prompt=system_prompt))
+        return self.chat.create(uid, ConversationDraft(model=model, system_prompt=system_prompt))
 
     def ask(
         self,

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from app.credits.core import entry as ledger
-from app.credits.core.account import Account, Source, check
+from app.credits.core.account import Account, LotSource, check
 from app.credits.core.commands import Deposit, Grant, Reserve, Settle
 from app.credits.core.entry import Entry, Reference
 from app.credits.ledger import document
@@ -34,7 +34,7 @@ def settle(id: str, amount: int) -> Settle:
 
 def promo(key: str, amount: int, expires_at_us: int | None) -> Grant:
     """A gift that may expire."""
-    return Grant(key, amount, Source.PROMO, "campaign", Reference("campaign", "winter"), expires_at_us)
+    return Grant(key, amount, LotSource.PROMO, "campaign", Reference("campaign", "winter"), expires_at_us)
 
 
 def deposit(payment_id: str, amount: int) -> Deposit:

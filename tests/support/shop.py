@@ -13,8 +13,18 @@ from app.api.auth import caller, only, public
 from app.api.bodies import takes_images
 from app.api.context import request_id
 from app.api.idempotency import Idempotency, idempotent
-from app.api.schemas import AmountIn, Answer, Body, CreditAmount, Id, Page, PageParameters, Parameters, Problem
-from app.api.streaming import Event, sse
+from app.api.schemas import (
+    AmountIn,
+    CreditAmount,
+    Id,
+    Page,
+    PageParameters,
+    Parameters,
+    Problem,
+    RequestBody,
+    ResponseBody,
+)
+from app.api.streaming import ServerSentEvent, sse
 from app.kit import telemetry
 from app.kit.errors import Conflict, InvariantViolation, NotFound, Rejection, Unavailable
 from app.kit.money import to_decimal
@@ -26,14 +36,14 @@ class TooExpensive(Rejection):
     title = "Too expensive"
 
 
-class OrderBody(Body):
+class OrderBody(RequestBody):
     item: str = Field(min_length=1, max_length=200)
     price: AmountIn
     count: int = Field(default=1, ge=1, le=10)
     size: Literal["small", "large"] | None = None
 
 
-class OrderAnswer(Answer):
+class OrderAnswer(ResponseBody):
     id: Id
     owner: str
     price: CreditAmount
@@ -121,12 +131,12 @@ class Shop:
 
         return blueprint
 
-    def ticks(self) -> Iterator[Event]:
+    def ticks(self) -> Iterator[ServerSentEvent]:
         try:
             for number in range(3):
                 if self.say:
                     telemetry.log("shop").info(self.say)
-                yield Event("tick", {"number": number})
+                yield ServerSentEvent("tick", {"number": number})
         finally:
             self.closed_streams.set()
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from app.credits.core.account import Source
+from app.credits.core.account import LotSource
 from app.credits.core.commands import Adjust, Clawback, Grant, Refund, Reverse
 from app.credits.core.entry import Reference
-from app.credits.proofs.audit import Period
+from app.credits.proofs.audit import AuditPeriod
 from app.credits.proofs.sealing import Previous, seal_heads
 from app.credits.proofs.signing import Signer
 from app.kit.canonical import canonical
@@ -46,14 +46,14 @@ def honest(world: CreditsWorld, uid: str, spends: int = 6) -> Export:
     charge = world.entries(uid)[-1]
     bank.post(uid, Refund("refund:1", charge, 1000, 0, "sorry", Reference("ticket", "t1"), by="root"))
     bank.post(uid, Clawback("claw:1", "pay_1", 30_000_000, "stripe", "refund", Reference("payment", "pay_1")))
-    bank.post(uid, Grant("gift", 7, Source.BONUS, "gift", Reference("campaign", "zażółć"), description="🐵 gift"))
+    bank.post(uid, Grant("gift", 7, LotSource.BONUS, "gift", Reference("campaign", "zażółć"), description="🐵 gift"))
     bank.post(uid, Adjust("adjust:1", -5, "typo", "root", "second", Reference("ticket", "t2")))
     wrong = world.entries(uid)[-1]
     bank.post(uid, Reverse(wrong, "typo", "root", "second", Reference("entry", wrong.id)))
     world.clock.advance(minutes=4 * 24 * 60)
     bank.sweep(uid)
     bank.checkpoints.seal()
-    return copy.deepcopy(bank.signed_audit(uid, Period()))
+    return copy.deepcopy(bank.signed_audit(uid, AuditPeriod()))
 
 
 def cases(world: CreditsWorld) -> Iterator[Case]:

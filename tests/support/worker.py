@@ -20,20 +20,20 @@ from typing import Final
 from app.credits.core.commands import Outcome, Refund, Reserve, Settle, settle_key
 from app.credits.core.entry import Reference
 from app.credits.core.rejections import ReservationClosed, ReservationSettled, ReservationUnknown
-from app.credits.ledger.step import Companions
+from app.credits.ledger.step import Participant
 from app.credits.proofs.signing import Signer
 from app.credits.service import Credits, CreditsParts
 from app.kit.clock import minutes
 from app.kit.documents import Document, Increment, Merge, Replace, Value, Write, int_field
 from app.kit.errors import Rejection
 from app.orchestration import triggers
-from app.orchestration.assembly import Brought, Ground, Orchestration, assemble
+from app.orchestration.assembly import Contributions, Orchestration, QueueDependencies, assemble
 from app.orchestration.event_bus import Event, Subscription
 from app.orchestration.queue.handler import Done, Handler, Run
-from app.orchestration.queue.operation import Level
+from app.orchestration.queue.operation import SecurityLevel
 from app.orchestration.queue.operation_queue import Order
 from app.orchestration.queue.outbox import NoAlarms, Outbox
-from app.orchestration.sagas.saga_definition import SagaDefinition, Step, StepDone, StepRun
+from app.orchestration.sagas.saga_definition import SagaDefinition, SagaStep, StepDone, StepRun
 from app.orchestration.sagas.sagas import Beginning
 from app.orchestration.sweeper import Chore
 from app.outside import RealOutside
@@ -64,15 +64,17 @@ class Unshippable(Rejection):
 def build() -> Orchestration:
     """The deployment over what the environment names."""
     outside, clock = RealOutside(), FastClock()
-    ground = Ground(outside.documents, outside.realtime, clock, outside.ids, random.randrange, NoAlarms())
-    outbox = ground.outbox()
+    dependencies = QueueDependencies(
+        outside.documents, outside.realtime, clock, outside.ids, random.randrange, NoAlarms()
+    )
+    outbox = dependencies.outbox()
     late: list[Orchestration] = []
     signer = Signer(outside.settings.ledger_signing_key)
-    parts = CreditsParts(outbox, clock, signer, sink=lambda events: late[0].bus.rows(events))
+    parts = CreditsParts(outbox, clock, signer, publish=lambda events: late[0].bus.rows(events))
     products = Products(Credits(parts), outbox)
     chore = Chore("overdue", lambda limit: products.credits.expire_due(limit).accounts)
-    brought = Brought(products.handlers(), products.subscriptions(), products.sagas(), (chore,))
-    late.append(assemble(ground, brought, outbox))
+    contributions = Contributions(products.handlers(), products.subscriptions(), products.sagas(), (chore,))
+    late.append(assemble(dependencies, contributions, outbox))
     return late[0]
 
 
@@ -85,7 +87,7 @@ class Products:
 
     def handlers(self) -> list[Handler]:
         """A charge."""
-        return [Handler("worker.spend", self._spend, level=Level.MONEY)]
+        return [Handler("worker.spend", self._spend, level=SecurityLevel.MONEY)]
 
     def subscriptions(self) -> list[Subscription]:
         """Two who hear of the same event, one of them in order."""
@@ -97,11 +99,11 @@ class Products:
     def sagas(self) -> list[SagaDefinition]:
         """Three steps; the last refuses when the input says so, and then the two before it are undone."""
         steps = (
-            Step("hold", self._hold, self._let_go),
-            Step("charge", self._charge, self._give_back),
-            Step("ship", self._ship),
+            SagaStep("hold", self._hold, self._let_go),
+            SagaStep("charge", self._charge, self._give_back),
+            SagaStep("ship", self._ship),
         )
-        return [SagaDefinition("worker.order", 1, steps, level=Level.MONEY)]
+        return [SagaDefinition("worker.order", 1, steps, level=SecurityLevel.MONEY)]
 
     def _spend(self, run: Run) -> Done:
         uid = str(run.operation.account)
@@ -159,13 +161,13 @@ class Products:
         return StepDone({}, lambda: [Merge(f"worker_marks/{run.saga_id}", {"n": Increment(1)})])
 
 
-def fenced(run: Run | StepRun) -> Companions:
+def fenced(run: Run | StepRun) -> Participant:
     """The effect goes through only while this attempt holds the lease."""
 
     def writes(_: Outcome, seen: tuple[Document | None, ...]) -> Sequence[Write]:
         return [run.fence(seen[0])]
 
-    return Companions((run.fence_path,), writes)
+    return Participant((run.fence_path,), writes)
 
 
 def answer(orchestration: Orchestration, path: str, body: dict[str, str]) -> None:

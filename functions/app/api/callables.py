@@ -22,7 +22,7 @@ Model = TypeVar("Model", bound="BaseModel")
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class Invocation:
     """One call of a signed-in user, as a handler sees it."""
 
     who: Principal
@@ -39,7 +39,7 @@ class Call:
             raise problems.invalid(error) from error
 
 
-Handler = Callable[[Call], Mapping[str, object]]
+CallableHandler = Callable[[Invocation], Mapping[str, object]]
 """Returns the result as JSON."""
 
 _CODES: Final[Mapping[int, FunctionsErrorCode]] = {
@@ -57,7 +57,9 @@ _CODES: Final[Mapping[int, FunctionsErrorCode]] = {
 }
 
 
-def handle(request: CallableRequest[object], handler: Callable[[], Handler], new_id: Callable[[], str]) -> object:
+def handle(
+    request: CallableRequest[object], handler: Callable[[], CallableHandler], new_id: Callable[[], str]
+) -> object:
     """Runs the handler for the signed-in caller. `handler` is asked for here, so that building it is covered too.
 
     Raises:
@@ -69,7 +71,7 @@ def handle(request: CallableRequest[object], handler: Callable[[], Handler], new
     request_id = context.accepted(given) or new_id()
     with telemetry.context(request_id=request_id):
         try:
-            return dict(handler()(Call(_principal(request), request.data, request_id)))
+            return dict(handler()(Invocation(_principal(request), request.data, request_id)))
         except Exception as error:
             described = problems.describe(error)
             problems.report(described, error)

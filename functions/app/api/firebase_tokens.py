@@ -18,7 +18,7 @@ from app.kit.errors import Unavailable
 
 REMEMBERED_US: Final = minutes(5)
 MOST_REMEMBERED: Final = 10_000
-Claims = Callable[[str, bool], Mapping[str, object]]
+TokenVerification = Callable[[str, bool], Mapping[str, object]]
 
 _INVALID: Final = "The ID token could not be verified."
 
@@ -46,7 +46,7 @@ def claims_of(token: str, fresh: bool) -> Mapping[str, object]:
 class FirebaseTokens:
     """`TokenVerifier` over Firebase Auth. Thread-safe."""
 
-    def __init__(self, clock: Clock, claims_of: Claims = claims_of) -> None:
+    def __init__(self, clock: Clock, claims_of: TokenVerification = claims_of) -> None:
         self._clock = clock
         self._claims_of = claims_of
         self._known: OrderedDict[bytes, tuple[Principal, int]] = OrderedDict()

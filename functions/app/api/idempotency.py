@@ -39,7 +39,7 @@ _NOT_KEPT: Final = frozenset({408, 425, 429})
 
 _PRINTABLE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?", re.ASCII)
 
-Handler = Callable[..., object]
+RouteHandler = Callable[..., object]
 """What flask-openapi takes: it returns a model, a model and a status, or whatever Flask makes an answer of."""
 View = TypeVar("View", bound=Callable[..., object])
 
@@ -78,7 +78,7 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
+class KeyedAttempt:
     """The right to do the work, until the lease ends or another takes it over."""
 
     path: str
@@ -123,7 +123,7 @@ class Idempotency:
         self._clock = clock
         self._lease_us = lease_us
 
-    def begin(self, uid: str, key: str, request: str) -> Attempt | Kept:
+    def begin(self, uid: str, key: str, request: str) -> KeyedAttempt | Kept:
         """Takes the key for `uid`, or tells what became of it. `request` is a `fingerprint`.
 
         Raises:
@@ -137,9 +137,9 @@ class Idempotency:
             version = self._documents.commit([Create(path, fields)])[0]
         except AlreadyExists:
             return self._meet(path, request, fields)
-        return Attempt(path, version, request)
+        return KeyedAttempt(path, version, request)
 
-    def finish(self, attempt: Attempt, answer: Kept) -> None:
+    def finish(self, attempt: KeyedAttempt, answer: Kept) -> None:
         """Keeps the answer, unless another attempt took over after the lease had ended."""
         body = answer.body if answer.body is not None and len(answer.body.encode()) <= MAX_ANSWER else None
         fields: dict[str, Value] = {
@@ -152,11 +152,11 @@ class Idempotency:
         }
         self._write_if_still_ours(Replace(attempt.path, fields, attempt.version))
 
-    def forget(self, attempt: Attempt) -> None:
+    def forget(self, attempt: KeyedAttempt) -> None:
         """Frees the key: nothing was done, or nobody can say whether; the work itself must be keyed."""
         self._write_if_still_ours(Delete(attempt.path, attempt.version))
 
-    def _meet(self, path: str, request: str, fields: dict[str, Value]) -> Attempt | Kept:
+    def _meet(self, path: str, request: str, fields: dict[str, Value]) -> KeyedAttempt | Kept:
         found = self._documents.get(path)
         if found is None:
             raise _in_progress(1)  # it was freed or expired between our two calls
@@ -171,12 +171,12 @@ class Idempotency:
             raise _in_progress(min(5, left_us // 1_000_000 + 1))
         return self._take_over(found, request, fields)
 
-    def _take_over(self, found: Document, request: str, fields: dict[str, Value]) -> Attempt:
+    def _take_over(self, found: Document, request: str, fields: dict[str, Value]) -> KeyedAttempt:
         try:
             version = self._documents.commit([Replace(found.path, fields, found.version)])[0]
         except Conflict as error:
             raise _in_progress(1) from error
-        return Attempt(found.path, version, request)
+        return KeyedAttempt(found.path, version, request)
 
     def _write_if_still_ours(self, write: Replace | Delete) -> None:
         try:
@@ -208,14 +208,14 @@ class Idempotency:
         return isinstance(expire_at, datetime) and expire_at <= self._now()
 
 
-def idempotent(records: Idempotency) -> Callable[[Handler], Handler]:
+def idempotent(records: Idempotency) -> Callable[[RouteHandler], RouteHandler]:
     """Decorates a handler, below the route's decorator. Without a key the handler simply runs.
 
     Refusals are kept like answers. After a fault or a bug the key is freed: the handler's own writes are atomic, and
     what they made is found by its own key.
     """
 
-    def decorate(handler: Handler) -> Handler:
+    def decorate(handler: RouteHandler) -> RouteHandler:
         @functools.wraps(handler)
         def guarded(**arguments: object) -> object:
             key = idempotency_key()
@@ -232,7 +232,7 @@ def idempotent(records: Idempotency) -> Callable[[Handler], Handler]:
     return decorate
 
 
-def _run(records: Idempotency, attempt: Attempt, work: Callable[[], object]) -> flask.Response:
+def _run(records: Idempotency, attempt: KeyedAttempt, work: Callable[[], object]) -> flask.Response:
     try:
         response = flask.current_app.make_response(cast(ResponseReturnValue, work()))
     except Rejection as refusal:

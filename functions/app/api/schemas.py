@@ -67,7 +67,7 @@ AmountIn = Annotated[
 """An amount that a client sends: a decimal text outside, micro-credits inside."""
 
 
-class Body(BaseModel):
+class RequestBody(BaseModel):
     """A request's JSON. Unknown fields are refused, and nothing is converted."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, protected_namespaces=())
@@ -90,7 +90,7 @@ class Parameters(BaseModel):
     __kept_schema__: ClassVar[dict[str, Any]]
 
 
-class Answer(BaseModel):
+class ResponseBody(BaseModel):
     """What a route returns. Handlers return instances; the application writes them as JSON."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
@@ -106,7 +106,7 @@ class PageParameters(Parameters):
 Item = TypeVar("Item")
 
 
-class Page(Answer, Generic[Item]):
+class Page(ResponseBody, Generic[Item]):
     """One page of a list; `next_cursor` is null on the last one."""
 
     items: list[Item]

@@ -30,7 +30,7 @@ View = TypeVar("View", bound=Callable[..., object])
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class ServerSentEvent:
     """One frame. `data` is written as JSON."""
 
     name: str
@@ -52,7 +52,9 @@ def may_stream(view: Callable[..., object]) -> bool:
     return bool(getattr(view, _MARK, False))
 
 
-def sse(events: Iterable[Event | None], *, ticks: bool = False, keep_alive_s: float = KEEP_ALIVE_S) -> Response:
+def sse(
+    events: Iterable[ServerSentEvent | None], *, ticks: bool = False, keep_alive_s: float = KEEP_ALIVE_S
+) -> Response:
     """The answer that streams `events`; `None` among them is a comment that keeps the connection alive.
 
     `ticks` promises that the source never waits for long without yielding: then no thread is needed.
@@ -72,7 +74,7 @@ def sse(events: Iterable[Event | None], *, ticks: bool = False, keep_alive_s: fl
 class _Direct:
     """An iterator of bytes with a `close`, as WSGI servers expect one. Reads the source in the server's thread."""
 
-    def __init__(self, events: Iterator[Event | None], request_id: str) -> None:
+    def __init__(self, events: Iterator[ServerSentEvent | None], request_id: str) -> None:
         self._events = events
         self._request_id = request_id
         self._context = contextvars.copy_context()
@@ -102,7 +104,7 @@ class _Direct:
 class _Pumped:
     """The same over a thread that reads the source; pieces that come while the socket is busy go out in one write."""
 
-    def __init__(self, events: Iterator[Event | None], request_id: str, keep_alive_s: float) -> None:
+    def __init__(self, events: Iterator[ServerSentEvent | None], request_id: str, keep_alive_s: float) -> None:
         self._events = events
         self._request_id = request_id
         self._keep_alive_s = keep_alive_s
@@ -175,11 +177,11 @@ class _Pumped:
         return False
 
 
-def _encode(event: Event | None) -> bytes:
+def _encode(event: ServerSentEvent | None) -> bytes:
     return _KEEP_ALIVE if event is None else event.encode()
 
 
-def _close(events: Iterator[Event | None]) -> None:
+def _close(events: Iterator[ServerSentEvent | None]) -> None:
     if not isinstance(events, Generator):
         return
     try:
@@ -192,4 +194,4 @@ def _failure(error: Exception, request_id: str) -> bytes:
     """The last frame. After it the source is exhausted: a generator that raised is at its end."""
     described = problems.describe(error)
     problems.report(described, error)
-    return Event("error", described.body(request_id)).encode()
+    return ServerSentEvent("error", described.body(request_id)).encode()

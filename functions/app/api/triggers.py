@@ -21,7 +21,7 @@ from app.kit.documents import Fields
 from app.kit.errors import ensure
 
 WRITTEN: Final = "google.cloud.firestore.document.v1.written"
-Handler = Callable[["DocumentWritten"], None]
+TriggerHandler = Callable[["DocumentWritten"], None]
 Function = TypeVar("Function", bound=Callable[..., object])
 
 
@@ -38,7 +38,7 @@ class DocumentWritten:
 
 def on_document_written(
     *, document: str, retry: bool, **options: Any
-) -> Callable[[Handler], Callable[[CloudEvent], None]]:
+) -> Callable[[TriggerHandler], Callable[[CloudEvent], None]]:
     """Declares a function that hears of every write to documents that match `document`.
 
     With `retry` the platform repeats a failed event for a day, so the handler must be idempotent. `options` are those
@@ -47,7 +47,7 @@ def on_document_written(
     declared = FirestoreOptions(document=document, **options)
     pattern = PathPattern(document.strip("/"))
 
-    def decorate(handler: Handler) -> Callable[[CloudEvent], None]:
+    def decorate(handler: TriggerHandler) -> Callable[[CloudEvent], None]:
         @functools.wraps(handler)
         def function(raw: CloudEvent) -> None:
             logged(handler)(_read(raw, pattern))

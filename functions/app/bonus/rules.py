@@ -24,7 +24,7 @@ _ALIASES: Final = {"googlemail.com": "gmail.com"}
 _DAY_US: Final = 24 * 3600 * 1_000_000
 
 
-class Step(StrEnum):
+class BonusStep(StrEnum):
     """When a part of the bonus is released."""
 
     OPENING = "opening"
@@ -32,7 +32,7 @@ class Step(StrEnum):
     PURCHASE = "purchase"
 
 
-class Reason(StrEnum):
+class Ineligibility(StrEnum):
     """Why not. Little for an attacker, and for an honest user what to do."""
 
     SIGN_IN_WITH_EMAIL = "sign_in_with_email"
@@ -55,9 +55,11 @@ class BonusPolicy:
     per_domain_daily: int = 20
     per_device: int = 2
 
-    def amount(self, step: Step) -> int:
+    def amount(self, step: BonusStep) -> int:
         """Of one step."""
-        return {Step.OPENING: self.opening, Step.VERIFIED: self.verified, Step.PURCHASE: self.purchase}[step]
+        return {BonusStep.OPENING: self.opening, BonusStep.VERIFIED: self.verified, BonusStep.PURCHASE: self.purchase}[
+            step
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,29 +84,31 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
-class Claims:
+class BonusClaims:
     """What a client says, which can only make it worse: its device; and the card's fingerprint, as the rail told it."""
 
     device: str | None = None
     card: str | None = None
 
 
-def assess(policy: BonusPolicy, step: Step, who: Evidence, claims: Claims, now_us: int) -> Reason | tuple[Mark, ...]:
+def assess(
+    policy: BonusPolicy, step: BonusStep, who: Evidence, claims: BonusClaims, now_us: int
+) -> Ineligibility | tuple[Mark, ...]:
     """The reason against granting `step`, or the marks that granting it must leave."""
     if policy.amount(step) == 0:
-        return Reason.NOT_AVAILABLE
+        return Ineligibility.NOT_AVAILABLE
     if who.provider == "anonymous" or who.email is None:
-        return Reason.SIGN_IN_WITH_EMAIL
-    if not who.email_verified and (policy.need_verified or step is Step.VERIFIED):
-        return Reason.VERIFY_EMAIL
+        return Ineligibility.SIGN_IN_WITH_EMAIL
+    if not who.email_verified and (policy.need_verified or step is BonusStep.VERIFIED):
+        return Ineligibility.VERIFY_EMAIL
     if is_disposable(who.email):
-        return Reason.NOT_AVAILABLE
+        return Ineligibility.NOT_AVAILABLE
     if now_us - who.created_at_us < policy.min_age_us:
-        return Reason.COME_BACK_LATER
-    if step is Step.PURCHASE:
+        return Ineligibility.COME_BACK_LATER
+    if step is BonusStep.PURCHASE:
         # One card backs one bonus, however many accounts it pays for (T-97).
-        return Reason.NOT_AVAILABLE if claims.card is None else (_mark(step, "card", claims.card, 1),)
-    if step is Step.VERIFIED:
+        return Ineligibility.NOT_AVAILABLE if claims.card is None else (_mark(step, "card", claims.card, 1),)
+    if step is BonusStep.VERIFIED:
         return (_mark(step, "email", normalized(who.email), 1),)
     return tuple(_opening_marks(policy, who, claims, now_us // _DAY_US))
 
@@ -123,8 +127,8 @@ def is_disposable(email: str) -> bool:
     return any(".".join(parts[start:]) in _disposable() for start in range(len(parts)))
 
 
-def _opening_marks(policy: BonusPolicy, who: Evidence, claims: Claims, day: int) -> list[Mark]:
-    step, email = Step.OPENING, normalized(who.email or "")
+def _opening_marks(policy: BonusPolicy, who: Evidence, claims: BonusClaims, day: int) -> list[Mark]:
+    step, email = BonusStep.OPENING, normalized(who.email or "")
     marks = [_mark(step, "email", email, 1)]
     if who.provider_uid:
         marks.append(_mark(step, "provider", f"{who.provider}:{who.provider_uid}", 1))
@@ -138,7 +142,7 @@ def _opening_marks(policy: BonusPolicy, who: Evidence, claims: Claims, day: int)
     return marks
 
 
-def _mark(step: Step, kind: str, value: str, limit: int) -> Mark:
+def _mark(step: BonusStep, kind: str, value: str, limit: int) -> Mark:
     return Mark(derived("bon", step.value, kind, value), limit)
 
 

@@ -7,7 +7,7 @@ card backs one bonus, and a purchase without one could be any number of people (
 from collections.abc import Callable
 from typing import Final
 
-from app.bonus.rules import Reason
+from app.bonus.rules import Ineligibility
 from app.bonus.welcome import BonusNotEligible, Welcome
 from app.credits.core import events
 from app.credits.core.entry import Kind
@@ -15,8 +15,8 @@ from app.kit.clock import minutes
 from app.kit.documents import map_field, text_field
 from app.kit.errors import Rejection, ensure
 from app.orchestration.event_bus import Event, Subscription
-from app.orchestration.queue.handler import Done, Later, Outcome, Run
-from app.orchestration.queue.operation import Level
+from app.orchestration.queue.handler import Done, Later, Run, RunOutcome
+from app.orchestration.queue.operation import SecurityLevel
 
 Cards = Callable[[str], str | None]
 """The fingerprint of the card that made a payment, as the rail told it; None when it was no card, or nobody knows.
@@ -36,20 +36,20 @@ def subscriptions(welcome: Welcome | None, cards: Cards) -> tuple[Subscription, 
     if welcome is None or not welcome.waits_for_purchase:
         return ()
 
-    def react(event: Event, run: Run) -> Outcome:
+    def react(event: Event, run: Run) -> RunOutcome:
         return _deposited(welcome, cards, event, run)
 
     deposited = events.NAMES[Kind.DEPOSIT]
-    return (Subscription("welcome", deposited, react, frozenset({events.VERSION}), level=Level.MONEY),)
+    return (Subscription("welcome", deposited, react, frozenset({events.VERSION}), level=SecurityLevel.MONEY),)
 
 
-def _deposited(welcome: Welcome, cards: Cards, event: Event, run: Run) -> Outcome:
+def _deposited(welcome: Welcome, cards: Cards, event: Event, run: Run) -> RunOutcome:
     """Grants in a commit of its own, before the operation ends: the grant's key makes a repeat the first answer."""
     ensure(event.account is not None, "a deposit is made to an account")
     try:
         posted = welcome.purchased(str(event.account), _card(event, cards))
     except BonusNotEligible as refused:
-        if refused.reason is Reason.COME_BACK_LATER:
+        if refused.reason is Ineligibility.COME_BACK_LATER:
             return Later(run.now_us() + _LOOK_AGAIN_US, refused.detail)
         return Done({"refused": refused.reason.value})
     except Rejection as refusal:

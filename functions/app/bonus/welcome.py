@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from app.bonus.rules import BonusPolicy, Claims, Evidence, Mark, Reason, Step, assess
-from app.credits.core.account import Source
+from app.bonus.rules import BonusClaims, BonusPolicy, BonusStep, Evidence, Ineligibility, Mark, assess
+from app.credits.core.account import LotSource
 from app.credits.core.commands import Grant, Outcome, Posted
 from app.credits.core.entry import Reference
-from app.credits.ledger.step import Companions, Gifts, Opening, Seen
+from app.credits.ledger.step import AccountOpening, OpeningGrants, Participant, Seen
 from app.credits.service import WELCOME_KEY, Credits
 from app.kit.clock import Clock
 from app.kit.documents import Create, Document, Replace, Value, Write, int_field
@@ -24,9 +24,9 @@ Identities = Callable[[str], Evidence]
 
 _TRIES: Final = 8
 _KEYS: Final = {
-    Step.OPENING: WELCOME_KEY,
-    Step.VERIFIED: f"{WELCOME_KEY}:verified",
-    Step.PURCHASE: f"{WELCOME_KEY}:purchase",
+    BonusStep.OPENING: WELCOME_KEY,
+    BonusStep.VERIFIED: f"{WELCOME_KEY}:verified",
+    BonusStep.PURCHASE: f"{WELCOME_KEY}:purchase",
 }
 
 
@@ -44,16 +44,16 @@ class BonusNotEligible(Forbidden):
     code = "bonus_not_eligible"
     title = "Not eligible for the bonus"
 
-    def __init__(self, reason: Reason) -> None:
+    def __init__(self, reason: Ineligibility) -> None:
         super().__init__(_SENTENCES[reason], reason=reason.value)
         self.reason = reason
 
 
 _SENTENCES: Final = {
-    Reason.SIGN_IN_WITH_EMAIL: "Sign in with an e-mail address first",
-    Reason.VERIFY_EMAIL: "Verify your e-mail address first",
-    Reason.COME_BACK_LATER: "This account is too new; try again later",
-    Reason.NOT_AVAILABLE: "The bonus is not available for this account; support can help",
+    Ineligibility.SIGN_IN_WITH_EMAIL: "Sign in with an e-mail address first",
+    Ineligibility.VERIFY_EMAIL: "Verify your e-mail address first",
+    Ineligibility.COME_BACK_LATER: "This account is too new; try again later",
+    Ineligibility.NOT_AVAILABLE: "The bonus is not available for this account; support can help",
 }
 
 
@@ -66,19 +66,19 @@ class BonusRules:
     clock: Clock
     low_threshold: int
 
-    def opening(self, uid: str) -> Opening:
+    def opening(self, uid: str) -> AccountOpening:
         """For `CreditsParts.opening`: the opening step, when the evidence suffices at first touch."""
         who = self.identities(uid)
-        marks = assess(self.policy, Step.OPENING, who, Claims(), self.clock.now_us())
-        if isinstance(marks, Reason):
-            return Opening(self.low_threshold)
-        grant = _grant(uid, Step.OPENING, self.policy.opening)
+        marks = assess(self.policy, BonusStep.OPENING, who, BonusClaims(), self.clock.now_us())
+        if isinstance(marks, Ineligibility):
+            return AccountOpening(self.low_threshold)
+        grant = _grant(uid, BonusStep.OPENING, self.policy.opening)
 
-        def gifts(seen: Seen) -> Gifts:
+        def grants(seen: Seen) -> OpeningGrants:
             writes = counted(marks, uid, seen)
-            return Gifts() if writes is None else Gifts((grant,), tuple(writes))
+            return OpeningGrants() if writes is None else OpeningGrants((grant,), tuple(writes))
 
-        return Opening(self.low_threshold, tuple(_path(mark) for mark in marks), gifts)
+        return AccountOpening(self.low_threshold, tuple(_path(mark) for mark in marks), grants)
 
 
 class Welcome:
@@ -87,7 +87,7 @@ class Welcome:
     def __init__(self, rules: BonusRules, credits: Credits) -> None:
         self._rules, self._credits = rules, credits
 
-    def claim(self, uid: str, claims: Claims, address: str | None) -> Posted:
+    def claim(self, uid: str, claims: BonusClaims, address: str | None) -> Posted:
         """Grants the next step that the evidence allows now.
 
         Raises:
@@ -96,7 +96,7 @@ class Welcome:
         """
         self._credits.account(uid)
         granted = {step: self._credits.store.entry_with(uid, "key", key) for step, key in _KEYS.items()}
-        for step in (Step.OPENING, Step.VERIFIED):
+        for step in (BonusStep.OPENING, BonusStep.VERIFIED):
             if granted[step] is None and self._rules.policy.amount(step):
                 return self._release(uid, step, claims, address)
         raise BonusAlreadyGranted("The welcome bonus was granted to this account")
@@ -104,7 +104,7 @@ class Welcome:
     @property
     def waits_for_purchase(self) -> bool:
         """Whether a part of the bonus is held back until a purchase."""
-        return self._rules.policy.amount(Step.PURCHASE) > 0
+        return self._rules.policy.amount(BonusStep.PURCHASE) > 0
 
     def purchased(self, uid: str, card: str | None) -> Posted:
         """Grants the step that a purchase releases; a repeat, and any later purchase, is told of the first grant.
@@ -112,29 +112,29 @@ class Welcome:
         Raises:
             BonusNotEligible: with a reason; without a `card`, or when it backed a bonus before.
         """
-        return self._release(uid, Step.PURCHASE, Claims(card=card), None)
+        return self._release(uid, BonusStep.PURCHASE, BonusClaims(card=card), None)
 
-    def _release(self, uid: str, step: Step, claims: Claims, address: str | None) -> Posted:
+    def _release(self, uid: str, step: BonusStep, claims: BonusClaims, address: str | None) -> Posted:
         who = replace(self._rules.identities(uid), network=network(address))
         marks = assess(self._rules.policy, step, who, claims, self._rules.clock.now_us())
-        if isinstance(marks, Reason):
+        if isinstance(marks, Ineligibility):
             raise BonusNotEligible(marks)
 
         def writes(_: Outcome, seen: Seen) -> Sequence[Write]:
             made = counted(marks, uid, seen)
             if made is None:
-                raise BonusNotEligible(Reason.NOT_AVAILABLE)
+                raise BonusNotEligible(Ineligibility.NOT_AVAILABLE)
             return made
 
         grant = _grant(uid, step, self._rules.policy.amount(step))
-        companions = Companions(tuple(_path(mark) for mark in marks), writes)
+        participant = Participant(tuple(_path(mark) for mark in marks), writes)
         for _ in range(_TRIES):
             try:
-                return self._credits.post(uid, grant, companions)
+                return self._credits.post(uid, grant, participant)
             except AlreadyExists:
                 # Another account of the same cluster made a mark first; it is read anew and counted.
                 continue
-        raise BonusNotEligible(Reason.COME_BACK_LATER)
+        raise BonusNotEligible(Ineligibility.COME_BACK_LATER)
 
 
 def counted(marks: Sequence[Mark], uid: str, seen: Seen) -> list[Write] | None:
@@ -158,8 +158,8 @@ def network(address: str | None) -> str | None:
     return str(ipaddress.ip_network(f"{parsed}/{24 if parsed.version == 4 else 48}", strict=False))
 
 
-def _grant(uid: str, step: Step, amount: int) -> Grant:
-    return Grant(_KEYS[step], amount, Source.BONUS, f"welcome_{step.value}", Reference("account", uid))
+def _grant(uid: str, step: BonusStep, amount: int) -> Grant:
+    return Grant(_KEYS[step], amount, LotSource.BONUS, f"welcome_{step.value}", Reference("account", uid))
 
 
 def _count(stored: Document | None) -> int:

@@ -11,21 +11,21 @@ from types import TracebackType
 from typing import Final
 
 from app.chat.live.running import Running
-from app.chat.live.stream_mirror import Closing, Mirror
+from app.chat.live.stream_mirror import Closing, StreamMirror
 from app.chat.opening import Ask, Opened, Opening
 from app.chat.settling import Finish, Settling
-from app.chat.turn import End, Problem, Turn
+from app.chat.turn import End, Turn, TurnProblem
 from app.kit import telemetry
 from app.kit.clock import Clock
 from app.kit.errors import Failure, InvariantViolation, Rejection, Unavailable
 from app.kit.ids import derived
 from app.kit.money import to_decimal
-from app.kit.stopwatch import Phases
+from app.kit.stopwatch import Stopwatch
 from app.metering.billing import Ending, Mode
 from app.metering.meter import Meter
 from app.models import gateway
 from app.models.faults import ContentRefused, ModelTimeout
-from app.models.gateway import Call, Gateway, Question, Stopped
+from app.models.gateway import Gateway, Question, Stopped, VendorCall
 from app.models.pricing import PriceBook
 from app.models.transport import Patience
 
@@ -61,7 +61,7 @@ class Over:
     end: End
 
 
-Event = Start | Text | Tick | Over
+AnswerEvent = Start | Text | Tick | Over
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class AnsweringParts:
     settling: Settling
     gateway: Gateway
     book: PriceBook
-    mirror: Mirror
+    mirror: StreamMirror
     running: Running
     clock: Clock
     pause: Callable[[int], None]
@@ -92,23 +92,23 @@ class Answering:
         Raises:
             Rejection: nothing was reserved or written. See `Opening.open`.
         """
-        phases = Phases()
-        opened = self._parts.opening.open(ask, phases)
-        phases.end("reserve")
+        stopwatch = Stopwatch()
+        opened = self._parts.opening.open(ask, stopwatch)
+        stopwatch.end("reserve")
         if isinstance(opened, Turn):
             return Answer(_replay(opened), replayed=True)
-        return Answer(_Stream(self._parts, opened, mode, phases).run(), replayed=False)
+        return Answer(_Stream(self._parts, opened, mode, stopwatch).run(), replayed=False)
 
 
-class Answer(Generator[Event, None, None]):
+class Answer(Generator[AnswerEvent, None, None]):
     """The events of one answer. It is begun at once, so that closing it always ends and settles the turn."""
 
-    def __init__(self, events: Generator[Event, None, None], *, replayed: bool) -> None:
+    def __init__(self, events: Generator[AnswerEvent, None, None], *, replayed: bool) -> None:
         self.replayed = replayed
         self._events = events
-        self._first: Event | None = next(events)
+        self._first: AnswerEvent | None = next(events)
 
-    def send(self, value: None, /) -> Event:
+    def send(self, value: None, /) -> AnswerEvent:
         """The next event."""
         if self._first is not None:
             first, self._first = self._first, None
@@ -121,7 +121,7 @@ class Answer(Generator[Event, None, None]):
         _val: BaseException | object = None,
         _tb: TracebackType | None = None,
         /,
-    ) -> Event:
+    ) -> AnswerEvent:
         """Ends the answer in the way that the exception says; GeneratorExit: the client is gone."""
         self._first = None
         error = typ if isinstance(typ, BaseException) else typ()
@@ -135,7 +135,7 @@ class Answer(Generator[Event, None, None]):
         return last
 
 
-def _replay(turn: Turn) -> Generator[Event, None, None]:
+def _replay(turn: Turn) -> Generator[AnswerEvent, None, None]:
     if turn.end is None:
         raise InvariantViolation("a running turn is not replayed")
     yield Start(turn)
@@ -147,12 +147,12 @@ def _replay(turn: Turn) -> Generator[Event, None, None]:
 class _Stream:
     """One attempt on its way."""
 
-    def __init__(self, parts: AnsweringParts, opened: Opened, mode: Mode, phases: Phases) -> None:
+    def __init__(self, parts: AnsweringParts, opened: Opened, mode: Mode, stopwatch: Stopwatch) -> None:
         self._parts = parts
-        self._phases = phases
+        self._stopwatch = stopwatch
         self._opened = opened
         self._mode = mode
-        self._call = Call()
+        self._call = VendorCall()
         self._texts: list[str] = []
         self._deadline_us = parts.clock.now_us() + parts.longest_us
         self._meter = Meter(
@@ -162,7 +162,7 @@ class _Stream:
             max_output_tokens=opened.turn.max_output_tokens,
         )
 
-    def run(self) -> Generator[Event, None, None]:
+    def run(self) -> Generator[AnswerEvent, None, None]:
         turn, parts = self._opened.turn, self._parts
         failure: Exception | None = None
         parts.mirror.open(turn.account, turn.id, turn.model)
@@ -189,7 +189,7 @@ class _Stream:
         if failure is not None and not end.answer:
             raise failure
 
-    def _stream(self) -> Generator[Event, None, Finish]:
+    def _stream(self) -> Generator[AnswerEvent, None, Finish]:
         parts, meter, turn = self._parts, self._meter, self._opened.turn
         question = Question(
             model=self._opened.model,
@@ -203,7 +203,7 @@ class _Stream:
                 match event:
                     case gateway.Delta():
                         if not meter.delivered:
-                            self._phases.end("first_text")
+                            self._stopwatch.end("first_text")
                         meter.add(event)
                         self._texts.append(event.text)
                         parts.mirror.append(turn.id, event.text)
@@ -212,8 +212,8 @@ class _Stream:
                             return Finish(Ending.BUDGET, "budget")
                     case gateway.Counted():
                         meter.count(event)
-                    case gateway.Answering():
-                        self._phases.end("vendor")
+                    case gateway.AnsweredBy():
+                        self._stopwatch.end("vendor")
                         meter.answered_by(event.model)
                     case gateway.Finished():
                         meter.finish = event.reason
@@ -256,7 +256,7 @@ class _Stream:
         """Charges and records, again while the store does not answer: the same settlement twice is one (T-6)."""
         turn, parts = self._opened.turn, self._parts
         parts.running.remove(turn.id)
-        self._phases.end("stream")
+        self._stopwatch.end("stream")
         answer = "".join(self._texts)
         for attempt in range(1, SETTLE_TRIES + 1):
             try:
@@ -270,18 +270,23 @@ class _Stream:
             else:
                 break
         parts.mirror.close(turn.id, Closing(end.state, end.finish_reason, to_decimal(end.cost)))
-        self._phases.end("settle")
+        self._stopwatch.end("settle")
         _log.info(
-            "a turn ended", turn=turn.id, model=end.answered_by, reason=end.reason, cost=end.cost, us=self._phases.spent
+            "a turn ended",
+            turn=turn.id,
+            model=end.answered_by,
+            reason=end.reason,
+            cost=end.cost,
+            us=self._stopwatch.spent,
         )
         return end
 
 
-def _problem(error: Exception) -> Problem:
+def _problem(error: Exception) -> TurnProblem:
     if isinstance(error, Rejection):
-        return Problem(error.code, error.title, error.detail, error.status)
+        return TurnProblem(error.code, error.title, error.detail, error.status)
     code = getattr(error, "code", "internal_error") if isinstance(error, Failure) else "internal_error"
-    return Problem(
+    return TurnProblem(
         code=str(code),
         title="The answer failed",
         detail="The model did not answer to the end. Nothing was charged; trying again may help.",

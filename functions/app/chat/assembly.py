@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from app.chat.answering import Answering, AnsweringParts
 from app.chat.live.flusher import Flusher
 from app.chat.live.running import Running
-from app.chat.live.stream_mirror import Mirror, remove_old_streams
+from app.chat.live.stream_mirror import StreamMirror, remove_old_streams
 from app.chat.opening import Opening, OpeningParts
 from app.chat.orphans import OrphanParts, close_orphans
 from app.chat.service import Chat, ChatParts, Orders
@@ -64,7 +64,7 @@ class ChatNeeds:
     timeout_s: int = 300
     patience: Patience | None = None
     pause: Callable[[int], None] = patient
-    mirror: Mirror | None = None
+    mirror: StreamMirror | None = None
     """The threaded one unless given."""
 
 
@@ -74,7 +74,7 @@ class ChatSystem:
 
     chat: Chat
     running: Running
-    mirror: Mirror
+    mirror: StreamMirror
     instance: str
     orphans: OrphanParts
     realtime: Realtime

@@ -11,7 +11,7 @@ from app.chat.store import BATCH, ChatStore, conversation_path
 from app.kit.documents import Delete, Documents, text_field
 from app.kit.errors import ensure
 from app.orchestration.queue.handler import Done, Handler, Run
-from app.orchestration.queue.operation import Level, Operation, Priority
+from app.orchestration.queue.operation import Operation, Priority, SecurityLevel
 from app.orchestration.queue.operation_queue import Order
 from app.orchestration.queue.retry import STEADFAST
 
@@ -42,7 +42,7 @@ def handler(documents: Documents, batch: int = BATCH) -> Handler:
         # conversation when it ends, and goes (`settling.record`); when its function dies, the sweep takes it away.
         return Done(writes=lambda: [Delete(path) for path in (*messages, conversation)])
 
-    return Handler(NAME, work, level=Level.USER, priority=Priority.LOW, retry=STEADFAST)
+    return Handler(NAME, work, level=SecurityLevel.USER, priority=Priority.LOW, retry=STEADFAST)
 
 
 def _path(operation: Operation) -> str:

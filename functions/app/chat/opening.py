@@ -14,7 +14,7 @@ from app.chat.turn import Turn
 from app.credits.core.commands import Outcome, Reserve, Reserved
 from app.credits.core.entry import Reference
 from app.credits.core.rejections import ReservationClosed, ReservationUnknown
-from app.credits.ledger.step import Companions
+from app.credits.ledger.step import Participant
 from app.credits.service import Credits
 from app.kit.canonical import digest
 from app.kit.clock import Clock, to_rfc3339
@@ -22,7 +22,7 @@ from app.kit.documents import Create, Document, Replace, Write
 from app.kit.errors import AlreadyExists, InvariantViolation, KeyReused, Rejection
 from app.kit.ids import Ids, derived
 from app.kit.money import to_decimal
-from app.kit.stopwatch import Phases
+from app.kit.stopwatch import Stopwatch
 from app.models.catalogue import Capability, Model, UnsuitableModel
 from app.models.gateway import Message
 from app.models.pricing import Demand, PriceBook
@@ -105,7 +105,7 @@ class Opening:
     def __init__(self, parts: OpeningParts) -> None:
         self._parts = parts
 
-    def open(self, ask: Ask, phases: Phases) -> Opened | Turn:
+    def open(self, ask: Ask, stopwatch: Stopwatch) -> Opened | Turn:
         """Reserves for the answer; or, for a key that was answered before, that turn.
 
         Costs one read for the conversation; whether the key is known shows in the reserving commit itself.
@@ -116,7 +116,7 @@ class Opening:
             AnswerInProgress: the first request with this key still runs.
         """
         conversation, _ = self._parts.store.conversation(ask.uid, ask.conversation_id)
-        phases.end("read")
+        stopwatch.end("read")
         if ask.key is None:
             return self._reserve(ask, conversation, self._parts.ids.new("msg"), None)
         message_id = derived("msg", ask.uid, ask.conversation_id, ask.key)
@@ -175,13 +175,13 @@ class Opening:
             reference=Reference("message", message_id, ask.request_id),
             expires_in_us=self._parts.lease_us,
         )
-        companions = self._companions(plan, draft, last)
-        reservation = self._parts.credits.reserve(ask.uid, reserve, companions)
+        participant = self._participant(plan, draft, last)
+        reservation = self._parts.credits.reserve(ask.uid, reserve, participant)
         turn = self._granted(plan, draft, reservation.amount)
         length = sum(map(len, texts(plan.messages)))
         return Opened(ask, turn, plan.model, plan.messages, length)
 
-    def _companions(self, plan: _Plan, draft: Turn, last: tuple[Turn, Document] | None) -> Companions:
+    def _participant(self, plan: _Plan, draft: Turn, last: tuple[Turn, Document] | None) -> Participant:
         path = turn_path(draft.account, draft.conversation_id, draft.id)
 
         def create(outcome: Outcome, _: tuple[Document | None, ...]) -> list[Write]:
@@ -199,8 +199,8 @@ class Opening:
             raise AnswerInProgress("Another request with this key was faster.", message_id=draft.id)
 
         if last is None:
-            return Companions(writes=create, replayed=replayed)
-        return Companions(reads=(path,), writes=replace_last, replayed=replayed)
+            return Participant(writes=create, replayed=replayed)
+        return Participant(reads=(path,), writes=replace_last, replayed=replayed)
 
     def _plan(self, ask: Ask, conversation: Conversation) -> _Plan:
         model, route = self._model(ask, conversation)

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 from app.chat import turn as turns
 from app.chat.live.flusher import cancel_path
-from app.chat.live.stream_mirror import Closing, Mirror
+from app.chat.live.stream_mirror import Closing, StreamMirror
 from app.chat.store import ChatStore
-from app.chat.turn import End, Problem, Turn
+from app.chat.turn import End, Turn, TurnProblem
 from app.credits.core.commands import Outcome
 from app.credits.core.rejections import ReservationClosed, ReservationUnknown
-from app.credits.ledger.step import Companions
+from app.credits.ledger.step import Participant
 from app.credits.service import Credits
 from app.kit import telemetry
 from app.kit.clock import Clock, to_rfc3339
@@ -24,7 +24,7 @@ from app.metering.billing import Ending, Mode, Policy
 
 _log = telemetry.log("chat")
 
-_PROBLEM = Problem(
+_PROBLEM = TurnProblem(
     code="answer_interrupted",
     title="The answer was interrupted",
     detail="The answer was interrupted on our side. Nothing was charged; you can send the message again.",
@@ -38,7 +38,7 @@ class OrphanParts:
 
     store: ChatStore
     credits: Credits
-    mirror: Mirror
+    mirror: StreamMirror
     realtime: Realtime
     clock: Clock
     policy: Policy
@@ -99,7 +99,7 @@ def _close(parts: OrphanParts, turn: Turn, stored: Document) -> None:
         return [write] if found is not None and found.version == stored.version else []
 
     try:
-        parts.credits.release(turn.account, turn.reservation_id, reason, Companions((stored.path,), writes))
+        parts.credits.release(turn.account, turn.reservation_id, reason, Participant((stored.path,), writes))
     except (ReservationClosed, ReservationUnknown):
         asked.clear()
     if not asked:

@@ -22,7 +22,7 @@ from app.chat.schemas import (
     NewConversation,
     NewMessage,
 )
-from app.chat.service import Amendment, Chat, Draft
+from app.chat.service import Amendment, Chat, ConversationDraft
 from app.metering.billing import Mode
 
 _TAG: Final = Tag(name="chat", description="Conversations, and answers that are paid while they stream")
@@ -48,7 +48,7 @@ def routes(chat: Chat) -> APIBlueprint:
 def _conversations(blueprint: APIBlueprint, chat: Chat) -> None:
     @blueprint.post("/conversations", summary="Begin a conversation", responses={201: ConversationAnswer})
     def create(body: NewConversation) -> tuple[ConversationAnswer, int]:
-        draft = Draft(body.title, body.model, body.system_prompt, body.memory)
+        draft = ConversationDraft(body.title, body.model, body.system_prompt, body.memory)
         return serializers.conversation(chat.create(caller().uid, draft)), 201
 
     @blueprint.get("/conversations", summary="Your conversations", responses={200: ConversationPage})

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from app.api.schemas import AmountIn, Answer, Body, CreditAmount, Id, Parameters, Timestamp
+from app.api.schemas import AmountIn, CreditAmount, Id, Parameters, RequestBody, ResponseBody, Timestamp
 
 MOST_CONTENT = 100_000
 """Characters of a message; the store checks bytes as well, through the model's context."""
@@ -19,7 +19,7 @@ Memory = Annotated[
     Literal["buffer"], Field(description="`buffer`: the model sees the recent turns, as many as its window holds")
 ]
 TurnState = Literal["running", "done", "error"]
-Finish = Literal["stop", "length", "budget", "cancelled", "error"]
+FinishWord = Literal["stop", "length", "budget", "cancelled", "error"]
 
 
 class ConversationPath(Parameters):
@@ -34,7 +34,7 @@ class MessagePath(Parameters):
     message_id: Id
 
 
-class NewConversation(Body):
+class NewConversation(RequestBody):
     """Everything is optional; the first message gives a title."""
 
     title: Title = ""
@@ -43,7 +43,7 @@ class NewConversation(Body):
     memory: Memory = "buffer"
 
 
-class ConversationChange(Body):
+class ConversationChange(RequestBody):
     """What is left out stays as it is."""
 
     title: Title | None = None
@@ -52,7 +52,7 @@ class ConversationChange(Body):
     system_prompt: SystemPrompt | None = None
 
 
-class ConversationAnswer(Answer):
+class ConversationAnswer(ResponseBody):
     """A conversation."""
 
     id: Id
@@ -65,7 +65,7 @@ class ConversationAnswer(Answer):
     updated_at: Timestamp
 
 
-class NewMessage(Body):
+class NewMessage(RequestBody):
     """A message to be answered. `max_cost` bounds what the answer may cost."""
 
     content: Annotated[str, Field(min_length=1, max_length=MOST_CONTENT)]
@@ -81,7 +81,7 @@ class CallableMessage(NewMessage):
     idempotency_key: Annotated[str, Field(pattern=r"^[!-~]([ -~]{0,253}[!-~])?$")] | None = None
 
 
-class UsageAnswer(Answer):
+class UsageAnswer(ResponseBody):
     """Tokens. `input_tokens` includes the cached ones, `output_tokens` those of hidden reasoning."""
 
     input_tokens: int
@@ -89,7 +89,7 @@ class UsageAnswer(Answer):
     cached_tokens: int
 
 
-class TurnError(Answer):
+class TurnError(ResponseBody):
     """Why an answer failed."""
 
     code: str
@@ -98,7 +98,7 @@ class TurnError(Answer):
     status: int
 
 
-class MessageAnswer(Answer):
+class MessageAnswer(ResponseBody):
     """A question and its answer, with what it cost. `estimated`: the vendor told no usage, we charged a lower bound."""
 
     message_id: Id
@@ -109,7 +109,7 @@ class MessageAnswer(Answer):
     answer: str | None
     model: str = Field(description="The model that answered, or that was asked while it runs")
     route: str = Field(description="How it was chosen: `requested`, `conversation` or `default`")
-    finish_reason: Finish | None
+    finish_reason: FinishWord | None
     reason: str | None = Field(description="Why it was charged so, a code of the billing policy")
     usage: UsageAnswer | None
     estimated: bool
@@ -124,11 +124,11 @@ class MessageAnswer(Answer):
     error: TurnError | None
 
 
-class CancelAnswer(Answer):
+class CancelAnswer(ResponseBody):
     """`running`: word was sent, and the turn ends in a moment. Otherwise it was over before."""
 
     message_id: Id
     status: TurnState
-    finish_reason: Finish | None
+    finish_reason: FinishWord | None
     cost: CreditAmount | None
     transaction_id: str | None

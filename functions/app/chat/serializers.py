@@ -8,7 +8,7 @@ from collections.abc import Generator, Mapping
 from types import TracebackType
 from typing import Final, assert_never
 
-from app.api.streaming import Event as Frame
+from app.api.streaming import ServerSentEvent as Frame
 from app.chat.answering import Answer, Over, Start, Text, Tick
 from app.chat.conversation import Conversation
 from app.chat.schemas import CancelAnswer, ConversationAnswer, MessageAnswer, TurnError, UsageAnswer

@@ -32,7 +32,7 @@ _TRIES: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
+class ConversationDraft:
     """What a user may decide about a new conversation."""
 
     title: str = ""
@@ -43,7 +43,7 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Amendment:
-    """What a user may change; None leaves it as it is."""
+    """What a user may change; None leaves it is."""
 
     title: str | None = None
     archived: bool | None = None
@@ -71,7 +71,7 @@ class Chat:
     def __init__(self, parts: ChatParts) -> None:
         self._parts = parts
 
-    def create(self, uid: str, draft: Draft) -> Conversation:
+    def create(self, uid: str, draft: ConversationDraft) -> Conversation:
         """A new, empty conversation.
 
         Raises:

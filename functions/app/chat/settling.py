@@ -11,11 +11,11 @@ from app.chat import turn as turns
 from app.chat.conversation import Exchange
 from app.chat.opening import Opened
 from app.chat.store import ChatStore, conversation_path, turn_path
-from app.chat.turn import End, FinishReason, Problem, State, Turn
+from app.chat.turn import End, FinishReason, Turn, TurnProblem, TurnState
 from app.credits.core.commands import Outcome, Settle, Settled
 from app.credits.core.entry import Reference
 from app.credits.core.rejections import ReservationClosed, ReservationUnknown
-from app.credits.ledger.step import Companions
+from app.credits.ledger.step import Participant
 from app.credits.service import Credits
 from app.kit import telemetry
 from app.kit.clock import Clock, to_rfc3339
@@ -25,7 +25,7 @@ from app.metering import billing
 from app.metering.billing import Ending, Mode, Policy, Priced
 from app.metering.meter import Measured, Meter, storable
 from app.models.pricing import PriceBook
-from app.models.usage import Usage
+from app.models.usage import TokenUsage
 
 _log = telemetry.log("chat")
 
@@ -38,8 +38,8 @@ class Finish:
 
     ending: Ending
     finish_reason: FinishReason
-    state: State = "done"
-    problem: Problem | None = None
+    state: TurnState = "done"
+    problem: TurnProblem | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ class Settling:
         )
         reads = (conversation_path(turn.account, turn.conversation_id),)
         try:
-            return end(self._parts.credits.settle(turn.account, settle, Companions(reads, writes)))
+            return end(self._parts.credits.settle(turn.account, settle, Participant(reads, writes)))
         except (ReservationClosed, ReservationUnknown) as closed:
             return self._too_late(turn, finish, answer, closed)
 
@@ -183,7 +183,7 @@ def record(turn: Turn, end: End, conversation: Document | None) -> list[Write]:
     return [Merge(path, ended), Replace(conversation.path, conversations.write(found), conversation.version)]
 
 
-def _basis(measured: Measured, amount: int, reserved: int) -> tuple[Usage, bool]:
+def _basis(measured: Measured, amount: int, reserved: int) -> tuple[TokenUsage, bool]:
     """The usage that the charge stands for, and whether it is our estimate."""
     price = measured.reported_price
     if measured.reported is not None and price is not None and amount in (0, min(price, reserved)):

@@ -13,14 +13,14 @@ from typing import Final, Literal, cast, get_args
 from app.kit.documents import Fields, Value, int_field, list_field, map_field, text_field
 from app.kit.errors import ensure
 
-State = Literal["running", "done", "error"]
+TurnState = Literal["running", "done", "error"]
 FinishReason = Literal["stop", "length", "budget", "cancelled", "error"]
 
 ENDED_STATES: Final = ("done", "error")
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class TurnProblem:
     """Why a turn failed, as its owner may know it."""
 
     code: str
@@ -33,7 +33,7 @@ class Problem:
 class End:
     """How a turn ended. `cost` and `available` are micro-credits; `usage` holds tokens per bucket."""
 
-    state: State
+    state: TurnState
     finish_reason: FinishReason
     reason: str
     answer: str
@@ -44,7 +44,7 @@ class End:
     transaction_id: str | None = None
     usage: Mapping[str, int] = field(default_factory=dict)
     estimated: bool = False
-    problem: Problem | None = None
+    problem: TurnProblem | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class Turn:
     end: End | None = None
 
     @property
-    def state(self) -> State:
+    def state(self) -> TurnState:
         """Where it stands."""
         return "running" if self.end is None else self.end.state
 
@@ -156,7 +156,7 @@ def read(fields: Fields) -> Turn:
 def _read_end(fields: Fields) -> End:
     transaction = fields.get("transaction_id")
     return End(
-        state=cast(State, _one_of(text_field(fields, "state"), ENDED_STATES)),
+        state=cast(TurnState, _one_of(text_field(fields, "state"), ENDED_STATES)),
         finish_reason=cast(FinishReason, _one_of(text_field(fields, "finish_reason"), get_args(FinishReason))),
         reason=text_field(fields, "reason"),
         answer=text_field(fields, "answer"),
@@ -171,11 +171,11 @@ def _read_end(fields: Fields) -> End:
     )
 
 
-def _read_problem(fields: Fields) -> Problem | None:
+def _read_problem(fields: Fields) -> TurnProblem | None:
     if fields.get("problem") is None:
         return None
     problem = map_field(fields, "problem")
-    return Problem(
+    return TurnProblem(
         code=text_field(problem, "code"),
         title=text_field(problem, "title"),
         detail=text_field(problem, "detail"),

@@ -7,7 +7,7 @@ over an older one: `updated_at` of an account strictly grows and its text sorts 
 from dataclasses import dataclass
 from typing import Final
 
-from app.credits.core.account import Account, Level
+from app.credits.core.account import Account, BalanceLevel
 from app.credits.ledger import document
 from app.kit import telemetry
 from app.kit.clock import from_rfc3339, minutes, to_rfc3339
@@ -16,7 +16,7 @@ from app.kit.errors import InvariantViolation
 from app.kit.money import to_decimal
 from app.kit.realtime import Json, Realtime
 
-View = dict[str, Json]
+BalanceView = dict[str, Json]
 
 _CURSOR: Final = "jobs/mirror_comparison"
 _FIRST_LOOK_US: Final = minutes(60)
@@ -25,7 +25,7 @@ _ENDLESS: Final = 253_402_300_799_999_999
 """The last microsecond of the year 9999."""
 
 
-def view(account: Account, now_us: int) -> View:
+def view(account: Account, now_us: int) -> BalanceView:
     """The balance as clients see it, over HTTP and in the mirror alike (T-28: posted, held and available apart)."""
     return {
         "balance": to_decimal(account.balance),
@@ -33,12 +33,12 @@ def view(account: Account, now_us: int) -> View:
         "available": to_decimal(account.available(now_us)),
         "debt": to_decimal(account.debt),
         "sequence": account.sequence,
-        "low": account.level is not Level.OK,
+        "low": account.level is not BalanceLevel.OK,
         "updated_at": to_rfc3339(account.updated_at_us),
     }
 
 
-def newer(mirrored: Json, wanted: View) -> Json:
+def newer(mirrored: Json, wanted: BalanceView) -> Json:
     """What should stand in the mirror: `wanted`, unless what is there is as new or newer. Pure (T-46)."""
     if not isinstance(mirrored, dict):
         return dict(wanted)
@@ -74,15 +74,15 @@ class LastComparison:
 
 
 @dataclass(frozen=True, slots=True)
-class Repair:
+class MirrorRepair:
     """What the mirror showed, what is true, and whether the one had to be brought to the other."""
 
     was: Json
-    wanted: View
+    wanted: BalanceView
     repaired: bool
 
 
-class Mirror:
+class BalanceMirror:
     """Keeps the mirror behind the accounts."""
 
     def __init__(self, documents: Documents, realtime: Realtime) -> None:
@@ -97,7 +97,7 @@ class Mirror:
         wanted = view(account, account.updated_at_us)
         self._realtime.transact(mirror_path(account.uid), lambda current: newer(current, wanted))
 
-    def repair(self, uid: str) -> Repair:
+    def repair(self, uid: str) -> MirrorRepair:
         """Brings the mirror to the account, which must exist: the authoritative side wins, always.
 
         The mirror is read first. An account read after it is at least as new, so a mirror that claims more is wrong and
@@ -111,7 +111,7 @@ class Mirror:
         wanted = _view_of(stored)
         if was != wanted:
             self._realtime.transact(path, lambda now: dict(wanted) if now == was else newer(now, wanted))
-        return Repair(was, wanted, was != wanted)
+        return MirrorRepair(was, wanted, was != wanted)
 
     def compare_next(self, now_us: int, limit: int) -> Comparison:
         """The scheduled comparison: goes on where the last one stopped, up to a minute ago (triggers take a while)."""
@@ -162,7 +162,7 @@ class Mirror:
         return Comparison(len(found), tuple(differing), repaired, worst, through)
 
 
-def _view_of(stored: Document) -> View:
+def _view_of(stored: Document) -> BalanceView:
     account = document.read(stored.fields)
     return view(account, account.updated_at_us)
 

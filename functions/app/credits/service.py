@@ -11,10 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from app.credits.balance_mirror import View, view
+from app.credits.balance_mirror import BalanceView, view
 from app.credits.core import events
-from app.credits.core.account import Account, Reservation, Source, Status
+from app.credits.core.account import Account, AccountStatus, LotSource, Reservation
 from app.credits.core.commands import (
+    AccountSwept,
     Adjust,
     Changed,
     Clawback,
@@ -34,15 +35,14 @@ from app.credits.core.commands import (
     SetThreshold,
     Settle,
     Settled,
-    Sweep,
-    Swept,
+    SweepAccount,
 )
 from app.credits.core.decide import Rules
 from app.credits.core.entry import Entry, Reference, encode_bytes
-from app.credits.ledger.group_commit import Lanes
-from app.credits.ledger.step import NONE, Companions, Gifts, Opening
+from app.credits.ledger.group_commit import GroupCommit
+from app.credits.ledger.step import NO_PARTICIPANT, AccountOpening, OpeningGrants, Participant
 from app.credits.ledger.store import Store, StoreParts
-from app.credits.proofs.audit import Audit, Period, audit, signed_json
+from app.credits.proofs.audit import Audit, AuditPeriod, audit, signed_json
 from app.credits.proofs.checkpoints import Archive, Checkpoints
 from app.credits.proofs.reading import ChainReport, LedgerReader, Proof
 from app.credits.proofs.receipts import receipt
@@ -75,8 +75,8 @@ class CreditsParts:
     signer: Signer
     settings: CreditsSettings = CreditsSettings()
     retired: tuple[str, ...] = ()
-    sink: events.Sink = events.nobody
-    opening: Callable[[str], Opening] | None = None
+    publish: events.Publish = events.publish_nothing
+    opening: Callable[[str], AccountOpening] | None = None
     pause: Callable[[int], None] | None = None
     archive: Archive | None = None
 
@@ -113,12 +113,12 @@ class Credits:
                 signer=parts.signer,
                 rules=Rules(parts.settings.max_reservation),
                 opening=parts.opening or self._welcome,
-                sink=parts.sink,
+                publish=parts.publish,
                 pause=parts.pause or pause,
             )
         )
         self.analyst = Analyst(parts.documents, self.ledger, parts.clock)
-        self._lanes = Lanes(self.store)
+        self._lanes = GroupCommit(self.store)
 
     def account(self, uid: str) -> Account:
         """The account of `uid`, opened at first touch with the welcome bonus: the same through every door (T-36)."""
@@ -135,51 +135,58 @@ class Credits:
         """What the account can spend now."""
         return account.available(self._clock.now_us())
 
-    def balance(self, uid: str) -> View:
+    def balance(self, uid: str) -> BalanceView:
         """The balance as clients see it; opens the account when it is new."""
         return view(self.account(uid), self._clock.now_us())
 
-    def reserve(self, uid: str, reserve: Reserve, companions: Companions = NONE) -> Reservation:
+    def reserve(self, uid: str, reserve: Reserve, participant: Participant = NO_PARTICIPANT) -> Reservation:
         """Sets aside `min(ceiling, available, MAX_RESERVATION_AMOUNT)`, when that is `at_least` what is needed.
 
         Raises:
             InsufficientCredits: it is not.
             ReservationClosed: this id was resolved already.
         """
-        return self._expect(Reserved, self._lanes.apply(uid, reserve, companions)).reservation
+        return self._expect(Reserved, self._lanes.apply(uid, reserve, participant)).reservation
 
-    def extend(self, uid: str, extend: Extend, companions: Companions = NONE) -> Reservation:
+    def extend(self, uid: str, extend: Extend, participant: Participant = NO_PARTICIPANT) -> Reservation:
         """Keeps a reservation open longer and, with `to_amount`, makes it larger."""
-        return self._expect(Reserved, self._lanes.apply(uid, extend, companions)).reservation
+        return self._expect(Reserved, self._lanes.apply(uid, extend, participant)).reservation
 
-    def settle(self, uid: str, settle: Settle, companions: Companions = NONE) -> Settled:
+    def settle(self, uid: str, settle: Settle, participant: Participant = NO_PARTICIPANT) -> Settled:
         """Charges a reservation once, up to what it holds; a charge of nothing releases it without an entry.
 
         Raises:
             ReservationClosed: it was resolved in another way before.
             ReservationUnknown: there is none of that id.
         """
-        return self._expect(Settled, self._lanes.apply(uid, settle, companions))
+        return self._expect(Settled, self._lanes.apply(uid, settle, participant))
 
-    def release(self, uid: str, reservation_id: str, reason: str, companions: Companions = NONE) -> Reservation:
+    def release(
+        self, uid: str, reservation_id: str, reason: str, participant: Participant = NO_PARTICIPANT
+    ) -> Reservation:
         """Gives a reservation back; twice is the same as once."""
-        return self._expect(Released, self._lanes.apply(uid, Release(reservation_id, reason), companions)).reservation
+        return self._expect(Released, self._lanes.apply(uid, Release(reservation_id, reason), participant)).reservation
 
     def post(
-        self, uid: str, command: Grant | Deposit | Clawback | Refund | Adjust | Reverse, companions: Companions = NONE
+        self,
+        uid: str,
+        command: Grant | Deposit | Clawback | Refund | Adjust | Reverse,
+        participant: Participant = NO_PARTICIPANT,
     ) -> Posted:
         """One entry, once per key for ever.
 
         Raises:
             KeyReused: the key was used with another input.
         """
-        return self._expect(Posted, self._lanes.apply(uid, command, companions))
+        return self._expect(Posted, self._lanes.apply(uid, command, participant))
 
-    def freeze_lots(self, uid: str, payment_id: str, *, frozen: bool, companions: Companions = NONE) -> Account:
+    def freeze_lots(
+        self, uid: str, payment_id: str, *, frozen: bool, participant: Participant = NO_PARTICIPANT
+    ) -> Account:
         """Keeps what a disputed payment bought from being spent, or frees it again."""
-        return self._expect(Changed, self._lanes.apply(uid, FreezeLots(payment_id, frozen), companions)).account
+        return self._expect(Changed, self._lanes.apply(uid, FreezeLots(payment_id, frozen), participant)).account
 
-    def set_status(self, uid: str, status: Status, reason: str) -> Account:
+    def set_status(self, uid: str, status: AccountStatus, reason: str) -> Account:
         """Moves the account to another status."""
         return self._expect(Changed, self._lanes.apply(uid, SetStatus(status, reason))).account
 
@@ -187,9 +194,9 @@ class Credits:
         """Warn below `amount`."""
         return self._expect(Changed, self._lanes.apply(uid, SetThreshold(amount))).account
 
-    def sweep(self, uid: str) -> Swept:
+    def sweep(self, uid: str) -> AccountSwept:
         """Resolves what is overdue on one account."""
-        return self._expect(Swept, self._lanes.apply(uid, Sweep()))
+        return self._expect(AccountSwept, self._lanes.apply(uid, SweepAccount()))
 
     def expire_due(self, limit: int = 100) -> SweptAccounts:
         """Sweeps the accounts that are due, at most `limit`: overdue reservations, lots, and expiry notices.
@@ -232,12 +239,12 @@ class Credits:
         """One entry as a JWS that any JOSE library verifies with `keys()`."""
         return receipt(self.entry(uid, transaction_id).fields(), self._parts.signer)
 
-    def audit(self, uid: str, period: Period) -> Audit:
+    def audit(self, uid: str, period: AuditPeriod) -> Audit:
         """What happened on the account in a period, verified."""
         coverage = self.checkpoints.coverage(uid)
         return audit(self.ledger, self.existing(uid), period, self._clock.now_us(), coverage)
 
-    def signed_audit(self, uid: str, period: Period) -> dict[str, Value]:
+    def signed_audit(self, uid: str, period: AuditPeriod) -> dict[str, Value]:
         """The audit as JSON, signed as a whole."""
         return signed_json(self.audit(uid, period), self._parts.signer)
 
@@ -257,10 +264,10 @@ class Credits:
             with contextlib.suppress(AlreadyExists):
                 self._documents.commit([Create(f"ledger_keys/{kid}", fields)])
 
-    def _welcome(self, uid: str) -> Opening:
+    def _welcome(self, uid: str) -> AccountOpening:
         amount = self.settings.welcome_bonus
-        gifts = (Grant(WELCOME_KEY, amount, Source.BONUS, "welcome", Reference("account", uid)),) if amount else ()
-        return Opening(self.settings.low_threshold, gifts=lambda _: Gifts(gifts))
+        grants = (Grant(WELCOME_KEY, amount, LotSource.BONUS, "welcome", Reference("account", uid)),) if amount else ()
+        return AccountOpening(self.settings.low_threshold, grants=lambda _: OpeningGrants(grants))
 
     @staticmethod
     def _expect(kind: type[T], outcome: Outcome) -> T:

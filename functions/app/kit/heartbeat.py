@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 
-class Pulse(Protocol):
+class Heartbeat(Protocol):
     """The port."""
 
     def during(self, every_us: int, beat: Callable[[], None]) -> AbstractContextManager[None]:
@@ -21,7 +21,7 @@ class Pulse(Protocol):
         ...
 
 
-class ThreadPulse:
+class ThreadHeartbeat:
     """A thread beside the work, for as long as that lasts."""
 
     @contextmanager

@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 from app.kit.errors import Unavailable, ensure
 
 if TYPE_CHECKING:
-    from app.kit.realtime_http import Answer, Rest
+    from app.kit.realtime_http import Reply, Rest
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
@@ -72,7 +72,7 @@ class FirebaseRealtime:
     def transact(self, path: str, decide: Callable[[Json], Json]) -> Json:
         rest = self._rest()
         with self._turns.at(path.strip("/")):
-            seen: Answer | None = None
+            seen: Reply | None = None
             for attempt in range(_TRIES):
                 seen = seen or rest.read_tagged(path)
                 current = _value(seen)
@@ -146,7 +146,7 @@ def _ends(path: str) -> list[int]:
     return [*(index for index, letter in enumerate(path) if letter == "/"), len(path)]
 
 
-def _value(answer: "Answer") -> Json:
+def _value(answer: "Reply") -> Json:
     try:
         value: Json = json.loads(answer.body)
     except ValueError as error:

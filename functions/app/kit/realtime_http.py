@@ -43,7 +43,7 @@ class Credential(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class DatabaseAddress:
     """Where a database listens. `query` goes with every call."""
 
     origin: str
@@ -52,7 +52,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Reply:
     """What the server said. `body` is JSON."""
 
     status: int
@@ -79,7 +79,7 @@ def connect() -> "Rest":
     return Rest(place, credential, app.options.get("httpTimeout", _TIMEOUT_S))
 
 
-def place_of(url: str, emulator: str | None, override: object = _ADMIN) -> Place:
+def place_of(url: str, emulator: str | None, override: object = _ADMIN) -> DatabaseAddress:
     """Where firebase_admin would go for the option `databaseURL`, which may itself name an emulator.
 
     `override` is the option `databaseAuthVariableOverride`: whoever is meant to see less must not see more here.
@@ -90,11 +90,11 @@ def place_of(url: str, emulator: str | None, override: object = _ADMIN) -> Place
         query["auth_variable_override"] = json.dumps(override, separators=(",", ":"))
     ensure(bool(parts.netloc), f"databaseURL is that of a database: {url!r}")
     if parts.scheme == "https" and not emulator:
-        return Place(f"https://{parts.netloc}", urlencode(query), emulated=False)
+        return DatabaseAddress(f"https://{parts.netloc}", urlencode(query), emulated=False)
     names = [parts.netloc.partition(".")[0]] if parts.scheme == "https" else parse_qs(parts.query).get("ns", [])
     ensure(len(names) == 1 and parts.scheme in ("http", "https"), f"databaseURL is that of a database: {url!r}")
     host = emulator if parts.scheme == "https" else parts.netloc
-    return Place(f"http://{host}", urlencode({"ns": names[0], **query}), emulated=True)
+    return DatabaseAddress(f"http://{host}", urlencode({"ns": names[0], **query}), emulated=True)
 
 
 def encoded(path: str) -> str:
@@ -106,7 +106,7 @@ def encoded(path: str) -> str:
 class Rest:
     """A connection to one database. Thread-safe."""
 
-    def __init__(self, place: Place, credential: Credential | None, timeout_s: float | None) -> None:
+    def __init__(self, place: DatabaseAddress, credential: Credential | None, timeout_s: float | None) -> None:
         """Without a credential as the owner, whom only emulators know."""
         import certifi
         import urllib3
@@ -138,11 +138,11 @@ class Rest:
         # 503 says that nothing was attempted; after anything else the call may have had its effect.
         self._once = retry(read=0, status_forcelist=(503,))
 
-    def read(self, path: str, query: str = "") -> Answer:
+    def read(self, path: str, query: str = "") -> Reply:
         """The value at `path`."""
         return self._ask("GET", path, query, None, {})
 
-    def read_tagged(self, path: str) -> Answer:
+    def read_tagged(self, path: str) -> Reply:
         """The value at `path` with its ETag."""
         return self._ask("GET", path, "", None, {"X-Firebase-ETag": "true"})
 
@@ -150,7 +150,7 @@ class Rest:
         """Several places below the root at once. Sent again when its answer is lost: it says the same twice."""
         self._ask("PATCH", "", "print=silent", _text(values), {})
 
-    def write_over(self, path: str, etag: str, value: object) -> Answer:
+    def write_over(self, path: str, etag: str, value: object) -> Reply:
         """The value, if the ETag is still that; else 412 with what stands there.
 
         A lost answer is a failure: the write may have happened, and an unequal ETag at a second try would be our own.
@@ -158,7 +158,7 @@ class Rest:
         # Not silent: a refusal must bring what stands there, and nobody documents that a silent one does.
         return self._ask("PUT", path, "", _text(value), {"if-match": etag})
 
-    def _ask(self, method: str, path: str, query: str, body: bytes | None, headers: Mapping[str, str]) -> Answer:
+    def _ask(self, method: str, path: str, query: str, body: bytes | None, headers: Mapping[str, str]) -> Reply:
         url = f"{encoded(path)}?{'&'.join(part for part in (query, self._query) if part)}"
         conditional = "if-match" in headers
         try:
@@ -167,7 +167,7 @@ class Rest:
             raise Unavailable(f"the Realtime Database did not answer: {error}") from error
         if not (response.status in (200, 204) or (response.status == 412 and conditional)):
             raise Unavailable(f"the Realtime Database refused with {response.status}: {_reason(response.data)}")
-        return Answer(response.status, response.data, response.headers.get("ETag"))
+        return Reply(response.status, response.data, response.headers.get("ETag"))
 
     def _send(
         self, method: str, url: str, body: bytes | None, headers: Mapping[str, str], retries: "Retry"

@@ -48,7 +48,7 @@ class Settings:
         Raises:
             BadSetting: the first value that is missing or wrong.
         """
-        read = _Reader(os.environ if env is None else env)
+        read = _Environment(os.environ if env is None else env)
         project = read.project()
         on_emulator = read.text("FUNCTIONS_EMULATOR", "") == "true"
         if not on_emulator and read.text("K_SERVICE", ""):
@@ -78,7 +78,7 @@ class _Bonus(TypedDict):
     welcome_bonus_checks: bool
 
 
-class _Reader:
+class _Environment:
     def __init__(self, env: Mapping[str, str]) -> None:
         self._env = env
 

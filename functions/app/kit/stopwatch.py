@@ -6,7 +6,7 @@ from typing import Final
 _US: Final = 1_000
 
 
-class Phases:
+class Stopwatch:
     """Microseconds per phase, in the order in which they ended."""
 
     __slots__ = ("_last", "spent")

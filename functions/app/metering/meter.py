@@ -15,7 +15,7 @@ from app.models.catalogue import Model
 from app.models.gateway import Counted, Delta
 from app.models.pricing import PriceBook
 from app.models.tokens import lower_bound
-from app.models.usage import BadUsage, Usage
+from app.models.usage import BadUsage, TokenUsage
 
 _DEEPEST: Final = 4
 _MOST_FIELDS: Final = 40
@@ -30,9 +30,9 @@ class Measured:
     Ours is a lower bound wherever the vendor's cannot serve: nobody pays for a token that was not made.
     """
 
-    reported: Usage | None
+    reported: TokenUsage | None
     reported_price: int | None
-    delivered: Usage
+    delivered: TokenUsage
     delivered_price: int
 
 
@@ -95,20 +95,20 @@ class Meter:
     def _written_at_least(self) -> int:
         return lower_bound(self._length, self._pieces)
 
-    def _by_report(self) -> Usage:
+    def _by_report(self) -> TokenUsage:
         """The vendor's count; a side that it leaves out is ours."""
         return self._reported.complete(
             input_estimate=lower_bound(self._prompt_length), output_estimate=self._written_at_least()
         )
 
-    def _by_delivery(self) -> Usage:
+    def _by_delivery(self) -> TokenUsage:
         """The prompt and what reached the caller: all that the vendor counted when it came to its end."""
         found = self._by_report()
         if self.finish is not None and self._reported.written is not None and self._price(found) is not None:
             return found
-        return Usage(input=found.input, cached_input=found.cached_input, output=self._written_at_least())
+        return TokenUsage(input=found.input, cached_input=found.cached_input, output=self._written_at_least())
 
-    def _price(self, found: Usage) -> int | None:
+    def _price(self, found: TokenUsage) -> int | None:
         try:
             return self._book.cost(self.model, found)
         except BadUsage:

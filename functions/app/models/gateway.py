@@ -16,11 +16,11 @@ from app.kit import telemetry
 from app.models import faults, usage
 from app.models.catalogue import Catalogue, Model
 from app.models.faults import ModelBroke, ModelFault
-from app.models.health import Health
+from app.models.health import ModelHealth
 from app.models.sse import Parser
-from app.models.transport import Answer, Call, Patience, Stopped, Transport
+from app.models.transport import Patience, Stopped, Transport, VendorCall, VendorResponse
 
-Role = Literal["system", "user", "assistant"]
+MessageRole = Literal["system", "user", "assistant"]
 
 MOST_TRIES: Final = 3
 """Over the model and its fallbacks together."""
@@ -36,7 +36,7 @@ _decode = json.JSONDecoder().raw_decode
 class Message:
     """One message of the prompt; `images` are addresses that the vendor fetches, or `data:` URLs."""
 
-    role: Role
+    role: MessageRole
     text: str
     images: tuple[str, ...] = ()
 
@@ -69,7 +69,7 @@ class Counted:
 
 
 @dataclass(frozen=True, slots=True)
-class Answering:
+class AnsweredBy:
     """Who answers: told before the first text, and again if the vendor names another model (T-20)."""
 
     model: Model
@@ -87,13 +87,13 @@ class Silence:
     """Nothing came for a while; the caller may tell its own client that it still lives."""
 
 
-Event = Delta | Counted | Answering | Finished | Silence
+ModelEvent = Delta | Counted | AnsweredBy | Finished | Silence
 
 
 class Gateway:
     """Asks models. Holds one pool of connections; nothing is opened before the first question."""
 
-    def __init__(self, catalogue: Catalogue, *, transport: Transport, api_key: str, health: Health) -> None:
+    def __init__(self, catalogue: Catalogue, *, transport: Transport, api_key: str, health: ModelHealth) -> None:
         self._catalogue = catalogue
         self._transport = transport
         self._health = health
@@ -103,7 +103,7 @@ class Gateway:
             ("Accept", "text/event-stream"),
         )
 
-    def stream(self, question: Question, call: Call) -> Generator[Event, None, None]:
+    def stream(self, question: Question, call: VendorCall) -> Generator[ModelEvent, None, None]:
         """The answer as it is made. Closing the iterator hangs up on the vendor at once.
 
         Raises:
@@ -130,12 +130,12 @@ class Gateway:
                 self._health.answered(model.id)
                 return
 
-    def _once(self, question: Question, model: Model, call: Call) -> Generator[Event, None, None]:
+    def _once(self, question: Question, model: Model, call: VendorCall) -> Generator[ModelEvent, None, None]:
         with closing(self._open(question, model, call)) as answer:
             for _ in answer.head():
                 yield Silence()
             _check(answer)
-            yield Answering(model)
+            yield AnsweredBy(model)
             reader = _Reader(self._catalogue, model)
             parser = Parser()
             spoken = time.monotonic()
@@ -149,7 +149,7 @@ class Gateway:
                     spoken = time.monotonic()
             reader.end()
 
-    def _open(self, question: Question, model: Model, call: Call) -> Answer:
+    def _open(self, question: Question, model: Model, call: VendorCall) -> VendorResponse:
         return self._transport.post(
             "/chat/completions", self._headers, _body(question, model), call=call, patience=question.patience
         )
@@ -160,7 +160,7 @@ def _plan(chain: Sequence[Model]) -> tuple[Model, ...]:
     return tuple(chain[:MOST_TRIES]) if len(chain) > 1 else (chain[0], chain[0])
 
 
-def _wait(fault: ModelFault, *, same: bool, call: Call) -> None:
+def _wait(fault: ModelFault, *, same: bool, call: VendorCall) -> None:
     if not same:
         return
     seconds = fault.retry_after_s or 0
@@ -170,7 +170,7 @@ def _wait(fault: ModelFault, *, same: bool, call: Call) -> None:
         call.pause(seconds)
 
 
-def _check(answer: Answer) -> None:
+def _check(answer: VendorResponse) -> None:
     if answer.status != 200:
         raise faults.of_status(answer.status, answer.read_some(), answer.header("retry-after"))
     kind = (answer.header("content-type") or "").partition(";")[0].strip().lower()
@@ -212,9 +212,9 @@ class _Reader:
         self._half = ""
         self._pieces = 0
 
-    def events(self, data: Sequence[bytes]) -> Iterator[Event]:
+    def events(self, data: Sequence[bytes]) -> Iterator[ModelEvent]:
         texts: list[str] = []
-        others: list[Event] = []
+        others: list[ModelEvent] = []
         try:
             for one in data:
                 if one == b"[DONE]":
@@ -227,9 +227,9 @@ class _Reader:
         except Exception:
             yield from self._delta(texts)
             raise
-        yield from (event for event in others if isinstance(event, Answering))
+        yield from (event for event in others if isinstance(event, AnsweredBy))
         yield from self._delta(texts)
-        yield from (event for event in others if not isinstance(event, Answering))
+        yield from (event for event in others if not isinstance(event, AnsweredBy))
 
     def end(self) -> None:
         """The body is over: it must have said so."""
@@ -246,7 +246,7 @@ class _Reader:
             pieces, self._pieces = self._pieces, 0
             yield Delta(text, pieces)
 
-    def _chunk(self, data: bytes, texts: list[str], others: list[Event]) -> None:
+    def _chunk(self, data: bytes, texts: list[str], others: list[ModelEvent]) -> None:
         chunk, end = _decode(event := data.decode().strip())
         if end != len(event):
             raise ValueError("an event holds more than one value")
@@ -271,7 +271,7 @@ class _Reader:
         if isinstance(raw, dict):
             others.append(self._counted(raw))
 
-    def _renamed(self, name: str, others: list[Event]) -> None:
+    def _renamed(self, name: str, others: list[ModelEvent]) -> None:
         self._vendor_id = name
         model = self._catalogue.answering_as(name)
         if model is None:
@@ -279,7 +279,7 @@ class _Reader:
             _log.warning("a vendor answers under a name that the catalogue lacks", model=self._model.id, name=name[:80])
         elif model is not self._model:
             self._model = model
-            others.append(Answering(model))
+            others.append(AnsweredBy(model))
 
     def _counted(self, raw: dict[str, object]) -> Counted:
         try:
@@ -303,15 +303,15 @@ def _whole(text: str) -> tuple[str, str]:
 
 
 __all__ = [
-    "Answering",
-    "Call",
+    "AnsweredBy",
     "Counted",
     "Delta",
-    "Event",
     "Finished",
     "Gateway",
     "Message",
+    "ModelEvent",
     "Question",
     "Silence",
     "Stopped",
+    "VendorCall",
 ]

@@ -8,14 +8,14 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, Literal
 
-State = Literal["up", "degraded", "down"]
+HealthState = Literal["up", "degraded", "down"]
 
 REMEMBERED: Final = 20
 """Outcomes per model."""
 _OLDEST_US: Final = 10 * 60 * 1_000_000
 
 
-class Health:
+class ModelHealth:
     """The recent outcomes. Thread-safe."""
 
     def __init__(self, now_us: Callable[[], int]) -> None:
@@ -31,7 +31,7 @@ class Health:
         """The model's side failed."""
         self._note(model, False)
 
-    def of(self, model: str) -> State:
+    def of(self, model: str) -> HealthState:
         """`down` when the last three all failed, `degraded` when a fifth did, of the last ten minutes; else `up`."""
         since = self._now_us() - _OLDEST_US
         with self._lock:

@@ -11,7 +11,7 @@ from typing import Final
 from app.kit.errors import ensure
 from app.kit.money import Micro, ceil_div
 from app.models.catalogue import Bucket, Catalogue, Model
-from app.models.usage import BadUsage, Usage
+from app.models.usage import BadUsage, TokenUsage
 
 PER: Final = 1_000_000
 """Tokens that a price is for."""
@@ -48,7 +48,7 @@ class PriceBook:
         """Output tokens that `amount` covers after the prompt, at most those asked for; below 1 for none (T-29)."""
         return min(demand.output_tokens, *(_affordable(one, demand, amount) for one in self.catalogue.chain(model)))
 
-    def cost(self, model: Model, usage: Usage) -> Micro:
+    def cost(self, model: Model, usage: TokenUsage) -> Micro:
         """The charge for what `model` used.
 
         Raises:

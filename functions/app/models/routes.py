@@ -7,13 +7,13 @@ from flask_openapi import APIBlueprint, Tag
 
 from app.kit.money import to_decimal
 from app.models.catalogue import BUCKETS, Bucket, Catalogue, Model
-from app.models.health import Health
+from app.models.health import ModelHealth
 from app.models.schemas import ModelAnswer, ModelsAnswer, PricesAnswer, TierAnswer
 
 _TAG: Final = Tag(name="models", description="What can be asked, and what it costs")
 
 
-def routes(catalogue: Catalogue, health: Health) -> APIBlueprint:
+def routes(catalogue: Catalogue, health: ModelHealth) -> APIBlueprint:
     """The blueprint; see the module."""
     blueprint = APIBlueprint("models", __name__, abp_tags=[_TAG])
 
@@ -24,7 +24,7 @@ def routes(catalogue: Catalogue, health: Health) -> APIBlueprint:
     return blueprint
 
 
-def _model(model: Model, health: Health) -> ModelAnswer:
+def _model(model: Model, health: ModelHealth) -> ModelAnswer:
     state = health.of(model.id)
     return ModelAnswer(
         id=model.id,

@@ -4,10 +4,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from app.api.schemas import Answer, CreditAmount
+from app.api.schemas import CreditAmount, ResponseBody
 
 
-class PricesAnswer(Answer):
+class PricesAnswer(ResponseBody):
     """Credits per million tokens; null where the model has no such tokens."""
 
     input: CreditAmount | None
@@ -17,14 +17,14 @@ class PricesAnswer(Answer):
     image: CreditAmount | None
 
 
-class TierAnswer(Answer):
+class TierAnswer(ResponseBody):
     """Prices of whole requests with more input than `above_input_tokens`."""
 
     above_input_tokens: int
     prices: PricesAnswer
 
 
-class ModelAnswer(Answer):
+class ModelAnswer(ResponseBody):
     """One model."""
 
     id: str
@@ -40,7 +40,7 @@ class ModelAnswer(Answer):
     usable: bool = Field(description="Whether a conversation may use it")
 
 
-class ModelsAnswer(Answer):
+class ModelsAnswer(ResponseBody):
     """The catalogue of one price-book version."""
 
     price_book: str

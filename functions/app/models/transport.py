@@ -40,7 +40,7 @@ class Stopped(Exception):
     """The caller stopped the call; nothing went wrong."""
 
 
-class Call:
+class VendorCall:
     """One answer being fetched. `stop()` may come from any thread and ends a waiting read at once."""
 
     def __init__(self) -> None:
@@ -121,8 +121,8 @@ class Transport:
         self._kept_for_s = kept_for_s
 
     def post(
-        self, path: str, headers: Sequence[tuple[str, str]], body: bytes, *, call: Call, patience: Patience
-    ) -> "Answer":
+        self, path: str, headers: Sequence[tuple[str, str]], body: bytes, *, call: VendorCall, patience: Patience
+    ) -> "VendorResponse":
         """Sends a request; its answer is still to be read, and to be closed by the caller.
 
         Raises:
@@ -132,7 +132,7 @@ class Transport:
         connection = self._connection(patience)
         try:
             call.attach(connection.sock)
-            answer = Answer(self, connection, call, patience)
+            answer = VendorResponse(self, connection, call, patience)
             answer.send(
                 h11.Request(
                     method="POST",
@@ -193,10 +193,10 @@ class Transport:
             raise ModelFault(f"no secure connection to the vendor: {type(error).__name__}") from error
 
 
-class Answer:
+class VendorResponse:
     """The answer to one request: its head, then its body piece by piece. Always closed by whoever got it."""
 
-    def __init__(self, transport: Transport, connection: Connection, call: Call, patience: Patience) -> None:
+    def __init__(self, transport: Transport, connection: Connection, call: VendorCall, patience: Patience) -> None:
         self._transport = transport
         self._connection = connection
         self._call = call

@@ -23,7 +23,7 @@ class BadUsage(Failure):
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
+class TokenUsage:
     """Tokens per bucket. `input` is what was not cached, `output` what was not reasoning or picture."""
 
     input: int = 0
@@ -62,11 +62,11 @@ class Reported:
     written: tuple[int, int, int] | None
     """Output, reasoning and picture tokens."""
 
-    def complete(self, *, input_estimate: int, output_estimate: int) -> Usage:
+    def complete(self, *, input_estimate: int, output_estimate: int) -> TokenUsage:
         """The usage, with an estimate for a side that was not reported."""
         uncached, cached = self.read if self.read is not None else (input_estimate, 0)
         output, reasoning, image = self.written if self.written is not None else (output_estimate, 0, 0)
-        return Usage(uncached, cached, output, reasoning, image)
+        return TokenUsage(uncached, cached, output, reasoning, image)
 
 
 NOTHING: Final = Reported(None, None)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from werkzeug.wrappers import Response
 
-from app.monitoring.service import Health, Monitoring
+from app.monitoring.service import HealthReport, Monitoring
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 PATH: Final = "/v1/monitoring/health"
 
 
-def answer(health: Health) -> Response:
+def answer(health: HealthReport) -> Response:
     """200 while the essential dependencies answer, 503 when one does not."""
     status = HTTPStatus.SERVICE_UNAVAILABLE if health.status == "down" else HTTPStatus.OK
     return Response(json.dumps(health.to_json()), status, content_type="application/json")

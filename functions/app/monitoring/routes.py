@@ -12,7 +12,7 @@ from app.api.auth import only, public
 from app.kit.clock import to_rfc3339
 from app.monitoring import liveness, metrics
 from app.monitoring.schemas import HealthAnswer, InfoAnswer
-from app.monitoring.service import Health, Monitoring
+from app.monitoring.service import HealthReport, Monitoring
 
 _TAG: Final = Tag(name="monitoring", description="Is it alive")
 _PAGE_POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
@@ -34,7 +34,7 @@ def routes(monitoring: Monitoring, identity: Identity, kept: metrics.Figures = m
 
     @blueprint.get(
         "/monitoring/health",
-        summary="Health of this backend and of what it stands on",
+        summary="HealthReport of this backend and of what it stands on",
         responses={200: HealthAnswer, 503: {"content": {"application/json": _reference("HealthAnswer")}}},
     )
     @public
@@ -82,7 +82,7 @@ def _reference(model: str) -> dict[str, object]:
     return {"schema": {"$ref": f"#/components/schemas/{model}"}}
 
 
-def _page(health: Health, identity: Identity) -> str:
+def _page(health: HealthReport, identity: Identity) -> str:
     rows = "".join(
         f"<tr><td>{html.escape(name)}<td>{html.escape(health.failing.get(name, 'up'))}" for name in health.dependencies
     )

@@ -2,15 +2,15 @@
 
 from typing import Literal
 
-from app.api.schemas import Answer, Timestamp
+from app.api.schemas import ResponseBody, Timestamp
 
 
-class DependencyAnswer(Answer):
+class DependencyAnswer(ResponseBody):
     status: Literal["up", "down"]
     reason: str | None = None
 
 
-class HealthAnswer(Answer):
+class HealthAnswer(ResponseBody):
     """`down` when nothing works, `degraded` when a part does not."""
 
     status: Literal["ok", "degraded", "down"]
@@ -18,7 +18,7 @@ class HealthAnswer(Answer):
     dependencies: dict[str, DependencyAnswer]
 
 
-class InfoAnswer(Answer):
+class InfoAnswer(ResponseBody):
     """What answers here."""
 
     name: str

@@ -13,7 +13,7 @@ from typing import Final, Literal
 from app.kit.clock import Clock, seconds, to_rfc3339
 from app.kit.errors import Unavailable
 
-Status = Literal["ok", "degraded", "down"]
+HealthStatus = Literal["ok", "degraded", "down"]
 Probe = Callable[[], None]
 
 PATIENCE_S: Final = 2.0
@@ -32,10 +32,10 @@ class Dependency:
 
 
 @dataclass(frozen=True, slots=True)
-class Health:
+class HealthReport:
     """The verdict. `failing` says, for each dependency that is not well, what is wrong in words for the public."""
 
-    status: Status
+    status: HealthStatus
     at_us: int
     failing: Mapping[str, str]
     dependencies: tuple[str, ...]
@@ -59,11 +59,11 @@ class Monitoring:
         self._patience_s = patience_s
         self._dependencies = dependencies
         self._clock = clock
-        self._last: Health | None = None
+        self._last: HealthReport | None = None
         self._lock = threading.Lock()
         self.started_at_us = clock.now_us()
 
-    def health(self) -> Health:
+    def health(self) -> HealthReport:
         """The verdict, at most `FRESH_US` old. Callers who come at once share one look."""
         with self._lock:
             now_us = self._clock.now_us()
@@ -71,7 +71,7 @@ class Monitoring:
                 self._last = self._look(now_us)
             return self._last
 
-    def _look(self, now_us: int) -> Health:
+    def _look(self, now_us: int) -> HealthReport:
         failing: dict[str, str] = {}
         # No `with`: leaving it would wait for the probes that are too slow.
         pool = ThreadPoolExecutor(max_workers=max(1, len(self._dependencies)), thread_name_prefix="probe")
@@ -83,9 +83,9 @@ class Monitoring:
                 failing[name] = f"no answer within {self._patience_s:g} s"
             elif error := answer.exception():
                 failing[name] = error.detail if isinstance(error, Unavailable) else "the check itself failed"
-        return Health(self._verdict(failing), now_us, failing, tuple(asked))
+        return HealthReport(self._verdict(failing), now_us, failing, tuple(asked))
 
-    def _verdict(self, failing: Mapping[str, str]) -> Status:
+    def _verdict(self, failing: Mapping[str, str]) -> HealthStatus:
         if any(dependency.essential and dependency.name in failing for dependency in self._dependencies):
             return "down"
         return "degraded" if failing else "ok"

@@ -10,10 +10,10 @@ from typing import Final
 
 from app.kit.clock import Clock
 from app.kit.documents import Documents
-from app.kit.heartbeat import Pulse, ThreadPulse
+from app.kit.heartbeat import Heartbeat, ThreadHeartbeat
 from app.kit.ids import Ids
 from app.kit.realtime import Realtime
-from app.orchestration.attempt import Means
+from app.orchestration.attempt import RunnerDependencies
 from app.orchestration.event_bus import EventBus, Subscription
 from app.orchestration.queue.dead_letters import DeadLetters
 from app.orchestration.queue.doorbell import Doorbell
@@ -25,14 +25,14 @@ from app.orchestration.runner import Runner
 from app.orchestration.sagas.saga_definition import SagaDefinition
 from app.orchestration.sagas.saga_mirror import SagaMirror
 from app.orchestration.sagas.sagas import Sagas
-from app.orchestration.sweeper import Chore, Sweep, Sweeper
+from app.orchestration.sweeper import Chore, Sweeper, SweeperDependencies
 
 LANES: Final = (Lane("default", 16), Lane("events", 32), Lane("sagas", 32))
 """Every deployment has these; features bring their own beside them."""
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
+class QueueDependencies:
     """What orchestration stands on. `documents` are the bare ones."""
 
     documents: Documents
@@ -41,7 +41,7 @@ class Ground:
     ids: Ids
     draw: Draw
     alarms: Alarms
-    pulse: Pulse = field(default_factory=ThreadPulse)
+    heartbeat: Heartbeat = field(default_factory=ThreadHeartbeat)
 
     def outbox(self) -> Outbox:
         """The documents that every feature commits through."""
@@ -49,7 +49,7 @@ class Ground:
 
 
 @dataclass(frozen=True, slots=True)
-class Brought:
+class Contributions:
     """What the features bring to be run."""
 
     handlers: Sequence[Handler] = ()
@@ -77,21 +77,23 @@ class Orchestration:
     ids: Ids
 
 
-def assemble(ground: Ground, brought: Brought, outbox: Outbox | None = None) -> Orchestration:
+def assemble(
+    dependencies: QueueDependencies, contributions: Contributions, outbox: Outbox | None = None
+) -> Orchestration:
     """Orchestration of what was brought. `outbox`: the one that the features got, when they were built before.
 
     Raises:
         InvariantViolation: a handler in a lane that nobody serves, two of one name, a vendor in two lanes.
     """
-    outbox = outbox or ground.outbox()
-    clock, ids, doorbell = ground.clock, ground.ids, Doorbell(ground.realtime)
-    bus = EventBus(brought.subscriptions)
-    sagas = Sagas(brought.sagas, outbox, clock)
-    handlers = Handlers([*brought.handlers, *bus.handlers(), *sagas.handlers()], [*LANES, *brought.lanes])
+    outbox = outbox or dependencies.outbox()
+    clock, ids, doorbell = dependencies.clock, dependencies.ids, Doorbell(dependencies.realtime)
+    bus = EventBus(contributions.subscriptions)
+    sagas = Sagas(contributions.sagas, outbox, clock)
+    handlers = Handlers([*contributions.handlers, *bus.handlers(), *sagas.handlers()], [*LANES, *contributions.lanes])
     queue = OperationQueue(outbox, handlers, clock, ids)
     bus.deliver_through(queue)
     sagas.run_through(queue)
-    sweep = Sweep(outbox, ground.realtime, doorbell, clock, ids, handlers.lanes)
+    sweep = SweeperDependencies(outbox, dependencies.realtime, doorbell, clock, ids, handlers.lanes)
     return Orchestration(
         outbox=outbox,
         doorbell=doorbell,
@@ -99,10 +101,12 @@ def assemble(ground: Ground, brought: Brought, outbox: Outbox | None = None) -> 
         queue=queue,
         bus=bus,
         sagas=sagas,
-        runner=Runner(Means(outbox, doorbell, clock, ids, ground.draw, ground.pulse), handlers),
-        sweeper=Sweeper(sweep, [Chore("sagas", sagas.check), *brought.chores]),
+        runner=Runner(
+            RunnerDependencies(outbox, doorbell, clock, ids, dependencies.draw, dependencies.heartbeat), handlers
+        ),
+        sweeper=Sweeper(sweep, [Chore("sagas", sagas.check), *contributions.chores]),
         letters=DeadLetters(queue, outbox, clock),
-        mirror=SagaMirror(outbox, ground.realtime),
+        mirror=SagaMirror(outbox, dependencies.realtime),
         clock=clock,
         ids=ids,
     )

@@ -11,7 +11,7 @@ from typing import Final
 from app.kit.clock import Clock, minutes
 from app.kit.documents import Document, Documents, Replace, Version, Write
 from app.kit.errors import Conflict, Fault, Unavailable
-from app.kit.heartbeat import Pulse
+from app.kit.heartbeat import Heartbeat
 from app.kit.ids import Ids
 from app.kit.telemetry import log
 from app.orchestration.queue import line
@@ -34,7 +34,7 @@ _log = log("orchestration")
 
 
 @dataclass(frozen=True, slots=True)
-class Means:
+class RunnerDependencies:
     """What a runner works with."""
 
     outbox: Outbox
@@ -42,7 +42,7 @@ class Means:
     clock: Clock
     ids: Ids
     draw: Draw
-    pulse: Pulse
+    heartbeat: Heartbeat
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +54,10 @@ class Known:
     line: Version | None = None
 
 
-class Attempt:
+class RunningAttempt:
     """The `Run` of one claimed operation. It is replaced whole, never in parts: two threads may look at it."""
 
-    def __init__(self, means: Means, handler: Handler, known: Known) -> None:
+    def __init__(self, means: RunnerDependencies, handler: Handler, known: Known) -> None:
         self._means = means
         self._known = known
         self.handler = handler
@@ -120,14 +120,14 @@ class Attempt:
         except Fault as fault:
             _log.warning("lease_not_kept", reason=str(fault))
 
-    def write(self, operation: Operation, companions: Sequence[Write]) -> None:
-        """Commit this state over the version that is known, together with `companions`."""
-        self._write(self._known, operation, companions)
+    def write(self, operation: Operation, participant: Sequence[Write]) -> None:
+        """Commit this state over the version that is known, together with `participant`."""
+        self._write(self._known, operation, participant)
 
-    def _write(self, known: Known, operation: Operation, companions: Sequence[Write]) -> None:
+    def _write(self, known: Known, operation: Operation, participant: Sequence[Write]) -> None:
         row = Replace(path_of(operation.id), to_fields(operation), known.version)
         held = line.keeping(operation, known.line)
-        versions = self._means.outbox.commit([row, *held, *companions])
+        versions = self._means.outbox.commit([row, *held, *participant])
         self._known = Known(operation, versions[0], versions[1] if held else None)
 
     def refresh(self) -> None:

@@ -13,8 +13,8 @@ from typing import Final, Protocol
 from app.kit.clock import from_rfc3339, to_rfc3339
 from app.kit.documents import Documents, Fields, Query, Value, Where, Write, int_field, map_field, text_field
 from app.kit.errors import AlreadyExists, NotFound, Unavailable, ensure
-from app.orchestration.queue.handler import Handler, Outcome, Run
-from app.orchestration.queue.operation import Level, Priority
+from app.orchestration.queue.handler import Handler, Run, RunOutcome
+from app.orchestration.queue.operation import Priority, SecurityLevel
 from app.orchestration.queue.operation_document import COLLECTION, optional_text
 from app.orchestration.queue.operation_queue import OperationQueue, Order
 from app.orchestration.queue.retry import PATIENT, RetryPolicy
@@ -51,7 +51,7 @@ class Event:
     data: Fields
 
 
-Reaction = Callable[[Event, Run], Outcome]
+Reaction = Callable[[Event, Run], RunOutcome]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Subscription:
     ordered: bool = False
     lane: str = "events"
     priority: Priority = Priority.NORMAL
-    level: Level = Level.SYSTEM
+    level: SecurityLevel = SecurityLevel.SYSTEM
     retry: RetryPolicy = PATIENT
 
     @property
@@ -233,7 +233,7 @@ def _position(at_us: int) -> int:
 
 
 def _handler(subscription: Subscription) -> Handler:
-    def work(run: Run) -> Outcome:
+    def work(run: Run) -> RunOutcome:
         event = _read(run.operation.payload)
         if event.version not in subscription.versions:
             # During a deploy the subscriber of the newer shape may be a minute away.

@@ -11,26 +11,26 @@ from app.kit.clock import minutes
 from app.kit.documents import Document, Version, Write
 from app.kit.errors import Conflict, Fault, InvariantViolation, Rejection, Unavailable
 from app.kit.telemetry import context, log
-from app.orchestration.attempt import COMMITS, Attempt, Known, Means, read_again
+from app.orchestration.attempt import COMMITS, Known, RunnerDependencies, RunningAttempt, read_again
 from app.orchestration.queue import line
 from app.orchestration.queue.admission import Ticket
 from app.orchestration.queue.audit import audit_rows
 from app.orchestration.queue.handler import (
     CancelRequested,
     Done,
+    EffectWrites,
     Handler,
     Handlers,
+    HandlerWork,
     Lane,
     LeaseLost,
-    Work,
-    Writes,
     no_writes,
 )
 from app.orchestration.queue.operation import (
     OPEN,
     SKEW_US,
     Operation,
-    State,
+    OperationState,
     abandon,
     bury,
     claim,
@@ -41,7 +41,7 @@ from app.orchestration.queue.operation import (
 from app.orchestration.queue.operation_document import from_document, path_of
 from app.orchestration.queue.operation_queue import head_of_line
 from app.orchestration.queue.retry import PATIENT
-from app.orchestration.queue.security import Place, may_run
+from app.orchestration.queue.security import RunnerPlace, may_run
 
 BUDGET_US: Final = minutes(4)
 """How long one trigger goes on serving its lane; below the platform's nine minutes for events."""
@@ -53,7 +53,7 @@ _log = log("orchestration")
 class Runner:
     """Serves lanes. `place` says which security levels may run here; `owner` stands in the leases it takes."""
 
-    def __init__(self, means: Means, handlers: Handlers, place: Place = "trigger") -> None:
+    def __init__(self, means: RunnerDependencies, handlers: Handlers, place: RunnerPlace = "trigger") -> None:
         self._means = means
         self._handlers = handlers
         self._place = place
@@ -95,17 +95,17 @@ class Runner:
         doorbell.wake(lane_name, clock.now_us(), [self._means.ids.new("w")])
         return taken
 
-    def run(self, operation_id: str) -> State | None:
+    def run(self, operation_id: str) -> OperationState | None:
         """Claim and run one operation without asking its lane: for tests and for work inside a request."""
         stored = self._means.outbox.get(path_of(operation_id))
         if stored is None:
             return None
         claimed = self._claim(stored)
-        if isinstance(claimed, Attempt):
+        if isinstance(claimed, RunningAttempt):
             self._perform(claimed)
         return self._state(operation_id)
 
-    def _state(self, operation_id: str) -> State | None:
+    def _state(self, operation_id: str) -> OperationState | None:
         stored = self._means.outbox.get(path_of(operation_id))
         return from_document(stored).state if stored else None
 
@@ -118,7 +118,7 @@ class Runner:
         try:
             stored = self._stored(ticket)
             claimed = False if stored is None else self._claim(stored)
-            if isinstance(claimed, Attempt):
+            if isinstance(claimed, RunningAttempt):
                 self._perform(claimed)
                 return False
         except Fault:
@@ -139,7 +139,7 @@ class Runner:
         self._ring(head)
         return None
 
-    def _claim(self, stored: Document) -> Attempt | bool:
+    def _claim(self, stored: Document) -> RunningAttempt | bool:
         """A claimed attempt; or whether the ticket should stay up."""
         lined = self._line_left_by(stored)
         for _ in range(_CLAIMS):
@@ -160,7 +160,9 @@ class Runner:
                 return False
             if lined is not None and self._is_held_by_another(lined, operation):
                 return False
-            attempt = Attempt(self._means, handler, Known(claimed, stored.version, _ours_to_write(lined, claimed)))
+            attempt = RunningAttempt(
+                self._means, handler, Known(claimed, stored.version, _ours_to_write(lined, claimed))
+            )
             try:
                 attempt.write(claimed, self._endings(handler, claimed))
             except Conflict:
@@ -169,7 +171,7 @@ class Runner:
                     return False
                 stored = again
                 continue
-            if claimed.state is State.RUNNING:
+            if claimed.state is OperationState.RUNNING:
                 return attempt
             self._next_in_line(claimed)
             return False
@@ -178,7 +180,7 @@ class Runner:
     def _line_left_by(self, stored: Document) -> Document | None:
         """The line of an operation whose runner seems to be gone; of any other, nobody is thought to hold it."""
         operation = from_document(stored)
-        path = line.path_of(operation) if operation.state is State.RUNNING else None
+        path = line.path_of(operation) if operation.state is OperationState.RUNNING else None
         return None if path is None else self._means.outbox.get(path)
 
     def _is_held_by_another(self, lined: Document, operation: Operation) -> bool:
@@ -189,7 +191,7 @@ class Runner:
         stored = self._means.outbox.get(path_of(holder.operation_id))
         return line.is_held(holder, from_document(stored) if stored else None, self._means.clock.now_us())
 
-    def _perform(self, attempt: Attempt) -> None:
+    def _perform(self, attempt: RunningAttempt) -> None:
         operation = attempt.operation
         with context(operation=operation.id, name=operation.name):
             try:
@@ -199,7 +201,7 @@ class Runner:
                 return
         self._next_in_line(operation)
 
-    def _work(self, attempt: Attempt) -> None:
+    def _work(self, attempt: RunningAttempt) -> None:
         """One attempt from its start to its written end.
 
         Raises:
@@ -208,7 +210,7 @@ class Runner:
         now_us = self._means.clock.now_us
         token = attempt.token
         try:
-            with self._means.pulse.during(attempt.handler.lease_us // 3, attempt.keep):
+            with self._means.heartbeat.during(attempt.handler.lease_us // 3, attempt.keep):
                 outcome = attempt.handler.work(attempt)
             if isinstance(outcome, Done):
                 result = outcome.result
@@ -225,7 +227,7 @@ class Runner:
         except Exception as failure:  # noqa: BLE001  # the queue's edge: whatever a handler raises is kept
             self._fail(attempt, failure)
 
-    def _fail(self, attempt: Attempt, failure: Exception) -> None:
+    def _fail(self, attempt: RunningAttempt, failure: Exception) -> None:
         """Retry what the world did; bury what will not get better."""
         now_us, token = self._means.clock.now_us, attempt.token
         detail = f"{type(failure).__name__}: {failure}"
@@ -242,7 +244,9 @@ class Runner:
         )
         self._end(attempt, lambda now: retry(now, token=token, now_us=now_us(), due_us=due_us, detail=detail))
 
-    def _end(self, attempt: Attempt, decide: Callable[[Operation], Operation], effects: Writes = no_writes) -> None:
+    def _end(
+        self, attempt: RunningAttempt, decide: Callable[[Operation], Operation], effects: EffectWrites = no_writes
+    ) -> None:
         """Commit the end and everything that belongs to it; decided again when one of the documents moved."""
         for _ in range(COMMITS):
             ended = decide(attempt.operation)
@@ -259,7 +263,7 @@ class Runner:
         if ended.state in OPEN:
             return ()
         audit = audit_rows(ended, now_us=self._means.clock.now_us())
-        if ended.state is State.SUCCEEDED:
+        if ended.state is OperationState.SUCCEEDED:
             return audit
         try:
             return (*audit, *handler.on_death(ended, ended.reason or ""))
@@ -279,13 +283,15 @@ class Runner:
     def _ring(self, head: Document) -> None:
         """Ring the first of a line, if it may run: what is not due has an alarm of its own."""
         operation = from_document(head)
-        if operation.state is State.QUEUED and operation.due_us <= self._means.clock.now_us():
+        if operation.state is OperationState.QUEUED and operation.due_us <= self._means.clock.now_us():
             self._means.outbox.ring([operation])
 
 
 def _ours_to_write(lined: Document | None, claimed: Operation) -> Version | None:
     """The version of the line's document, where this claim takes it over or, as an end, gives it back."""
-    if lined is None or not (claimed.state is State.RUNNING or line.holder_of(lined).operation_id == claimed.id):
+    if lined is None or not (
+        claimed.state is OperationState.RUNNING or line.holder_of(lined).operation_id == claimed.id
+    ):
         return None
     return lined.version
 
@@ -296,5 +302,5 @@ def _stranger(name: str) -> Handler:
     def work(_: object) -> Done:
         raise Unavailable(f"nobody here handles {name}")
 
-    refuse: Work = work
+    refuse: HandlerWork = work
     return Handler(name=name, work=refuse, retry=PATIENT)

@@ -39,7 +39,7 @@ class Chore:
 
 
 @dataclass(frozen=True, slots=True)
-class Swept:
+class SweepReport:
     """What a tick did. `failed` names what raised, chores or `rings`; it is tried again at the next tick."""
 
     rung: int = 0
@@ -58,7 +58,7 @@ class LastSweep:
 
 
 @dataclass(frozen=True, slots=True)
-class Sweep:
+class SweeperDependencies:
     """What a sweeper works with."""
 
     documents: Documents
@@ -72,11 +72,11 @@ class Sweep:
 class Sweeper:
     """Ticks once a minute."""
 
-    def __init__(self, means: Sweep, chores: Sequence[Chore] = ()) -> None:
+    def __init__(self, means: SweeperDependencies, chores: Sequence[Chore] = ()) -> None:
         self._means = means
         self._chores = chores
 
-    def tick(self) -> Swept:
+    def tick(self) -> SweepReport:
         """One bounded sweep. Whatever fails is named, and keeps nothing else from being done: credits that must go back
         do not wait for a doorbell.
         """
@@ -96,7 +96,7 @@ class Sweeper:
                 _log.error("chore_failed", chore=chore.name, exc_info=failure)
                 failed.append(chore.name)
         self._leave_mark(len(failed))
-        return Swept(rung, lanes, done, tuple(failed), complete)
+        return SweepReport(rung, lanes, done, tuple(failed), complete)
 
     def wake(self, lane: str, waiting: int, now_us: int) -> None:
         """Have as many runners look at a lane as may find something. A ticket that is up already fires no trigger, so

@@ -14,9 +14,9 @@ from app.kit.errors import Fault
 from app.monitoring.metrics import Figure
 from app.orchestration.assembly import Orchestration
 from app.orchestration.queue import operation_document
-from app.orchestration.queue.operation import Priority, State
-from app.orchestration.sagas.saga import ENDED, Status
-from app.orchestration.sagas.sagas import saga_document
+from app.orchestration.queue.operation import OperationState, Priority
+from app.orchestration.sagas import saga_document
+from app.orchestration.sagas.saga import ENDED, SagaStatus
 
 BOUND: Final = 100
 """Where a count of documents stops. A hundred is a reason to look, and more would only cost more to ask for."""
@@ -72,7 +72,7 @@ def _dead_letters(orchestration: Orchestration) -> Iterator[Figure]:
     dead = orchestration.outbox.query(
         Query(
             operation_document.COLLECTION,
-            where=(Where("state", "==", State.DEAD.value),),
+            where=(Where("state", "==", OperationState.DEAD.value),),
             order_by=("-finished_at",),
             limit=BOUND,
         )
@@ -84,7 +84,7 @@ def _dead_letters(orchestration: Orchestration) -> Iterator[Figure]:
 
 
 def _sagas(orchestration: Orchestration) -> Iterator[Figure]:
-    for status in Status:
+    for status in SagaStatus:
         if status not in ENDED:
             where = (Where("status", "==", status.value),)
             found = orchestration.outbox.query(Query(saga_document.COLLECTION, where=where, limit=BOUND))

@@ -31,7 +31,7 @@ from app.kit.errors import NotFound
 from app.orchestration.assembly import Orchestration
 from app.orchestration.queue.audit import AuditQuestion, audit_lines, lane_row, saga_row
 from app.orchestration.queue.dead_letters import operations_in
-from app.orchestration.queue.operation import State
+from app.orchestration.queue.operation import OperationState
 
 _TAG: Final = Tag(name="orchestration", description="Operations, sagas and dead letters, for administrators")
 
@@ -69,7 +69,7 @@ def _operations(blueprint: APIBlueprint, orchestration: Orchestration) -> None:
     @blueprint.get("/operations", summary="Operations in one state", responses={200: Page[OperationAnswer]})
     @only("admin", "support")
     def operations(query: OperationsParameters) -> Page[OperationAnswer]:
-        return _page_of(orchestration, State(query.state), query)
+        return _page_of(orchestration, OperationState(query.state), query)
 
     @blueprint.get(
         "/operations/<operation_id>", summary="One operation", responses={200: OperationAnswer, 404: Problem}
@@ -79,7 +79,9 @@ def _operations(blueprint: APIBlueprint, orchestration: Orchestration) -> None:
         return serializers.operation(orchestration.queue.get(path.operation_id))
 
     @blueprint.post(
-        "/operations/<operation_id>/cancel", summary="Stop an operation", responses={200: OperationAnswer, 404: Problem}
+        "/operations/<operation_id>/cancel",
+        summary="Stop an operation",
+        responses={200: OperationAnswer, 404: Problem},
     )
     @only("admin")
     def cancel(path: OperationPath, body: Reason) -> OperationAnswer:
@@ -91,7 +93,7 @@ def _letters(blueprint: APIBlueprint, orchestration: Orchestration) -> None:
     @blueprint.get("/dead-letters", summary="What failed for good", responses={200: Page[OperationAnswer]})
     @only("admin", "support")
     def letters(query: PageParameters) -> Page[OperationAnswer]:
-        return _page_of(orchestration, State.DEAD, query)
+        return _page_of(orchestration, OperationState.DEAD, query)
 
     @blueprint.post(
         "/dead-letters/<operation_id>/replay",
@@ -129,7 +131,9 @@ def _sagas(blueprint: APIBlueprint, orchestration: Orchestration) -> None:
         return serializers.saga(orchestration.sagas.get(path.saga_id))
 
     @blueprint.post(
-        "/sagas/<saga_id>/cancel", summary="Stop a saga and undo what it did", responses={200: SagaAnswer, 404: Problem}
+        "/sagas/<saga_id>/cancel",
+        summary="Stop a saga and undo what it did",
+        responses={200: SagaAnswer, 404: Problem},
     )
     @only("admin")
     def cancel_saga(path: SagaPath, body: Reason) -> SagaAnswer:
@@ -154,7 +158,7 @@ def _audit(blueprint: APIBlueprint, orchestration: Orchestration) -> None:
         return Page[AuditLineAnswer](items=[serializers.audit_line(line) for line in lines], next_cursor=more)
 
 
-def _page_of(orchestration: Orchestration, state: State, query: PageParameters) -> Page[OperationAnswer]:
+def _page_of(orchestration: Orchestration, state: OperationState, query: PageParameters) -> Page[OperationAnswer]:
     found = operations_in(orchestration.outbox, state, query.limit, serializers.read_cursor(query.cursor))
     more = None if found.after is None else serializers.cursor(found.after)
     return Page[OperationAnswer](items=[serializers.operation(one) for one in found.items], next_cursor=more)

@@ -4,10 +4,10 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from app.api.schemas import Answer, Body, PageParameters, Parameters, TimeIn, Timestamp
+from app.api.schemas import PageParameters, Parameters, RequestBody, ResponseBody, TimeIn, Timestamp
 from app.kit.clock import from_rfc3339
-from app.orchestration.queue.operation import State
-from app.orchestration.sagas.saga import Status
+from app.orchestration.queue.operation import OperationState
+from app.orchestration.sagas.saga import SagaStatus
 
 LaneName = Field(pattern=r"^[a-z][a-z0-9_-]{0,63}$", description="Name of a lane")
 
@@ -33,13 +33,13 @@ class SagaPath(Parameters):
 class OperationsParameters(PageParameters):
     """Which operations."""
 
-    state: Literal["queued", "running", "succeeded", "dead", "cancelled", "discarded"] = State.RUNNING.value
+    state: Literal["queued", "running", "succeeded", "dead", "cancelled", "discarded"] = OperationState.RUNNING.value
 
 
 class SagasParameters(PageParameters):
     """Which sagas; all when no status is given."""
 
-    status: Status | None = None
+    status: SagaStatus | None = None
 
 
 class AuditLogParameters(PageParameters):
@@ -49,13 +49,13 @@ class AuditLogParameters(PageParameters):
     operation: str | None = Field(default=None, max_length=128)
 
 
-class Reason(Body):
+class Reason(RequestBody):
     """Why somebody does this; it stands in the audit log."""
 
     reason: str = Field(min_length=1, max_length=300)
 
 
-class ReplayBody(Body):
+class ReplayBody(RequestBody):
     """Which events are delivered again, by when they happened, and to whom: `from` is inclusive, `to` is not.
 
     What the subscriber has handled stays handled, so the same request twice sends nothing twice. With `again` it is
@@ -77,14 +77,14 @@ class ReplayBody(Body):
         return self
 
 
-class ReplayAnswer(Answer):
+class ReplayAnswer(ResponseBody):
     """`sent` deliveries were made; call again with `next_cursor` until it is null."""
 
     sent: int
     next_cursor: str | None
 
 
-class SubscriptionAnswer(Answer):
+class SubscriptionAnswer(ResponseBody):
     """`subscriber` wants `event`. `operation` is the name of the operations that deliver to it."""
 
     subscriber: str
@@ -96,20 +96,20 @@ class SubscriptionAnswer(Answer):
     operation: str
 
 
-class SubscriptionsAnswer(Answer):
+class SubscriptionsAnswer(ResponseBody):
     """The whole table of who listens to what."""
 
     subscriptions: list[SubscriptionAnswer]
 
 
-class WaitingAnswer(Answer):
+class WaitingAnswer(ResponseBody):
     """What waits in one priority of a lane."""
 
     priority: str
     oldest_age_seconds: float
 
 
-class LaneAnswer(Answer):
+class LaneAnswer(ResponseBody):
     """One lane. `waiting` counts to a thousand."""
 
     lane: str
@@ -120,13 +120,13 @@ class LaneAnswer(Answer):
     oldest: list[WaitingAnswer]
 
 
-class LanesAnswer(Answer):
+class LanesAnswer(ResponseBody):
     """Every lane."""
 
     lanes: list[LaneAnswer]
 
 
-class AttemptAnswer(Answer):
+class AttemptAnswer(ResponseBody):
     """One line of an operation's history."""
 
     at: Timestamp
@@ -136,7 +136,7 @@ class AttemptAnswer(Answer):
     detail: str
 
 
-class OperationAnswer(Answer):
+class OperationAnswer(ResponseBody):
     """An operation as admins see it; its payload may speak of its user and is not shown."""
 
     id: str
@@ -156,7 +156,7 @@ class OperationAnswer(Answer):
     history: list[AttemptAnswer]
 
 
-class StepAnswer(Answer):
+class StepAnswer(ResponseBody):
     """One step of a saga."""
 
     name: str
@@ -164,7 +164,7 @@ class StepAnswer(Answer):
     started_at: Timestamp | None
 
 
-class MomentAnswer(Answer):
+class MomentAnswer(ResponseBody):
     """One line of a saga's timeline."""
 
     at: Timestamp
@@ -173,7 +173,7 @@ class MomentAnswer(Answer):
     detail: str
 
 
-class SagaAnswer(Answer):
+class SagaAnswer(ResponseBody):
     """A saga with its timeline."""
 
     id: str
@@ -189,7 +189,7 @@ class SagaAnswer(Answer):
     timeline: list[MomentAnswer]
 
 
-class AuditLineAnswer(Answer):
+class AuditLineAnswer(ResponseBody):
     """One line of the audit log."""
 
     id: str

@@ -16,8 +16,8 @@ from werkzeug.routing import Rule
 from app.api import auth, idempotency, problems, streaming
 from app.api.schemas import Problem
 
-Json = dict[str, Any]  # an OpenAPI document; its shape is checked by the specification's own schema in the tests
-View = Callable[..., object]
+JsonObject = dict[str, Any]  # an OpenAPI document; its shape is checked by the specification's own schema in the tests
+ViewFunction = Callable[..., object]
 
 SCHEME: Final = "firebase"
 VERSION: Final = "3.1.1"
@@ -49,23 +49,23 @@ _DESCRIPTIONS: Final[Mapping[int, str]] = {
 }
 
 
-def document(app: OpenAPI) -> Json:
+def document(app: OpenAPI) -> JsonObject:
     """The finished document of `app`. Made once, when first asked for."""
     cached = app.extensions.get("credits.openapi")
     if cached is None:
         cached = app.extensions["credits.openapi"] = _build(app)
-    return cast(Json, cached)
+    return cast(JsonObject, cached)
 
 
-def routes_of(app: flask.Flask) -> Iterator[tuple[str, str, View]]:
+def routes_of(app: flask.Flask) -> Iterator[tuple[str, str, ViewFunction]]:
     """Every (path as OpenAPI writes it, method, handler) that the application serves."""
     for rule in app.url_map.iter_rules():
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
             yield _path_of(rule), method.lower(), app.view_functions[rule.endpoint]
 
 
-def _build(app: OpenAPI) -> Json:
-    written = cast(Json, app.api_doc)
+def _build(app: OpenAPI) -> JsonObject:
+    written = cast(JsonObject, app.api_doc)
     components = written["components"]
     components["schemas"]["Problem"] = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
     _lift_definitions(components["schemas"])
@@ -82,10 +82,10 @@ def _build(app: OpenAPI) -> Json:
     return written
 
 
-def _complete(operation: Json, view: View) -> None:
+def _complete(operation: JsonObject, view: ViewFunction) -> None:
     operation["tags"] = sorted(operation.get("tags", []))
     operation["security"] = [] if auth.is_public(view) else [{SCHEME: []}]
-    responses: Json = operation["responses"]
+    responses: JsonObject = operation["responses"]
     own_422 = "422" in responses and "array" not in str(responses["422"])
     if not own_422:
         responses.pop("422", None)
@@ -100,7 +100,7 @@ def _complete(operation: Json, view: View) -> None:
         responses["200"]["content"][streaming.MEDIA_TYPE] = {"schema": {"type": "string"}}
 
 
-def _expected(operation: Json, view: View) -> list[int]:
+def _expected(operation: JsonObject, view: ViewFunction) -> list[int]:
     """The statuses with which the edge itself may refuse this operation."""
     parameters = operation.get("parameters", [])
     expected = [*_ALWAYS]
@@ -119,7 +119,7 @@ def _expected(operation: Json, view: View) -> list[int]:
     return expected
 
 
-def _complete_response(status: str, response: Json) -> None:
+def _complete_response(status: str, response: JsonObject) -> None:
     response.setdefault("headers", {})["X-Request-Id"] = {"$ref": "#/components/headers/RequestId"}
     content = response.get("content", {})
     if status >= "400" and content.get("application/json") == _PROBLEM:
@@ -127,7 +127,7 @@ def _complete_response(status: str, response: Json) -> None:
         response["description"] = response.get("description") or HTTPStatus(int(status)).phrase
 
 
-def _add_key(operation: Json) -> None:
+def _add_key(operation: JsonObject) -> None:
     operation.setdefault("parameters", []).append(
         {
             "name": idempotency.HEADER,
@@ -142,14 +142,14 @@ def _add_key(operation: Json) -> None:
             response["headers"][idempotency.REPLAYED] = {"$ref": "#/components/headers/Replayed"}
 
 
-def _problem_response(status: int) -> Json:
+def _problem_response(status: int) -> JsonObject:
     headers = {"X-Request-Id": {"$ref": "#/components/headers/RequestId"}}
     if status in (409, 503):
         headers["Retry-After"] = {"$ref": "#/components/headers/RetryAfter"}
     return {"description": _DESCRIPTIONS[status], "headers": headers, "content": {problems.MEDIA_TYPE: _PROBLEM}}
 
 
-def _lift_definitions(schemas: Json) -> None:
+def _lift_definitions(schemas: JsonObject) -> None:
     """Pydantic nests the models of a model in `$defs`; the document has one place for all."""
     for name in list(schemas):
         for inner, schema in (schemas[name].pop("$defs", None) or {}).items():

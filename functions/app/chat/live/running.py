@@ -5,7 +5,7 @@ Refuses to know how a stop is asked for.
 
 import threading
 
-from app.models.gateway import Call
+from app.models.gateway import VendorCall
 
 
 class Running:
@@ -13,9 +13,9 @@ class Running:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._calls: dict[str, tuple[str, Call]] = {}
+        self._calls: dict[str, tuple[str, VendorCall]] = {}
 
-    def add(self, uid: str, message_id: str, call: Call) -> None:
+    def add(self, uid: str, message_id: str, call: VendorCall) -> None:
         """An answer begins."""
         with self._lock:
             self._calls[message_id] = (uid, call)

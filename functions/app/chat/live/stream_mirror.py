@@ -34,7 +34,7 @@ class Closing:
     cost: str
 
 
-class Mirror(Protocol):
+class StreamMirror(Protocol):
     """What answering needs of a mirror. No method raises, and none waits but `drained`."""
 
     def open(self, uid: str, message_id: str, model: str, *, keep: bool = False) -> None:
@@ -55,7 +55,7 @@ class Mirror(Protocol):
 
 
 @dataclass(slots=True)
-class _Stream:
+class _MirroredStream:
     uid: str
     model: str
     started_at: str
@@ -77,8 +77,8 @@ class Batch:
     """
 
     values: dict[str, Json]
-    streams: dict[str, _Stream]
-    closed: dict[str, _Stream]
+    streams: dict[str, _MirroredStream]
+    closed: dict[str, _MirroredStream]
     tries: int = 0
 
 
@@ -88,7 +88,7 @@ class Coalescer:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._live: dict[str, _Stream] = {}
+        self._live: dict[str, _MirroredStream] = {}
         self._dirty: dict[str, None] = {}
         self._unsent: Batch | None = None
         self.dropped = 0
@@ -96,7 +96,7 @@ class Coalescer:
     def open(self, uid: str, message_id: str, model: str, *, keep: bool = False) -> None:
         """Begins a stream."""
         with self._lock:
-            self._live[message_id] = _Stream(uid, model, to_rfc3339(self._clock.now_us()), keep)
+            self._live[message_id] = _MirroredStream(uid, model, to_rfc3339(self._clock.now_us()), keep)
             self._dirty[message_id] = None
 
     def append(self, message_id: str, text: str) -> None:
@@ -162,7 +162,7 @@ class Coalescer:
             self.dropped += len(batch.streams)
             self._forget(batch.streams)
 
-    def _forget(self, streams: Mapping[str, _Stream]) -> None:
+    def _forget(self, streams: Mapping[str, _MirroredStream]) -> None:
         for message_id, stream in streams.items():
             if self._live.get(message_id) is stream:
                 del self._live[message_id]
@@ -190,7 +190,7 @@ class Coalescer:
         return stream.closing is not None
 
 
-class SteppedMirror:
+class SteppedStreamMirror:
     """A mirror without a thread, for tests and the simulation: writes when the clock of its world says so."""
 
     def __init__(self, realtime: Realtime, clock: Clock) -> None:

@@ -29,7 +29,7 @@ _SEPARATOR: Final = "\x1f"
 _DAY_US: Final = minutes(24 * 60)
 
 
-class Status(StrEnum):
+class AccountStatus(StrEnum):
     """Whether the account may spend; `decide.ALLOWED` says what each status permits."""
 
     ACTIVE = "active"
@@ -38,7 +38,7 @@ class Status(StrEnum):
     CLOSED = "closed"
 
 
-class Source(StrEnum):
+class LotSource(StrEnum):
     """Where the credits of a lot came from."""
 
     PAID = "paid"
@@ -47,7 +47,7 @@ class Source(StrEnum):
     REFUND = "refund"
 
 
-class State(StrEnum):
+class ReservationState(StrEnum):
     """Of a reservation: open, or resolved exactly once."""
 
     OPEN = "open"
@@ -56,7 +56,7 @@ class State(StrEnum):
     EXPIRED = "expired"
 
 
-class Level(StrEnum):
+class BalanceLevel(StrEnum):
     """How full the account is, with hysteresis: a crossing is told once."""
 
     OK = "ok"
@@ -69,7 +69,7 @@ class Lot:
     """Credits of one origin. `held` of the `remaining` ones are spoken for by reservations."""
 
     id: str
-    source: Source
+    source: LotSource
     remaining: int
     made: int
     """Sequence of the entry that made it: its age."""
@@ -123,7 +123,7 @@ class Reservation:
     reference_id: str
     created_at_us: int
     expires_at_us: int
-    state: State = State.OPEN
+    state: ReservationState = ReservationState.OPEN
     captured: int = 0
     closed_at_us: int | None = None
     input: str = ""
@@ -135,7 +135,7 @@ class Closed:
     """What an account remembers of a resolved reservation."""
 
     id: str
-    state: State
+    state: ReservationState
     amount: int
     captured: int
     sequence: int
@@ -152,7 +152,7 @@ class Closed:
     def parse(cls, text: str) -> "Closed":
         """The inverse of `text`."""
         id, state, amount, captured, sequence, at_us, asked = text.split(_SEPARATOR)
-        return cls(id, State(state), int(amount), int(captured), int(sequence), int(at_us), asked)
+        return cls(id, ReservationState(state), int(amount), int(captured), int(sequence), int(at_us), asked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +162,7 @@ class Account:
     uid: str
     opened_at_us: int
     updated_at_us: int
-    status: Status = Status.ACTIVE
+    status: AccountStatus = AccountStatus.ACTIVE
     balance: int = 0
     reserved: int = 0
     debt: int = 0
@@ -174,7 +174,7 @@ class Account:
     """The last closed reservations, each a `Closed.text()`."""
     forgot: bool = False
     """Whether a closed reservation ever fell out of `recent`."""
-    level: Level = Level.OK
+    level: BalanceLevel = BalanceLevel.OK
     low_threshold: int = 0
     version: int = 0
 

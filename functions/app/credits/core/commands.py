@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from app.credits.core.account import Account, Reservation, Source, Status
-from app.credits.core.entry import Draft, Entry, Kind, Reference
+from app.credits.core.account import Account, AccountStatus, LotSource, Reservation
+from app.credits.core.entry import Entry, EntryDraft, Kind, Reference
 from app.kit.errors import ensure
 from app.kit.money import MAX_MICRO
 
@@ -81,7 +81,7 @@ class Release:
 
 
 @dataclass(frozen=True, slots=True)
-class Sweep:
+class SweepAccount:
     """Resolve whatever is overdue: reservations, lots, notices of lots that expire soon."""
 
 
@@ -91,7 +91,7 @@ class Grant:
 
     key: str
     amount: int
-    source: Source
+    source: LotSource
     reason: str
     reference: Reference
     expires_at_us: int | None = None
@@ -99,7 +99,7 @@ class Grant:
 
     def __post_init__(self) -> None:
         ensure(0 < self.amount <= MAX_MICRO, "a grant gives something")
-        ensure(self.source is not Source.PAID, "what is paid is a deposit")
+        ensure(self.source is not LotSource.PAID, "what is paid is a deposit")
 
     @property
     def input(self) -> str:
@@ -229,7 +229,7 @@ class FreezeLots:
 class SetStatus:
     """Move the account to another status."""
 
-    status: Status
+    status: AccountStatus
     reason: str
 
 
@@ -244,7 +244,7 @@ Posting = Grant | Deposit | Clawback | Refund | Adjust | Reverse
 """Commands that always make one entry, under a key that is theirs for ever."""
 
 Change = FreezeLots | SetStatus | SetThreshold
-Command = Reserve | Extend | Settle | Release | Sweep | Posting | Change
+Command = Reserve | Extend | Settle | Release | SweepAccount | Posting | Change
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,7 +285,7 @@ class Posted:
 
 
 @dataclass(frozen=True, slots=True)
-class Swept:
+class AccountSwept:
     """Of a Sweep: what it closed."""
 
     account: Account
@@ -300,16 +300,16 @@ class Changed:
     account: Account
 
 
-Outcome = Reserved | Settled | Released | Posted | Swept | Changed
+Outcome = Reserved | Settled | Released | Posted | AccountSwept | Changed
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class CommandVerdict:
     """What the core says to one command, before entries are sealed."""
 
     kind: Literal["reserved", "settled", "released", "posted", "swept", "changed"]
     reservation: Reservation | None = None
-    drafts: tuple[Draft, ...] = ()
+    drafts: tuple[EntryDraft, ...] = ()
     sequence: int = 0
     """Of the entry that an earlier, equal command made."""
     replayed: bool = False

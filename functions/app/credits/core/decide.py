@@ -13,17 +13,18 @@ from app.credits.core.account import (
     MAX_OPEN,
     RECENT,
     Account,
+    AccountStatus,
+    BalanceLevel,
     Closed,
-    Level,
     Reservation,
-    State,
-    Status,
+    ReservationState,
     check,
 )
 from app.credits.core.commands import (
     Adjust,
     Clawback,
     Command,
+    CommandVerdict,
     Deposit,
     Extend,
     FreezeLots,
@@ -36,10 +37,9 @@ from app.credits.core.commands import (
     SetStatus,
     SetThreshold,
     Settle,
-    Sweep,
-    Verdict,
+    SweepAccount,
 )
-from app.credits.core.entry import Draft, Kind, LotLine, plain_usage
+from app.credits.core.entry import EntryDraft, Kind, LotLine, plain_usage
 from app.credits.core.postings import posting
 from app.credits.core.rejections import (
     AccountNotActive,
@@ -55,20 +55,20 @@ from app.credits.core.rejections import (
 from app.kit.errors import KeyReused, Rejection, ensure
 
 ALLOWED: Final = {
-    Status.ACTIVE: (Reserve, Extend, Grant, Deposit),
-    Status.FROZEN: (Grant, Deposit),
-    Status.SUSPENDED: (Deposit,),
-    Status.CLOSED: (),
+    AccountStatus.ACTIVE: (Reserve, Extend, Grant, Deposit),
+    AccountStatus.FROZEN: (Grant, Deposit),
+    AccountStatus.SUSPENDED: (Deposit,),
+    AccountStatus.CLOSED: (),
 }
 """What each status permits beyond what is always permitted: resolving, taking back, correcting."""
 
 MAX_DESCRIPTION: Final = 200
 
 _RESTRICTED: Final = (Reserve, Extend, Grant, Deposit)
-_CLOSED_AS: Final[dict[State, type[ReservationClosed]]] = {
-    State.SETTLED: ReservationSettled,
-    State.RELEASED: ReservationReleased,
-    State.EXPIRED: ReservationExpired,
+_CLOSED_AS: Final[dict[ReservationState, type[ReservationClosed]]] = {
+    ReservationState.SETTLED: ReservationSettled,
+    ReservationState.RELEASED: ReservationReleased,
+    ReservationState.EXPIRED: ReservationExpired,
 }
 
 
@@ -84,9 +84,9 @@ class Decision:
     """What becomes of the account, and what each command is told. `drafts` is empty when nothing is posted."""
 
     account: Account
-    drafts: tuple[Draft, ...]
-    outcomes: tuple[Verdict | Rejection, ...]
-    events: tuple[events.Event, ...]
+    drafts: tuple[EntryDraft, ...]
+    outcomes: tuple[CommandVerdict | Rejection, ...]
+    events: tuple[events.AccountEvent, ...]
     changed: bool
     """Whether there is anything to write; a replay changes nothing."""
 
@@ -98,10 +98,10 @@ class _Book:
     account: Account
     at_us: int
     rules: Rules
-    drafts: list[Draft] = field(default_factory=list)
-    told: list[events.Event] = field(default_factory=list)
+    drafts: list[EntryDraft] = field(default_factory=list)
+    told: list[events.AccountEvent] = field(default_factory=list)
 
-    def post(self, draft: Draft, kept: lots.Lots) -> Draft:
+    def post(self, draft: EntryDraft, kept: lots.Lots) -> EntryDraft:
         """Adds an entry and what follows from it."""
         was = self.account.level
         self.account = replace(
@@ -136,7 +136,7 @@ def decide(account: Account, commands: Sequence[Command], at_us: int, rules: Rul
     """Applies the commands in order. `at_us` must be later than the account's last change."""
     ensure(at_us > account.updated_at_us or account.version == 0, "an account's time strictly grows")
     book = _Book(replace(account, updated_at_us=at_us), at_us, rules)
-    outcomes: list[Verdict | Rejection] = []
+    outcomes: list[CommandVerdict | Rejection] = []
     for command in commands:
         before, drafts, told = book.account, len(book.drafts), len(book.told)
         try:
@@ -153,7 +153,7 @@ def decide(account: Account, commands: Sequence[Command], at_us: int, rules: Rul
     return Decision(after if changed else account, tuple(book.drafts), tuple(outcomes), tuple(book.told), changed)
 
 
-def _apply(book: _Book, command: Command) -> Verdict:
+def _apply(book: _Book, command: Command) -> CommandVerdict:
     status = book.account.status
     if isinstance(command, _RESTRICTED) and not isinstance(command, ALLOWED[status]):
         raise AccountNotActive(status.value)
@@ -166,7 +166,7 @@ def _apply(book: _Book, command: Command) -> Verdict:
             return _settle(book, command)
         case Release():
             return _release(book, command)
-        case Sweep():
+        case SweepAccount():
             return _sweep(book)
         case Grant() | Deposit() | Clawback() | Refund() | Adjust() | Reverse():
             return _post(book, command)
@@ -176,11 +176,11 @@ def _apply(book: _Book, command: Command) -> Verdict:
             assert_never(command)
 
 
-def _reserve(book: _Book, command: Reserve) -> Verdict:
+def _reserve(book: _Book, command: Reserve) -> CommandVerdict:
     if (open := book.account.reservation(command.id)) is not None:
         if open.input != command.input:
             raise KeyReused("This reservation was made with another input", reservation_id=open.id)
-        return Verdict("reserved", open, replayed=True)
+        return CommandVerdict("reserved", open, replayed=True)
     if (closed := book.account.closed(command.id)) is not None:
         raise _CLOSED_AS[closed.state](closed.id)
     if command.at_least > book.rules.max_reservation:
@@ -211,10 +211,10 @@ def _reserve(book: _Book, command: Reserve) -> Verdict:
         reserved=account.reserved + amount,
         reservations=(*account.reservations, reservation),
     )
-    return Verdict("reserved", reservation)
+    return CommandVerdict("reserved", reservation)
 
 
-def _extend(book: _Book, command: Extend) -> Verdict:
+def _extend(book: _Book, command: Extend) -> CommandVerdict:
     account = book.account
     open = _open(account, command.reservation_id)
     more = max(0, command.to_amount - open.amount)
@@ -236,19 +236,19 @@ def _extend(book: _Book, command: Extend) -> Verdict:
         reserved=account.reserved + more,
         reservations=tuple(longer if other.id == open.id else other for other in account.reservations),
     )
-    return Verdict("reserved", longer)
+    return CommandVerdict("reserved", longer)
 
 
-def _settle(book: _Book, command: Settle) -> Verdict:
+def _settle(book: _Book, command: Settle) -> CommandVerdict:
     asked, closed = command.input, book.account.closed(command.reservation_id)
     if closed is not None and closed.input == asked:
-        return Verdict("settled", _remembered(closed), sequence=closed.sequence, replayed=True)
+        return CommandVerdict("settled", _remembered(closed), sequence=closed.sequence, replayed=True)
     open = _open(book.account, command.reservation_id)
     charge = min(command.amount, open.amount)
     if charge == 0:
-        return Verdict("settled", _resolve(book, open, State.RELEASED, 0, asked))
+        return CommandVerdict("settled", _resolve(book, open, ReservationState.RELEASED, 0, asked))
     kept, lines = lots.resolve(book.account.lots, open.holds, charge)
-    draft = Draft(
+    draft = EntryDraft(
         account=book.account.uid,
         sequence=book.account.sequence + 1,
         kind=Kind.SETTLE,
@@ -266,21 +266,21 @@ def _settle(book: _Book, command: Settle) -> Verdict:
         price_book=command.price_book,
         usage=plain_usage(command.usage),
     )
-    book.close(open, _closed(book, open, State.SETTLED, draft, asked))
+    book.close(open, _closed(book, open, ReservationState.SETTLED, draft, asked))
     book.post(draft, kept)
-    settled = replace(open, state=State.SETTLED, captured=charge, closed_at_us=book.at_us)
-    return Verdict("settled", settled, (draft,))
+    settled = replace(open, state=ReservationState.SETTLED, captured=charge, closed_at_us=book.at_us)
+    return CommandVerdict("settled", settled, (draft,))
 
 
-def _release(book: _Book, command: Release) -> Verdict:
+def _release(book: _Book, command: Release) -> CommandVerdict:
     closed = book.account.closed(command.reservation_id)
-    if closed is not None and closed.state is State.RELEASED:
-        return Verdict("released", _remembered(closed), replayed=True)
+    if closed is not None and closed.state is ReservationState.RELEASED:
+        return CommandVerdict("released", _remembered(closed), replayed=True)
     open = _open(book.account, command.reservation_id)
-    return Verdict("released", _resolve(book, open, State.RELEASED, 0, ""))
+    return CommandVerdict("released", _resolve(book, open, ReservationState.RELEASED, 0, ""))
 
 
-def _sweep(book: _Book) -> Verdict:
+def _sweep(book: _Book) -> CommandVerdict:
     drafts, closed = _lapse(book)
     noticed = []
     for lot in book.account.lots:
@@ -293,13 +293,13 @@ def _sweep(book: _Book) -> Verdict:
             due = upcoming
         noticed.append(lot)
     book.account = replace(book.account, lots=tuple(noticed))
-    return Verdict("swept", drafts=drafts, closed=closed)
+    return CommandVerdict("swept", drafts=drafts, closed=closed)
 
 
-def _lapse(book: _Book) -> tuple[tuple[Draft, ...], tuple[Reservation, ...]]:
+def _lapse(book: _Book) -> tuple[tuple[EntryDraft, ...], tuple[Reservation, ...]]:
     """Resolves overdue reservations, then expires what is free in overdue lots (held: T-39)."""
     overdue = [open for open in book.account.reservations if open.expires_at_us <= book.at_us]
-    closed = tuple(_resolve(book, open, State.EXPIRED, 0, "") for open in overdue)
+    closed = tuple(_resolve(book, open, ReservationState.EXPIRED, 0, "") for open in overdue)
     for reservation in closed:
         book.told.append(events.reservation_expired(book.account, reservation))
     drafts = []
@@ -310,11 +310,11 @@ def _lapse(book: _Book) -> tuple[tuple[Draft, ...], tuple[Reservation, ...]]:
     return tuple(drafts), closed
 
 
-def _expiry(book: _Book, lot_id: str, lines: tuple[LotLine, ...]) -> Draft:
+def _expiry(book: _Book, lot_id: str, lines: tuple[LotLine, ...]) -> EntryDraft:
     account = book.account
     amount = sum(line.amount for line in lines)
     sequence = account.sequence + 1
-    return Draft(
+    return EntryDraft(
         account=account.uid,
         sequence=sequence,
         kind=Kind.EXPIRY,
@@ -332,17 +332,17 @@ def _expiry(book: _Book, lot_id: str, lines: tuple[LotLine, ...]) -> Draft:
     )
 
 
-def _post(book: _Book, command: Posting) -> Verdict:
+def _post(book: _Book, command: Posting) -> CommandVerdict:
     for draft in book.drafts:
         if draft.key == command.key:
             if draft.input != command.input:
                 raise KeyReused("This key was used with another input", key=command.key)
-            return Verdict("posted", drafts=(draft,), replayed=True)
+            return CommandVerdict("posted", drafts=(draft,), replayed=True)
     draft, kept = posting(book.account, command, book.at_us)
-    return Verdict("posted", drafts=(book.post(draft, kept),))
+    return CommandVerdict("posted", drafts=(book.post(draft, kept),))
 
 
-def _change(book: _Book, command: FreezeLots | SetStatus | SetThreshold) -> Verdict:
+def _change(book: _Book, command: FreezeLots | SetStatus | SetThreshold) -> CommandVerdict:
     account = book.account
     match command:
         case FreezeLots(payment_id, frozen):
@@ -354,11 +354,11 @@ def _change(book: _Book, command: FreezeLots | SetStatus | SetThreshold) -> Verd
                 book.told.append(events.status_changed(book.account, reason))
         case SetThreshold(amount):
             ensure(amount >= 0, "a threshold is not negative")
-            book.account = replace(account, low_threshold=amount, level=Level.OK)
+            book.account = replace(account, low_threshold=amount, level=BalanceLevel.OK)
             book.account = replace(book.account, level=events.level_of(book.account))
         case _:
             assert_never(command)
-    return Verdict("changed")
+    return CommandVerdict("changed")
 
 
 def _open(account: Account, id: str) -> Reservation:
@@ -369,14 +369,14 @@ def _open(account: Account, id: str) -> Reservation:
     raise ReservationUnknown(id)
 
 
-def _resolve(book: _Book, open: Reservation, state: State, charge: int, asked: str) -> Reservation:
+def _resolve(book: _Book, open: Reservation, state: ReservationState, charge: int, asked: str) -> Reservation:
     kept, _ = lots.resolve(book.account.lots, open.holds, charge)
     book.account = replace(book.account, lots=kept)
     book.close(open, _closed(book, open, state, None, asked))
     return replace(open, state=state, captured=charge, closed_at_us=book.at_us)
 
 
-def _closed(book: _Book, open: Reservation, state: State, draft: Draft | None, asked: str) -> Closed:
+def _closed(book: _Book, open: Reservation, state: ReservationState, draft: EntryDraft | None, asked: str) -> Closed:
     captured, sequence = (-draft.amount, draft.sequence) if draft else (0, 0)
     return Closed(open.id, state, open.amount, captured, sequence, book.at_us, asked)
 

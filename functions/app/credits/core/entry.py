@@ -64,7 +64,7 @@ class LotLine:
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
+class EntryDraft:
     """An entry as the core decides it, before it is chained and signed."""
 
     account: str
@@ -105,7 +105,7 @@ class Draft:
 class Entry:
     """A chained and signed draft. Immutable for ever."""
 
-    draft: Draft
+    draft: EntryDraft
     prev_hash: str
     key_id: str
     hash: str
@@ -154,7 +154,7 @@ class Signs(Protocol):
         ...
 
 
-def seal(drafts: Sequence[Draft], head_hash: str, signer: Signs) -> tuple[Entry, ...]:
+def seal(drafts: Sequence[EntryDraft], head_hash: str, signer: Signs) -> tuple[Entry, ...]:
     """Chains and signs drafts behind `head_hash`. The same drafts always give the same entries."""
     entries = []
     for draft in drafts:
@@ -180,7 +180,7 @@ def hashed_bytes(body: Mapping[str, object]) -> bytes:
         raise InvariantViolation(f"no canonical form: {error}") from error
 
 
-def body(draft: Draft, prev_hash: str, key_id: str) -> dict[str, Value]:
+def body(draft: EntryDraft, prev_hash: str, key_id: str) -> dict[str, Value]:
     """What is hashed of an entry."""
     return {
         "format": FORMAT,
@@ -219,7 +219,7 @@ def read(fields: Fields) -> Entry:
     counterpart = list_field(fields, "postings")[1]
     ensure(isinstance(counterpart, Mapping), "a posting is a map")
     assert isinstance(counterpart, Mapping)
-    draft = Draft(
+    draft = EntryDraft(
         account=text_field(fields, "account"),
         sequence=int_field(fields, "sequence"),
         kind=Kind(text_field(fields, "kind")),

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from app.credits.core.account import NOTICE_DAYS, Account, Level, Lot, Reservation
-from app.credits.core.entry import Draft, Kind
+from app.credits.core.account import NOTICE_DAYS, Account, BalanceLevel, Lot, Reservation
+from app.credits.core.entry import EntryDraft, Kind
 from app.kit.clock import to_rfc3339
 from app.kit.documents import Value, Write
 
@@ -28,7 +28,7 @@ NAMES: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class AccountEvent:
     """Something that happened to an account."""
 
     id: str
@@ -39,36 +39,36 @@ class Event:
     data: Mapping[str, Value]
 
 
-Sink = Callable[[Sequence[Event]], Sequence[Write]]
+Publish = Callable[[Sequence[AccountEvent]], Sequence[Write]]
 """Gives the rows that publish events, to be written in the causing commit."""
 
 
-def nobody(_: Sequence[Event]) -> Sequence[Write]:
+def publish_nothing(_: Sequence[AccountEvent]) -> Sequence[Write]:
     """The sink when nobody listens."""
     return ()
 
 
-def level_of(account: Account) -> Level:
+def level_of(account: Account) -> BalanceLevel:
     """The fill level of the posted balance, so that a passing reservation warns nobody (T-28, T-94).
 
     It falls below `low_threshold` and below a hundredth of it, and rises again only a fifth above.
     """
     threshold, balance = account.low_threshold, account.balance
     if balance <= 0 or balance * 100 < threshold:
-        return Level.DEPLETED
-    if account.level is Level.DEPLETED and balance * 20 < threshold:
-        return Level.DEPLETED
-    if balance < threshold or (account.level is not Level.OK and balance * 5 < threshold * 6):
-        return Level.LOW
-    return Level.OK
+        return BalanceLevel.DEPLETED
+    if account.level is BalanceLevel.DEPLETED and balance * 20 < threshold:
+        return BalanceLevel.DEPLETED
+    if balance < threshold or (account.level is not BalanceLevel.OK and balance * 5 < threshold * 6):
+        return BalanceLevel.LOW
+    return BalanceLevel.OK
 
 
-def account_opened(account: Account) -> Event:
+def account_opened(account: Account) -> AccountEvent:
     """Somebody was seen for the first time."""
     return _event(account, "AccountOpened", "", {})
 
 
-def entry_posted(account: Account, draft: Draft) -> Event:
+def entry_posted(account: Account, draft: EntryDraft) -> AccountEvent:
     """An entry was added."""
     data: dict[str, Value] = {
         "transaction_id": draft.id,
@@ -81,22 +81,22 @@ def entry_posted(account: Account, draft: Draft) -> Event:
     return _event(account, NAMES[draft.kind], str(draft.sequence), data)
 
 
-def level_changed(account: Account, was: Level) -> list[Event]:
+def level_changed(account: Account, was: BalanceLevel) -> list[AccountEvent]:
     """The warning for a fall to a worse level; nothing for a rise."""
-    order = (Level.OK, Level.LOW, Level.DEPLETED)
+    order = (BalanceLevel.OK, BalanceLevel.LOW, BalanceLevel.DEPLETED)
     if order.index(account.level) <= order.index(was):
         return []
-    name = "BalanceLow" if account.level is Level.LOW else "BalanceDepleted"
+    name = "BalanceLow" if account.level is BalanceLevel.LOW else "BalanceDepleted"
     data: dict[str, Value] = {"balance": account.balance, "threshold": account.low_threshold}
     return [_event(account, name, str(account.sequence), data)]
 
 
-def debt_grew(account: Account, draft: Draft) -> Event:
+def debt_grew(account: Account, draft: EntryDraft) -> AccountEvent:
     """More was taken back than was left."""
     return _event(account, "DebtIncurred", str(draft.sequence), {"debt": account.debt, "grew_by": draft.debt})
 
 
-def lot_expiring(account: Account, lot: Lot) -> Event:
+def lot_expiring(account: Account, lot: Lot) -> AccountEvent:
     """Credits will expire soon (T-49)."""
     days = NOTICE_DAYS[lot.noticed - 1]
     data: dict[str, Value] = {
@@ -109,7 +109,7 @@ def lot_expiring(account: Account, lot: Lot) -> Event:
     return _event(account, "LotExpiring", f"{lot.id}:{days}:{account.version + 1}", data)
 
 
-def reservation_expired(account: Account, reservation: Reservation) -> Event:
+def reservation_expired(account: Account, reservation: Reservation) -> AccountEvent:
     """Nobody resolved a reservation in time."""
     data: dict[str, Value] = {
         "reservation_id": reservation.id,
@@ -120,12 +120,12 @@ def reservation_expired(account: Account, reservation: Reservation) -> Event:
     return _event(account, "ReservationExpired", f"{reservation.id}:{reservation.created_at_us}", data)
 
 
-def status_changed(account: Account, reason: str) -> Event:
+def status_changed(account: Account, reason: str) -> AccountEvent:
     """The account may do more or less than before."""
     return _event(account, "AccountStatusChanged", str(account.version + 1), {"status": account.status, "why": reason})
 
 
-def _event(account: Account, name: str, discriminator: str, data: Mapping[str, Value]) -> Event:
+def _event(account: Account, name: str, discriminator: str, data: Mapping[str, Value]) -> AccountEvent:
     seed = f"{len(account.uid)}:{account.uid}{name}:{discriminator}"
     id = f"evt_{hashlib.sha256(seed.encode()).hexdigest()[:32]}"
-    return Event(id, name, VERSION, account.uid, account.updated_at_us, {**data})
+    return AccountEvent(id, name, VERSION, account.uid, account.updated_at_us, {**data})

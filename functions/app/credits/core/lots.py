@@ -7,14 +7,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
-from app.credits.core.account import Hold, Lot, Source
+from app.credits.core.account import Hold, Lot, LotSource
 from app.credits.core.entry import LotLine, Reference
 from app.kit.errors import ensure
 
 Lots = tuple[Lot, ...]
 
 _NEVER: Final = 2**63
-_RANK: Final = {Source.BONUS: 0, Source.PROMO: 0, Source.REFUND: 0, Source.PAID: 1}
+_RANK: Final = {LotSource.BONUS: 0, LotSource.PROMO: 0, LotSource.REFUND: 0, LotSource.PAID: 1}
 
 
 def burn_order(lot: Lot) -> tuple[int, int, int, str]:
@@ -74,7 +74,7 @@ def put(lots: Lots, lines: Iterable[LotLine], sequence: int) -> Lots:
     for added in lines:
         lot = by_id.get(added.lot_id)
         if lot is None:
-            source = Source(added.source)
+            source = LotSource(added.source)
             lot = Lot(added.lot_id, source, 0, sequence, 0, added.expires_at_us, added.payment_id)
         by_id[lot.id] = replace(lot, remaining=lot.remaining + added.amount)
     return _kept(by_id.values())

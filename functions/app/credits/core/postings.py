@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from app.credits.core import lots
-from app.credits.core.account import Account, Lot, Source
+from app.credits.core.account import Account, Lot, LotSource
 from app.credits.core.commands import Adjust, Clawback, Deposit, Grant, Posting, Refund, Reverse
-from app.credits.core.entry import Draft, Kind, LotLine
+from app.credits.core.entry import EntryDraft, Kind, LotLine
 from app.credits.core.rejections import NothingToReverse
 from app.kit.errors import ensure
 
@@ -24,11 +24,11 @@ class _Effect:
     debt: int
 
 
-def posting(account: Account, command: Posting, at_us: int) -> tuple[Draft, lots.Lots]:
+def posting(account: Account, command: Posting, at_us: int) -> tuple[EntryDraft, lots.Lots]:
     """The entry that `command` makes and the lots after it."""
     kind, counterpart, effect = _effect(account, command, at_us)
     by, approved_by = _signed_off(command)
-    draft = Draft(
+    draft = EntryDraft(
         account=account.uid,
         sequence=account.sequence + 1,
         kind=kind,
@@ -57,7 +57,7 @@ def _effect(account: Account, command: Posting, at_us: int) -> tuple[Kind, str, 
             new = LotLine(_lot_id(account), command.amount, command.source.value, command.expires_at_us)
             return Kind.GRANT, "platform:promotions", _receive(account, (new,))
         case Deposit():
-            new = LotLine(_lot_id(account), command.amount, Source.PAID.value, None, command.payment_id)
+            new = LotLine(_lot_id(account), command.amount, LotSource.PAID.value, None, command.payment_id)
             return Kind.DEPOSIT, f"rail:{command.rail}", _receive(account, (new,))
         case Refund():
             back = lots.give_back(command.charge.draft.lots, command.refunded, command.amount)
@@ -95,7 +95,7 @@ def _claw(account: Account, command: Clawback) -> _Effect:
 
 def _adjust(account: Account, command: Adjust, at_us: int) -> _Effect:
     if command.amount > 0:
-        return _receive(account, (LotLine(_lot_id(account), command.amount, Source.REFUND.value),))
+        return _receive(account, (LotLine(_lot_id(account), command.amount, LotSource.REFUND.value),))
     spendable = [lot for lot in account.lots if lot.spendable(at_us) > 0]
     return _take(account, -command.amount, sorted(spendable, key=lots.burn_order))
 
@@ -106,7 +106,7 @@ def _reverse(account: Account, command: Reverse) -> _Effect:
         raise NothingToReverse("A reversal is not reversed; adjust instead", transaction_id=entry.id)
     if entry.amount < 0:
         # What was spent returns to its lots; what had become debt is paid back by the same rule as any income.
-        debt = LotLine(_lot_id(account), entry.draft.debt, Source.REFUND.value)
+        debt = LotLine(_lot_id(account), entry.draft.debt, LotSource.REFUND.value)
         back = tuple(LotLine(x.lot_id, -x.amount, x.source, x.expires_at_us, x.payment_id) for x in entry.draft.lots)
         return _receive(account, (debt, *back) if debt.amount > 0 else back)
     named = {line.lot_id for line in entry.draft.lots}

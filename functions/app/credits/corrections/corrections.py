@@ -9,7 +9,7 @@ from typing import Final
 
 from app.credits.core.commands import Adjust, Outcome, Posted, Reverse
 from app.credits.core.entry import Reference
-from app.credits.ledger.step import Companions
+from app.credits.ledger.step import Participant
 from app.credits.service import Credits
 from app.kit.clock import Clock, to_rfc3339
 from app.kit.documents import Create, Document, Documents, Fields, Replace, Value, Write, int_field, text_field
@@ -89,7 +89,7 @@ class Corrections:
         if proposal["state"] == "rejected":
             raise CorrectionClosed("This correction was rejected", correction_id=id)
         uid, command = text_field(proposal, "account"), self._command(id, proposal, by)
-        return self._credits.post(uid, command, Companions((_path(id),), _Decided(id, by)))
+        return self._credits.post(uid, command, Participant((_path(id),), _Decided(id, by)))
 
     def reject(self, id: str, by: str) -> Fields:
         """Closes a proposal for good; its proposer may do that as well."""

@@ -7,7 +7,7 @@ they fit. An entry is never changed here: a repair touches derived state only (T
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from app.credits.core.account import GENESIS_HASH, Account, Level, Lot, Reservation, check, opened
+from app.credits.core.account import GENESIS_HASH, Account, BalanceLevel, Lot, Reservation, check, opened
 from app.credits.core.entry import Entry, LotLine
 from app.credits.core.events import level_of
 from app.credits.core.lots import Lots, hold, put
@@ -62,7 +62,7 @@ def rebuilt(stored: Account | None, truth: Derived, uid: str, at_us: int) -> Acc
         lots=kept,
         reservations=tuple(fitting),
         reserved=sum(reservation.amount for reservation in fitting),
-        level=Level.OK,
+        level=BalanceLevel.OK,
         version=account.version + 1,
         updated_at_us=max(at_us, account.updated_at_us + 1),
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from app.credits.core import entry as ledger
 from app.credits.core.account import Account, check
-from app.credits.corrections.corrections import fold
+from app.credits.corrections import fold
 from app.credits.ledger import document
 from app.credits.proofs.reading import LedgerReader
 from app.credits.proofs.verification import Link, verify_chain
@@ -18,7 +18,7 @@ from app.kit.errors import InvariantViolation, NotFound
 
 
 @dataclass(frozen=True, slots=True)
-class Repair:
+class AccountRepair:
     """What an account was, what it should be, and whether it had to be written."""
 
     was: Account | None
@@ -32,7 +32,7 @@ class Repairs:
     def __init__(self, documents: Documents, reader: LedgerReader, clock: Clock) -> None:
         self._documents, self._reader, self._clock = documents, reader, clock
 
-    def account(self, uid: str, *, write: bool = True) -> Repair:
+    def account(self, uid: str, *, write: bool = True) -> AccountRepair:
         """Replays the account's entries and, with `write`, brings the stored account to what they say.
 
         Raises:
@@ -44,12 +44,12 @@ class Repairs:
         truth = self._replay(uid, opened=stored is not None)
         was = _readable(stored)
         if was is not None and _same(fold.derived(was), truth) and _whole(was):
-            return Repair(was, was, repaired=False)
+            return AccountRepair(was, was, repaired=False)
         now = fold.rebuilt(was, truth, uid, self._clock.now_us())
         if write:
             path, fields = document.account_path(uid), document.write(now)
             self._documents.commit([Replace(path, fields, stored.version) if stored else Create(path, fields)])
-        return Repair(was, now, repaired=True)
+        return AccountRepair(was, now, repaired=True)
 
     def _replay(self, uid: str, *, opened: bool) -> fold.Derived:
         stored = [dict(fields) for fields in self._reader.entries(uid)]

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from app.credits.core.account import Account, Hold, Level, Lot, Reservation, Source, Status
+from app.credits.core.account import Account, AccountStatus, BalanceLevel, Hold, Lot, LotSource, Reservation
 from app.credits.core.entry import optional_text
 from app.kit.clock import from_rfc3339, to_rfc3339
 from app.kit.documents import Fields, Value, int_field, list_field, text_field
@@ -51,7 +51,7 @@ def read(fields: Fields) -> Account:
     """The account in a document; raises InvariantViolation when it holds none."""
     return Account(
         uid=text_field(fields, "uid"),
-        status=Status(text_field(fields, "status")),
+        status=AccountStatus(text_field(fields, "status")),
         balance=int_field(fields, "balance"),
         reserved=int_field(fields, "reserved"),
         debt=int_field(fields, "debt"),
@@ -61,7 +61,7 @@ def read(fields: Fields) -> Account:
         reservations=tuple(_reservation(_map(open)) for open in list_field(fields, "reservations")),
         recent=tuple(str(text) for text in list_field(fields, "recent")),
         forgot=bool(fields.get("forgot")),
-        level=Level(text_field(fields, "level")),
+        level=BalanceLevel(text_field(fields, "level")),
         low_threshold=int_field(fields, "low_threshold"),
         version=int_field(fields, "version"),
         opened_at_us=from_rfc3339(text_field(fields, "opened_at")),
@@ -86,7 +86,7 @@ def _lot_fields(lot: Lot) -> dict[str, Value]:
 def _lot(fields: Fields) -> Lot:
     return Lot(
         id=text_field(fields, "id"),
-        source=Source(text_field(fields, "source")),
+        source=LotSource(text_field(fields, "source")),
         remaining=int_field(fields, "remaining"),
         held=int_field(fields, "held"),
         made=int_field(fields, "made"),

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from app.credits.core.commands import Command, Outcome
-from app.credits.ledger.step import NONE, Companions, Head, Work
+from app.credits.ledger.step import NO_PARTICIPANT, AccountHead, Participant, PendingCommand
 from app.credits.ledger.store import Store
 from app.kit.errors import Failure, InvariantViolation, Unavailable
 
@@ -26,37 +26,37 @@ MAX_REMEMBERED: Final = 2_000
 
 
 @dataclass(slots=True, eq=False)
-class _Turn:
+class _Waiter:
     """A command in a lane, and its thread's wake-up call: either it is answered, or it leads now."""
 
-    work: Work
+    work: PendingCommand
     woken: threading.Event = field(default_factory=threading.Event)
     answered: bool = False
 
 
 @dataclass(slots=True, eq=False)
-class _Lane:
+class _AccountQueue:
     """The commands of one account."""
 
-    waiting: list[_Turn] = field(default_factory=list)
+    waiting: list[_Waiter] = field(default_factory=list)
     busy: bool = False
-    head: Head | None = None
+    head: AccountHead | None = None
 
 
-class Lanes:
+class GroupCommit:
     """The funnel in front of a store."""
 
     def __init__(self, store: Store, *, max_batch: int = MAX_BATCH) -> None:
         self._store = store
         self._max_batch = max_batch
         self._lock = threading.Lock()
-        self._lanes: OrderedDict[str, _Lane] = OrderedDict()
+        self._lanes: OrderedDict[str, _AccountQueue] = OrderedDict()
 
-    def apply(self, uid: str, command: Command, companions: Companions = NONE) -> Outcome:
+    def apply(self, uid: str, command: Command, participant: Participant = NO_PARTICIPANT) -> Outcome:
         """As `Store.apply`, together with what else is asked of this account at the moment."""
-        turn = _Turn(Work(command, companions))
+        turn = _Waiter(PendingCommand(command, participant))
         with self._lock:
-            lane = self._lanes.setdefault(uid, _Lane())
+            lane = self._lanes.setdefault(uid, _AccountQueue())
             self._lanes.move_to_end(uid)
             lane.waiting.append(turn)
             leads = not lane.busy
@@ -67,7 +67,7 @@ class Lanes:
             self._lead(uid, lane, turn)
         return turn.work.outcome()
 
-    def _lead(self, uid: str, lane: _Lane, own: _Turn) -> None:
+    def _lead(self, uid: str, lane: _AccountQueue, own: _Waiter) -> None:
         try:
             while not own.answered:
                 with self._lock:
@@ -85,7 +85,7 @@ class Lanes:
                     lane.busy = False
                     self._forget_oldest()
 
-    def _run(self, uid: str, lane: _Lane, batch: Sequence[_Turn]) -> None:
+    def _run(self, uid: str, lane: _AccountQueue, batch: Sequence[_Waiter]) -> None:
         # Until the commit has answered, nobody can say where the account stands.
         head, lane.head = lane.head, None
         try:
@@ -103,7 +103,7 @@ class Lanes:
                 turn.work.result = error
 
     @staticmethod
-    def _answer(batch: Sequence[_Turn]) -> None:
+    def _answer(batch: Sequence[_Waiter]) -> None:
         for turn in batch:
             if turn.work.result is None:
                 # The leading thread died of a bug; nobody may wait behind it for ever.
@@ -120,10 +120,10 @@ class Lanes:
                 return
 
 
-def _unanswered(batch: Sequence[_Turn]) -> list[_Turn]:
+def _unanswered(batch: Sequence[_Waiter]) -> list[_Waiter]:
     """Those without a result: a batch may take several commits, and what an earlier one did stays done."""
     return [turn for turn in batch if turn.work.result is None]
 
 
-def _remembered(head: Head) -> Head | None:
+def _remembered(head: AccountHead) -> AccountHead | None:
     return replace(head, seen={}, fresh=False) if head.account is not None else None

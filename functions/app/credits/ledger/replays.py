@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from app.credits.core.account import Account, Reservation, State
+from app.credits.core.account import Account, Reservation, ReservationState
 from app.credits.core.commands import (
     Command,
     Extend,
@@ -17,19 +17,19 @@ from app.credits.core.commands import (
 )
 from app.credits.core.entry import Entry
 from app.credits.core.rejections import ReservationSettled
-from app.credits.ledger.step import Head, Work, no_writes
+from app.credits.ledger.step import AccountHead, PendingCommand, no_writes
 from app.kit.errors import Failure, KeyReused, Rejection
 
 Find = Callable[[Sequence[str]], Mapping[str, Entry]]
 
 
-def answered(works: Sequence[Work], head: Head, find: Find) -> dict[Work, Outcome | Failure]:
+def answered(works: Sequence[PendingCommand], head: AccountHead, find: Find) -> dict[PendingCommand, Outcome | Failure]:
     """What existing entries say to `works`. `find` looks entries up by their keys.
 
     Safe beside concurrent writers: the look-up is later than the head, and a commit on an old head does not succeed.
     An account without entries needs no look-up, and neither does a reservation that the account still knows.
     """
-    answers: dict[Work, Outcome | Failure] = {}
+    answers: dict[PendingCommand, Outcome | Failure] = {}
     if head.account is None or head.account.sequence == 0:
         return answers
     keys = {work: key for work in works if (key := _key_to_look_up(head.account, work)) is not None}
@@ -40,7 +40,7 @@ def answered(works: Sequence[Work], head: Head, find: Find) -> dict[Work, Outcom
     return answers
 
 
-def _key_to_look_up(account: Account, work: Work) -> str | None:
+def _key_to_look_up(account: Account, work: PendingCommand) -> str | None:
     command = work.command
     if isinstance(command, Posting):
         return command.key
@@ -49,8 +49,8 @@ def _key_to_look_up(account: Account, work: Work) -> str | None:
     id = command.id if isinstance(command, Reserve) else command.reservation_id
     if not account.forgot or account.reservation(id) is not None or account.closed(id) is not None:
         return None
-    if isinstance(command, Reserve) and work.companions.writes is not no_writes:
-        # The companion's own document is the durable record of this id: a chat's turn, an agent's step.
+    if isinstance(command, Reserve) and work.participant.writes is not no_writes:
+        # The participant's own document is the durable record of this id: a chat's turn, an agent's step.
         return None
     return settle_key(id)
 
@@ -77,7 +77,7 @@ def _settled(known: Entry, id: str) -> Reservation:
         reference_id=draft.reference.id,
         created_at_us=draft.at_us,
         expires_at_us=draft.at_us,
-        state=State.SETTLED,
+        state=ReservationState.SETTLED,
         captured=-draft.amount,
         closed_at_us=draft.at_us,
     )

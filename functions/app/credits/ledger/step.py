@@ -1,4 +1,4 @@
-"""One decided step on its way into a commit: entries sealed, outcomes told, companions asked.
+"""One decided step on its way into a commit: entries sealed, outcomes told, participants asked.
 
 Pure but for one look-up: the entry that an earlier, equal command made. `store.py` commits what stands here.
 """
@@ -10,16 +10,16 @@ from app.credits.core import entry as ledger
 from app.credits.core import events
 from app.credits.core.account import Account, opened
 from app.credits.core.commands import (
+    AccountSwept,
     Changed,
     Command,
+    CommandVerdict,
     Grant,
     Outcome,
     Posted,
     Released,
     Reserved,
     Settled,
-    Swept,
-    Verdict,
 )
 from app.credits.core.decide import Decision, Rules, decide
 from app.credits.core.entry import Entry, Signs
@@ -28,7 +28,7 @@ from app.kit.documents import Create, Document, Merge, Replace, Version, Write
 from app.kit.errors import Failure, InvariantViolation, Rejection
 
 Seen = tuple[Document | None, ...]
-Writes = Callable[[Outcome, Seen], Sequence[Write]]
+ParticipantWrites = Callable[[Outcome, Seen], Sequence[Write]]
 
 
 def no_writes(_: Outcome, __: Seen) -> Sequence[Write]:
@@ -41,7 +41,7 @@ def any_replay(_: Outcome) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Companions:
+class Participant:
     """What else belongs to a command: documents read beside the account, and writes in the same commit.
 
     `writes` is pure: it is asked again on every attempt, with the outcome and the documents of that attempt. A
@@ -50,41 +50,41 @@ class Companions:
     """
 
     reads: tuple[str, ...] = ()
-    writes: Writes = no_writes
+    writes: ParticipantWrites = no_writes
     replayed: Callable[[Outcome], None] = any_replay
 
 
-NONE = Companions()
+NO_PARTICIPANT = Participant()
 
 
 @dataclass(frozen=True, slots=True)
-class Gifts:
+class OpeningGrants:
     """What a new account gets in its first commit, and what records that."""
 
     grants: tuple[Grant, ...] = ()
     writes: tuple[Write, ...] = ()
 
 
-def no_gifts(_: Seen) -> Gifts:
+def no_grants(_: Seen) -> OpeningGrants:
     """An account that opens empty."""
-    return Gifts()
+    return OpeningGrants()
 
 
 @dataclass(frozen=True, slots=True)
-class Opening:
-    """What belongs to the first touch of an account; `gifts` is pure and sees the documents in `reads`."""
+class AccountOpening:
+    """What belongs to the first touch of an account; `grants` is pure and sees the documents in `reads`."""
 
     low_threshold: int = 0
     reads: tuple[str, ...] = ()
-    gifts: Callable[[Seen], Gifts] = no_gifts
+    grants: Callable[[Seen], OpeningGrants] = no_grants
 
 
 @dataclass(slots=True, eq=False)
-class Work:
+class PendingCommand:
     """One command on its way through the funnel."""
 
     command: Command
-    companions: Companions = NONE
+    participant: Participant = NO_PARTICIPANT
     result: Outcome | Failure | None = None
 
     def outcome(self) -> Outcome:
@@ -97,7 +97,7 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class AccountHead:
     """The account as this attempt knows it; no account while nobody touched it."""
 
     account: Account | None
@@ -112,12 +112,12 @@ class Head:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class PlannedCommit:
     """What to commit, and what each command is told once that succeeded."""
 
     account: Account
     writes: tuple[Write, ...]
-    results: tuple[tuple[Work, Outcome | Failure], ...]
+    results: tuple[tuple[PendingCommand, Outcome | Failure], ...]
     changed: bool
 
 
@@ -127,39 +127,39 @@ class Deciding:
 
     rules: Rules
     signer: Signs
-    sink: events.Sink
+    publish: events.Publish
     load: Callable[[str, int], Entry | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Touched:
+class StartingPoint:
     """The account that a step starts from, in its moment."""
 
     account: Account
-    head: Head
-    opening: Opening | None
+    head: AccountHead
+    opening: AccountOpening | None
     at_us: int
 
 
-def touch(uid: str, head: Head, opening: Opening | None, now_us: int) -> Touched:
+def touch(uid: str, head: AccountHead, opening: AccountOpening | None, now_us: int) -> StartingPoint:
     """The starting point; an account's time strictly grows, whatever the machines' clocks say."""
     if head.account is None:
         threshold = opening.low_threshold if opening else 0
-        return Touched(opened(uid, now_us, threshold), head, opening, now_us)
-    return Touched(head.account, head, None, max(now_us, head.account.updated_at_us + 1))
+        return StartingPoint(opened(uid, now_us, threshold), head, opening, now_us)
+    return StartingPoint(head.account, head, None, max(now_us, head.account.updated_at_us + 1))
 
 
-def take_step(start: Touched, works: Sequence[Work], by: Deciding) -> Step:
-    """Decides `works`. A companion's refusal takes its command out, and the others are decided again without it.
+def take_step(start: StartingPoint, works: Sequence[PendingCommand], by: Deciding) -> PlannedCommit:
+    """Decides `works`. A participant's refusal takes its command out, and the others are decided again without it.
 
-    A document that two companions write takes the second one out as well: it saw the document as the first one did and
+    A document that two participants write takes the second one out as well: it saw the document as the first did and
     would undo what that wrote. Such a command has no result yet, and its turn comes in the next step.
     """
-    refused: list[tuple[Work, Outcome | Failure]] = []
+    refused: list[tuple[PendingCommand, Outcome | Failure]] = []
     left = list(works)
     while True:
         attempt = _Attempt(start, by, left)
-        culprit = attempt.ask_companions()
+        culprit = attempt.ask_participants()
         if culprit is not None:
             refused.append(culprit)
             left.remove(culprit[0])
@@ -170,11 +170,11 @@ def take_step(start: Touched, works: Sequence[Work], by: Deciding) -> Step:
 
 
 class _Attempt:
-    def __init__(self, start: Touched, by: Deciding, works: Sequence[Work]) -> None:
+    def __init__(self, start: StartingPoint, by: Deciding, works: Sequence[PendingCommand]) -> None:
         self._start, self._by = start, by
         opening = start.opening
-        self._gifts = opening.gifts(start.head.documents(opening.reads)) if opening else Gifts()
-        commands = [*self._gifts.grants, *(work.command for work in works)]
+        self._grants = opening.grants(start.head.documents(opening.reads)) if opening else OpeningGrants()
+        commands = [*self._grants.grants, *(work.command for work in works)]
         decision = decide(start.account, commands, start.at_us, by.rules)
         if opening and not decision.changed:
             decision = replace(decision, account=replace(start.account, version=1), changed=True)
@@ -182,15 +182,15 @@ class _Attempt:
         head_hash = self._entries[-1].hash if self._entries else start.account.head_hash
         self._account = replace(decision.account, head_hash=head_hash)
         self._decision: Decision = decision
-        self._works = list(zip(works, decision.outcomes[len(self._gifts.grants) :]))
-        self._results: list[tuple[Work, Outcome | Failure]] = []
-        self._writes: list[Write] = [*self._gifts.writes]
+        self._works = list(zip(works, decision.outcomes[len(self._grants.grants) :]))
+        self._results: list[tuple[PendingCommand, Outcome | Failure]] = []
+        self._writes: list[Write] = [*self._grants.writes]
         self._written: dict[str, bool] = {}
-        """Documents that companions write: whether by merges alone, which leave each other's fields as they are."""
-        self.crowded: list[Work] = []
+        """Documents that participants write: whether by merges alone, which leave each other's fields as they are."""
+        self.crowded: list[PendingCommand] = []
 
-    def ask_companions(self) -> tuple[Work, Rejection] | None:
-        """Collects results and writes; returns the first command that its companion refuses."""
+    def ask_participants(self) -> tuple[PendingCommand, Rejection] | None:
+        """Collects results and writes; returns the first command that its participant refuses."""
         for work, verdict in self._works:
             if isinstance(verdict, Rejection):
                 self._results.append((work, verdict))
@@ -199,10 +199,10 @@ class _Attempt:
             self._results.append((work, outcome))
             try:
                 if verdict.replayed:
-                    work.companions.replayed(outcome)
+                    work.participant.replayed(outcome)
                     continue
-                seen = self._start.head.documents(work.companions.reads)
-                writes = work.companions.writes(outcome, seen)
+                seen = self._start.head.documents(work.participant.reads)
+                writes = work.participant.writes(outcome, seen)
             except Rejection as refusal:
                 return work, refusal
             if not self._add(writes):
@@ -210,7 +210,7 @@ class _Attempt:
         return None
 
     def _add(self, writes: Sequence[Write]) -> bool:
-        """Takes a companion's writes along; False when an earlier one writes the same document."""
+        """Takes a participant's writes along; False when an earlier one writes the same document."""
         paths: dict[str, bool] = {}
         for write in writes:
             paths[write.path] = paths.get(write.path, True) and isinstance(write, Merge)
@@ -220,11 +220,11 @@ class _Attempt:
         self._writes.extend(writes)
         return True
 
-    def step(self, refused: Sequence[tuple[Work, Outcome | Failure]]) -> Step:
+    def step(self, refused: Sequence[tuple[PendingCommand, Outcome | Failure]]) -> PlannedCommit:
         """The whole, ready to be committed."""
         results = (*self._results, *refused)
         if not self._decision.changed:
-            return Step(self._account, (), results, changed=False)
+            return PlannedCommit(self._account, (), results, changed=False)
         uid, version = self._account.uid, self._start.head.version
         told = list(self._decision.events)
         if version is None:
@@ -232,17 +232,17 @@ class _Attempt:
         path, fields = document.account_path(uid), document.write(self._account)
         writes: list[Write] = [Create(path, fields) if version is None else Replace(path, fields, version)]
         writes += [Create(document.entry_path(uid, entry.sequence), entry.fields()) for entry in self._entries]
-        writes += [*self._writes, *self._by.sink(told)]
-        return Step(self._account, tuple(writes), results, changed=True)
+        writes += [*self._writes, *self._by.publish(told)]
+        return PlannedCommit(self._account, tuple(writes), results, changed=True)
 
-    def _outcome(self, verdict: Verdict) -> Outcome:
+    def _outcome(self, verdict: CommandVerdict) -> Outcome:
         account, reservation = self._account, verdict.reservation
         entries = tuple(self._entry(draft.sequence) for draft in verdict.drafts)
         match verdict.kind:
             case "posted":
                 return Posted(entries[0], account, verdict.replayed)
             case "swept":
-                return Swept(account, verdict.closed, entries)
+                return AccountSwept(account, verdict.closed, entries)
             case "changed":
                 return Changed(account)
         if reservation is None:

@@ -16,7 +16,17 @@ from app.credits.core.decide import Rules
 from app.credits.core.entry import Entry, Signs
 from app.credits.ledger import document
 from app.credits.ledger.replays import answered
-from app.credits.ledger.step import NONE, Companions, Deciding, Head, Opening, Step, Work, take_step, touch
+from app.credits.ledger.step import (
+    NO_PARTICIPANT,
+    AccountHead,
+    AccountOpening,
+    Deciding,
+    Participant,
+    PendingCommand,
+    PlannedCommit,
+    take_step,
+    touch,
+)
 from app.kit.clock import Clock
 from app.kit.documents import Document, Documents, Query, Version, Where
 from app.kit.errors import AlreadyExists, Conflict, InvariantViolation, Unavailable
@@ -39,8 +49,8 @@ class StoreParts:
     clock: Clock
     signer: Signs
     rules: Rules
-    opening: Callable[[str], Opening]
-    sink: events.Sink
+    opening: Callable[[str], AccountOpening]
+    publish: events.Publish
     pause: Callable[[int], None]
     """Waits after failed attempt number n."""
 
@@ -50,7 +60,7 @@ class Store:
 
     def __init__(self, parts: StoreParts) -> None:
         self._parts = parts
-        self._deciding = Deciding(parts.rules, parts.signer, parts.sink, self.entry)
+        self._deciding = Deciding(parts.rules, parts.signer, parts.publish, self.entry)
 
     def load(self, uid: str) -> Account | None:
         """The account as it stands, or None before first touch."""
@@ -68,15 +78,15 @@ class Store:
         found = self._parts.documents.query(query)
         return ledger.read(found[0].fields) if found else None
 
-    def apply(self, uid: str, command: Command, companions: Companions = NONE) -> Outcome:
+    def apply(self, uid: str, command: Command, participant: Participant = NO_PARTICIPANT) -> Outcome:
         """One command, decided and committed; opens the account when it is new.
 
         Raises:
-            Rejection: the core, or a companion, refused. Nothing was written.
-            AlreadyExists: a companion's create met a document, and the account had not moved.
+            Rejection: the core, or a participant, refused. Nothing was written.
+            AlreadyExists: a participant's create met a document, and the account had not moved.
             Contended: no turn after many attempts.
         """
-        work = Work(command, companions)
+        work = PendingCommand(command, participant)
         self.run(uid, [work])
         return work.outcome()
 
@@ -89,9 +99,9 @@ class Store:
             raise Contended("This account could not be opened; try again in a moment", retry_after_s=1)
         return head.account
 
-    def run(self, uid: str, works: Sequence[Work], head: Head | None = None) -> Head:
+    def run(self, uid: str, works: Sequence[PendingCommand], head: AccountHead | None = None) -> AccountHead:
         """Decides and commits `works` in one step, sets each one's result, and returns the head left behind."""
-        opening: Opening | None = None
+        opening: AccountOpening | None = None
         for attempt in range(1, ATTEMPTS + 1):
             head = self._complete(head, works) if head else self.read_head(uid, works)
             if head.account is None:
@@ -115,15 +125,15 @@ class Store:
             head = None
         for work in works:
             work.result = Contended("This account is very busy; try again in a moment", retry_after_s=1)
-        return Head(None, None)
+        return AccountHead(None, None)
 
-    def read_head(self, uid: str, works: Sequence[Work]) -> Head:
-        """The account, and what the companions of `works` want to see, in one round trip."""
+    def read_head(self, uid: str, works: Sequence[PendingCommand]) -> AccountHead:
+        """The account, and what the participants of `works` want to see, in one round trip."""
         path = document.account_path(uid)
-        paths = list(dict.fromkeys([path, *(read for work in works for read in work.companions.reads)]))
+        paths = list(dict.fromkeys([path, *(read for work in works for read in work.participant.reads)]))
         stored = self._parts.documents.get_all(paths)
         account = stored[0]
-        return Head(
+        return AccountHead(
             None if account is None else document.read(account.fields),
             None if account is None else account.version,
             dict(zip(paths, stored)),
@@ -140,14 +150,16 @@ class Store:
                 found[entry.key] = entry
         return found
 
-    def _complete(self, head: Head, works: Sequence[Work]) -> Head:
-        """A remembered head, with what the companions want to see."""
-        paths = list(dict.fromkeys(read for work in works for read in work.companions.reads))
+    def _complete(self, head: AccountHead, works: Sequence[PendingCommand]) -> AccountHead:
+        """A remembered head, with what the participants want to see."""
+        paths = list(dict.fromkeys(read for work in works for read in work.participant.reads))
         if not paths:
             return head
         return replace(head, seen=dict(zip(paths, self._parts.documents.get_all(paths))))
 
-    def _attempt(self, uid: str, works: Sequence[Work], head: Head, opening: Opening | None) -> Head | None:
+    def _attempt(
+        self, uid: str, works: Sequence[PendingCommand], head: AccountHead, opening: AccountOpening | None
+    ) -> AccountHead | None:
         """Commits once; None when a remembered head said no and must be read before that counts (T-34)."""
         known = answered(works, head, lambda keys: self._entries_of(uid, keys))
         left = [work for work in works if work not in known]
@@ -161,26 +173,26 @@ class Store:
             work.result = result
         return head
 
-    def _commit(self, step: Step, head: Head) -> Head:
+    def _commit(self, step: PlannedCommit, head: AccountHead) -> AccountHead:
         if not step.changed:
             return head
         versions = self._parts.documents.commit(step.writes)
-        return Head(step.account, versions[0])
+        return AccountHead(step.account, versions[0])
 
-    def _read_guards(self, head: Head, opening: Opening) -> Head:
+    def _read_guards(self, head: AccountHead, opening: AccountOpening) -> AccountHead:
         if not opening.reads:
             return head
         guards = dict(zip(opening.reads, self._parts.documents.get_all(opening.reads)))
-        return Head(None, None, {**head.seen, **guards})
+        return AccountHead(None, None, {**head.seen, **guards})
 
-    def _moved(self, uid: str, head: Head, opening: Opening | None) -> bool:
+    def _moved(self, uid: str, head: AccountHead, opening: AccountOpening | None) -> bool:
         """Whether the account, or a document that guards its opening, is not what this attempt saw any more."""
         paths = [document.account_path(uid), *(opening.reads if opening and head.account is None else ())]
         now = [_version(stored) for stored in self._parts.documents.get_all(paths)]
         return now != [head.version, *(_version(head.seen.get(path)) for path in paths[1:])]
 
-    def _blame(self, uid: str, works: Sequence[Work], error: AlreadyExists, head: Head) -> Head:
-        """A companion's create failed: alone it is that command's failure, in company each is tried by itself."""
+    def _blame(self, uid: str, works: Sequence[PendingCommand], error: AlreadyExists, head: AccountHead) -> AccountHead:
+        """A participant's create failed: alone it is that command's failure, in company each is tried by itself."""
         if len(works) == 1:
             works[0].result = error
             return head

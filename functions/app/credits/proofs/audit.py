@@ -40,11 +40,11 @@ class PeriodTooLong(Rejection):
 
     status = 422
     code = "period_too_long"
-    title = "Period too long"
+    title = "AuditPeriod too long"
 
 
 @dataclass(frozen=True, slots=True)
-class Period:
+class AuditPeriod:
     """From and to, inclusive, in microseconds; None is open."""
 
     from_us: int | None = None
@@ -56,7 +56,7 @@ class Audit:
     """A report before it is written down."""
 
     account: Account
-    period: Period
+    period: AuditPeriod
     at_us: int
     opening_balance: int
     entries: tuple[Fields, ...]
@@ -78,7 +78,7 @@ class Audit:
 
 
 def audit(
-    reader: LedgerReader, account: Account, period: Period, at_us: int, coverage: Coverage | None = None
+    reader: LedgerReader, account: Account, period: AuditPeriod, at_us: int, coverage: Coverage | None = None
 ) -> Audit:
     """Reads and verifies the entries of the period, linked to the entry before it.
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from app.credits.ledger import document
-from app.credits.proofs.sealing import Head, Previous, Sealed, checkpoint_holds, seal_heads, seal_holds
+from app.credits.proofs.sealing import Previous, Sealed, SealedHead, checkpoint_holds, seal_heads, seal_holds
 from app.credits.proofs.signing import KeyRing, Signer
 from app.kit.clock import Clock, from_rfc3339, minutes, to_rfc3339
 from app.kit.documents import Create, Document, Documents, Fields, Query, Replace, Where, int_field, text_field
@@ -58,7 +58,7 @@ class Checkpoints:
         """Seals what changed since the last checkpoint; None when nothing did, or another run was faster."""
         last = self._last()
         since_us = from_rfc3339(text_field(last.fields, "through")) - OVERLAP_US if last else 0
-        changed: list[Head] = []
+        changed: list[SealedHead] = []
         through = since_us
         for account in self._accounts(since_us):
             through = from_rfc3339(text_field(account.fields, "updated_at"))
@@ -108,7 +108,7 @@ class Checkpoints:
                 return
             after = (text_field(page[-1].fields, "updated_at"), page[-1].id)
 
-    def _unsealed(self, heads: list[Head]) -> Iterator[Head]:
+    def _unsealed(self, heads: list[SealedHead]) -> Iterator[SealedHead]:
         for start in range(0, len(heads), PAGE):
             page = heads[start : start + PAGE]
             seals = self._documents.get_all([f"sealed/{head.account}" for head in page])
@@ -121,9 +121,9 @@ class Checkpoints:
         return found[0] if found else None
 
 
-def _head(account: Document) -> Head:
+def _head(account: Document) -> SealedHead:
     stored = document.read(account.fields)
-    return Head(stored.uid, stored.sequence, stored.head_hash)
+    return SealedHead(stored.uid, stored.sequence, stored.head_hash)
 
 
 def _path(number: int) -> str:

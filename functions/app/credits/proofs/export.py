@@ -44,7 +44,7 @@ class Unreadable(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ExportVerdict:
     """What the file proves. `check` names the first thing that does not hold, `sequence` its entry if it has one."""
 
     valid: bool
@@ -77,16 +77,16 @@ def parse(text: str) -> object:
     return value
 
 
-def verify_export(export: object, keys: KeyRing) -> Verdict:
+def verify_export(export: object, keys: KeyRing) -> ExportVerdict:
     """Checks the whole file. The order of checks is part of the format: both verifiers name the same first fault."""
     report = _report(export)
     if report is None or not isinstance(export, Mapping):
-        return Verdict(False, 0, "shape")
+        return ExportVerdict(False, 0, "shape")
     chain = _chain(report, keys)
     if chain.fault is not None:
-        return Verdict(False, chain.entries, chain.fault.check, chain.fault.sequence)
+        return ExportVerdict(False, chain.entries, chain.fault.check, chain.fault.sequence)
     fault = _ends(report, chain.link) or _covered(report, chain.link, keys) or _signed(export, report, keys)
-    return Verdict(fault is None, chain.entries, *(fault or (None, None)))
+    return ExportVerdict(fault is None, chain.entries, *(fault or (None, None)))
 
 
 def _report(export: object) -> Mapping[str, object] | None:

@@ -15,7 +15,7 @@ from app.credits.core.entry import Kind
 from app.credits.ledger import document
 from app.credits.proofs.checkpoints import Coverage
 from app.credits.proofs.signing import KeyRing
-from app.credits.proofs.verification import Fault, Link, Verified, verify_chain, verify_entry
+from app.credits.proofs.verification import ChainFault, Link, Verified, verify_chain, verify_entry
 from app.kit.clock import to_rfc3339
 from app.kit.documents import Documents, Fields, Query, Where, int_field, text_field
 from app.kit.errors import Invalid, NotFound
@@ -157,22 +157,22 @@ class LedgerReader:
         more = verified.valid and through < account.sequence
         return ChainReport(verified, link.head_hash, link.balance, _cursor_of(link) if more else None)
 
-    def _end(self, account: Account, coverage: Coverage | None, link: Link, through: int) -> Fault | None:
+    def _end(self, account: Account, coverage: Coverage | None, link: Link, through: int) -> ChainFault | None:
         if link.sequence < through:
-            return Fault(link.sequence + 1, "missing")
+            return ChainFault(link.sequence + 1, "missing")
         if through < account.sequence:
             return None
         if not _heads(account, link):
-            return Fault(max(1, link.sequence), "head")
+            return ChainFault(max(1, link.sequence), "head")
         if coverage is None:
             return None
         if not coverage.holds(self.keys):
-            return Fault(coverage.sequence, "checkpoint")
+            return ChainFault(coverage.sequence, "checkpoint")
         if coverage.sequence > link.sequence:
-            return Fault(link.sequence + 1, "checkpoint")
+            return ChainFault(link.sequence + 1, "checkpoint")
         seen = self._documents.get(document.entry_path(account.uid, coverage.sequence))
         same = seen is not None and seen.fields.get("hash") == coverage.head_hash
-        return None if same else Fault(coverage.sequence, "checkpoint")
+        return None if same else ChainFault(coverage.sequence, "checkpoint")
 
     def span(self, uid: str, chosen: HistoryFilter) -> tuple[int, int]:
         """First and last sequence of a period; empty when the last is before the first."""

@@ -30,7 +30,7 @@ _CHECKPOINT: Final = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class SealedHead:
     """How far one account had come."""
 
     account: str
@@ -55,7 +55,7 @@ class Previous:
     hash: str = GENESIS_HASH
 
 
-def seal_heads(heads: Sequence[Head], previous: Previous, at_us: int, through_us: int, signer: Signs) -> Sealed:
+def seal_heads(heads: Sequence[SealedHead], previous: Previous, at_us: int, through_us: int, signer: Signs) -> Sealed:
     """One checkpoint over `heads`. Deterministic: the same heads under the same key give the same root."""
     number = previous.number + 1
     leaves = [_leaf(head, number, signer) for head in sorted(heads, key=lambda head: head.account)]
@@ -116,7 +116,7 @@ def _same(one: object, other: object) -> bool:
     return type(one) is type(other) and one == other
 
 
-def _leaf(head: Head, number: int, signer: Signs) -> dict[str, Value]:
+def _leaf(head: SealedHead, number: int, signer: Signs) -> dict[str, Value]:
     # Ed25519 is deterministic and nobody else can compute it, so a hash of it is a salt that needs no storage.
     secret = signer.sign(canonical({"salt": head.account, "checkpoint": number}))
     salt = hashlib.sha256(secret).hexdigest()[:32]

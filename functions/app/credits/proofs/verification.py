@@ -37,7 +37,7 @@ class PostingBody(TypedDict):
     amount: int
 
 
-class Body(TypedDict):
+class EntryBody(TypedDict):
     """An entry whose shape holds; the fields that verification reads."""
 
     format: int
@@ -114,7 +114,7 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class ChainFault:
     """The first entry that does not hold, and why."""
 
     sequence: int
@@ -127,7 +127,7 @@ class Verified:
 
     link: Link
     entries: int
-    fault: Fault | None = None
+    fault: ChainFault | None = None
 
     @property
     def valid(self) -> bool:
@@ -140,21 +140,21 @@ def verify_chain(entries: Iterable[object], keys: KeyRing, start: Link) -> Verif
     link, count = start, 0
     for entry in entries:
         checked = follow(entry, keys, link)
-        if isinstance(checked, Fault):
+        if isinstance(checked, ChainFault):
             return Verified(link, count, checked)
         link = checked
         count += 1
     return Verified(link, count)
 
 
-def follow(entry: object, keys: KeyRing, link: Link) -> Link | Fault:
+def follow(entry: object, keys: KeyRing, link: Link) -> Link | ChainFault:
     """The link behind `entry`, or the first check that fails."""
     body = _shaped(entry)
     if body is None:
-        return Fault(link.sequence + 1, "shape")
+        return ChainFault(link.sequence + 1, "shape")
     fault = _authentic(body, keys) or _placed(body, link) or _sums(body, link)
     if fault is not None:
-        return Fault(link.sequence + 1, fault)
+        return ChainFault(link.sequence + 1, fault)
     return replace(
         link,
         sequence=link.sequence + 1,
@@ -183,7 +183,7 @@ def verify_entry(entry: object, keys: KeyRing) -> dict[str, bool]:
     }
 
 
-def _shaped(entry: object) -> Body | None:
+def _shaped(entry: object) -> EntryBody | None:
     """The entry, when it has exactly the fields of its format, each of its type."""
     if type(entry) is not dict or not _has(entry, _SHAPE):
         return None
@@ -197,7 +197,7 @@ def _shaped(entry: object) -> Body | None:
         return None
     if not _TIME.fullmatch(entry["created_at"]) or not _HASH.fullmatch(entry["hash"]):
         return None
-    return cast(Body, entry)
+    return cast(EntryBody, entry)
 
 
 def _has(value: object, shape: Mapping[str, tuple[type, ...]]) -> bool:
@@ -241,7 +241,7 @@ def _encodes(text: str) -> bool:
     return True
 
 
-def _authentic(body: Body, keys: KeyRing) -> str | None:
+def _authentic(body: EntryBody, keys: KeyRing) -> str | None:
     try:
         hashed = hashlib.sha256(hashed_bytes(body)).digest()
     except InvariantViolation:
@@ -251,7 +251,7 @@ def _authentic(body: Body, keys: KeyRing) -> str | None:
     return None if keys.verifies(body["key_id"], body["signature"], hashed) else "signature"
 
 
-def _placed(body: Body, link: Link) -> str | None:
+def _placed(body: EntryBody, link: Link) -> str | None:
     if body["account"] != link.account:
         return "account"
     if body["sequence"] != link.sequence + 1:
@@ -261,7 +261,7 @@ def _placed(body: Body, link: Link) -> str | None:
     return "time" if body["created_at"] < link.created_at else None
 
 
-def _sums(body: Body, link: Link) -> str | None:
+def _sums(body: EntryBody, link: Link) -> str | None:
     if not _postings_hold(body):
         return "postings"
     if not _lots_hold(body) or link.debt + body["debt"] < 0:
@@ -269,7 +269,7 @@ def _sums(body: Body, link: Link) -> str | None:
     return None if body["balance_after"] == link.balance + body["amount"] else "balance"
 
 
-def _postings_hold(body: Body) -> bool:
+def _postings_hold(body: EntryBody) -> bool:
     """Two sides that sum to zero, one of them this user's."""
     mine, theirs = body["postings"]
     return (
@@ -279,6 +279,6 @@ def _postings_hold(body: Body) -> bool:
     )
 
 
-def _lots_hold(body: Body) -> bool:
+def _lots_hold(body: EntryBody) -> bool:
     """What lots and debt changed by is the amount."""
     return sum(line["amount"] for line in body["lots"]) - body["debt"] == body["amount"]

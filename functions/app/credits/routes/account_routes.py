@@ -10,9 +10,9 @@ from app.api.auth import caller
 from app.api.context import client_address, request_id
 from app.api.idempotency import Idempotency, idempotency_key, idempotent
 from app.api.schemas import Problem
-from app.bonus.rules import Claims
+from app.bonus.rules import BonusClaims
 from app.bonus.welcome import BonusAlreadyGranted, Welcome
-from app.credits.balance_mirror import Mirror
+from app.credits.balance_mirror import BalanceMirror
 from app.credits.core.account import Closed, Reservation
 from app.credits.core.commands import Reserve
 from app.credits.core.entry import Reference, optional_text
@@ -53,7 +53,7 @@ class CreditsRoutes:
     """What the routes stand on."""
 
     credits: Credits
-    mirror: Mirror
+    mirror: BalanceMirror
     ids: Ids
     records: Idempotency
     offers: Offers = field(default=DEFAULT)
@@ -196,7 +196,7 @@ def _claim(parts: CreditsRoutes, uid: str, body: WelcomeBody, address: str | Non
     if parts.welcome is None:
         parts.credits.account(uid)
         raise BonusAlreadyGranted("The welcome bonus was granted to this account")
-    posted = parts.welcome.claim(uid, Claims(device=body.device_fingerprint), address)
+    posted = parts.welcome.claim(uid, BonusClaims(device=body.device_fingerprint), address)
     return entry_answer(posted.entry.fields())
 
 

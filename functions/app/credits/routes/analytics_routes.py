@@ -9,10 +9,10 @@ from flask_openapi import APIBlueprint
 from pydantic import Field
 
 from app.api.auth import caller
-from app.api.schemas import Answer, CreditAmount, Parameters, TimeIn, Timestamp
+from app.api.schemas import CreditAmount, Parameters, ResponseBody, TimeIn, Timestamp
 from app.credits.routes.ledger_routes import wants_csv
 from app.credits.service import Credits
-from app.credits.usage.analytics import Analytics, Granularity, Period, Usage
+from app.credits.usage.analytics import Analytics, Granularity, UsagePeriod, UsageTotals
 from app.kit.clock import from_rfc3339, to_rfc3339
 from app.kit.money import to_decimal
 
@@ -25,7 +25,7 @@ class AnalyticsParameters(Parameters):
     granularity: Granularity = "day"
 
 
-class UsageAnswer(Answer):
+class UsageTotalsAnswer(ResponseBody):
     """Sums over charges; `input_tokens` includes `cached_tokens`, `output_tokens` includes reasoning."""
 
     cost: CreditAmount
@@ -39,19 +39,19 @@ class UsageAnswer(Answer):
     cost_per_1k_tokens: CreditAmount | None
 
 
-class PeriodUsage(UsageAnswer):
+class PeriodUsage(UsageTotalsAnswer):
     start: Timestamp
 
 
-class ModelUsage(UsageAnswer):
+class ModelUsage(UsageTotalsAnswer):
     model: str
 
 
-class TaskUsage(UsageAnswer):
+class TaskUsage(UsageTotalsAnswer):
     task: str
 
 
-class ConversationUsage(Answer):
+class ConversationUsage(ResponseBody):
     """Over the conversation's whole life."""
 
     conversation_id: str
@@ -60,14 +60,14 @@ class ConversationUsage(Answer):
     cost_per_message: CreditAmount | None
 
 
-class Efficiency(Answer):
+class Efficiency(ResponseBody):
     """What a credit bought, and how much of the input came from the vendor's cache."""
 
     tokens_per_credit: int | None
     cached_input_percent: int | None
 
 
-class AnalyticsAnswer(Answer):
+class AnalyticsAnswer(ResponseBody):
     """`movements` sums all entries by kind; `burn_rate` is credits a day over the last week.
 
     `complete` is false while older entries are still being counted: ask again to go on.
@@ -76,7 +76,7 @@ class AnalyticsAnswer(Answer):
     from_: Timestamp = Field(serialization_alias="from", validation_alias="from")
     to: Timestamp
     granularity: Literal["hour", "day", "month"]
-    total: UsageAnswer
+    total: UsageTotalsAnswer
     periods: list[PeriodUsage]
     models: list[ModelUsage]
     tasks: list[TaskUsage]
@@ -103,7 +103,7 @@ def add_analytics_routes(blueprint: APIBlueprint, credits: Credits) -> None:
         return flask.Response(_answer(found, period).model_dump_json(by_alias=True), mimetype="application/json")
 
 
-def _answer(found: Analytics, period: Period) -> AnalyticsAnswer:
+def _answer(found: Analytics, period: UsagePeriod) -> AnalyticsAnswer:
     total = found.total
     return AnalyticsAnswer.model_validate(
         {
@@ -136,7 +136,7 @@ def _answer(found: Analytics, period: Period) -> AnalyticsAnswer:
     )
 
 
-def _usage(usage: Usage) -> dict[str, object]:
+def _usage(usage: UsageTotals) -> dict[str, object]:
     return {
         "cost": to_decimal(usage.cost),
         "charges": usage.charges,
@@ -161,7 +161,7 @@ def _share(part: int, whole: int) -> int | None:
 def _csv(found: Analytics) -> str:
     out = io.StringIO()
     rows = csv.writer(out)
-    rows.writerow(["start", "model", "task", *_usage(Usage())])
+    rows.writerow(["start", "model", "task", *_usage(UsageTotals())])
     for line in found.lines:
         values = _usage(line.usage).values()
         rows.writerow([line.start, line.model, line.task, *("" if value is None else value for value in values)])

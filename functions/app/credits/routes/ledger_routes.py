@@ -7,7 +7,7 @@ from flask_openapi import APIBlueprint
 
 from app.api.auth import caller, public
 from app.api.schemas import Page, PageParameters, Problem
-from app.credits.proofs.audit import Period, csv_of
+from app.credits.proofs.audit import AuditPeriod, csv_of
 from app.credits.proofs.explaining import explain
 from app.credits.proofs.reading import HistoryFilter, HistoryPage
 from app.credits.proofs.verification import Verified
@@ -69,7 +69,9 @@ def _add_history(blueprint: APIBlueprint, credits: Credits) -> None:
 
 def _add_proofs(blueprint: APIBlueprint, credits: Credits) -> None:
     @blueprint.get(
-        "/credits/verify/<transaction_id>", summary="Recompute one entry", responses={200: ProofAnswer, 404: Problem}
+        "/credits/verify/<transaction_id>",
+        summary="Recompute one entry",
+        responses={200: ProofAnswer, 404: Problem},
     )
     def verify(path: TransactionPath) -> ProofAnswer:
         proof = credits.verify(caller().uid, path.transaction_id)
@@ -124,7 +126,7 @@ def _add_statements(blueprint: APIBlueprint, credits: Credits) -> None:
         responses={200: AuditAnswer, 403: Problem, 404: Problem, 422: Problem},
     )
     def audit(query: AuditParameters) -> AuditAnswer | flask.Response:
-        uid, period = _whose(query), Period(_time(query.from_), _time(query.to))
+        uid, period = _whose(query), AuditPeriod(_time(query.from_), _time(query.to))
         if uid == caller().uid:
             credits.account(uid)
         if wants_csv():

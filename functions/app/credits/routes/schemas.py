@@ -4,11 +4,21 @@ from typing import Literal, Self
 
 from pydantic import Field, RootModel, model_validator
 
-from app.api.schemas import AmountIn, Answer, Body, CreditAmount, Id, PageParameters, Parameters, TimeIn, Timestamp
+from app.api.schemas import (
+    AmountIn,
+    CreditAmount,
+    Id,
+    PageParameters,
+    Parameters,
+    RequestBody,
+    ResponseBody,
+    TimeIn,
+    Timestamp,
+)
 from app.credits.core.entry import Kind
 
 
-class BalanceAnswer(Answer):
+class BalanceAnswer(ResponseBody):
     """`balance` is the sum of all entries; `available` is what can be spent now."""
 
     balance: CreditAmount
@@ -24,7 +34,7 @@ class BalanceParameters(Parameters):
     at: TimeIn | None = Field(default=None, description="The balance as it was then")
 
 
-class PastBalanceAnswer(Answer):
+class PastBalanceAnswer(ResponseBody):
     """After the last entry at that time. What was reserved then is not in the ledger."""
 
     at: Timestamp
@@ -38,14 +48,14 @@ class BalanceEither(RootModel[BalanceAnswer | PastBalanceAnswer]):
     """Now, or with `at` then."""
 
 
-class ReferenceAnswer(Answer):
+class ReferenceAnswer(ResponseBody):
     """What caused an entry."""
 
     type: str
     id: str
 
 
-class EntryAnswer(Answer):
+class EntryAnswer(ResponseBody):
     """One line of the ledger; `id` is the transaction id."""
 
     id: Id
@@ -70,7 +80,7 @@ class HistoryParameters(PageParameters):
     reference: str | None = Field(default=None, max_length=200, description="Id of a message, payment, run, ...")
 
 
-class TermAnswer(Answer):
+class TermAnswer(ResponseBody):
     """One summand of the balance, and where its receipt is."""
 
     transaction_id: Id
@@ -82,7 +92,7 @@ class TermAnswer(Answer):
     receipt: str
 
 
-class ExplanationAnswer(Answer):
+class ExplanationAnswer(ResponseBody):
     """`brought_forward` and the terms' amounts sum to `balance`."""
 
     balance: CreditAmount
@@ -91,7 +101,7 @@ class ExplanationAnswer(Answer):
     next_cursor: str | None
 
 
-class CorrectionBody(Body):
+class CorrectionBody(RequestBody):
     """Either an amount (a decimal, negative to take away) or the transaction to undo."""
 
     uid: str = Field(min_length=1, max_length=128)
@@ -100,7 +110,7 @@ class CorrectionBody(Body):
     reverses: Id | None = None
 
 
-class CorrectionAnswer(Answer):
+class CorrectionAnswer(ResponseBody):
     id: str
     state: Literal["proposed", "approved", "rejected"]
     account: str
@@ -117,12 +127,12 @@ class CorrectionPath(Parameters):
     correction_id: Id
 
 
-class RepairBody(Body):
+class RepairBody(RequestBody):
     uid: str = Field(min_length=1, max_length=128)
     write: bool = True
 
 
-class RepairAnswer(Answer):
+class RepairAnswer(ResponseBody):
     """Whether the stored account was not what its entries say."""
 
     repaired: bool
@@ -131,7 +141,7 @@ class RepairAnswer(Answer):
     sequence: int
 
 
-class ReserveBody(Body):
+class ReserveBody(RequestBody):
     """`expires_in` is in seconds."""
 
     amount: AmountIn = Field(gt=0)
@@ -139,11 +149,11 @@ class ReserveBody(Body):
     expires_in: int | None = Field(default=None, ge=1, le=24 * 3600)
 
 
-class ReleaseBody(Body):
+class ReleaseBody(RequestBody):
     reservation_id: Id
 
 
-class ReservationAnswer(Answer):
+class ReservationAnswer(ResponseBody):
     """`captured` is what a settled one was charged."""
 
     id: str
@@ -153,7 +163,7 @@ class ReservationAnswer(Answer):
     expires_at: Timestamp | None
 
 
-class ReservationsAnswer(Answer):
+class ReservationsAnswer(ResponseBody):
     """Open ones first, then those closed lately, newest first."""
 
     items: list[ReservationAnswer]
@@ -163,7 +173,7 @@ class TransactionPath(Parameters):
     transaction_id: Id
 
 
-class KeyAnswer(Answer):
+class KeyAnswer(ResponseBody):
     """A public key (RFC 7517, RFC 8037)."""
 
     kty: Literal["OKP"]
@@ -174,13 +184,13 @@ class KeyAnswer(Answer):
     alg: Literal["EdDSA"]
 
 
-class KeysAnswer(Answer):
+class KeysAnswer(ResponseBody):
     """A JWK set."""
 
     keys: list[KeyAnswer]
 
 
-class ProofAnswer(Answer):
+class ProofAnswer(ResponseBody):
     """`entry` is the exact JSON that is hashed, with `hash` and `signature`; amounts in it are micro-credits."""
 
     valid: bool
@@ -193,7 +203,7 @@ class ChainParameters(Parameters):
     cursor: str | None = Field(default=None, max_length=1024, description="`next_cursor` of the part before")
 
 
-class ChainAnswer(Answer):
+class ChainAnswer(ResponseBody):
     """`entries` counts those verified in this part; with `next_cursor` there are more."""
 
     valid: bool
@@ -206,7 +216,7 @@ class ChainAnswer(Answer):
     next_cursor: str | None
 
 
-class SealAnswer(Answer):
+class SealAnswer(ResponseBody):
     """`seal` is the account's leaf with its RFC 6962 inclusion proof; `checkpoint` holds the signed root."""
 
     seal: dict[str, object]
@@ -222,7 +232,7 @@ class AuditParameters(Parameters):
     uid: str | None = Field(default=None, min_length=1, max_length=128)
 
 
-class AuditAnswer(Answer):
+class AuditAnswer(ResponseBody):
     """`hash` is SHA-256 over the canonical JSON (RFC 8785) of `report`, `signature` Ed25519 over that hash."""
 
     report: dict[str, object]
@@ -231,7 +241,7 @@ class AuditAnswer(Answer):
     signature: str
 
 
-class SyncAnswer(Answer):
+class SyncAnswer(ResponseBody):
     """What the mirror showed, what is true, and whether it had to be repaired."""
 
     mirror_was: dict[str, object] | None
@@ -239,7 +249,7 @@ class SyncAnswer(Answer):
     repaired: bool
 
 
-class PackageAnswer(Answer):
+class PackageAnswer(ResponseBody):
     """Something to buy."""
 
     id: str
@@ -248,26 +258,26 @@ class PackageAnswer(Answer):
     currency: str
 
 
-class LowBalanceAnswer(Answer):
+class LowBalanceAnswer(ResponseBody):
     low: bool
     threshold: CreditAmount
     available: CreditAmount
     recommended_packages: list[PackageAnswer]
 
 
-class ThresholdBody(Body):
+class ThresholdBody(RequestBody):
     """Warn below this many credits; 0 warns only when nothing is left."""
 
     threshold: AmountIn
 
 
-class WelcomeBody(Body):
+class WelcomeBody(RequestBody):
     """A fingerprint can only speak against a claim, never for it."""
 
     device_fingerprint: str | None = Field(default=None, min_length=8, max_length=200)
 
 
-class PricedOperation(Body):
+class PricedOperation(RequestBody):
     """An answer of a model, to be priced at its worst case."""
 
     model: str = Field(min_length=1, max_length=128)
@@ -276,7 +286,7 @@ class PricedOperation(Body):
     max_output_tokens: int | None = Field(default=None, ge=1)
 
 
-class CheckBody(Body):
+class CheckBody(RequestBody):
     """Either an amount or an operation to price."""
 
     amount: AmountIn | None = Field(default=None, gt=0)
@@ -289,7 +299,7 @@ class CheckBody(Body):
         return self
 
 
-class CheckAnswer(Answer):
+class CheckAnswer(ResponseBody):
     sufficient: bool
     required: CreditAmount
     available: CreditAmount

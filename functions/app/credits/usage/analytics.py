@@ -31,7 +31,7 @@ _BURN_DAYS: Final = 7
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
+class UsageTotals:
     """Sums over charges. `cost` in micro-credits, the rest counts."""
 
     cost: int = 0
@@ -42,8 +42,8 @@ class Usage:
     reasoning: int = 0
     image: int = 0
 
-    def __add__(self, other: "Usage") -> "Usage":
-        return Usage(*(getattr(self, name) + getattr(other, name) for name in MEASURES))
+    def __add__(self, other: "UsageTotals") -> "UsageTotals":
+        return UsageTotals(*(getattr(self, name) + getattr(other, name) for name in MEASURES))
 
     @property
     def tokens(self) -> int:
@@ -68,7 +68,7 @@ class Line:
     start: str
     model: str
     task: str
-    usage: Usage
+    usage: UsageTotals
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,21 +93,21 @@ class Analytics:
     complete: bool
 
     @property
-    def total(self) -> Usage:
+    def total(self) -> UsageTotals:
         """Of the whole period."""
         return _sum(line.usage for line in self.lines)
 
-    def by(self, name: Literal["start", "model", "task"]) -> dict[str, Usage]:
+    def by(self, name: Literal["start", "model", "task"]) -> dict[str, UsageTotals]:
         """Sums by one property of the lines, in order."""
-        sums: dict[str, Usage] = {}
+        sums: dict[str, UsageTotals] = {}
         for line in self.lines:
             of = getattr(line, name)
-            sums[of] = sums.get(of, Usage()) + line.usage
+            sums[of] = sums.get(of, UsageTotals()) + line.usage
         return dict(sorted(sums.items()))
 
 
 @dataclass(frozen=True, slots=True)
-class Period:
+class UsagePeriod:
     """From (inclusive) until (exclusive), in microseconds."""
 
     from_us: int
@@ -124,7 +124,7 @@ class Period:
 
 @dataclass(slots=True)
 class _Found:
-    lines: dict[tuple[str, str, str], Usage] = field(default_factory=dict)
+    lines: dict[tuple[str, str, str], UsageTotals] = field(default_factory=dict)
     movements: dict[str, int] = field(default_factory=dict)
 
 
@@ -136,12 +136,12 @@ class Analyst:
         self._ledger = ledger
         self._clock = clock
 
-    def period(self, from_us: int | None, to_us: int | None, granularity: Granularity) -> Period:
+    def period(self, from_us: int | None, to_us: int | None, granularity: Granularity) -> UsagePeriod:
         """What was asked for; the last 30 days where nothing was."""
         until = self._clock.now_us() if to_us is None else to_us
-        return Period(until - _DEFAULT_DAYS * _DAY_US if from_us is None else from_us, until, granularity)
+        return UsagePeriod(until - _DEFAULT_DAYS * _DAY_US if from_us is None else from_us, until, granularity)
 
-    def analyse(self, uid: str, period: Period, *, available: int) -> Analytics:
+    def analyse(self, uid: str, period: UsagePeriod, *, available: int) -> Analytics:
         """What the account used in `period`; brings its rollups up to date first."""
         cursor, complete = self.catch_up(uid)
         found = _collect(self._days(uid, cursor, period.from_us, period.to_us), period)
@@ -209,7 +209,7 @@ class Analyst:
         return [document.fields for document in found]
 
     def _burnt(self, uid: str, cursor: Cursor, now_us: int) -> int:
-        week = Period(now_us - _BURN_DAYS * _DAY_US, now_us + 1, "hour")
+        week = UsagePeriod(now_us - _BURN_DAYS * _DAY_US, now_us + 1, "hour")
         found = _collect(self._days(uid, cursor, week.from_us, week.to_us), week)
         return _sum(found.lines.values()).cost
 
@@ -236,7 +236,7 @@ def _move(uid: str, cursor: Cursor, version: Version | None) -> Write:
     return Create(path, cursor.fields()) if version is None else Replace(path, cursor.fields(), version)
 
 
-def _collect(days: Sequence[Fields], period: Period) -> _Found:
+def _collect(days: Sequence[Fields], period: UsagePeriod) -> _Found:
     """Adds up the hours that lie in the period. Whole hours: the rollups know nothing finer."""
     found = _Found()
     first, last = to_rfc3339(period.from_us)[:13], to_rfc3339(period.to_us - 1)[:13]
@@ -262,9 +262,9 @@ def _collect_hour(found: _Found, start: str, models: Fields) -> None:
         tasks = _map(models, model)
         for task in tasks:
             counts = _map(tasks, task)
-            usage = Usage(*(_count(counts, name) for name in MEASURES))
+            usage = UsageTotals(*(_count(counts, name) for name in MEASURES))
             key = (start, model, task)
-            found.lines[key] = found.lines.get(key, Usage()) + usage
+            found.lines[key] = found.lines.get(key, UsageTotals()) + usage
 
 
 def _start(hour: str, granularity: Granularity) -> str:
@@ -278,8 +278,8 @@ def _start(hour: str, granularity: Granularity) -> str:
             return f"{hour[:7]}-01T00:00:00.000000Z"
 
 
-def _sum(usages: Iterable[Usage]) -> Usage:
-    total = Usage()
+def _sum(usages: Iterable[UsageTotals]) -> UsageTotals:
+    total = UsageTotals()
     for usage in usages:
         total = total + usage
     return total

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from app.kit.clock import Clock, to_rfc3339
 from app.kit.documents import Documents, Query, Where, Write
 from app.orchestration.queue.audit import audit_rows
-from app.orchestration.queue.operation import Operation, State, discard, replay
+from app.orchestration.queue.operation import Operation, OperationState, discard, replay
 from app.orchestration.queue.operation_document import COLLECTION, from_document
 from app.orchestration.queue.operation_queue import OperationQueue
 
@@ -32,7 +32,7 @@ class DeadLetters:
 
     def page(self, limit: int = 20, after: tuple[str, str] | None = None) -> Letters:
         """Dead letters by the time of their death."""
-        return operations_in(self._documents, State.DEAD, limit, after)
+        return operations_in(self._documents, OperationState.DEAD, limit, after)
 
     def replay(self, operation_id: str, *, by: str) -> Operation:
         """Give it all its tries again, now.
@@ -63,9 +63,9 @@ class DeadLetters:
         return self._queue.change(operation_id, decide)
 
 
-def operations_in(documents: Documents, state: State, limit: int, after: tuple[str, str] | None) -> Letters:
+def operations_in(documents: Documents, state: OperationState, limit: int, after: tuple[str, str] | None) -> Letters:
     """A page of the operations in one state: ended ones by their end, open ones by their creation, newest first."""
-    field = "created_at" if state in (State.QUEUED, State.RUNNING) else "finished_at"
+    field = "created_at" if state in (OperationState.QUEUED, OperationState.RUNNING) else "finished_at"
     found = documents.query(
         Query(
             COLLECTION,

@@ -7,10 +7,10 @@ from typing import Protocol
 from app.kit.clock import minutes
 from app.kit.documents import Document, Fields, Write
 from app.kit.errors import Failure, Rejection, ensure
-from app.orchestration.queue.operation import Level, Operation, Priority
+from app.orchestration.queue.operation import Operation, Priority, SecurityLevel
 from app.orchestration.queue.retry import PATIENT, RetryPolicy
 
-Writes = Callable[[], Sequence[Write]]
+EffectWrites = Callable[[], Sequence[Write]]
 """Decides the writes of an effect from a fresh read; called again when one of them met a newer version."""
 
 
@@ -24,7 +24,7 @@ class Done:
     """The work succeeded. `writes` go into the commit that ends the operation, so they happen exactly once (T-84)."""
 
     result: Fields | None = None
-    writes: Writes = no_writes
+    writes: EffectWrites = no_writes
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Later:
     why: str
 
 
-Outcome = Done | Later
+RunOutcome = Done | Later
 
 
 class LeaseLost(Failure):
@@ -100,13 +100,13 @@ class Run(Protocol):
         ...
 
 
-Work = Callable[[Run], Outcome]
+HandlerWork = Callable[[Run], RunOutcome]
 
 OnDeath = Callable[[Operation, str], Sequence[Write]]
 """Writes for the commit in which an operation becomes a dead letter or is cancelled, with the reason."""
 
 
-def no_one_minds(_operation: Operation, _reason: str) -> Sequence[Write]:
+def no_final_writes(_operation: Operation, _reason: str) -> Sequence[Write]:
     """The dead letter itself is all that remains."""
     return ()
 
@@ -127,14 +127,14 @@ class Handler:
     """
 
     name: str
-    work: Work
+    work: HandlerWork
     lane: str = "default"
-    level: Level = Level.SYSTEM
+    level: SecurityLevel = SecurityLevel.SYSTEM
     priority: Priority = Priority.NORMAL
     retry: RetryPolicy = PATIENT
     lease_us: int = minutes(2)
     vendor: str | None = None
-    on_death: OnDeath = no_one_minds
+    on_death: OnDeath = no_final_writes
 
 
 class Handlers:

@@ -11,7 +11,7 @@ from typing import Final
 
 from app.kit.documents import Create, Delete, Document, Replace, Version, Write, int_field, text_field
 from app.kit.ids import derived
-from app.orchestration.queue.operation import Operation, State, holds
+from app.orchestration.queue.operation import Operation, OperationState, holds
 
 COLLECTION: Final = "lines"
 
@@ -53,7 +53,7 @@ def keeping(operation: Operation, known: Version | None) -> Sequence[Write]:
     path = path_of(operation)
     if path is None:
         return ()
-    if operation.state is not State.RUNNING:
+    if operation.state is not OperationState.RUNNING:
         return () if known is None else (Delete(path, known),)
     fields = {"lane": operation.lane, "key": operation.key, "operation": operation.id, "token": operation.token}
     return (Create(path, fields) if known is None else Replace(path, fields, known),)

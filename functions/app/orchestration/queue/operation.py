@@ -33,7 +33,7 @@ class Priority(IntEnum):
     LOW = 3
 
 
-class Level(StrEnum):
+class SecurityLevel(StrEnum):
     """Who may cause an operation and where it may run; `security.py` holds the table."""
 
     PUBLIC = "public"
@@ -42,7 +42,7 @@ class Level(StrEnum):
     MONEY = "money"
 
 
-class State(StrEnum):
+class OperationState(StrEnum):
     """Where an operation stands; the last four are ends."""
 
     QUEUED = "queued"
@@ -53,7 +53,7 @@ class State(StrEnum):
     DISCARDED = "discarded"
 
 
-OPEN: Final = frozenset({State.QUEUED, State.RUNNING})
+OPEN: Final = frozenset({OperationState.QUEUED, OperationState.RUNNING})
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
+class PastAttempt:
     """One line of the history: what `owner` met at `at_us`."""
 
     at_us: int
@@ -85,7 +85,7 @@ class Operation:
     lane: str
     payload: Fields
     priority: Priority
-    level: Level
+    level: SecurityLevel
     source: str
     """From where it was caused: `api`, `trigger`, `event`, `saga`, `system`, `admin`."""
     created_us: int
@@ -98,7 +98,7 @@ class Operation:
     topic: str | None = None
     """Name of the event that this delivers."""
     deadline_us: int | None = None
-    state: State = State.QUEUED
+    state: OperationState = OperationState.QUEUED
     attempts: int = 0
     token: int = 0
     lease: Lease | None = None
@@ -107,7 +107,7 @@ class Operation:
     """Why it ended other than by success."""
     finished_us: int | None = None
     result: Fields | None = None
-    history: tuple[Attempt, ...] = ()
+    history: tuple[PastAttempt, ...] = ()
 
     @property
     def line(self) -> str | None:
@@ -119,9 +119,9 @@ class Operation:
     @property
     def wake_us(self) -> int | None:
         """When the sweeper should look, unless something happened before; None when nothing more will."""
-        if self.state is State.QUEUED:
+        if self.state is OperationState.QUEUED:
             return self.due_us + GRACE_US
-        if self.state is State.RUNNING and self.lease is not None:
+        if self.state is OperationState.RUNNING and self.lease is not None:
             return self.lease.expires_us + SKEW_US
         return None
 
@@ -139,18 +139,18 @@ def claim(operation: Operation, *, owner: str, now_us: int, lease_us: int, tries
     obstacle = _obstacle(operation, now_us)
     if obstacle is not None:
         return obstacle
-    if operation.state is State.RUNNING:
+    if operation.state is OperationState.RUNNING:
         operation = _note(operation, now_us, _holder(operation), "lost", "the runner went away")
     if operation.cancel_requested:
-        return _close(operation, State.CANCELLED, now_us, operation.reason or "cancelled before it ran")
+        return _close(operation, OperationState.CANCELLED, now_us, operation.reason or "cancelled before it ran")
     if operation.deadline_us is not None and now_us >= operation.deadline_us:
-        return _close(operation, State.DEAD, now_us, "out of time: its deadline has passed")
+        return _close(operation, OperationState.DEAD, now_us, "out of time: its deadline has passed")
     if operation.attempts >= tries:
-        return _close(operation, State.DEAD, now_us, f"lost its runner, in the last of {tries} tries")
+        return _close(operation, OperationState.DEAD, now_us, f"lost its runner, in the last of {tries} tries")
     token = operation.token + 1
     return replace(
         operation,
-        state=State.RUNNING,
+        state=OperationState.RUNNING,
         attempts=operation.attempts + 1,
         token=token,
         lease=Lease(owner, token, now_us + lease_us),
@@ -165,13 +165,13 @@ def renew(operation: Operation, *, token: int, now_us: int, lease_us: int) -> Op
 
 def holds(operation: Operation, token: int) -> bool:
     """Whether `token` is still the newest claim on a running operation."""
-    return operation.state is State.RUNNING and operation.lease is not None and operation.lease.token == token
+    return operation.state is OperationState.RUNNING and operation.lease is not None and operation.lease.token == token
 
 
 def succeed(operation: Operation, *, token: int, now_us: int, result: Fields | None) -> Operation:
     """The work is done; written in one commit with its effects."""
     _held(operation, token)
-    return replace(_close(operation, State.SUCCEEDED, now_us, None), result=result)
+    return replace(_close(operation, OperationState.SUCCEEDED, now_us, None), result=result)
 
 
 def retry(operation: Operation, *, token: int, now_us: int, due_us: int, detail: str) -> Operation:
@@ -179,37 +179,37 @@ def retry(operation: Operation, *, token: int, now_us: int, due_us: int, detail:
     lease = _held(operation, token)
     noted = _note(operation, now_us, lease.owner, "failed", detail)
     if noted.cancel_requested:
-        return _close(noted, State.CANCELLED, now_us, noted.reason or "cancelled between two tries")
+        return _close(noted, OperationState.CANCELLED, now_us, noted.reason or "cancelled between two tries")
     if noted.deadline_us is not None and due_us >= noted.deadline_us:
-        return _close(noted, State.DEAD, now_us, f"out of time: {detail}")
-    return replace(noted, state=State.QUEUED, lease=None, due_us=due_us)
+        return _close(noted, OperationState.DEAD, now_us, f"out of time: {detail}")
+    return replace(noted, state=OperationState.QUEUED, lease=None, due_us=due_us)
 
 
 def postpone(operation: Operation, *, token: int, now_us: int, due_us: int, detail: str) -> Operation:
     """Not yet, and nobody's fault: look again at `due_us`. The attempt does not count."""
     later = retry(operation, token=token, now_us=now_us, due_us=due_us, detail=detail)
-    return replace(later, attempts=operation.attempts - 1) if later.state is State.QUEUED else later
+    return replace(later, attempts=operation.attempts - 1) if later.state is OperationState.QUEUED else later
 
 
 def bury(operation: Operation, *, token: int, now_us: int, reason: str) -> Operation:
     """It failed for good and becomes a dead letter, which somebody replays or discards."""
     lease = _held(operation, token)
-    return _close(_note(operation, now_us, lease.owner, "died", reason), State.DEAD, now_us, reason)
+    return _close(_note(operation, now_us, lease.owner, "died", reason), OperationState.DEAD, now_us, reason)
 
 
 def abandon(operation: Operation, *, token: int, now_us: int) -> Operation:
     """The runner stopped because a cancel was asked for."""
     lease = _held(operation, token)
     reason = operation.reason or "cancelled"
-    return _close(_note(operation, now_us, lease.owner, "stopped", reason), State.CANCELLED, now_us, reason)
+    return _close(_note(operation, now_us, lease.owner, "stopped", reason), OperationState.CANCELLED, now_us, reason)
 
 
 def cancel(operation: Operation, *, now_us: int, reason: str) -> Operation:
     """Stop what has not run; ask what runs to stop. What has ended stays as it ended."""
     match operation.state:
-        case State.QUEUED:
-            return _close(operation, State.CANCELLED, now_us, reason)
-        case State.RUNNING:
+        case OperationState.QUEUED:
+            return _close(operation, OperationState.CANCELLED, now_us, reason)
+        case OperationState.RUNNING:
             return replace(operation, cancel_requested=True, reason=reason)
         case _:
             return operation
@@ -219,12 +219,12 @@ def replay(operation: Operation, *, now_us: int, by: str) -> Operation:
     """A dead letter gets all its tries again, and so does what was cancelled or put away: a saga may hang on it. The
     deadline that killed it is lifted; the history stays.
     """
-    if operation.state not in (State.CANCELLED, State.DISCARDED):
+    if operation.state not in (OperationState.CANCELLED, OperationState.DISCARDED):
         _refuse_unless_dead(operation)
     noted = _note(operation, now_us, by, "replayed", operation.reason or "")
     return replace(
         noted,
-        state=State.QUEUED,
+        state=OperationState.QUEUED,
         attempts=0,
         due_us=now_us,
         deadline_us=None,
@@ -238,7 +238,7 @@ def replay(operation: Operation, *, now_us: int, by: str) -> Operation:
 def discard(operation: Operation, *, now_us: int, by: str, reason: str) -> Operation:
     """A dead letter that nobody needs; a replay takes it out again, should that prove wrong."""
     _refuse_unless_dead(operation)
-    return _close(_note(operation, now_us, by, "discarded", reason), State.DISCARDED, now_us, reason)
+    return _close(_note(operation, now_us, by, "discarded", reason), OperationState.DISCARDED, now_us, reason)
 
 
 class NotADeadLetter(Rejection):
@@ -252,7 +252,7 @@ class NotADeadLetter(Rejection):
 def _obstacle(operation: Operation, now_us: int) -> Obstacle | None:
     if operation.state not in OPEN:
         return "closed"
-    if operation.state is State.QUEUED:
+    if operation.state is OperationState.QUEUED:
         return "early" if now_us < operation.due_us else None
     ensure(operation.lease is not None, "what runs has a lease")
     wake_us = operation.wake_us
@@ -271,15 +271,15 @@ def _holder(operation: Operation) -> str:
 
 
 def _note(operation: Operation, at_us: int, owner: str, outcome: str, detail: str) -> Operation:
-    line = Attempt(at_us, operation.attempts, owner, outcome, detail[:_DETAIL])
+    line = PastAttempt(at_us, operation.attempts, owner, outcome, detail[:_DETAIL])
     return replace(operation, history=(*operation.history, line)[-HISTORY:])
 
 
-def _close(operation: Operation, state: State, now_us: int, reason: str | None) -> Operation:
+def _close(operation: Operation, state: OperationState, now_us: int, reason: str | None) -> Operation:
     cut = reason[:_DETAIL] if reason else None
     return replace(operation, state=state, lease=None, finished_us=now_us, reason=cut)
 
 
 def _refuse_unless_dead(operation: Operation) -> None:
-    if operation.state is not State.DEAD:
+    if operation.state is not OperationState.DEAD:
         raise NotADeadLetter("Only a dead letter can be replayed or discarded", state=operation.state.value)

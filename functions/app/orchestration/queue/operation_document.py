@@ -10,7 +10,7 @@ from typing import Final
 from app.kit.clock import from_rfc3339, to_rfc3339
 from app.kit.documents import Document, Fields, Value, int_field, list_field, map_field, text_field
 from app.kit.errors import InvariantViolation
-from app.orchestration.queue.operation import Attempt, Lease, Level, Operation, Priority, State
+from app.orchestration.queue.operation import Lease, Operation, OperationState, PastAttempt, Priority, SecurityLevel
 
 COLLECTION: Final = "operations"
 KEEP: Final = timedelta(days=30)
@@ -77,7 +77,7 @@ def _read(document: Document) -> Operation:
         lane=text_field(fields, "lane"),
         payload=map_field(fields, "payload"),
         priority=Priority(int_field(fields, "priority")),
-        level=Level(text_field(fields, "level")),
+        level=SecurityLevel(text_field(fields, "level")),
         source=text_field(fields, "source"),
         created_us=from_rfc3339(text_field(fields, "created_at")),
         due_us=from_rfc3339(text_field(fields, "due_at")),
@@ -87,7 +87,7 @@ def _read(document: Document) -> Operation:
         vendor=optional_text(fields, "vendor"),
         topic=optional_text(fields, "topic"),
         deadline_us=optional_time(fields, "deadline_at"),
-        state=State(text_field(fields, "state")),
+        state=OperationState(text_field(fields, "state")),
         attempts=int_field(fields, "attempts"),
         token=int_field(fields, "token"),
         lease=_lease(map_field(fields, "lease")) if lease is not None else None,
@@ -121,10 +121,10 @@ def _lease_fields(lease: Lease | None) -> dict[str, Value] | None:
     return {"owner": lease.owner, "token": lease.token, "expires_at": to_rfc3339(lease.expires_us)}
 
 
-def _attempt(value: Value) -> Attempt:
+def _attempt(value: Value) -> PastAttempt:
     if not isinstance(value, dict):
         raise InvariantViolation("a line of the history is a map")
-    return Attempt(
+    return PastAttempt(
         at_us=from_rfc3339(text_field(value, "at")),
         number=int_field(value, "attempt"),
         owner=text_field(value, "owner"),
@@ -133,7 +133,7 @@ def _attempt(value: Value) -> Attempt:
     )
 
 
-def _attempt_fields(attempt: Attempt) -> dict[str, Value]:
+def _attempt_fields(attempt: PastAttempt) -> dict[str, Value]:
     return {
         "at": to_rfc3339(attempt.at_us),
         "attempt": attempt.number,
@@ -148,6 +148,6 @@ def _text(at_us: int | None) -> str | None:
 
 
 def _expiry(operation: Operation) -> datetime | None:
-    if operation.finished_us is None or operation.state is State.DEAD:
+    if operation.finished_us is None or operation.state is OperationState.DEAD:
         return None
     return _EPOCH + timedelta(microseconds=operation.finished_us) + KEEP

@@ -11,10 +11,10 @@ from app.kit.errors import AlreadyExists, Conflict, Fault, NotFound, Unavailable
 from app.kit.ids import Ids, derived
 from app.orchestration.queue.audit import audit_rows
 from app.orchestration.queue.handler import Handlers
-from app.orchestration.queue.operation import Operation, Priority, State, cancel
+from app.orchestration.queue.operation import Operation, OperationState, Priority, cancel
 from app.orchestration.queue.operation_document import COLLECTION, from_document, path_of, to_fields
 from app.orchestration.queue.outbox import Outbox
-from app.orchestration.queue.security import Source, refuse_source
+from app.orchestration.queue.security import Origin, refuse_source
 
 _TRIES: Final = 12
 
@@ -26,7 +26,7 @@ class Order:
 
     name: str
     payload: Fields = field(default_factory=dict)
-    source: Source = "system"
+    source: Origin = "system"
     account: str | None = None
     key: str | None = None
     position: int | None = None
@@ -89,7 +89,7 @@ class OperationQueue:
             now_us = self._clock.now_us()
             stopped = cancel(operation, now_us=now_us, reason=reason)
             handler = handler_for(operation.name)
-            ended = stopped.state is State.CANCELLED and operation.state is not State.CANCELLED
+            ended = stopped.state is OperationState.CANCELLED and operation.state is not OperationState.CANCELLED
             line = audit_rows(stopped, now_us=now_us, action="cancelled", actor=by) if ended or by else ()
             return stopped, (*line, *(handler.on_death(stopped, reason) if handler and ended else ()))
 
@@ -103,7 +103,7 @@ class OperationQueue:
         """
         stored = self._outbox.get(path_of(operation_id))
         operation = from_document(stored) if stored else None
-        if operation is None or operation.state is not State.QUEUED:
+        if operation is None or operation.state is not OperationState.QUEUED:
             return
         if operation.due_us > self._clock.now_us():
             raise TooEarly("the operation is not due yet", retry_after_s=1)
@@ -114,11 +114,11 @@ class OperationQueue:
         for _ in range(_TRIES):
             stored = _existing(self._outbox, operation_id)
             operation = from_document(stored)
-            changed, companions = decide(operation)
+            changed, participant = decide(operation)
             if changed == operation:
                 return operation
             try:
-                self._outbox.commit([Replace(stored.path, to_fields(changed), stored.version), *companions])
+                self._outbox.commit([Replace(stored.path, to_fields(changed), stored.version), *participant])
             except Conflict:
                 continue
             return changed

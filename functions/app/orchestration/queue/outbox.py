@@ -11,7 +11,7 @@ from app.kit.documents import Create, Document, Documents, Query, Replace, Versi
 from app.kit.telemetry import log
 from app.orchestration.queue.admission import Ticket, ticket_of
 from app.orchestration.queue.doorbell import Doorbell
-from app.orchestration.queue.operation import Operation, State
+from app.orchestration.queue.operation import Operation, OperationState
 from app.orchestration.queue.operation_document import COLLECTION, from_document
 
 _PREFIX: Final = f"{COLLECTION}/"
@@ -82,6 +82,6 @@ def _queued(write: Write) -> Operation | None:
     """The operation that this write leaves waiting, if it is one."""
     if not write.path.startswith(_PREFIX) or not isinstance(write, Create | Replace):
         return None
-    if write.fields.get("state") != State.QUEUED:
+    if write.fields.get("state") != OperationState.QUEUED:
         return None
     return from_document(Document(write.path, write.fields, Version(0)))

@@ -17,13 +17,13 @@ from enum import StrEnum
 from typing import Final
 
 from app.kit.documents import Fields
-from app.orchestration.sagas.saga_definition import SagaDefinition, Step
+from app.orchestration.sagas.saga_definition import SagaDefinition, SagaStep
 
 TIMELINE: Final = 100
 """Lines kept of a saga's timeline, newest last."""
 
 
-class Status(StrEnum):
+class SagaStatus(StrEnum):
     """Of a whole saga. What waits is running: its steps tell."""
 
     RUNNING = "running"
@@ -34,7 +34,7 @@ class Status(StrEnum):
     STUCK = "stuck"
 
 
-ENDED: Final = frozenset({Status.SUCCEEDED, Status.COMPENSATED})
+ENDED: Final = frozenset({SagaStatus.SUCCEEDED, SagaStatus.COMPENSATED})
 
 
 class StepStatus(StrEnum):
@@ -85,7 +85,7 @@ class SagaState:
     version: int
     account: str | None
     input: Fields
-    status: Status
+    status: SagaStatus
     steps: Mapping[str, StepState]
     created_us: int
     updated_us: int
@@ -122,8 +122,8 @@ class Timer:
     due_us: int
 
 
-Command = Act | Undo | Timer
-Moved = tuple[SagaState, tuple[Command, ...]]
+SagaCommand = Act | Undo | Timer
+Moved = tuple[SagaState, tuple[SagaCommand, ...]]
 
 
 def begin(definition: SagaDefinition, *, id: str, account: str | None, input: Fields, now_us: int) -> Moved:
@@ -134,7 +134,7 @@ def begin(definition: SagaDefinition, *, id: str, account: str | None, input: Fi
         version=definition.version,
         account=account,
         input=input,
-        status=Status.RUNNING,
+        status=SagaStatus.RUNNING,
         steps={step.name: StepState() for step in definition.steps},
         created_us=now_us,
         updated_us=now_us,
@@ -174,7 +174,7 @@ def stuck(state: SagaState, step: str, reason: str, now_us: int) -> Moved:
     if state.steps[step].status is not StepStatus.UNDOING:
         return state, ()
     state = _finish(state, step, StepStatus.STUCK, now_us, detail=reason)
-    return replace(state, status=Status.STUCK), ()
+    return replace(state, status=SagaStatus.STUCK), ()
 
 
 def learned(definition: SagaDefinition, state: SagaState, fact: str, content: Fields, now_us: int) -> Moved:
@@ -195,7 +195,7 @@ def timed_out(definition: SagaDefinition, state: SagaState, step: str, now_us: i
 
 def cancelled(definition: SagaDefinition, state: SagaState, reason: str, now_us: int) -> Moved:
     """Its owner wants it stopped: nothing new starts, waiting ends, what was done is undone."""
-    if state.status not in (Status.RUNNING, Status.WAITING) or state.failure is not None:
+    if state.status not in (SagaStatus.RUNNING, SagaStatus.WAITING) or state.failure is not None:
         return state, ()
     state = _told(replace(state, failure=reason), now_us, "", "cancelled", reason)
     for name, step in state.steps.items():
@@ -204,9 +204,9 @@ def cancelled(definition: SagaDefinition, state: SagaState, reason: str, now_us:
     return _advance(definition, state)
 
 
-def commands_of(definition: SagaDefinition, state: SagaState) -> tuple[Command, ...]:
+def commands_of(definition: SagaDefinition, state: SagaState) -> tuple[SagaCommand, ...]:
     """The commands that must be under way in this state: what a lost operation is rebuilt from."""
-    found: list[Command] = []
+    found: list[SagaCommand] = []
     for step in definition.steps:
         known = state.steps[step.name]
         if known.status is StepStatus.RUNNING:
@@ -230,7 +230,7 @@ def _advance(definition: SagaDefinition, state: SagaState) -> Moved:
     """Start whatever may start, until nothing more follows; every change of a saga ends here."""
     if state.failure is not None:
         return _retreat(definition, state)
-    commands: list[Command] = []
+    commands: list[SagaCommand] = []
     moved = True
     while moved:
         moved = False
@@ -243,14 +243,14 @@ def _advance(definition: SagaDefinition, state: SagaState) -> Moved:
                 state = _finish(_put(state, step.name, known), step.name, StepStatus.DONE, state.updated_us)
     statuses = {step.status for step in state.steps.values()}
     if statuses == {StepStatus.DONE}:
-        state = replace(_told(state, state.updated_us, "", "succeeded"), status=Status.SUCCEEDED)
+        state = replace(_told(state, state.updated_us, "", "succeeded"), status=SagaStatus.SUCCEEDED)
     else:
         busy = StepStatus.RUNNING in statuses
-        state = replace(state, status=Status.RUNNING if busy else Status.WAITING)
+        state = replace(state, status=SagaStatus.RUNNING if busy else SagaStatus.WAITING)
     return state, tuple(commands)
 
 
-def _start(definition: SagaDefinition, state: SagaState, step: Step) -> Moved:
+def _start(definition: SagaDefinition, state: SagaState, step: SagaStep) -> Moved:
     if state.steps[step.name].status is not StepStatus.PENDING:
         return state, ()
     if any(state.steps[name].status is not StepStatus.DONE for name in definition.before(step)):
@@ -273,19 +273,19 @@ def _retreat(definition: SagaDefinition, state: SagaState) -> Moved:
         if known.status is StepStatus.WAITING:
             state = _finish(state, name, StepStatus.FAILED, state.updated_us, detail="the saga is being undone")
     if StepStatus.RUNNING in statuses:
-        return replace(state, status=Status.RUNNING), ()
+        return replace(state, status=SagaStatus.RUNNING), ()
     if statuses & {StepStatus.UNDOING, StepStatus.STUCK}:
-        return replace(state, status=Status.STUCK if StepStatus.STUCK in statuses else Status.COMPENSATING), ()
+        return replace(state, status=SagaStatus.STUCK if StepStatus.STUCK in statuses else SagaStatus.COMPENSATING), ()
     while True:
         done = [name for name, step in state.steps.items() if step.status in _TO_UNDO]
         if not done:
-            return replace(_told(state, state.updated_us, "", "compensated"), status=Status.COMPENSATED), ()
+            return replace(_told(state, state.updated_us, "", "compensated"), status=SagaStatus.COMPENSATED), ()
         last = max(done, key=lambda name: state.steps[name].ended or 0)
         if definition.step(last).compensation is not None:
             break
         state = _put(state, last, replace(state.steps[last], status=StepStatus.UNDONE))
     state = _put(state, last, replace(state.steps[last], status=StepStatus.UNDOING))
-    state = _told(replace(state, status=Status.COMPENSATING), state.updated_us, last, "undoing")
+    state = _told(replace(state, status=SagaStatus.COMPENSATING), state.updated_us, last, "undoing")
     return state, (Undo(last),)
 
 
@@ -306,13 +306,13 @@ def _told(state: SagaState, now_us: int, step: str, what: str, detail: str = "")
     return replace(state, updated_us=at_us, timeline=(*state.timeline, line)[-TIMELINE:])
 
 
-def _just_learned(state: SagaState, step: Step) -> bool:
+def _just_learned(state: SagaState, step: SagaStep) -> bool:
     return state.steps[step.name].status is StepStatus.WAITING and _fact_known(state, step)
 
 
-def _fact_known(state: SagaState, step: Step) -> bool:
+def _fact_known(state: SagaState, step: SagaStep) -> bool:
     return step.waits_for is not None and step.waits_for in state.facts
 
 
-def _fact(state: SagaState, step: Step) -> Fields:
+def _fact(state: SagaState, step: SagaStep) -> Fields:
     return state.facts[step.waits_for] if step.waits_for else {}

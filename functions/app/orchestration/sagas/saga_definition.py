@@ -10,8 +10,8 @@ from typing import Protocol
 from app.kit.clock import minutes
 from app.kit.documents import Document, Fields, Write
 from app.kit.errors import ensure
-from app.orchestration.queue.handler import Writes, no_writes
-from app.orchestration.queue.operation import Level, Priority
+from app.orchestration.queue.handler import EffectWrites, no_writes
+from app.orchestration.queue.operation import Priority, SecurityLevel
 from app.orchestration.queue.retry import PATIENT, STEADFAST, RetryPolicy
 
 
@@ -59,7 +59,7 @@ class StepDone:
     """A step's result, kept in the saga, and effects for the commit that records it."""
 
     result: Fields = field(default_factory=dict)
-    writes: Writes = no_writes
+    writes: EffectWrites = no_writes
 
 
 class Action(Protocol):
@@ -67,7 +67,7 @@ class Action(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class SagaStep:
     """One step: either `action`, or `waits_for` a fact. `after` names the steps before it; None means the one listed
     before. `within_us`: longer than that after its start, it has failed.
     """
@@ -91,8 +91,8 @@ class SagaDefinition:
 
     name: str
     version: int
-    steps: tuple[Step, ...]
-    level: Level = Level.SYSTEM
+    steps: tuple[SagaStep, ...]
+    level: SecurityLevel = SecurityLevel.SYSTEM
     priority: Priority = Priority.NORMAL
     shown: bool = True
     """Whether its owner sees its progress under `/users/{uid}/tasks`."""
@@ -105,7 +105,7 @@ class SagaDefinition:
             ensure(set(self.before(step)) <= seen, f"step {step.name} comes after one that is listed later")
             seen.add(step.name)
 
-    def step(self, name: str) -> Step:
+    def step(self, name: str) -> SagaStep:
         """The step of that name, which must exist."""
         for step in self.steps:
             if step.name == name:
@@ -113,7 +113,7 @@ class SagaDefinition:
         ensure(False, f"saga {self.name} version {self.version} has no step {name}")
         raise AssertionError
 
-    def before(self, step: Step) -> tuple[str, ...]:
+    def before(self, step: SagaStep) -> tuple[str, ...]:
         """The steps that must be done first."""
         if step.after is not None:
             return step.after

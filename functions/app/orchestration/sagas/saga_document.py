@@ -8,11 +8,15 @@ from app.kit.clock import from_rfc3339, minutes, to_rfc3339
 from app.kit.documents import Document, Fields, Value, int_field, list_field, map_field, text_field
 from app.kit.errors import InvariantViolation
 from app.orchestration.queue.operation_document import optional_text
-from app.orchestration.sagas.saga import ENDED, Moment, SagaState, Status, StepState, StepStatus
+from app.orchestration.sagas.saga import ENDED, Moment, SagaState, SagaStatus, StepState, StepStatus
 
 COLLECTION: Final = "sagas"
 KEEP: Final = timedelta(days=90)
-CHECK_US: Final = {Status.RUNNING: minutes(15), Status.COMPENSATING: minutes(15), Status.WAITING: minutes(360)}
+CHECK_US: Final = {
+    SagaStatus.RUNNING: minutes(15),
+    SagaStatus.COMPENSATING: minutes(15),
+    SagaStatus.WAITING: minutes(360),
+}
 """How long after its last change the sweeper looks at a saga in each of these states."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -68,7 +72,7 @@ def _read(document: Document) -> SagaState:
         version=int_field(fields, "version"),
         account=optional_text(fields, "account"),
         input=map_field(fields, "input"),
-        status=Status(text_field(fields, "status")),
+        status=SagaStatus(text_field(fields, "status")),
         steps={str(name): _step(map_field(steps, str(name))) for name in list_field(fields, "order")},
         created_us=from_rfc3339(text_field(fields, "created_at")),
         updated_us=from_rfc3339(text_field(fields, "updated_at")),

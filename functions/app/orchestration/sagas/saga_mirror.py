@@ -6,7 +6,7 @@ revision.
 
 from app.kit.documents import Documents
 from app.kit.realtime import Json, Realtime
-from app.orchestration.sagas.saga import SagaState, Status, StepStatus
+from app.orchestration.sagas.saga import SagaState, SagaStatus, StepStatus
 from app.orchestration.sagas.saga_document import from_document, path_of
 
 
@@ -40,7 +40,7 @@ def view(state: SagaState) -> dict[str, Json]:
     shown: dict[str, Json] = {
         "kind": state.name,
         "status": state.status.value,
-        "progress": 1 if state.status is Status.SUCCEEDED else state.progress() / 1000,
+        "progress": 1 if state.status is SagaStatus.SUCCEEDED else state.progress() / 1000,
         "step": at[0] if at else "",
         "updated_at": state.updated_us // 1000,
         "revision": state.revision,

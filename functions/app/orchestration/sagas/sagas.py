@@ -14,16 +14,16 @@ from app.kit.clock import Clock, to_rfc3339
 from app.kit.documents import Create, Document, Documents, Fields, Query, Replace, Where, Write, text_field
 from app.kit.errors import AlreadyExists, Conflict, Failure, NotFound, Rejection, Unavailable, ensure
 from app.kit.telemetry import log
-from app.orchestration.queue.handler import Done, Handler, Outcome, Run
-from app.orchestration.queue.operation import Level, Operation, State
+from app.orchestration.queue.handler import Done, Handler, Run, RunOutcome
+from app.orchestration.queue.operation import Operation, OperationState, SecurityLevel
 from app.orchestration.queue.operation_queue import OperationQueue, Order
 from app.orchestration.queue.retry import STEADFAST
 from app.orchestration.sagas.saga import (
     Act,
-    Command,
     Moved,
+    SagaCommand,
     SagaState,
-    Status,
+    SagaStatus,
     StepStatus,
     Timer,
     Undo,
@@ -38,7 +38,7 @@ from app.orchestration.sagas.saga import (
     timed_out,
     undone,
 )
-from app.orchestration.sagas.saga_definition import SagaDefinition, Step, StepDone
+from app.orchestration.sagas.saga_definition import SagaDefinition, SagaStep, StepDone
 from app.orchestration.sagas.saga_document import COLLECTION, from_document, path_of, to_fields
 
 TIMER: Final = "sagas.timer"
@@ -79,7 +79,7 @@ class Sagas:
 
     def handlers(self) -> list[Handler]:
         """What runs the steps of every definition, and their timers."""
-        found = [Handler(name=TIMER, work=self._ring, lane="sagas", level=Level.SYSTEM, retry=STEADFAST)]
+        found = [Handler(name=TIMER, work=self._ring, lane="sagas", level=SecurityLevel.SYSTEM, retry=STEADFAST)]
         for definition in self._definitions.values():
             for step in definition.steps:
                 found += self._step_handlers(definition, step)
@@ -125,7 +125,7 @@ class Sagas:
         """Stop a saga and undo what it did; one that has ended stays as it ended."""
         return self._change(saga_id, lambda d, s: cancelled(d, s, reason, self._clock.now_us()))
 
-    def page(self, status: Status | None, limit: int, after: tuple[str, str] | None = None) -> list[SagaState]:
+    def page(self, status: SagaStatus | None, limit: int, after: tuple[str, str] | None = None) -> list[SagaState]:
         """Sagas, newest first."""
         where = () if status is None else (Where("status", "==", status.value),)
         order = ("-created_at", "-__name__")
@@ -179,7 +179,7 @@ class Sagas:
                     return replace(state, updated_us=now_us), (command,)
                 if isinstance(command, Timer) and command.due_us <= now_us:
                     return timed_out(definition, state, command.step, now_us)
-                if operation.state in (State.QUEUED, State.RUNNING, State.SUCCEEDED):
+                if operation.state in (OperationState.QUEUED, OperationState.RUNNING, OperationState.SUCCEEDED):
                     continue
                 reason = operation.reason or "its operation ended"
                 if isinstance(command, Act):
@@ -190,17 +190,17 @@ class Sagas:
 
         self._change(saga_id, decide)
 
-    def _operation_of(self, definition: SagaDefinition, state: SagaState, command: Command) -> Operation | None:
+    def _operation_of(self, definition: SagaDefinition, state: SagaState, command: SagaCommand) -> Operation | None:
         order = self._order(definition, state, command)
         try:
             return self._through().get(self._through().id_of(order.name, order.once or ""))
         except NotFound:
             return None
 
-    def _orders(self, definition: SagaDefinition, state: SagaState, commands: Sequence[Command]) -> list[Write]:
+    def _orders(self, definition: SagaDefinition, state: SagaState, commands: Sequence[SagaCommand]) -> list[Write]:
         return self._through().rows([self._order(definition, state, command) for command in commands])
 
-    def _order(self, definition: SagaDefinition, state: SagaState, command: Command) -> Order:
+    def _order(self, definition: SagaDefinition, state: SagaState, command: SagaCommand) -> Order:
         step = definition.step(command.step)
         common = Order(
             name=TIMER,
@@ -216,7 +216,7 @@ class Sagas:
             return replace(common, name=name, deadline_us=state.updated_us + step.within_us)
         return replace(common, name=name)
 
-    def _step_handlers(self, definition: SagaDefinition, step: Step) -> list[Handler]:
+    def _step_handlers(self, definition: SagaDefinition, step: SagaStep) -> list[Handler]:
         if step.action is None:
             return []
         act = Handler(
@@ -245,7 +245,7 @@ class Sagas:
         )
         return [act, undo]
 
-    def _act(self, step: Step, run: Run) -> Outcome:
+    def _act(self, step: SagaStep, run: Run) -> RunOutcome:
         saga_id = _saga_of(run.operation)
         state = self.get(saga_id)
         if state.steps[step.name].status is not StepStatus.RUNNING or step.action is None:
@@ -262,7 +262,7 @@ class Sagas:
             )
         return self._done(saga_id, done, lambda d, s: acted(d, s, step.name, done.result, self._clock.now_us()))
 
-    def _undo(self, step: Step, run: Run) -> Outcome:
+    def _undo(self, step: SagaStep, run: Run) -> RunOutcome:
         saga_id = _saga_of(run.operation)
         state = self.get(saga_id)
         if state.steps[step.name].status not in (StepStatus.UNDOING, StepStatus.STUCK) or step.compensation is None:
@@ -279,7 +279,7 @@ class Sagas:
 
         return Done(None, writes)
 
-    def _ring(self, run: Run) -> Outcome:
+    def _ring(self, run: Run) -> RunOutcome:
         """A timer's operation."""
         saga_id, step = _saga_of(run.operation), text_field(run.operation.payload, "step")
         return Done(None, lambda: self.move(saga_id, lambda d, s: timed_out(d, s, step, self._clock.now_us())))
