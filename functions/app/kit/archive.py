@@ -1,14 +1,18 @@
-"""Cloud Storage as a place where something is kept once and never changed. The SDK is imported when first needed."""
+"""Where something is kept once and never changed; Cloud Storage, whose SDK is imported when first needed."""
 
 import threading
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
 
 from app.kit.errors import Unavailable
 
 if TYPE_CHECKING:
     from google.cloud.storage import Bucket
 
-_TIMEOUT_S = 15
+_TIMEOUT_S: Final = 15
+
+Archive = Callable[[str, bytes], None]
+"""Keeps JSON under a name, for ever. A name that is taken stays as it is. Raises `Unavailable`."""
 
 
 class CloudArchive:

@@ -6,7 +6,6 @@ after. Refuses to know users, prices and credits.
 """
 
 import json
-import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -103,6 +102,10 @@ class Gateway:
             ("Accept", "text/event-stream"),
         )
 
+    def call(self) -> VendorCall:
+        """The handle by which another thread stops an answer."""
+        return VendorCall(self._transport.concurrency)
+
     def stream(self, question: Question, call: VendorCall) -> Generator[ModelEvent, None, None]:
         """The answer as it is made. Closing the iterator hangs up on the vendor at once.
 
@@ -138,15 +141,16 @@ class Gateway:
             yield AnsweredBy(model)
             reader = _Reader(self._catalogue, model)
             parser = Parser()
-            spoken = time.monotonic()
+            clock, tick_us = self._transport.concurrency, question.patience.tick_s * 1_000_000
+            spoken_us = clock.monotonic_us()
             for piece in answer.pieces():
                 for event in () if piece is None else reader.events(parser.feed(piece)):
                     yield event
-                    spoken = time.monotonic()
+                    spoken_us = clock.monotonic_us()
                 # Comments and hidden reasoning arrive and say nothing: to whoever waits that is silence as well.
-                if piece is None or time.monotonic() - spoken >= question.patience.tick_s:
+                if piece is None or clock.monotonic_us() - spoken_us >= tick_us:
                     yield Silence()
-                    spoken = time.monotonic()
+                    spoken_us = clock.monotonic_us()
             reader.end()
 
     def _open(self, question: Question, model: Model, call: VendorCall) -> VendorResponse:

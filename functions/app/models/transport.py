@@ -6,10 +6,7 @@ stream (so that it can keep its own client alive), another thread can stop a rea
 its own deadline. Refuses to know what the bytes mean.
 """
 
-import socket
-import ssl
 import threading
-import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,10 +15,10 @@ from urllib.parse import urlsplit
 
 import h11
 
-from app.kit.errors import InvariantViolation
+from app.kit.concurrency import Concurrency, Threads
+from app.kit.network import Connection, Network, Sockets
 from app.models.faults import ModelBroke, ModelFault, ModelTimeout
 
-_RECEIVE: Final = 65_536
 _MOST_HEADER_BYTES: Final = 65_536
 _MOST_ERROR_BYTES: Final = 65_536
 
@@ -43,10 +40,10 @@ class Stopped(Exception):
 class VendorCall:
     """One answer being fetched. `stop()` may come from any thread and ends a waiting read at once."""
 
-    def __init__(self) -> None:
-        self._stop = threading.Event()
+    def __init__(self, concurrency: Concurrency | None = None) -> None:
+        self._stop = (concurrency or Threads()).signal()
         self._lock = threading.Lock()
-        self._socket: socket.socket | None = None
+        self._connection: Connection | None = None
 
     @property
     def stopped(self) -> bool:
@@ -57,68 +54,60 @@ class VendorCall:
         """Ends the call; whoever reads it gets `Stopped`."""
         with self._lock:
             self._stop.set()
-            if self._socket is not None:
-                _shut(self._socket)
+            if self._connection is not None:
+                self._connection.shut()
 
     def pause(self, seconds: int) -> None:
         """Waits before another try, unless stopped."""
         if self._stop.wait(seconds):
             raise Stopped
 
-    def attach(self, sock: socket.socket | None) -> None:
-        """The socket that a stop has to shut; None when the call no longer reads."""
+    def attach(self, connection: Connection | None) -> None:
+        """The connection that a stop has to shut; None when the call no longer reads."""
         with self._lock:
-            if sock is not None and self._stop.is_set():
+            if connection is not None and self._stop.is_set():
                 raise Stopped
-            self._socket = sock
+            self._connection = connection
 
 
-class Connection:
-    """One socket and the state of HTTP on it."""
+class HttpConnection:
+    """One connection and the state of HTTP on it."""
 
-    def __init__(self, sock: socket.socket) -> None:
-        self.sock = sock
+    def __init__(self, wire: Connection) -> None:
+        self.wire = wire
         self.http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_MOST_HEADER_BYTES)
-        self.idle_since = 0.0
-        self.used = False
+        self.idle_since_us = 0
 
     @property
     def reusable(self) -> bool:
         """Whether both sides are done and nobody closed."""
         return self.http.our_state is h11.DONE and self.http.their_state is h11.DONE
 
-    def alive(self) -> bool:
-        """An idle connection that has something to read was closed by the other side."""
-        try:
-            self.sock.settimeout(0)
-            self.sock.recv(1, socket.MSG_PEEK) if not isinstance(self.sock, ssl.SSLSocket) else self.sock.recv(1)
-        except (BlockingIOError, ssl.SSLWantReadError):
-            return True
-        except OSError:
-            return False
-        return False
-
-    def close(self) -> None:
-        """Closes the socket, at once."""
-        self.sock.close()
-
 
 class Transport:
     """The pool of connections to one vendor. Thread-safe; makes no connection before the first request."""
 
-    def __init__(self, base_url: str, *, most_kept: int = 80, kept_for_s: int = 30) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        network: Network | None = None,
+        concurrency: Concurrency | None = None,
+        most_kept: int = 80,
+        kept_for_s: int = 30,
+    ) -> None:
         parts = urlsplit(base_url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise InvariantViolation("AI_PLATFORM_BASE_URL is not a URL that can be called")
-        self._tls = ssl.create_default_context() if parts.scheme == "https" else None
-        self._host = parts.hostname
+        self._network = network or Sockets()
+        self.concurrency = concurrency or Threads()
+        self._tls = parts.scheme == "https"
+        self._host = parts.hostname or ""
         self._port = parts.port or (443 if self._tls else 80)
         self._authority = parts.netloc.rpartition("@")[2]
         self._path = parts.path.rstrip("/")
-        self._kept: deque[Connection] = deque()
+        self._kept: deque[HttpConnection] = deque()
         self._lock = threading.Lock()
         self._most_kept = most_kept
-        self._kept_for_s = kept_for_s
+        self._kept_for_us = kept_for_s * 1_000_000
 
     def post(
         self, path: str, headers: Sequence[tuple[str, str]], body: bytes, *, call: VendorCall, patience: Patience
@@ -131,7 +120,7 @@ class Transport:
         """
         connection = self._connection(patience)
         try:
-            call.attach(connection.sock)
+            call.attach(connection.wire)
             answer = VendorResponse(self, connection, call, patience)
             answer.send(
                 h11.Request(
@@ -142,61 +131,54 @@ class Transport:
                 body,
             )
         except BaseException:
-            connection.close()
+            connection.wire.close()
             call.attach(None)
             raise
         return answer
 
-    def keep(self, connection: Connection) -> None:
+    def keep(self, connection: HttpConnection) -> None:
         """Takes a connection back after a whole answer."""
         connection.http.start_next_cycle()
-        connection.idle_since = time.monotonic()
-        connection.used = True
+        connection.idle_since_us = self.concurrency.monotonic_us()
         with self._lock:
             self._kept.append(connection)
             spare = self._kept.popleft() if len(self._kept) > self._most_kept else None
         if spare is not None:
-            spare.close()
+            spare.wire.close()
 
     def close(self) -> None:
         """Closes what is kept."""
         with self._lock:
             kept, self._kept = self._kept, deque()
         for connection in kept:
-            connection.close()
+            connection.wire.close()
 
-    def _connection(self, patience: Patience) -> Connection:
+    def _connection(self, patience: Patience) -> HttpConnection:
         """The connection used last, so that a quiet pool shrinks by itself; else a new one."""
         while True:
             with self._lock:
                 connection = self._kept.pop() if self._kept else None
             if connection is None:
                 return self._connect(patience)
-            if time.monotonic() - connection.idle_since < self._kept_for_s and connection.alive():
+            idle_us = self.concurrency.monotonic_us() - connection.idle_since_us
+            if idle_us < self._kept_for_us and connection.wire.quiet():
                 return connection
-            connection.close()
+            connection.wire.close()
 
-    def _connect(self, patience: Patience) -> Connection:
+    def _connect(self, patience: Patience) -> HttpConnection:
         try:
-            sock = socket.create_connection((self._host, self._port), timeout=patience.connect_s)
+            wire = self._network.connect(self._host, self._port, tls=self._tls, timeout_s=patience.connect_s)
         except TimeoutError as error:
             raise ModelTimeout("the vendor accepts no connection") from error
         except OSError as error:
             raise ModelFault(f"the vendor cannot be reached: {type(error).__name__}") from error
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if self._tls is None:
-            return Connection(sock)
-        try:
-            return Connection(self._tls.wrap_socket(sock, server_hostname=self._host))
-        except OSError as error:
-            sock.close()
-            raise ModelFault(f"no secure connection to the vendor: {type(error).__name__}") from error
+        return HttpConnection(wire)
 
 
 class VendorResponse:
     """The answer to one request: its head, then its body piece by piece. Always closed by whoever got it."""
 
-    def __init__(self, transport: Transport, connection: Connection, call: VendorCall, patience: Patience) -> None:
+    def __init__(self, transport: Transport, connection: HttpConnection, call: VendorCall, patience: Patience) -> None:
         self._transport = transport
         self._connection = connection
         self._call = call
@@ -212,11 +194,10 @@ class VendorResponse:
 
     def send(self, request: h11.Request, body: bytes) -> None:
         """Writes the request in one go."""
-        http, sock = self._connection.http, self._connection.sock
+        http = self._connection.http
         parts = (http.send(request), http.send(h11.Data(data=body)), http.send(h11.EndOfMessage()))
         try:
-            sock.settimeout(self._patience.connect_s)
-            sock.sendall(b"".join(part for part in parts if part))
+            self._connection.wire.send(b"".join(part for part in parts if part), self._patience.connect_s)
         except TimeoutError as error:
             raise ModelTimeout("the vendor does not take the request") from error
         except OSError as error:
@@ -224,7 +205,7 @@ class VendorResponse:
 
     def head(self) -> Iterator[None]:
         """Waits for `status` and the headers; one item for each tick of silence. Raises what `pieces` raises."""
-        deadline = time.monotonic() + self._patience.first_s
+        deadline = self._now_us() + self._patience.first_s * 1_000_000
         while True:
             event = self._next(deadline)
             if event is None:
@@ -242,14 +223,14 @@ class VendorResponse:
             ModelBroke: the connection ended before the answer did.
             Stopped: the call was stopped.
         """
-        deadline = time.monotonic() + self._patience.first_s
+        deadline = self._now_us() + self._patience.first_s * 1_000_000
         while True:
             event = self._next(deadline)
             if event is None:
                 yield None
             elif isinstance(event, h11.Data):
                 yield bytes(event.data)
-                deadline = time.monotonic() + self._patience.idle_s
+                deadline = self._now_us() + self._patience.idle_s * 1_000_000
             else:
                 return
 
@@ -271,9 +252,12 @@ class VendorResponse:
         if self._connection.reusable and not self._call.stopped:
             self._transport.keep(self._connection)
         else:
-            self._connection.close()
+            self._connection.wire.close()
 
-    def _next(self, deadline: float) -> h11.Event | None:
+    def _now_us(self) -> int:
+        return self._transport.concurrency.monotonic_us()
+
+    def _next(self, deadline: int) -> h11.Event | None:
         """The next event; None after a tick without one."""
         while True:
             try:
@@ -289,15 +273,14 @@ class VendorResponse:
             if not self._receive(deadline):
                 return None
 
-    def _receive(self, deadline: float) -> bool:
+    def _receive(self, deadline: int) -> bool:
         """Reads what there is; False after a tick without anything."""
-        left = deadline - time.monotonic()
-        if left <= 0:
+        left_us = deadline - self._now_us()
+        if left_us <= 0:
             raise ModelTimeout("the vendor is silent")
-        sock = self._connection.sock
         try:
-            sock.settimeout(min(left, self._patience.tick_s))
-            self._connection.http.receive_data(sock.recv(_RECEIVE))
+            data = self._connection.wire.receive(min(left_us / 1_000_000, self._patience.tick_s))
+            self._connection.http.receive_data(data)
         except TimeoutError:
             return False
         except OSError as error:
@@ -308,12 +291,3 @@ class VendorResponse:
         if self._call.stopped:
             return Stopped()
         return ModelBroke(f"the connection to the vendor was lost: {type(error).__name__}")
-
-
-def _shut(sock: socket.socket) -> None:
-    """Wakes a thread that reads `sock`. The plain socket's method, because SSLSocket's drops the TLS state under it."""
-    try:
-        socket.socket.shutdown(sock, socket.SHUT_RDWR)
-    except OSError:
-        # It was closed by the other side in the meantime, which wakes the reader as well.
-        return

@@ -5,13 +5,14 @@ to an archive (Cloud Storage) before the checkpoint exists, so that whoever has 
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from app.credits.ledger import document
 from app.credits.proofs.sealing import Previous, Sealed, SealedHead, checkpoint_holds, seal_heads, seal_holds
 from app.credits.proofs.signing import KeyRing, Signer
+from app.kit.archive import Archive
 from app.kit.clock import Clock, from_rfc3339, minutes, to_rfc3339
 from app.kit.documents import Create, Document, Documents, Fields, Query, Replace, Where, int_field, text_field
 from app.kit.errors import AlreadyExists
@@ -20,9 +21,6 @@ PAGE: Final = 300
 MAX_HEADS: Final = 20_000
 OVERLAP_US: Final = minutes(10)
 """Looked at again each time: writers' clocks differ, and a commit may land after one with a later time."""
-
-Archive = Callable[[str, bytes], None]
-"""Keeps `bytes` under a name, for ever."""
 
 
 @dataclass(frozen=True, slots=True)
