@@ -5,7 +5,7 @@ from app import emulator  # noqa: F401, I001 - first of all: ties an emulator's 
 from firebase_functions import db_fn, https_fn, options, scheduler_fn, tasks_fn
 from flask import Request, Response
 
-from app import wiring
+from app import process
 from app.api import mount, triggers
 from app.outside import REGION
 
@@ -13,39 +13,39 @@ from app.outside import REGION
 ALARM_RETRIES = options.RetryConfig(max_attempts=20, min_backoff_seconds=1, max_backoff_seconds=300)
 SECRETS = ["AI_PLATFORM_API_KEY", "LEDGER_SIGNING_KEY"]
 
-wiring.start()
+process.start()
 # cpu=1 must be said: the default of this call is a fractional CPU, which allows one request at a time.
 options.set_global_options(region=REGION, cpu=1, memory=512, max_instances=20, secrets=SECRETS)
 
 
-@https_fn.on_request(memory=512, cpu=1, concurrency=wiring.CONCURRENCY, timeout_sec=300)
+@https_fn.on_request(memory=512, cpu=1, concurrency=process.CONCURRENCY, timeout_sec=300)
 def api(request: Request) -> Response:
     """The HTTP API: every route of the OpenAPI document."""
-    return mount.serve(wiring.services().edge, request)
+    return mount.serve(process.system().edge, request)
 
 
-@https_fn.on_call(memory=512, cpu=1, concurrency=wiring.CONCURRENCY, timeout_sec=300)
+@https_fn.on_call(memory=512, cpu=1, concurrency=process.CONCURRENCY, timeout_sec=300)
 def send_message(request: https_fn.CallableRequest[object]) -> object:
     """A message to a conversation, answered whole; the text also streams through the Realtime Database."""
-    return wiring.services().call("send_message", request)
+    return process.system().call("send_message", request)
 
 
-@https_fn.on_call(memory=512, cpu=1, concurrency=wiring.CONCURRENCY, timeout_sec=60)
+@https_fn.on_call(memory=512, cpu=1, concurrency=process.CONCURRENCY, timeout_sec=60)
 def claim_welcome_bonus(request: https_fn.CallableRequest[object]) -> object:
     """The welcome bonus, or its next step, when the evidence allows it."""
-    return wiring.services().call("claim_welcome_bonus", request)
+    return process.system().call("claim_welcome_bonus", request)
 
 
-@https_fn.on_call(memory=512, cpu=1, concurrency=wiring.CONCURRENCY, timeout_sec=60)
+@https_fn.on_call(memory=512, cpu=1, concurrency=process.CONCURRENCY, timeout_sec=60)
 def get_balance(request: https_fn.CallableRequest[object]) -> object:
     """The caller's balance, as GET /v1/credits/balance gives it."""
-    return wiring.services().call("get_balance", request)
+    return process.system().call("get_balance", request)
 
 
 @triggers.on_document_written(document="accounts/{uid}", retry=True, concurrency=40, timeout_sec=60)
 def mirror_balance(event: triggers.DocumentWritten) -> None:
     """Shows the balance to its owner: `/users/{uid}/balance` follows the account."""
-    wiring.services().mirror.account_written(event.fields)
+    process.system().credits.account_written(event.fields)
 
 
 @triggers.with_retry
@@ -53,14 +53,14 @@ def mirror_balance(event: triggers.DocumentWritten) -> None:
 @triggers.logged
 def open_account(event: db_fn.Event[object]) -> None:
     """Opens the account of who comes online for the first time, like any other first touch."""
-    wiring.services().open_account(event.params["uid"])
+    process.system().credits.open_account(event.params["uid"])
 
 
 @scheduler_fn.on_schedule(schedule="every 1 minutes", max_instances=1, timeout_sec=120)
 @triggers.logged
 def sweep(_: scheduler_fn.ScheduledEvent) -> None:
     """Ends what was left open: overdue reservations, answers whose instance died, operations that nobody rang for."""
-    wiring.services().sweep()
+    process.system().orchestration.sweep()
 
 
 @triggers.with_retry
@@ -68,17 +68,17 @@ def sweep(_: scheduler_fn.ScheduledEvent) -> None:
 @triggers.logged
 def run_operation(event: db_fn.Event[object]) -> None:
     """Runs operations: a ticket was put up in a lane."""
-    wiring.services().run_lane(event.params["lane"])
+    process.system().orchestration.run_lane(event.params["lane"])
 
 
 @tasks_fn.on_task_dispatched(retry_config=ALARM_RETRIES, concurrency=40, timeout_sec=60)
 @triggers.logged
 def due(request: https_fn.CallableRequest[object]) -> None:
     """Rings for an operation whose time has come. Named without an underscore: task queues take none."""
-    wiring.services().ring_due(request.data)
+    process.system().orchestration.ring_due(request.data)
 
 
 @triggers.on_document_written(document="sagas/{saga}", retry=True, concurrency=40, timeout_sec=60)
 def show_saga(event: triggers.DocumentWritten) -> None:
     """Shows the progress of a long piece of work to its owner: `/users/{uid}/tasks/...` follows the saga."""
-    wiring.services().show_saga(event.params["saga"])
+    process.system().orchestration.show_saga(event.params["saga"])

@@ -13,7 +13,7 @@ function that is to be deployed under a name of its own also gets its line in `m
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from app.kit.once import Locked
 
@@ -86,3 +86,16 @@ class Feature(Locked):
     def invariants(self) -> Sequence[Invariant]:
         """What must hold of its documents."""
         return ()
+
+
+Service = TypeVar("Service")
+
+
+def late(build: Callable[[], Service]) -> Service:
+    """A stand-in for a service that is built when it is first used, as `flask.request` stands for a request.
+
+    Routes are given these, so that mounting all of them builds none of their services.
+    """
+    from werkzeug.local import LocalProxy
+
+    return cast(Service, LocalProxy(build))

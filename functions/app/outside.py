@@ -1,29 +1,32 @@
-"""Everything that this backend does not own, as one value: settings, time, ids, stores, tokens, dependencies.
+"""The real ports: Firebase and the system, as the environment describes them. On the emulators it is the same code.
 
-Part of the composition root, like `app.wiring`; nobody else imports it. The real one is here, the one in memory stands
-in the tests' world.
+Part of what starts a process, like `app.process`; nobody else imports it.
 """
 
 import json
 import os
 import secrets
 import threading
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Final
 
 from app.kit.clock import Clock, SystemClock
+from app.kit.concurrency import Concurrency, Threads
+from app.kit.deployment import Deployment
+from app.kit.environment import Environment
+from app.kit.errors import Unavailable
+from app.kit.heartbeat import Heartbeat, ThreadHeartbeat
 from app.kit.ids import Ids, RandomIds
-from app.kit.settings import Settings
+from app.kit.once import Locked, once
+from app.ports import Dependency, Identities, Identity
 
 if TYPE_CHECKING:
     import firebase_admin
 
     from app.api.auth import TokenVerifier
-    from app.bonus.welcome import Identities
-    from app.credits.proofs.checkpoints import Archive
+    from app.kit.archive import Archive
     from app.kit.documents import Documents
+    from app.kit.network import Network
     from app.kit.realtime import Realtime
-    from app.monitoring.service import Dependency
     from app.orchestration.queue.outbox import Alarms
     from app.orchestration.queue.retry import Draw
 
@@ -33,76 +36,18 @@ REGION: Final = "us-central1"
 TIMEOUT_S: Final = 10
 """Of one call to Firebase over HTTP."""
 
-Value = TypeVar("Value")
 
-
-class once(Generic[Value]):
-    """A property that is built on first use, once, even when many first requests come together.
-
-    `functools.cached_property` lost its lock in Python 3.12, and one per instance is needed: building one service may
-    build another, in any order, hence a re-entrant one.
-    """
-
-    def __init__(self, build: Callable[..., Value]) -> None:
-        self._build = build
-        self._name = build.__name__
-        self.__doc__ = build.__doc__
-
-    @overload
-    def __get__(self, instance: None, owner: type) -> "once[Value]": ...
-    @overload
-    def __get__(self, instance: "Locked", owner: type) -> Value: ...
-    def __get__(self, instance: "Locked | None", owner: type) -> "once[Value] | Value":
-        if instance is None:
-            return self
-        with instance.lock:
-            # Stored under the same name: the next look finds the value in the instance and never comes here.
-            if self._name not in instance.__dict__:
-                instance.__dict__[self._name] = self._build(instance)
-        value: Value = instance.__dict__[self._name]
-        return value
-
-
-class Locked:
-    """Holds the lock of its `once` properties."""
-
-    def __init__(self) -> None:
-        self.lock = threading.RLock()
-
-
-class Outside(Protocol):
-    """Everything that this backend does not own: read-only, because both implementations build lazily."""
-
-    @property
-    def settings(self) -> Settings: ...
-    @property
-    def clock(self) -> Clock: ...
-    @property
-    def ids(self) -> Ids: ...
-    @property
-    def draw(self) -> "Draw": ...
-    @property
-    def alarms(self) -> "Alarms": ...
-    @property
-    def documents(self) -> "Documents": ...
-    @property
-    def realtime(self) -> "Realtime": ...
-    @property
-    def verify_token(self) -> "TokenVerifier": ...
-    @property
-    def identities(self) -> "Identities": ...
-    @property
-    def archive(self) -> "Archive": ...
-    @property
-    def dependencies(self) -> "tuple[Dependency, ...]": ...
-
-
-class RealOutside(Locked):
-    """Firebase and the system, as the environment describes them. On the emulators it is the same code."""
+class RealPorts(Locked):
+    """Each port is built when it is first needed."""
 
     @once
-    def settings(self) -> Settings:
-        return Settings.from_env()
+    def environment(self) -> Environment:
+        return Environment(os.environ)
+
+    @once
+    def deployment(self) -> Deployment:
+        """The project whose stores these are."""
+        return Deployment.read(self.environment)
 
     @once
     def clock(self) -> Clock:
@@ -117,65 +62,83 @@ class RealOutside(Locked):
         return secrets.randbelow
 
     @once
+    def concurrency(self) -> Concurrency:
+        return Threads()
+
+    @once
+    def heartbeat(self) -> Heartbeat:
+        return ThreadHeartbeat()
+
+    @once
+    def network(self) -> "Network":
+        from app.kit.network import Sockets
+
+        return Sockets()
+
+    @once
     def alarms(self) -> "Alarms":
         from app.orchestration.queue.alarms import CloudTaskAlarms
 
-        firebase(on_emulator=self.settings.on_emulator)
+        firebase(on_emulator=self.deployment.on_emulator)
         return CloudTaskAlarms(REGION)
 
     @once
     def documents(self) -> "Documents":
         from app.kit import firestore
 
-        return firestore.connect(self.settings.project)
+        return firestore.connect(self.deployment.project)
 
     @once
     def realtime(self) -> "Realtime":
         from app.kit.realtime import FirebaseRealtime
 
-        firebase(on_emulator=self.settings.on_emulator)
+        firebase(on_emulator=self.deployment.on_emulator)
         return FirebaseRealtime()
 
     @once
-    def identities(self) -> "Identities":
-        from app.bonus.firebase_identities import from_firebase_auth
-
-        firebase(on_emulator=self.settings.on_emulator)
-        return from_firebase_auth
+    def identities(self) -> Identities:
+        firebase(on_emulator=self.deployment.on_emulator)
+        return firebase_identity
 
     @once
     def archive(self) -> "Archive":
         from app.kit.archive import CloudArchive
 
-        settings = self.settings
-        return CloudArchive(settings.project, settings.cloud_storage_bucket, on_emulator=settings.on_emulator)
+        deployment = self.deployment
+        return CloudArchive(deployment.project, deployment.bucket, on_emulator=deployment.on_emulator)
 
     @once
     def verify_token(self) -> "TokenVerifier":
         from app.api.firebase_tokens import FirebaseTokens
 
-        firebase(on_emulator=self.settings.on_emulator)
+        firebase(on_emulator=self.deployment.on_emulator)
         return FirebaseTokens(self.clock)
 
     @once
-    def dependencies(self) -> "tuple[Dependency, ...]":
+    def dependencies(self) -> tuple[Dependency, ...]:
+        from app.models.settings import ModelsSettings
         from app.monitoring.probes import answers
-        from app.monitoring.service import Dependency
 
+        vendor_url = ModelsSettings.read(self.environment).base_url
         firestore_host = os.environ.get("FIRESTORE_EMULATOR_HOST")
         firestore_url = f"http://{firestore_host}" if firestore_host else "https://firestore.googleapis.com"
         return (
             Dependency("firestore", essential=True, probe=answers(firestore_url)),
             Dependency("realtime_database", essential=False, probe=answers(f"{self._realtime_url()}/.json")),
-            Dependency("model_vendor", essential=False, probe=answers(f"{self.settings.ai_platform_base_url}/models")),
+            Dependency("model_vendor", essential=False, probe=answers(f"{vendor_url}/models")),
         )
+
+    def start_logging(self) -> None:
+        from app.kit import telemetry
+
+        telemetry.start_logging()
 
     def _realtime_url(self) -> str:
         emulator = os.environ.get("FIREBASE_DATABASE_EMULATOR_HOST")
         if emulator:
             return f"http://{emulator}"
-        url = firebase(on_emulator=self.settings.on_emulator).options.get("databaseURL")
-        return str(url or f"https://{self.settings.project}.firebaseio.com")
+        url = firebase(on_emulator=self.deployment.on_emulator).options.get("databaseURL")
+        return str(url or f"https://{self.deployment.project}.firebaseio.com")
 
 
 _first = threading.Lock()
@@ -195,6 +158,32 @@ def firebase(*, on_emulator: bool) -> "firebase_admin.App":
             options = {**config, "httpTimeout": TIMEOUT_S}
             app = firebase_admin.initialize_app(_anonymous() if on_emulator else None, options)
     return app
+
+
+def firebase_identity(uid: str) -> Identity:
+    """Firebase Auth's record of a user. A disabled user has no verified address.
+
+    Raises:
+        Unavailable: Auth did not answer.
+    """
+    from firebase_admin import auth, exceptions
+
+    try:
+        user = auth.get_user(uid)
+    except auth.UserNotFoundError:
+        return Identity(uid)
+    except (exceptions.FirebaseError, ValueError) as error:
+        raise Unavailable(f"Auth did not answer: {error}") from error
+    provider = user.provider_data[0] if user.provider_data else None
+    created_ms = user.user_metadata.creation_timestamp or 0
+    return Identity(
+        uid=uid,
+        provider=provider.provider_id if provider else "anonymous",
+        provider_uid=provider.uid if provider else None,
+        email=user.email,
+        email_verified=bool(user.email_verified) and not user.disabled,
+        created_at_us=int(created_ms) * 1000,
+    )
 
 
 def _anonymous() -> "firebase_admin.credentials.Base":

@@ -1,391 +1,176 @@
-"""The composition root: builds every service once, when first needed, and mounts the features' routes.
+"""The composition root: names the features, gives each what it needs, and collects what they contribute.
 
-May know everything; nobody imports it but `main.py` and the tests' world. Imports of features stand inside the function
-that builds them, so that a cold instance pays for what its first request needs and for nothing else.
+Holds no rule of the product. Nobody imports it but `main.py`, the tests' worlds and the simulator, which build the same
+`System` over other ports. Imports of features stand inside the property that builds them, so that a cold instance pays
+for what its first request needs and for nothing else.
 """
 
-import functools
-import os
-import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
-from app.kit.settings import Settings
-from app.outside import Locked, Outside, RealOutside, firebase, once
+from app.feature import Feature
+from app.kit.once import Locked, once
+from app.ports import Ports
+from app.settings import Settings
 
 if TYPE_CHECKING:
     from firebase_functions.https_fn import CallableRequest
-    from flask_openapi import APIBlueprint, OpenAPI
+    from flask_openapi import OpenAPI
 
+    from app.admin.orchestration.feature import OrchestrationAdminFeature
     from app.api.callables import CallableHandler
     from app.api.edge import Edge
-    from app.api.idempotency import Idempotency
-    from app.bonus.subscriptions import Cards
-    from app.bonus.welcome import BonusRules, Welcome
-    from app.chat.assembly import ChatSystem
-    from app.credits.balance_mirror import BalanceMirror
-    from app.credits.routes.account_routes import CreditsRoutes
-    from app.credits.routes.schemas import PricedOperation
-    from app.credits.service import Credits
-    from app.models.catalogue import Catalogue
-    from app.models.gateway import Gateway
-    from app.models.health import ModelHealth
-    from app.models.pricing import PriceBook
-    from app.monitoring.metrics import Figure
-    from app.monitoring.service import Monitoring
+    from app.bonus.feature import BonusFeature
+    from app.chat.feature import ChatFeature
+    from app.credits.feature import CreditsFeature
+    from app.models.feature import ModelsFeature
+    from app.monitoring.feature import MonitoringFeature
+    from app.monitoring.routes import DeploymentIdentity
     from app.orchestration.assembly import Orchestration, QueueDependencies
-    from app.orchestration.event_bus import Subscription
     from app.orchestration.queue.outbox import Outbox
 
 VERSION: Final = "0.1.0"
 NAME: Final = "credits"
-CONCURRENCY: Final = 80
-"""Requests that one instance of a streaming function serves at once."""
+Plugin = Callable[["System"], Feature]
+"""Builds one more feature on top of the others."""
 
 
-class Services(Locked):
-    """Every service of this backend over one outside."""
+class System(Locked):
+    """The backend over one set of ports. `plugins` are features beside those named here."""
 
-    def __init__(self, outside: Outside) -> None:
+    def __init__(self, ports: Ports, plugins: Sequence[Plugin] = ()) -> None:
         super().__init__()
-        self.outside = outside
+        self.ports = ports
+        self._plugins = plugins
 
     @once
-    def logging(self) -> None:
-        """Whatever may log asks for this first. A cold instance that only says that it lives does not."""
-        from app.kit import telemetry
-
-        telemetry.start_logging()
+    def settings(self) -> Settings:
+        """What this deployment decides."""
+        return Settings.read(self.ports.environment)
 
     @once
-    def monitoring(self) -> "Monitoring":
-        from app.monitoring.service import Monitoring
-
-        return Monitoring(self.outside.dependencies, self.outside.clock)
-
-    @once
-    def idempotency(self) -> "Idempotency":
-        from app.api.idempotency import Idempotency
-
-        return Idempotency(self.outside.documents, self.outside.clock)
+    def features(self) -> tuple[Feature, ...]:
+        """All of them, the lower ones first."""
+        named = (self.credits, self.bonus, self.models, self.chat, self.monitoring, self.orchestration_admin)
+        return (*named, *(build(self) for build in self._plugins))
 
     @once
-    def credits(self) -> "Credits":
-        from app.credits.proofs.signing import Signer
-        from app.credits.service import Credits, CreditsParts, CreditsSettings
-        from app.kit.clock import minutes
+    def credits(self) -> "CreditsFeature":
+        from app.credits.feature import CreditsFeature, CreditsHooks
 
-        _ = self.logging
-        settings = self.outside.settings
-        checked = settings.welcome_bonus_checks
-        return Credits(
-            CreditsParts(
-                documents=self.outbox,
-                clock=self.outside.clock,
-                signer=Signer(settings.ledger_signing_key),
-                settings=CreditsSettings(
-                    welcome_bonus=settings.welcome_bonus,
-                    max_reservation=settings.max_reservation,
-                    reservation_expiry_us=minutes(settings.reservation_expiry_minutes),
-                ),
-                retired=tuple(settings.ledger_retired_keys.replace(",", " ").split()),
-                # Late, because the bus delivers to handlers that are built on credits.
-                publish=lambda events: self.orchestration.bus.rows(events),
-                opening=self.bonus.opening if checked else None,
-                archive=self.outside.archive,
-            )
+        # Late: the bonus posts through credits, the bus delivers to handlers that are built on credits.
+        hooks = CreditsHooks(
+            opening=lambda uid: self.bonus.opening(uid),
+            publish=lambda events: self.orchestration.bus.rows(events),
+            price=lambda operation: self.chat.price(operation),
+        )
+        return CreditsFeature(self.ports, self.settings.credits, self.outbox, hooks)
+
+    @once
+    def bonus(self) -> "BonusFeature":
+        from app.bonus.feature import BonusFeature
+
+        threshold = self.settings.credits.low_threshold
+        return BonusFeature(
+            self.ports, self.settings.bonus, low_threshold=threshold, credits=lambda: self.credits.service
         )
 
     @once
-    def bonus(self) -> "BonusRules":
-        from app.bonus.rules import BonusPolicy
-        from app.bonus.welcome import BonusRules
-        from app.credits.service import CreditsSettings
+    def models(self) -> "ModelsFeature":
+        from app.models.feature import ModelsFeature
 
-        settings = self.outside.settings
-        verified, purchase = settings.welcome_bonus_on_verified, settings.welcome_bonus_on_purchase
-        policy = BonusPolicy(settings.welcome_bonus - verified - purchase, verified, purchase)
-        return BonusRules(policy, self.outside.identities, self.outside.clock, CreditsSettings().low_threshold)
+        return ModelsFeature(self.ports, self.settings.models)
 
     @once
-    def welcome(self) -> "Welcome | None":
-        """Claims of the bonus; None when every account is given all of it at first touch."""
-        from app.bonus.welcome import Welcome
+    def chat(self) -> "ChatFeature":
+        from app.chat.feature import ChatFeature, ChatNeeds
 
-        return Welcome(self.bonus, self.credits) if self.outside.settings.welcome_bonus_checks else None
-
-    @once
-    def mirror(self) -> "BalanceMirror":
-        from app.credits.balance_mirror import BalanceMirror
-
-        _ = self.logging
-        return BalanceMirror(self.outside.documents, self.outside.realtime)
-
-    @once
-    def catalogue(self) -> "Catalogue":
-        from pathlib import Path
-
-        from app.models import catalogue
-
-        own = self.outside.settings.model_catalogue
-        return catalogue.load(Path(own)) if own else catalogue.load()
-
-    @once
-    def book(self) -> "PriceBook":
-        from app.models.pricing import PriceBook
-
-        return PriceBook(self.catalogue)
-
-    @once
-    def model_health(self) -> "ModelHealth":
-        from app.models.health import ModelHealth
-
-        return ModelHealth(self.outside.clock.now_us)
-
-    @once
-    def gateway(self) -> "Gateway":
-        from app.models.gateway import Gateway
-        from app.models.transport import Transport
-
-        settings = self.outside.settings
-        return Gateway(
-            self.catalogue,
-            transport=Transport(settings.ai_platform_base_url),
-            api_key=settings.ai_platform_api_key,
-            health=self.model_health,
+        # Late: the queue is assembled over the handlers that the features bring.
+        needs = ChatNeeds(
+            credits=self.credits,
+            models=self.models,
+            orders=lambda orders: self.orchestration.queue.rows(orders),
+            timeout_s=self.settings.api.timeout_s,
         )
+        return ChatFeature(self.ports, self.outbox, needs)
 
     @once
-    def chat(self) -> "ChatSystem":
-        from app.chat.assembly import ChatNeeds, assemble
+    def monitoring(self) -> "MonitoringFeature":
+        from app.monitoring.feature import MonitoringFeature
 
-        outside = self.outside
-        return assemble(
-            ChatNeeds(
-                documents=self.outbox,
-                realtime=outside.realtime,
-                clock=outside.clock,
-                ids=outside.ids,
-                credits=self.credits,
-                gateway=self.gateway,
-                book=self.book,
-                # Late, as above: the queue is assembled over what the features bring.
-                orders=lambda orders: self.orchestration.queue.rows(orders),
-                timeout_s=outside.settings.api_timeout_s,
-            )
+        return MonitoringFeature(self.ports, self._identity, lambda: self.features)
+
+    @once
+    def orchestration_admin(self) -> "OrchestrationAdminFeature":
+        from app.admin.orchestration.feature import OrchestrationAdminFeature
+
+        return OrchestrationAdminFeature(lambda: self.orchestration)
+
+    @once
+    def orchestration(self) -> "Orchestration":
+        """The queue, the event bus, the sagas and the sweep, over what the features contribute."""
+        from app.orchestration.assembly import Contributions, assemble
+
+        features = self.features
+        contributions = Contributions(
+            handlers=[handler for feature in features for handler in feature.handlers()],
+            subscriptions=[subscription for feature in features for subscription in feature.subscriptions()],
+            sagas=[saga for feature in features for saga in feature.sagas()],
+            chores=[chore for feature in features for chore in feature.chores()],
+            lanes=[lane for feature in features for lane in feature.lanes()],
+        )
+        return assemble(self._queue, contributions, self.outbox)
+
+    @once
+    def outbox(self) -> "Outbox":
+        """The documents that features commit through: operations of a commit are started right after it."""
+        self.ports.start_logging()
+        return self._queue.outbox()
+
+    @once
+    def edge(self) -> "Edge":
+        """What the `api` function serves. The routed application is built by the first request that needs it."""
+        from app.api.edge import Edge, EdgePolicy
+        from app.monitoring import liveness
+
+        return Edge(
+            lambda environ, start_response: self.app(environ, start_response),
+            ids=self.ports.ids,
+            policy=EdgePolicy(origins=self.settings.api.origins),
+            early={liveness.PATH: liveness.application(lambda: self.monitoring.service)},
         )
 
     @once
     def app(self) -> "OpenAPI":
-        """The routed application. Costs a tenth of a second, so it is built by the first request that needs it."""
+        """The routed application, with the routes of all features."""
         from app.api.app import Edges, create_app
 
-        _ = self.logging
-        outside = self.outside
-        return create_app(self.mounts(), Edges(outside.verify_token, outside.clock, outside.settings.project))
-
-    @once
-    def edge(self) -> "Edge":
-        """What the `api` function serves."""
-        from app.api.edge import Edge, EdgePolicy
-        from app.monitoring import liveness
-
-        origins = frozenset(self.outside.settings.cors_origins) - {"*"}
-        return Edge(
-            lambda environ, start_response: self.app(environ, start_response),
-            ids=self.outside.ids,
-            policy=EdgePolicy(origins=origins),
-            early={liveness.PATH: liveness.application(lambda: self.monitoring)},
-        )
+        self.ports.start_logging()
+        edges = Edges(self.ports.verify_token, self.ports.clock, self.settings.deployment.project)
+        return create_app([blueprint for feature in self.features for blueprint in feature.routes()], edges)
 
     def call(self, name: str, request: "CallableRequest[object]") -> object:
         """Runs one of the callable functions."""
         from app.api import callables
 
-        _ = self.logging
-        return callables.handle(request, lambda: self.callables[name], lambda: self.outside.ids.new("req"))
+        self.ports.start_logging()
+        return callables.handle(request, lambda: self.callables[name], lambda: self.ports.ids.new("req"))
 
     @once
-    def callables(self) -> "Mapping[str, CallableHandler]":
-        """What clients' SDKs may call by name, over the same use cases as the routes."""
-        from app.chat import callables as chat
-        from app.chat.schemas import CallableMessage
-        from app.credits.routes import account_routes
-        from app.credits.routes.schemas import WelcomeBody
-
-        return {
-            "get_balance": lambda call: self.credits.balance(call.who.uid),
-            "claim_welcome_bonus": lambda call: account_routes.claimed(
-                self._credits_routes, call.who.uid, call.fit(WelcomeBody)
-            ),
-            "send_message": lambda call: chat.send_message(
-                self.chat.chat, call.who.uid, call.fit(CallableMessage), call.request_id
-            ),
-        }
+    def callables(self) -> "dict[str, CallableHandler]":
+        """What clients' SDKs may call by name."""
+        return {name: handler for feature in self.features for name, handler in feature.callables().items()}
 
     @once
-    def dependencies(self) -> "QueueDependencies":
-        """What orchestration stands on, before the features that it runs are built."""
+    def _queue(self) -> "QueueDependencies":
         from app.orchestration.assembly import QueueDependencies
 
-        outside = self.outside
+        ports = self.ports
         return QueueDependencies(
-            outside.documents, outside.realtime, outside.clock, outside.ids, outside.draw, outside.alarms
+            ports.documents, ports.realtime, ports.clock, ports.ids, ports.draw, ports.alarms, ports.heartbeat
         )
 
-    @once
-    def outbox(self) -> "Outbox":
-        """The documents that features commit through: what a commit queues is rung for right after it."""
-        return self.dependencies.outbox()
+    def _identity(self) -> "DeploymentIdentity":
+        from app.monitoring.routes import DeploymentIdentity
 
-    @once
-    def orchestration(self) -> "Orchestration":
-        """The queue, the event bus and the sweeper. What is run, who listens to what, and every chore, stand here."""
-        from app.chat import deletion
-        from app.orchestration.assembly import Contributions, assemble
-        from app.orchestration.sweeper import Chore
-
-        _ = self.logging
-        chores = (
-            Chore("overdue reservations and lots", lambda limit: self.credits.expire_due(limit).accounts),
-            Chore("answers and old streams", lambda _: self.chat.sweep()),
-            Chore("signing key", lambda _: self._publish_key()),
-            Chore("checkpoint", lambda limit: int(self.credits.checkpoints.seal(limit) is not None), limit=5_000),
-            Chore("mirrors", lambda limit: self.mirror.compare_next(self.outside.clock.now_us(), limit).repaired),
-        )
-        # A handler stands on documents alone: a trigger that runs the queue does not build all of chat for it.
-        handlers = (deletion.handler(self.outbox),)
-        contributions = Contributions(handlers=handlers, subscriptions=self._subscriptions(), chores=chores)
-        return assemble(self.dependencies, contributions, self.outbox)
-
-    def _subscriptions(self) -> "Sequence[Subscription]":
-        """Who listens to what, of all features."""
-        from app.bonus import subscriptions as credits
-
-        return credits.subscriptions(self.welcome, self.cards)
-
-    @once
-    def cards(self) -> "Cards":
-        """Which card made a payment. Nobody knows before payments are built."""
-        from app.bonus.subscriptions import no_cards
-
-        return no_cards
-
-    def _publish_key(self) -> int:
-        self.credits.publish_key()
-        return 1
-
-    def sweep(self) -> dict[str, object]:
-        """Ends what was left open: what the scheduled function does, and what tests do after a crash."""
-        from app.orchestration import triggers
-
-        return triggers.sweep(self.orchestration)
-
-    def open_account(self, uid: str) -> None:
-        """First touch by coming online. An id that no token of ours could carry opens nothing, however often it is
-        repeated.
-        """
-        from app.api.auth import is_user_id
-
-        if is_user_id(uid):
-            self.credits.account(uid)
-
-    def run_lane(self, lane: str) -> None:
-        """Serves the lane in which a ticket was put up."""
-        from app.orchestration import triggers
-
-        triggers.run_operation(self.orchestration, lane)
-
-    def ring_due(self, data: object) -> None:
-        """Rings for the operation that an alarm names."""
-        from app.orchestration import triggers
-
-        triggers.due(self.orchestration, data)
-
-    def show_saga(self, saga_id: str) -> None:
-        """Brings the owner's view of a saga up to date."""
-        from app.orchestration import triggers
-
-        triggers.show_saga(self.orchestration, saga_id)
-
-    def _figures(self) -> Iterator["Figure"]:
-        """What the features keep count of, for the scrape of an admin's Prometheus."""
-        from app.admin.orchestration.figures import figures
-        from app.monitoring.metrics import Figure
-
-        yield from figures(self.orchestration)
-        if (compared := self.mirror.last_comparison()) is not None:
-            help = "Longest that a mirror was found behind its account, in the last comparison"
-            yield Figure("mirror_lag_microseconds", help, compared.worst_lag_us)
-            yield Figure("mirrors_repaired", "Mirrors that the last comparison repaired", compared.repaired)
-
-    @once
-    def _credits_routes(self) -> "CreditsRoutes":
-        from app.credits.routes.account_routes import CreditsRoutes
-
-        return CreditsRoutes(
-            self.credits, self.mirror, self.outside.ids, self.idempotency, welcome=self.welcome, price=self._price
-        )
-
-    def _price(self, operation: "PricedOperation") -> int:
-        """Most that one answer of a model can cost: what a message would reserve."""
-        from app.chat.opening import MOST_OUTPUT
-        from app.models.pricing import Demand
-        from app.models.tokens import upper_bound
-
-        model = self.catalogue.get(operation.model)
-        output = min(operation.max_output_tokens or MOST_OUTPUT, MOST_OUTPUT, model.max_output_tokens)
-        return self.book.ceiling(model, Demand(upper_bound([operation.content]), output, operation.images))
-
-    def mounts(self) -> "list[APIBlueprint]":
-        """The features' routes: the whole HTTP surface on one page."""
-        from app.admin.orchestration import routes as orchestration
-        from app.chat import routes as chat
-        from app.credits.corrections.corrections import Corrections
-        from app.credits.corrections.repair import Repairs
-        from app.credits.routes import account_routes
-        from app.credits.routes.admin_routes import admin_routes
-        from app.models import routes as models
-        from app.monitoring import routes as monitoring
-
-        clock, ids = self.outside.clock, self.outside.ids
-        identity = monitoring.Identity(NAME, VERSION, self.outside.settings.project)
-        corrections = Corrections(self.outbox, clock, ids, self.credits)
-        return [
-            chat.routes(self.chat.chat),
-            models.routes(self.catalogue, self.model_health),
-            account_routes.routes(self._credits_routes),
-            admin_routes(corrections, Repairs(self.outbox, self.credits.ledger, clock)),
-            monitoring.routes(self.monitoring, identity, self._figures),
-            orchestration.routes(self.orchestration),
-        ]
-
-
-@functools.cache
-def _services() -> Services:
-    return Services(RealOutside())
-
-
-_first = threading.Lock()
-
-
-def services() -> Services:
-    """The services of this process."""
-    with _first:  # functools.cache alone would let two first requests build two
-        return _services()
-
-
-def start() -> None:
-    """What a process does before it serves: refuses a wrong environment, asks for threads, names the Firebase app.
-
-    Only a deployed instance is refused at once. Discovery has no secrets, and a worker of the emulator says what is
-    wrong in its answer. The app must exist before a callable's token is looked at; making it costs nothing.
-    """
-    on_emulator = os.environ.get("FUNCTIONS_EMULATOR") == "true"
-    # functions-framework reads it after this module: unless told, it starts four threads per CPU, whatever the
-    # function's concurrency is, and every open stream holds one.
-    os.environ.setdefault("THREADS", str(CONCURRENCY))
-    if os.environ.get("K_SERVICE") and not on_emulator:
-        Settings.from_env()
-    if os.environ.get("FIREBASE_CONFIG"):
-        firebase(on_emulator=on_emulator)
+        return DeploymentIdentity(NAME, VERSION, self.settings.deployment.project)

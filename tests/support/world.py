@@ -6,7 +6,7 @@ world.clock.advance(minutes=31)
 """
 
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,26 +16,38 @@ from werkzeug.test import Client, TestResponse
 from app.api.app import Edges, create_app
 from app.api.auth import Principal, Role, TokenExpired, TokenInvalid
 from app.api.edge import Edge
-from app.bonus.rules import Evidence
-from app.kit.settings import Settings
-from app.monitoring.service import Dependency
+from app.kit.concurrency import Concurrency, Threads
+from app.kit.environment import Environment
+from app.kit.heartbeat import Heartbeat, ThreadHeartbeat
+from app.kit.network import Network, Sockets
 from app.orchestration.queue.outbox import Alarms, NoAlarms
 from app.orchestration.queue.retry import Draw
-from app.wiring import Services
+from app.ports import Dependency, Identities, Identity
+from app.wiring import Plugin, System
 from support.clock import ManualClock, SeededIds
 from support.memory import MemoryDocuments, MemoryRealtime
 
-SETTINGS = Settings.from_env(
-    {
-        "GCLOUD_PROJECT": "demo-credits",
-        "FUNCTIONS_EMULATOR": "true",
-        "AI_PLATFORM_API_KEY": "test",
-        "AI_PLATFORM_BASE_URL": "http://127.0.0.1:9/v1",
-        "WELCOME_BONUS_CHECKS": "off",
-        "LEDGER_SIGNING_KEY": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8",
-    }
-)
+ENVIRONMENT = {
+    "GCLOUD_PROJECT": "demo-credits",
+    "FUNCTIONS_EMULATOR": "true",
+    "AI_PLATFORM_API_KEY": "test",
+    "AI_PLATFORM_BASE_URL": "http://127.0.0.1:9/v1",
+    "WELCOME_BONUS_CHECKS": "off",
+    "LEDGER_SIGNING_KEY": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8",
+}
 """Deterministic; the vendor's address answers nobody."""
+
+
+class WatchedThreads(Threads):
+    """Threads whose sleeps take no time; `sleeps` holds them, in microseconds. `on_sleep` lets a test act meanwhile."""
+
+    def __init__(self) -> None:
+        self.sleeps: list[int] = []
+        self.on_sleep: Callable[[int], None] = lambda _: None
+
+    def sleep_us(self, delay_us: int) -> None:
+        self.sleeps.append(delay_us)
+        self.on_sleep(delay_us)
 
 
 class TestTokens:
@@ -79,20 +91,30 @@ class Kept(dict[str, bytes]):
 
 
 @dataclass
-class MemoryOutside:
-    """`app.wiring.Outside` without a network."""
+class MemoryPorts:
+    """`app.ports.Ports` in memory. `variables` are the environment; threads are real, and nothing sleeps."""
 
-    settings: Settings = SETTINGS
+    variables: dict[str, str] = field(default_factory=lambda: dict(ENVIRONMENT))
     clock: ManualClock = field(default_factory=ManualClock)
     ids: SeededIds = field(default_factory=SeededIds)
     draw: Draw = field(default_factory=lambda: random.Random(0).randrange)
     alarms: Alarms = field(default_factory=NoAlarms)
+    concurrency: Concurrency = field(default_factory=WatchedThreads)
+    heartbeat: Heartbeat = field(default_factory=ThreadHeartbeat)
+    network: Network = field(default_factory=Sockets)
     documents: MemoryDocuments = field(default_factory=MemoryDocuments)
     realtime: MemoryRealtime = field(default_factory=MemoryRealtime)
     verify_token: TestTokens = field(default_factory=TestTokens)
-    identities: Callable[[str], Evidence] = Evidence
+    identities: Identities = Identity
     archive: Kept = field(default_factory=Kept)
     dependencies: tuple[Dependency, ...] = ()
+
+    @property
+    def environment(self) -> Environment:
+        return Environment(self.variables)
+
+    def start_logging(self) -> None:
+        """Leaves logging to pytest."""
 
 
 class Caller(Client):
@@ -112,32 +134,34 @@ class Caller(Client):
 
 
 class World:
-    """One backend and the things around it. Pass `settings` to change a limit, `dependencies` to break one."""
+    """One backend and the things around it. `variables` change its environment, `plugins` add features to it."""
 
     def __init__(
         self,
         *,
         seed: int = 0,
-        settings: Settings = SETTINGS,
+        variables: Mapping[str, str] | None = None,
         dependencies: Sequence[Dependency] = (),
-        outside: MemoryOutside | None = None,
+        ports: MemoryPorts | None = None,
+        plugins: Sequence[Plugin] = (),
     ) -> None:
-        self.outside = outside or MemoryOutside(
-            settings=settings, ids=SeededIds(seed), dependencies=tuple(dependencies)
-        )
-        self.clock = self.outside.clock
-        self.ids = self.outside.ids
-        self.documents = self.outside.documents
-        self.realtime = self.outside.realtime
-        self.tokens = self.outside.verify_token
-        self.services = Services(self.outside)
-        # Logging is the process's, and pytest's: a world that set it up would bind it to one test's captured output.
-        self.services.__dict__["logging"] = None
+        self.ports = ports or MemoryPorts(ids=SeededIds(seed), dependencies=tuple(dependencies))
+        self.ports.variables.update(variables or {})
+        self.clock = self.ports.clock
+        self.ids = self.ports.ids
+        self.documents = self.ports.documents
+        self.realtime = self.ports.realtime
+        self.tokens = self.ports.verify_token
+        self.system = System(self.ports, plugins)
+
+    def instance(self) -> System:
+        """Another instance of the backend, over the same ports."""
+        return System(self.ports)
 
     @property
     def app(self) -> OpenAPI:
         """The routed application, without the edge around it."""
-        return self.services.app
+        return self.system.app
 
     def user(self, uid: str = "alice", *, role: Role = "user", **claims: Any) -> Principal:
         """A principal that has a token."""
@@ -148,9 +172,9 @@ class World:
     def client(self, user: str | Principal | None = "alice") -> Caller:
         """A client that calls as `user`; None calls without a token."""
         if user is None:
-            return Caller(self.services.edge, None)
+            return Caller(self.system.edge, None)
         principal = self.user(user) if isinstance(user, str) else user
-        return Caller(self.services.edge, self.tokens.issue(principal))
+        return Caller(self.system.edge, self.tokens.issue(principal))
 
     def mounted(self, *blueprints: APIBlueprint, user: str | Principal | None = "alice") -> Caller:
         """A client of an application that serves these blueprints alone: for tests of one feature's routes."""

@@ -13,6 +13,7 @@ from typing import Final
 
 from app.kit.ids import derived
 from app.kit.money import credits
+from app.ports import Identity
 
 _DISPOSABLE: Final = Path(__file__).with_name("disposable_domains.txt")
 _MAJOR: Final = frozenset(
@@ -63,19 +64,6 @@ class BonusPolicy:
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
-    """What our side knows of a person. `network` is the caller's address cut to /24 or /48."""
-
-    uid: str
-    provider: str | None = None
-    provider_uid: str | None = None
-    email: str | None = None
-    email_verified: bool = False
-    created_at_us: int = 0
-    network: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Mark:
     """A counter that a grant increases, up to `limit`; in `bonus_marks/{id}`."""
 
@@ -85,14 +73,17 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class BonusClaims:
-    """What a client says, which can only make it worse: its device; and the card's fingerprint, as the rail told it."""
+    """What a claim comes with. `device` is the client's own word and can only speak against it; `card` is the
+    fingerprint that the rail told; `network` is the caller's address cut to /24 or /48.
+    """
 
     device: str | None = None
     card: str | None = None
+    network: str | None = None
 
 
 def assess(
-    policy: BonusPolicy, step: BonusStep, who: Evidence, claims: BonusClaims, now_us: int
+    policy: BonusPolicy, step: BonusStep, who: Identity, claims: BonusClaims, now_us: int
 ) -> Ineligibility | tuple[Mark, ...]:
     """The reason against granting `step`, or the marks that granting it must leave."""
     if policy.amount(step) == 0:
@@ -127,7 +118,7 @@ def is_disposable(email: str) -> bool:
     return any(".".join(parts[start:]) in _disposable() for start in range(len(parts)))
 
 
-def _opening_marks(policy: BonusPolicy, who: Evidence, claims: BonusClaims, day: int) -> list[Mark]:
+def _opening_marks(policy: BonusPolicy, who: Identity, claims: BonusClaims, day: int) -> list[Mark]:
     step, email = BonusStep.OPENING, normalized(who.email or "")
     marks = [_mark(step, "email", email, 1)]
     if who.provider_uid:
@@ -135,8 +126,8 @@ def _opening_marks(policy: BonusPolicy, who: Evidence, claims: BonusClaims, day:
     domain = email.rpartition("@")[2]
     if domain not in _MAJOR:
         marks.append(_mark(step, "domain", f"{domain}:{day}", policy.per_domain_daily))
-    if who.network:
-        marks.append(_mark(step, "network", f"{who.network}:{day}", policy.per_network_daily))
+    if claims.network:
+        marks.append(_mark(step, "network", f"{claims.network}:{day}", policy.per_network_daily))
     if claims.device:
         marks.append(_mark(step, "device", claims.device, policy.per_device))
     return marks

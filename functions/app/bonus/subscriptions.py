@@ -31,16 +31,14 @@ def no_cards(_payment_id: str) -> str | None:
     return None
 
 
-def subscriptions(welcome: Welcome | None, cards: Cards) -> tuple[Subscription, ...]:
-    """Nothing where no part of the bonus waits for a purchase, so that a deposit writes no row for nobody."""
-    if welcome is None or not welcome.waits_for_purchase:
-        return ()
+def on_deposit(welcome: Welcome, cards: Cards) -> Subscription:
+    """Grants the part of the bonus that waits for a purchase."""
 
     def react(event: Event, run: Run) -> RunOutcome:
         return _deposited(welcome, cards, event, run)
 
     deposited = events.NAMES[Kind.DEPOSIT]
-    return (Subscription("welcome", deposited, react, frozenset({events.VERSION}), level=SecurityLevel.MONEY),)
+    return Subscription("welcome", deposited, react, frozenset({events.VERSION}), level=SecurityLevel.MONEY)
 
 
 def _deposited(welcome: Welcome, cards: Cards, event: Event, run: Run) -> RunOutcome:

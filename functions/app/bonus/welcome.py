@@ -5,24 +5,24 @@ its owner may claim later. `identities` is Auth's record of a user, never what a
 """
 
 import ipaddress
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from app.bonus.rules import BonusClaims, BonusPolicy, BonusStep, Evidence, Ineligibility, Mark, assess
+from app.bonus.rules import BonusClaims, BonusPolicy, BonusStep, Ineligibility, Mark, assess
 from app.credits.core.account import LotSource
 from app.credits.core.commands import Grant, Outcome, Posted
 from app.credits.core.entry import Reference
 from app.credits.ledger.step import AccountOpening, OpeningGrants, Participant, Seen
-from app.credits.service import WELCOME_KEY, Credits
+from app.credits.service import Credits
 from app.kit.clock import Clock
 from app.kit.documents import Create, Document, Replace, Value, Write, int_field
 from app.kit.errors import AlreadyExists, Forbidden, Rejection
-
-Identities = Callable[[str], Evidence]
-"""What Auth knows of a user; an `Evidence` without an e-mail when it knows nobody."""
+from app.ports import Identities
 
 _TRIES: Final = 8
+WELCOME_KEY: Final = "welcome"
+"""Of the entry that grants the bonus at the first touch: the same whether or not evidence was asked for (T-36)."""
 _KEYS: Final = {
     BonusStep.OPENING: WELCOME_KEY,
     BonusStep.VERIFIED: f"{WELCOME_KEY}:verified",
@@ -81,6 +81,14 @@ class BonusRules:
         return AccountOpening(self.low_threshold, tuple(_path(mark) for mark in marks), grants)
 
 
+def opening_for_everyone(uid: str, amount: int, low_threshold: int) -> AccountOpening:
+    """An account that opens with the whole bonus, whoever its owner is."""
+    if not amount:
+        return AccountOpening(low_threshold)
+    grant = Grant(WELCOME_KEY, amount, LotSource.BONUS, "welcome", Reference("account", uid))
+    return AccountOpening(low_threshold, grants=lambda _: OpeningGrants((grant,)))
+
+
 class Welcome:
     """Claims of the bonus, and its later steps."""
 
@@ -101,11 +109,6 @@ class Welcome:
                 return self._release(uid, step, claims, address)
         raise BonusAlreadyGranted("The welcome bonus was granted to this account")
 
-    @property
-    def waits_for_purchase(self) -> bool:
-        """Whether a part of the bonus is held back until a purchase."""
-        return self._rules.policy.amount(BonusStep.PURCHASE) > 0
-
     def purchased(self, uid: str, card: str | None) -> Posted:
         """Grants the step that a purchase releases; a repeat, and any later purchase, is told of the first grant.
 
@@ -115,8 +118,8 @@ class Welcome:
         return self._release(uid, BonusStep.PURCHASE, BonusClaims(card=card), None)
 
     def _release(self, uid: str, step: BonusStep, claims: BonusClaims, address: str | None) -> Posted:
-        who = replace(self._rules.identities(uid), network=network(address))
-        marks = assess(self._rules.policy, step, who, claims, self._rules.clock.now_us())
+        who, now_us = self._rules.identities(uid), self._rules.clock.now_us()
+        marks = assess(self._rules.policy, step, who, replace(claims, network=network(address)), now_us)
         if isinstance(marks, Ineligibility):
             raise BonusNotEligible(marks)
 

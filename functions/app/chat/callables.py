@@ -5,6 +5,7 @@ The text is mirrored to the Realtime Database while it is made, so a listener se
 
 from collections.abc import Mapping
 
+from app.api.callables import Invocation
 from app.chat import serializers
 from app.chat.opening import Ask
 from app.chat.schemas import CallableMessage
@@ -12,23 +13,22 @@ from app.chat.service import Chat
 from app.metering.billing import Mode
 
 
-def send_message(chat: Chat, uid: str, data: object, request_id: str = "") -> Mapping[str, object]:
+def send_message(chat: Chat, call: Invocation) -> Mapping[str, object]:
     """Answers a message; the same object as the route's JSON.
 
     Raises:
-        ValidationError: `data` does not fit `CallableMessage`.
-        Rejection, Fault: as the route.
+        Rejection, Fault: as the route; also when the data does not fit `CallableMessage`.
     """
-    body = CallableMessage.model_validate(data)
+    body = call.fit(CallableMessage)
     ask = Ask(
-        uid=uid,
+        uid=call.who.uid,
         conversation_id=body.conversation_id,
         content=body.content,
         images=tuple(body.images),
         model=body.model,
         max_cost=body.max_cost,
         key=body.idempotency_key,
-        request_id=request_id,
+        request_id=call.request_id,
     )
     over = chat.answer(ask, Mode.JSON).over()
     return serializers.message(over.turn, over.end).model_dump(mode="json")

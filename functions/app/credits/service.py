@@ -5,15 +5,13 @@ outcome and writes nothing.
 """
 
 import contextlib
-import secrets
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from app.credits.balance_mirror import BalanceView, view
 from app.credits.core import events
-from app.credits.core.account import Account, AccountStatus, LotSource, Reservation
+from app.credits.core.account import Account, AccountStatus, Reservation
 from app.credits.core.commands import (
     AccountSwept,
     Adjust,
@@ -38,47 +36,25 @@ from app.credits.core.commands import (
     SweepAccount,
 )
 from app.credits.core.decide import Rules
-from app.credits.core.entry import Entry, Reference, encode_bytes
+from app.credits.core.entry import Entry, encode_bytes
 from app.credits.ledger.group_commit import GroupCommit
-from app.credits.ledger.step import NO_PARTICIPANT, AccountOpening, OpeningGrants, Participant
+from app.credits.ledger.step import NO_PARTICIPANT, AccountOpening, Participant
 from app.credits.ledger.store import Store, StoreParts
 from app.credits.proofs.audit import Audit, AuditPeriod, audit, signed_json
-from app.credits.proofs.checkpoints import Archive, Checkpoints
+from app.credits.proofs.checkpoints import Checkpoints
 from app.credits.proofs.reading import ChainReport, LedgerReader, Proof
 from app.credits.proofs.receipts import receipt
 from app.credits.proofs.signing import KeyRing, Signer, jwk, thumbprint
+from app.credits.settings import CreditsSettings
 from app.credits.usage.analytics import Analyst
-from app.kit.clock import Clock, to_rfc3339
+from app.kit.archive import Archive
+from app.kit.clock import Clock, minutes, to_rfc3339
+from app.kit.concurrency import Concurrency, full_jitter
 from app.kit.documents import Create, Documents, Query, Value, Where
 from app.kit.errors import AlreadyExists, Conflict, InvariantViolation, NotFound, Unavailable
-from app.kit.money import credits
 
-WELCOME_KEY: Final = "welcome"
-
-
-@dataclass(frozen=True, slots=True)
-class CreditsSettings:
-    """What a deployment decides about credits."""
-
-    welcome_bonus: int = credits(1000)
-    max_reservation: int = credits(1000)
-    reservation_expiry_us: int = 30 * 60_000_000
-    low_threshold: int = credits(50)
-
-
-@dataclass(frozen=True, slots=True)
-class CreditsParts:
-    """What the service is made of; `retired` are public keys (base64url) that signed before."""
-
-    documents: Documents
-    clock: Clock
-    signer: Signer
-    settings: CreditsSettings = CreditsSettings()
-    retired: tuple[str, ...] = ()
-    publish: events.Publish = events.publish_nothing
-    opening: Callable[[str], AccountOpening] | None = None
-    pause: Callable[[int], None] | None = None
-    archive: Archive | None = None
+OVERDUE_US: Final = minutes(15)
+"""A reservation that is open for so long after its expiry was not swept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,27 +74,41 @@ T = TypeVar("T", bound=Outcome)
 class Credits:
     """Accounts, reservations and the ledger."""
 
-    def __init__(self, parts: CreditsParts) -> None:
-        self.settings = parts.settings
-        self._parts = parts
-        self._documents = parts.documents
-        self._clock = parts.clock
-        public = (parts.signer.public, *parts.retired)
-        self.ledger = LedgerReader(parts.documents, KeyRing({thumbprint(x): x for x in public}))
-        self.checkpoints = Checkpoints(parts.documents, parts.clock, parts.signer, parts.archive)
+    def __init__(
+        self,
+        settings: CreditsSettings,
+        *,
+        documents: Documents,
+        clock: Clock,
+        concurrency: Concurrency,
+        draw: Callable[[int], int],
+        opening: Callable[[str], AccountOpening] | None = None,
+        publish: events.Publish = events.publish_nothing,
+        archive: Archive | None = None,
+    ) -> None:
+        """`opening` says what belongs to the first touch of an account; without it accounts open empty. `publish`
+        gives the rows that tell an account's events. Without `archive`, checkpoints stand in Firestore alone.
+        """
+        self.settings = settings
+        self._documents = documents
+        self._clock = clock
+        self._signer = Signer(settings.signing_key)
+        public = (self._signer.public, *settings.retired_keys)
+        self.ledger = LedgerReader(documents, KeyRing({thumbprint(x): x for x in public}))
+        self.checkpoints = Checkpoints(documents, clock, self._signer, archive)
         self.store = Store(
             StoreParts(
-                documents=parts.documents,
-                clock=parts.clock,
-                signer=parts.signer,
-                rules=Rules(parts.settings.max_reservation),
-                opening=parts.opening or self._welcome,
-                publish=parts.publish,
-                pause=parts.pause or pause,
+                documents=documents,
+                clock=clock,
+                signer=self._signer,
+                rules=Rules(settings.max_reservation),
+                opening=opening or (lambda _: AccountOpening(settings.low_threshold)),
+                publish=publish,
+                pause=full_jitter(concurrency, draw),
             )
         )
-        self.analyst = Analyst(parts.documents, self.ledger, parts.clock)
-        self._lanes = GroupCommit(self.store)
+        self.analyst = Analyst(documents, self.ledger, clock)
+        self._funnel = GroupCommit(self.store, concurrency)
 
     def account(self, uid: str) -> Account:
         """The account of `uid`, opened at first touch with the welcome bonus: the same through every door (T-36)."""
@@ -146,11 +136,11 @@ class Credits:
             InsufficientCredits: it is not.
             ReservationClosed: this id was resolved already.
         """
-        return self._expect(Reserved, self._lanes.apply(uid, reserve, participant)).reservation
+        return self._expect(Reserved, self._funnel.apply(uid, reserve, participant)).reservation
 
     def extend(self, uid: str, extend: Extend, participant: Participant = NO_PARTICIPANT) -> Reservation:
         """Keeps a reservation open longer and, with `to_amount`, makes it larger."""
-        return self._expect(Reserved, self._lanes.apply(uid, extend, participant)).reservation
+        return self._expect(Reserved, self._funnel.apply(uid, extend, participant)).reservation
 
     def settle(self, uid: str, settle: Settle, participant: Participant = NO_PARTICIPANT) -> Settled:
         """Charges a reservation once, up to what it holds; a charge of nothing releases it without an entry.
@@ -159,13 +149,13 @@ class Credits:
             ReservationClosed: it was resolved in another way before.
             ReservationUnknown: there is none of that id.
         """
-        return self._expect(Settled, self._lanes.apply(uid, settle, participant))
+        return self._expect(Settled, self._funnel.apply(uid, settle, participant))
 
     def release(
         self, uid: str, reservation_id: str, reason: str, participant: Participant = NO_PARTICIPANT
     ) -> Reservation:
         """Gives a reservation back; twice is the same as once."""
-        return self._expect(Released, self._lanes.apply(uid, Release(reservation_id, reason), participant)).reservation
+        return self._expect(Released, self._funnel.apply(uid, Release(reservation_id, reason), participant)).reservation
 
     def post(
         self,
@@ -178,25 +168,25 @@ class Credits:
         Raises:
             KeyReused: the key was used with another input.
         """
-        return self._expect(Posted, self._lanes.apply(uid, command, participant))
+        return self._expect(Posted, self._funnel.apply(uid, command, participant))
 
     def freeze_lots(
         self, uid: str, payment_id: str, *, frozen: bool, participant: Participant = NO_PARTICIPANT
     ) -> Account:
         """Keeps what a disputed payment bought from being spent, or frees it again."""
-        return self._expect(Changed, self._lanes.apply(uid, FreezeLots(payment_id, frozen), participant)).account
+        return self._expect(Changed, self._funnel.apply(uid, FreezeLots(payment_id, frozen), participant)).account
 
     def set_status(self, uid: str, status: AccountStatus, reason: str) -> Account:
         """Moves the account to another status."""
-        return self._expect(Changed, self._lanes.apply(uid, SetStatus(status, reason))).account
+        return self._expect(Changed, self._funnel.apply(uid, SetStatus(status, reason))).account
 
     def set_threshold(self, uid: str, amount: int) -> Account:
         """Warn below `amount`."""
-        return self._expect(Changed, self._lanes.apply(uid, SetThreshold(amount))).account
+        return self._expect(Changed, self._funnel.apply(uid, SetThreshold(amount))).account
 
     def sweep(self, uid: str) -> AccountSwept:
         """Resolves what is overdue on one account."""
-        return self._expect(AccountSwept, self._lanes.apply(uid, SweepAccount()))
+        return self._expect(AccountSwept, self._funnel.apply(uid, SweepAccount()))
 
     def expire_due(self, limit: int = 100) -> SweptAccounts:
         """Sweeps the accounts that are due, at most `limit`: overdue reservations, lots, and expiry notices.
@@ -219,6 +209,12 @@ class Credits:
             entries += len(swept.entries)
         return SweptAccounts(len(due) - len(failed), reservations, entries, tuple(failed), len(due) == limit)
 
+    def long_overdue(self) -> list[str]:
+        """Accounts, at most ten, with something that the sweep should have resolved a while ago."""
+        before = to_rfc3339(self._clock.now_us() - OVERDUE_US)
+        where = (Where("next_expiry_at", "<=", before),)
+        return [one.id for one in self._documents.query(Query("accounts", where, ("next_expiry_at",), limit=10))]
+
     def entry(self, uid: str, transaction_id: str) -> Entry:
         """One entry of this account; raises NotFound for anything else."""
         entry = self.store.entry_with(uid, "id", transaction_id)
@@ -237,7 +233,7 @@ class Credits:
 
     def receipt(self, uid: str, transaction_id: str) -> str:
         """One entry as a JWS that any JOSE library verifies with `keys()`."""
-        return receipt(self.entry(uid, transaction_id).fields(), self._parts.signer)
+        return receipt(self.entry(uid, transaction_id).fields(), self._signer)
 
     def audit(self, uid: str, period: AuditPeriod) -> Audit:
         """What happened on the account in a period, verified."""
@@ -246,37 +242,28 @@ class Credits:
 
     def signed_audit(self, uid: str, period: AuditPeriod) -> dict[str, Value]:
         """The audit as JSON, signed as a whole."""
-        return signed_json(self.audit(uid, period), self._parts.signer)
+        return signed_json(self.audit(uid, period), self._signer)
 
     def sign(self, hashed: bytes) -> tuple[str, str]:
         """The ledger's signature over a digest, and the name of its key."""
-        return encode_bytes(self._parts.signer.sign(hashed)), self._parts.signer.kid
+        return encode_bytes(self._signer.sign(hashed)), self._signer.kid
 
     def keys(self) -> dict[str, list[dict[str, str]]]:
         """The public keys of all signers, as a JWK set."""
         return self.ledger.keys.jwks()
 
-    def publish_key(self) -> None:
-        """Keeps the active public key for ever, in `ledger_keys/{kid}`. Called once per start."""
-        kid, x = self._parts.signer.kid, self._parts.signer.public
+    def publish_key(self) -> int:
+        """Keeps the active public key for ever, in `ledger_keys/{kid}`; how many were added."""
+        kid, x = self._signer.kid, self._signer.public
         fields = {**jwk(kid, x), "first_used_at": to_rfc3339(self._clock.now_us())}
-        if self._documents.get(f"ledger_keys/{kid}") is None:
-            with contextlib.suppress(AlreadyExists):
-                self._documents.commit([Create(f"ledger_keys/{kid}", fields)])
-
-    def _welcome(self, uid: str) -> AccountOpening:
-        amount = self.settings.welcome_bonus
-        grants = (Grant(WELCOME_KEY, amount, LotSource.BONUS, "welcome", Reference("account", uid)),) if amount else ()
-        return AccountOpening(self.settings.low_threshold, grants=lambda _: OpeningGrants(grants))
+        if self._documents.get(f"ledger_keys/{kid}") is not None:
+            return 0
+        with contextlib.suppress(AlreadyExists):
+            self._documents.commit([Create(f"ledger_keys/{kid}", fields)])
+        return 1
 
     @staticmethod
     def _expect(kind: type[T], outcome: Outcome) -> T:
         if not isinstance(outcome, kind):
             raise InvariantViolation(f"a {type(outcome).__name__} answers another command")
         return outcome
-
-
-def pause(attempt: int) -> None:
-    """Full jitter under a ceiling that doubles from 4 to 256 ms: writers that met once do not meet again."""
-    ceiling_us = 4_000 << min(attempt - 1, 6)
-    time.sleep(secrets.randbelow(ceiling_us) / 1_000_000)

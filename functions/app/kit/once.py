@@ -4,6 +4,8 @@ import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar, overload
 
+from app.kit.errors import InvariantViolation, Rejection
+
 Built = TypeVar("Built")
 
 
@@ -29,9 +31,16 @@ class once(Generic[Built]):
         with instance.lock:
             # Stored under the same name: the next look finds the value in the instance and never comes here.
             if self._name not in instance.__dict__:
-                instance.__dict__[self._name] = self._build(instance)
+                instance.__dict__[self._name] = self._built(instance)
         value: Built = instance.__dict__[self._name]
         return value
+
+    def _built(self, instance: "Locked") -> Built:
+        try:
+            return self._build(instance)
+        except Rejection as refusal:
+            # No caller asked for this: answering it as a 4xx would hide a broken deployment from its operator.
+            raise InvariantViolation(f"{self._name} cannot be built: {refusal.detail}") from refusal
 
 
 class Locked:

@@ -8,21 +8,12 @@ the figures that features keep in their stores.
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
 
+from app.feature import Figure, Invariant
+from app.kit import telemetry
+from app.kit.errors import Fault
 from app.monitoring.service import Monitoring
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """One figure that a feature keeps for itself, in a store or in the queue; `name` without the project's prefix."""
-
-    name: str
-    help: str
-    value: int
-    labels: Mapping[str, str] = field(default_factory=dict)
-
 
 Figures = Callable[[], Iterable[Figure]]
 """Asked at each scrape."""
@@ -64,3 +55,16 @@ def _peak_memory() -> int:
     """getrusage counts kibibytes on Linux and bytes on macOS."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def broken_invariants(invariants: Iterable[Invariant]) -> Iterator[Figure]:
+    """Counts, for each invariant, what breaks it; an invariant whose store did not answer is left out."""
+    for invariant in invariants:
+        try:
+            broken = invariant.broken()
+        except Fault:
+            continue
+        if broken:
+            telemetry.log("monitoring").error("invariant_broken", invariant=invariant.name, sample=list(broken)[:10])
+        help = "What was found to break a rule that must always hold, in a bounded sample"
+        yield Figure("invariant_broken", help, len(broken), {"invariant": invariant.name})

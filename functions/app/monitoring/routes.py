@@ -20,7 +20,7 @@ _TEXT: Final = {"schema": {"type": "string"}}
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class DeploymentIdentity:
     """What this deployment calls itself."""
 
     name: str
@@ -28,7 +28,9 @@ class Identity:
     project: str
 
 
-def routes(monitoring: Monitoring, identity: Identity, kept: metrics.Figures = metrics.no_figures) -> APIBlueprint:
+def routes(
+    monitoring: Monitoring, identity: DeploymentIdentity, kept: metrics.Figures = metrics.no_figures
+) -> APIBlueprint:
     """The blueprint; see the module."""
     blueprint = APIBlueprint("monitoring", __name__, abp_tags=[_TAG])
 
@@ -82,7 +84,7 @@ def _reference(model: str) -> dict[str, object]:
     return {"schema": {"$ref": f"#/components/schemas/{model}"}}
 
 
-def _page(health: HealthReport, identity: Identity) -> str:
+def _page(health: HealthReport, identity: DeploymentIdentity) -> str:
     rows = "".join(
         f"<tr><td>{html.escape(name)}<td>{html.escape(health.failing.get(name, 'up'))}" for name in health.dependencies
     )

@@ -5,30 +5,21 @@ Light on imports, because a cold instance answers its first health question with
 """
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from app.kit.clock import Clock, seconds, to_rfc3339
 from app.kit.errors import Unavailable
+from app.ports import Dependency
 
 HealthStatus = Literal["ok", "degraded", "down"]
-Probe = Callable[[], None]
 
 PATIENCE_S: Final = 2.0
 """A dependency that needs longer than this to say that it lives does not help a caller who waits."""
 FRESH_US: Final = seconds(5)
 """The route is public: however often it is asked, the dependencies are asked this rarely by an instance."""
-
-
-@dataclass(frozen=True, slots=True)
-class Dependency:
-    """Something that we stand on. Without an essential one nothing works; without another one a part does."""
-
-    name: str
-    essential: bool
-    probe: Probe
 
 
 @dataclass(frozen=True, slots=True)

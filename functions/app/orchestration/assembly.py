@@ -4,15 +4,17 @@ Two steps, because features commit through the outbox and the queue runs the fea
 features on top of it, then `assemble` with what they bring.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from app.kit.clock import Clock
 from app.kit.documents import Documents
+from app.kit.errors import Unavailable, ensure
 from app.kit.heartbeat import Heartbeat, ThreadHeartbeat
 from app.kit.ids import Ids
 from app.kit.realtime import Realtime
+from app.kit.telemetry import log
 from app.orchestration.attempt import RunnerDependencies
 from app.orchestration.event_bus import EventBus, Subscription
 from app.orchestration.queue.dead_letters import DeadLetters
@@ -26,6 +28,8 @@ from app.orchestration.sagas.saga_definition import SagaDefinition
 from app.orchestration.sagas.saga_mirror import SagaMirror
 from app.orchestration.sagas.sagas import Sagas
 from app.orchestration.sweeper import Chore, Sweeper, SweeperDependencies
+
+_log = log("orchestration")
 
 LANES: Final = (Lane("default", 16), Lane("events", 32), Lane("sagas", 32))
 """Every deployment has these; features bring their own beside them."""
@@ -75,6 +79,42 @@ class Orchestration:
     mirror: SagaMirror
     clock: Clock
     ids: Ids
+
+    def run_lane(self, lane: str) -> int:
+        """Runs what is due in a lane, because a ticket was put up there; how many operations.
+
+        Raises:
+            Fault: a store is away. The platform may repeat the event; the sweep comes in any case.
+        """
+        return self.runner.serve(lane)
+
+    def ring_due(self, data: object) -> None:
+        """Puts up the ticket of the operation that an alarm names, as `{"operation": id}`.
+
+        Raises:
+            TooEarly: the alarm must be repeated, which its queue does when the function fails.
+        """
+        operation = data.get("operation") if isinstance(data, Mapping) else None
+        ensure(isinstance(operation, str), "an alarm names its operation")
+        self.queue.ring(str(operation))
+
+    def show_saga(self, saga_id: str) -> None:
+        """Brings the owner's view of a saga up to its document."""
+        self.mirror.reflect(saga_id)
+
+    def sweep(self) -> dict[str, object]:
+        """Starts overdue operations again and does the features' chores; what was done.
+
+        Raises:
+            Unavailable: some chores failed; it names them, and the scheduler shows it.
+        """
+        swept = self.sweeper.tick()
+        done: dict[str, object] = {"rung": swept.rung, "lanes": list(swept.lanes), **swept.chores}
+        if swept.rung or swept.failed:
+            _log.info("queue_swept", **done, failed=list(swept.failed), complete=swept.complete)
+        if swept.failed:
+            raise Unavailable(f"chores failed: {', '.join(swept.failed)}")
+        return done
 
 
 def assemble(

@@ -8,10 +8,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from app.kit.clock import from_rfc3339, to_rfc3339
+from app.feature import Figure
+from app.kit.clock import from_rfc3339, minutes, to_rfc3339
 from app.kit.documents import Document, Query, Where, text_field
 from app.kit.errors import Fault
-from app.monitoring.metrics import Figure
 from app.orchestration.assembly import Orchestration
 from app.orchestration.queue import operation_document
 from app.orchestration.queue.operation import OperationState, Priority
@@ -20,6 +20,8 @@ from app.orchestration.sagas.saga import ENDED, SagaStatus
 
 BOUND: Final = 100
 """Where a count of documents stops. A hundred is a reason to look, and more would only cost more to ask for."""
+
+OVERDUE_US: Final = minutes(15)
 
 Group = Callable[[Orchestration], Iterator[Figure]]
 
@@ -99,6 +101,14 @@ def _sweeps(orchestration: Orchestration) -> Iterator[Figure]:
     help = "Since a sweep last came to its end; since 1970 when none ever did"
     yield Figure("sweep_age_seconds", help, max(0, age_us) // 1_000_000)
     yield Figure("sweep_failed", "Parts of the last sweep that failed", last.failed if last else 0)
+
+
+def long_overdue(orchestration: Orchestration) -> list[str]:
+    """Operations, at most ten, that should have moved a while ago and that no sweep has started."""
+    before = to_rfc3339(orchestration.clock.now_us() - OVERDUE_US)
+    where = (Where("wake_at", "<=", before),)
+    query = Query(operation_document.COLLECTION, where, ("wake_at",), limit=10)
+    return [operation.id for operation in orchestration.outbox.query(query)]
 
 
 def _lane_and_name(letter: Document) -> tuple[str, str]:

@@ -17,6 +17,7 @@ from typing import Final
 from app.credits.core.commands import Command, Outcome
 from app.credits.ledger.step import NO_PARTICIPANT, AccountHead, Participant, PendingCommand
 from app.credits.ledger.store import Store
+from app.kit.concurrency import Concurrency, Signal
 from app.kit.errors import Failure, InvariantViolation, Unavailable
 
 MAX_BATCH: Final = 64
@@ -30,7 +31,7 @@ class _Waiter:
     """A command in a lane, and its thread's wake-up call: either it is answered, or it leads now."""
 
     work: PendingCommand
-    woken: threading.Event = field(default_factory=threading.Event)
+    woken: Signal
     answered: bool = False
 
 
@@ -46,15 +47,16 @@ class _AccountQueue:
 class GroupCommit:
     """The funnel in front of a store."""
 
-    def __init__(self, store: Store, *, max_batch: int = MAX_BATCH) -> None:
+    def __init__(self, store: Store, concurrency: Concurrency, *, max_batch: int = MAX_BATCH) -> None:
         self._store = store
+        self._concurrency = concurrency
         self._max_batch = max_batch
         self._lock = threading.Lock()
         self._lanes: OrderedDict[str, _AccountQueue] = OrderedDict()
 
     def apply(self, uid: str, command: Command, participant: Participant = NO_PARTICIPANT) -> Outcome:
         """As `Store.apply`, together with what else is asked of this account at the moment."""
-        turn = _Waiter(PendingCommand(command, participant))
+        turn = _Waiter(PendingCommand(command, participant), self._concurrency.signal())
         with self._lock:
             lane = self._lanes.setdefault(uid, _AccountQueue())
             self._lanes.move_to_end(uid)

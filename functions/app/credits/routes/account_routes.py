@@ -7,11 +7,9 @@ from typing import Final
 from flask_openapi import APIBlueprint, Tag
 
 from app.api.auth import caller
-from app.api.context import client_address, request_id
+from app.api.context import request_id
 from app.api.idempotency import Idempotency, idempotency_key, idempotent
 from app.api.schemas import Problem
-from app.bonus.rules import BonusClaims
-from app.bonus.welcome import BonusAlreadyGranted, Welcome
 from app.credits.balance_mirror import BalanceMirror
 from app.credits.core.account import Closed, Reservation
 from app.credits.core.commands import Reserve
@@ -19,14 +17,13 @@ from app.credits.core.entry import Reference, optional_text
 from app.credits.offers import DEFAULT, Offers, Package
 from app.credits.proofs.explaining import balance_at
 from app.credits.routes.analytics_routes import add_analytics_routes
-from app.credits.routes.ledger_routes import add_ledger_routes, entry_answer
+from app.credits.routes.ledger_routes import add_ledger_routes
 from app.credits.routes.schemas import (
     BalanceAnswer,
     BalanceEither,
     BalanceParameters,
     CheckAnswer,
     CheckBody,
-    EntryAnswer,
     LowBalanceAnswer,
     PackageAnswer,
     PastBalanceAnswer,
@@ -37,7 +34,6 @@ from app.credits.routes.schemas import (
     ReserveBody,
     SyncAnswer,
     ThresholdBody,
-    WelcomeBody,
 )
 from app.credits.service import Credits
 from app.kit.clock import from_rfc3339, seconds, to_rfc3339
@@ -57,10 +53,8 @@ class CreditsRoutes:
     ids: Ids
     records: Idempotency
     offers: Offers = field(default=DEFAULT)
-    welcome: Welcome | None = None
     price: Callable[[PricedOperation], int] | None = None
-    """Of the features above, which know models: most that an operation can cost."""
-    """None where the first touch of an account grants the whole bonus."""
+    """Most that a model call can cost; features above know."""
 
 
 def routes(parts: CreditsRoutes) -> APIBlueprint:
@@ -68,7 +62,6 @@ def routes(parts: CreditsRoutes) -> APIBlueprint:
     blueprint = APIBlueprint("credits", __name__, abp_tags=[_TAG])
     _add_balance(blueprint, parts)
     _add_reservations(blueprint, parts)
-    _add_welcome(blueprint, parts)
     add_ledger_routes(blueprint, parts.credits)
     add_analytics_routes(blueprint, parts.credits)
     return blueprint
@@ -174,30 +167,6 @@ def _add_reservations(blueprint: APIBlueprint, parts: CreditsRoutes) -> None:
         account = credits.account(caller().uid)
         closed = [_closed_answer(Closed.parse(text)) for text in reversed(account.recent)]
         return ReservationsAnswer(items=[*map(_open_answer, reversed(account.reservations)), *closed])
-
-
-def _add_welcome(blueprint: APIBlueprint, parts: CreditsRoutes) -> None:
-    @blueprint.post(
-        "/credits/welcome-bonus",
-        summary="Claim the welcome bonus",
-        responses={201: EntryAnswer, 403: Problem, 409: Problem},
-    )
-    @idempotent(parts.records)
-    def welcome_bonus(body: WelcomeBody) -> tuple[EntryAnswer, int]:
-        return _claim(parts, caller().uid, body, client_address()), 201
-
-
-def claimed(parts: CreditsRoutes, uid: str, body: WelcomeBody) -> dict[str, object]:
-    """For the callable, which knows no address."""
-    return _claim(parts, uid, body, None).model_dump(mode="json")
-
-
-def _claim(parts: CreditsRoutes, uid: str, body: WelcomeBody, address: str | None) -> EntryAnswer:
-    if parts.welcome is None:
-        parts.credits.account(uid)
-        raise BonusAlreadyGranted("The welcome bonus was granted to this account")
-    posted = parts.welcome.claim(uid, BonusClaims(device=body.device_fingerprint), address)
-    return entry_answer(posted.entry.fields())
 
 
 def _open_answer(reservation: Reservation) -> ReservationAnswer:

@@ -271,12 +271,6 @@ class ThresholdBody(RequestBody):
     threshold: AmountIn
 
 
-class WelcomeBody(RequestBody):
-    """A fingerprint can only speak against a claim, never for it."""
-
-    device_fingerprint: str | None = Field(default=None, min_length=8, max_length=200)
-
-
 class PricedOperation(RequestBody):
     """An answer of a model, to be priced at its worst case."""
 

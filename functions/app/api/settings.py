@@ -1,0 +1,21 @@
+"""What a deployment decides about its HTTP edge."""
+
+from dataclasses import dataclass
+
+from app.kit.environment import Environment
+
+
+@dataclass(frozen=True, slots=True)
+class ApiSettings:
+    """`origins`: web origins whose pages may call the API; empty for any. `timeout_s`: when a request is killed."""
+
+    origins: frozenset[str] = frozenset()
+    timeout_s: int = 300
+
+    @classmethod
+    def read(cls, env: Environment) -> "ApiSettings":
+        """Raises `BadSetting`."""
+        return cls(
+            origins=frozenset(env.words("CORS_ORIGINS", "*")) - {"*"},
+            timeout_s=env.whole("API_TIMEOUT_SECONDS", 300, at_least=10),
+        )

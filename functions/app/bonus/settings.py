@@ -1,0 +1,37 @@
+"""How large the welcome bonus is, and when which part of it is given. Amounts are micro-credits."""
+
+from dataclasses import dataclass
+
+from app.kit.environment import BadSetting, Environment
+from app.kit.money import credits
+
+
+@dataclass(frozen=True, slots=True)
+class BonusSettings:
+    """`on_verified` and `on_purchase` are parts of `amount`; the rest is given when the account opens.
+
+    Without `checks` every account gets all of it when it opens.
+    """
+
+    amount: int = credits(1000)
+    on_verified: int = 0
+    on_purchase: int = 0
+    checks: bool = True
+
+    @property
+    def at_opening(self) -> int:
+        """The part that waits for nothing."""
+        return self.amount - self.on_verified - self.on_purchase
+
+    @classmethod
+    def read(cls, env: Environment) -> "BonusSettings":
+        """Raises `BadSetting`."""
+        read = cls(
+            amount=env.credits("WELCOME_BONUS_AMOUNT", "1000"),
+            on_verified=env.credits("WELCOME_BONUS_ON_VERIFIED", "0"),
+            on_purchase=env.credits("WELCOME_BONUS_ON_PURCHASE", "0"),
+            checks=env.switch("WELCOME_BONUS_CHECKS", "on"),
+        )
+        if read.at_opening < 0:
+            raise BadSetting("WELCOME_BONUS_ON_VERIFIED and _ON_PURCHASE together are more than WELCOME_BONUS_AMOUNT")
+        return read

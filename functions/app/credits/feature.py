@@ -1,0 +1,118 @@
+"""Credits, plugged in: accounts, the ledger, its proofs and the live balance."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from app.feature import Feature, Figure, Invariant, late
+from app.kit.once import once
+from app.ports import Ports
+
+if TYPE_CHECKING:
+    from flask_openapi import APIBlueprint
+
+    from app.api.callables import CallableHandler
+    from app.credits.balance_mirror import BalanceMirror
+    from app.credits.core.events import Publish
+    from app.credits.ledger.step import AccountOpening
+    from app.credits.routes.account_routes import CreditsRoutes
+    from app.credits.routes.schemas import PricedOperation
+    from app.credits.service import Credits
+    from app.credits.settings import CreditsSettings
+    from app.kit.documents import Documents, Fields
+    from app.orchestration.sweeper import Chore
+
+SEALED_AT_ONCE = 5_000
+"""Most accounts of one checkpoint."""
+
+
+@dataclass(frozen=True, slots=True)
+class CreditsHooks:
+    """What features above decide: the first entries of an account, who hears of its events, what a model call costs."""
+
+    opening: "Callable[[str], AccountOpening]"
+    publish: "Publish"
+    price: "Callable[[PricedOperation], int]"
+
+
+class CreditsFeature(Feature):
+    """`documents` is the outbox, so that events which a commit publishes are delivered right after it."""
+
+    def __init__(self, ports: Ports, settings: "CreditsSettings", documents: "Documents", hooks: CreditsHooks) -> None:
+        super().__init__()
+        self._ports, self._settings, self._documents, self._hooks = ports, settings, documents, hooks
+
+    @once
+    def service(self) -> "Credits":
+        """The use cases."""
+        from app.credits.service import Credits
+
+        return Credits(
+            self._settings,
+            documents=self._documents,
+            clock=self._ports.clock,
+            concurrency=self._ports.concurrency,
+            draw=self._ports.draw,
+            archive=self._ports.archive,
+            opening=self._hooks.opening,
+            publish=self._hooks.publish,
+        )
+
+    @once
+    def mirror(self) -> "BalanceMirror":
+        """The balance that clients listen to."""
+        from app.credits.balance_mirror import BalanceMirror
+
+        return BalanceMirror(self._ports.documents, self._ports.realtime)
+
+    @once
+    def _routes(self) -> "CreditsRoutes":
+        from app.api.idempotency import Idempotency
+        from app.credits.routes.account_routes import CreditsRoutes
+
+        records = Idempotency(self._ports.documents, self._ports.clock)
+        return CreditsRoutes(self.service, self.mirror, self._ports.ids, records, price=self._hooks.price)
+
+    def open_account(self, uid: str) -> None:
+        """Opens the account of a user who comes online for the first time. Ignores ids that no token could carry."""
+        from app.api.auth import is_user_id
+
+        if is_user_id(uid):
+            self.service.account(uid)
+
+    def account_written(self, fields: "Fields | None") -> None:
+        """Brings the live balance up to an account document that was written."""
+        self.mirror.account_written(fields)
+
+    def routes(self) -> "Sequence[APIBlueprint]":
+        from app.credits.corrections.corrections import Corrections
+        from app.credits.corrections.repair import Repairs
+        from app.credits.routes import account_routes
+        from app.credits.routes.admin_routes import admin_routes
+
+        clock, ids = self._ports.clock, self._ports.ids
+        corrections = late(lambda: Corrections(self._documents, clock, ids, self.service))
+        repairs = late(lambda: Repairs(self._documents, self.service.ledger, clock))
+        return [account_routes.routes(late(lambda: self._routes)), admin_routes(corrections, repairs)]
+
+    def callables(self) -> "Mapping[str, CallableHandler]":
+        return {"get_balance": lambda call: self.service.balance(call.who.uid)}
+
+    def chores(self) -> "Sequence[Chore]":
+        from app.orchestration.sweeper import Chore
+
+        return [
+            Chore("overdue reservations and lots", lambda limit: self.service.expire_due(limit).accounts),
+            Chore("signing key", lambda _: self.service.publish_key()),
+            Chore("checkpoint", lambda limit: int(self.service.checkpoints.seal(limit) is not None), SEALED_AT_ONCE),
+            Chore("mirrors", lambda limit: self.mirror.compare_next(self._ports.clock.now_us(), limit).repaired),
+        ]
+
+    def figures(self) -> Iterable[Figure]:
+        if (compared := self.mirror.last_comparison()) is not None:
+            help = "Longest that a mirror was found behind its account, in the last comparison"
+            yield Figure("mirror_lag_microseconds", help, compared.worst_lag_us)
+            yield Figure("mirrors_repaired", "Mirrors that the last comparison repaired", compared.repaired)
+
+    def invariants(self) -> Sequence[Invariant]:
+        return [Invariant("reservations_end_in_time", lambda: self.service.long_overdue())]

@@ -1,0 +1,33 @@
+"""What a deployment decides about credits. Amounts are micro-credits; a credit costs USD 0.024 at list price."""
+
+from dataclasses import dataclass
+
+from app.kit.clock import minutes
+from app.kit.environment import Environment, decode_key32
+from app.kit.money import credits
+
+
+@dataclass(frozen=True, slots=True)
+class CreditsSettings:
+    """`signing_key` is the seed of the Ed25519 key that signs entries; `retired_keys` are public keys, in base64url,
+    that signed before. `low_threshold`: below how much a new account is warned.
+    """
+
+    signing_key: bytes
+    retired_keys: tuple[str, ...] = ()
+    max_reservation: int = credits(1000)
+    reservation_expiry_us: int = minutes(30)
+    low_threshold: int = credits(50)
+
+    @classmethod
+    def read(cls, env: Environment) -> "CreditsSettings":
+        """Raises `BadSetting`."""
+        retired = env.words("LEDGER_RETIRED_KEYS", "")
+        for key in retired:
+            decode_key32("LEDGER_RETIRED_KEYS", key)
+        return cls(
+            signing_key=env.key32("LEDGER_SIGNING_KEY"),
+            retired_keys=retired,
+            max_reservation=env.credits("MAX_RESERVATION_AMOUNT", "1000"),
+            reservation_expiry_us=minutes(env.whole("RESERVATION_EXPIRY_MINUTES", 30, at_least=1)),
+        )

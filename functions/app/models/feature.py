@@ -1,0 +1,61 @@
+"""The models, plugged in: catalogue, prices, health, and the gateway to their vendor."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from app.feature import Feature, late
+from app.kit.once import once
+from app.models.settings import ModelsSettings
+from app.ports import Ports
+
+if TYPE_CHECKING:
+    from flask_openapi import APIBlueprint
+
+    from app.models.catalogue import Catalogue
+    from app.models.gateway import Gateway
+    from app.models.health import ModelHealth
+    from app.models.pricing import PriceBook
+
+
+class ModelsFeature(Feature):
+    """Nothing is connected before the first question."""
+
+    def __init__(self, ports: Ports, settings: ModelsSettings) -> None:
+        super().__init__()
+        self._ports, self._settings = ports, settings
+
+    @once
+    def catalogue(self) -> "Catalogue":
+        """What can be asked."""
+        from app.models import catalogue
+
+        return self._settings.catalogue or catalogue.load()
+
+    @once
+    def book(self) -> "PriceBook":
+        """What it costs."""
+        from app.models.pricing import PriceBook
+
+        return PriceBook(self.catalogue)
+
+    @once
+    def health(self) -> "ModelHealth":
+        """How the models have been doing, as this instance saw it."""
+        from app.models.health import ModelHealth
+
+        return ModelHealth(self._ports.clock.now_us)
+
+    @once
+    def gateway(self) -> "Gateway":
+        """Asks them."""
+        from app.models.gateway import Gateway
+        from app.models.transport import Transport
+
+        ports, settings = self._ports, self._settings
+        transport = Transport(settings.base_url, network=ports.network, concurrency=ports.concurrency)
+        return Gateway(self.catalogue, transport=transport, api_key=settings.api_key, health=self.health)
+
+    def routes(self) -> "Sequence[APIBlueprint]":
+        from app.models import routes
+
+        return [routes.routes(late(lambda: self.catalogue), late(lambda: self.health))]

@@ -1,0 +1,36 @@
+"""The settings of all features, read and checked together. Each feature's own stand in its `settings.py`."""
+
+from dataclasses import dataclass
+
+from app.api.settings import ApiSettings
+from app.bonus.settings import BonusSettings
+from app.credits.settings import CreditsSettings
+from app.kit.deployment import Deployment
+from app.kit.environment import Environment
+from app.models.settings import ModelsSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """One deployment."""
+
+    deployment: Deployment
+    api: ApiSettings
+    credits: CreditsSettings
+    bonus: BonusSettings
+    models: ModelsSettings
+
+    @classmethod
+    def read(cls, env: Environment) -> "Settings":
+        """Reads the environment; functions/.env.example names every variable.
+
+        Raises:
+            BadSetting: the first variable that is missing or wrong, in one sentence that names it.
+        """
+        return cls(
+            deployment=Deployment.read(env),
+            api=ApiSettings.read(env),
+            credits=CreditsSettings.read(env),
+            bonus=BonusSettings.read(env),
+            models=ModelsSettings.read(env),
+        )
