@@ -22,25 +22,29 @@ sys.path[:0] = [str(ROOT / "functions"), str(ROOT)]
 
 import grpc  # noqa: E402
 
+from app.bonus.welcome import opening_for_everyone  # noqa: E402
 from app.credits.core.commands import Reserve, Settle  # noqa: E402
 from app.credits.core.entry import Reference  # noqa: E402
 from app.credits.ledger.step import PendingCommand  # noqa: E402
 from app.credits.ledger.store import Contended  # noqa: E402
-from app.credits.proofs.signing import Signer  # noqa: E402
-from app.credits.service import Credits, CreditsParts  # noqa: E402
+from app.credits.service import Credits  # noqa: E402
+from app.credits.settings import CreditsSettings  # noqa: E402
 from app.kit.clock import SystemClock, minutes  # noqa: E402
+from app.kit.concurrency import Threads  # noqa: E402
 from app.kit.documents import Create, Documents, Replace  # noqa: E402
 from app.kit.firestore import connect  # noqa: E402
+from app.kit.money import credits  # noqa: E402
 
 JAR = Path("/usr/lib/google-cloud-sdk/platform/cloud-firestore-emulator/cloud-firestore-emulator.jar")
 EMULATOR = "com.google.cloud.datastore.emulator.firestore.CloudFirestore"
 PROJECT = "demo-bench"
+BONUS = credits(1000)
 MESSAGE = Reference("message", "msg_01mcc5rm00e8pe089qgz361eay", "req_1")
 HELD = 30
 """Postings on a single account in one round."""
 WRITERS = 32
 BUDGET = {"reserve": (1, 1), "settle": (1, 2), "release": (1, 1), "settle again": (2, 0)}
-"""ARCHITECTURE.md: documents read and written; the second read of a replay is the entry that it answers."""
+"""Documents read and written; the second read of a replay is the entry that it answers."""
 
 
 def main() -> None:
@@ -155,7 +159,7 @@ def prove(bank: Credits, uid: str, postings: int) -> None:
     """Every posting is there once, and the chain holds."""
     account = bank.account(uid)
     assert account.sequence == postings + 1, (account.sequence, postings)
-    assert account.balance == bank.settings.welcome_bonus - 700 * postings
+    assert account.balance == BONUS - 700 * postings
     assert bank.validate_chain(uid).valid
 
 
@@ -238,7 +242,15 @@ def act(bank: Credits, uid: str, step: str, id: str) -> None:
 def instance(intercept: Callable[[grpc.Channel], grpc.Channel] | None = None) -> tuple[Credits, Documents]:
     """An instance of the product, with a connection of its own."""
     documents = connect(PROJECT, intercept=intercept)
-    return Credits(CreditsParts(documents, SystemClock(), Signer(bytes(range(32))))), documents
+    bank = Credits(
+        CreditsSettings(bytes(range(32))),
+        documents=documents,
+        clock=SystemClock(),
+        concurrency=Threads(),
+        draw=secrets.randbelow,
+        opening=lambda uid: opening_for_everyone(uid, BONUS, 0),
+    )
+    return bank, documents
 
 
 @contextmanager

@@ -132,17 +132,18 @@ class Bench:
         """A backend that remembers nothing, like a new instance."""
         from app import outside, wiring
         from app.kit import firestore
+        from app.kit.once import once
 
         bench = self
 
-        class Counted(outside.RealOutside):
-            @outside.once
+        class Counted(outside.RealPorts):
+            @once
             def documents(self) -> firestore.FirestoreDocuments:
                 return firestore.connect(
-                    self.settings.project, intercept=lambda channel: grpc.intercept_channel(channel, bench.wire)
+                    self.deployment.project, intercept=lambda channel: grpc.intercept_channel(channel, bench.wire)
                 )
 
-        return wiring.Services(Counted())
+        return wiring.System(Counted())
 
     def request(self, method: str, path: str, body: object = None, stream: bool = False) -> Any:
         """Through the whole application, as an HTTP request would come."""

@@ -82,9 +82,9 @@ def drain(count: int) -> bool:
     """A backlog with faults, then a steady pace without."""
     from app.kit.realtime import FirebaseRealtime
     from app.kit.realtime_http import connect
-    from app.outside import RealOutside, firebase
+    from app.outside import RealPorts, firebase
 
-    outside = RealOutside()
+    outside = RealPorts()
     firebase(on_emulator=True)
     asked = CountedRest(connect())
     plant = Plant(outside.documents, FirebaseRealtime(asked), outside.clock, outside.ids)  # type: ignore[arg-type]  # its four methods
@@ -241,10 +241,9 @@ class Plant:
 
     def _alarm(self, operation_id: str) -> None:
         from app.kit.errors import Failure
-        from app.orchestration.triggers import due
 
         try:
-            due(self.core, {"operation": operation_id})
+            self.core.ring_due({"operation": operation_id})
         except Failure:
             self._alarms.again(operation_id)
 

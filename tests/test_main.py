@@ -66,7 +66,7 @@ class TestImportingMain:
     def test_and_neither_does_the_first_health_answer(self) -> None:
         code = (
             "import sys, main; from werkzeug.test import Client;"
-            "answer = Client(main.wiring.services().edge).get('/v1/monitoring/health');"
+            "answer = Client(main.process.system().edge).get('/v1/monitoring/health');"
             f"print(answer.status_code, [name for name in {HEAVY!r} if name in sys.modules])"
         )
         dead = {"FIRESTORE_EMULATOR_HOST": "127.0.0.1:9", "FIREBASE_DATABASE_EMULATOR_HOST": "127.0.0.1:9"}
@@ -187,10 +187,11 @@ class TestTheExampleEnvironment:
     def test_names_every_variable_that_settings_read_and_no_other(self) -> None:
         example = (FUNCTIONS / ".env.example").read_text()
         named = set(re.findall(r"^([A-Z_]+)=", example, re.MULTILINE))
-        code = (FUNCTIONS / "app" / "kit" / "settings.py").read_text()
-        read = set(re.findall(r"(?:read|self)\.\w+\(\s*\"([A-Z_]+)\"", code))
+        readers = [*(FUNCTIONS / "app").glob("*/settings.py"), FUNCTIONS / "app" / "kit" / "deployment.py"]
+        read = {name for code in readers for name in re.findall(r"env\.\w+\(\s*\"([A-Z_]+)\"", code.read_text())}
         platform = {"FUNCTIONS_EMULATOR", "K_SERVICE", "GCLOUD_PROJECT", "GOOGLE_CLOUD_PROJECT", "FIREBASE_CONFIG"}
-        assert named == read - platform
+        by_the_framework = {"THREADS"}
+        assert named == read - platform | by_the_framework
 
     def test_is_accepted_once_the_secrets_are_set(self) -> None:
         example = (FUNCTIONS / ".env.example").read_text()

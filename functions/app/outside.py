@@ -7,6 +7,7 @@ import json
 import os
 import secrets
 import threading
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from app.kit.clock import Clock, SystemClock
@@ -38,11 +39,11 @@ TIMEOUT_S: Final = 10
 
 
 class RealPorts(Locked):
-    """Each port is built when it is first needed."""
+    """Each port is built when it is first needed. `variables` are this process's environment unless given."""
 
-    @once
-    def environment(self) -> Environment:
-        return Environment(os.environ)
+    def __init__(self, variables: Mapping[str, str] | None = None) -> None:
+        super().__init__()
+        self.environment = Environment(os.environ if variables is None else variables)
 
     @once
     def deployment(self) -> Deployment:

@@ -44,7 +44,7 @@ def test_a_user_id_that_cannot_be_a_path_is_refused(uid: object) -> None:
 def test_coming_online_under_such_an_id_opens_nothing(uid: str) -> None:
     """The Realtime Database takes `__x__` for a key and Firestore does not: its event would be repeated for a day."""
     world = World()
-    world.services.open_account(uid)
+    world.system.credits.open_account(uid)
     assert world.documents.all() == {}
-    world.services.open_account("alice")
+    world.system.credits.open_account("alice")
     assert "accounts/alice" in world.documents.all()

@@ -4,14 +4,12 @@ The addresses come from the document: every operation that may answer 402. One t
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from app.api.reference import openapi
-from app.kit.money import Micro
-from support.world import SETTINGS, Caller, World
+from support.world import Caller, World
 
 
 def reserve(client: Caller) -> dict[str, Any]:
@@ -33,7 +31,7 @@ SPENDING: dict[str, Callable[[Caller], dict[str, Any]]] = {
 @pytest.fixture
 def world() -> World:
     """No bonus, and a vendor that answers nobody: a call to it would be a 503."""
-    return World(settings=replace(SETTINGS, welcome_bonus=Micro(0)))
+    return World(variables={"WELCOME_BONUS_AMOUNT": "0"})
 
 
 def test_every_address_that_spends_is_tried(world: World) -> None:

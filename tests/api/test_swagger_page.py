@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="
 @pytest.fixture(scope="module")
 def served() -> Iterator[tuple[World, str]]:
     world = World()
-    server = make_server("127.0.0.1", 0, world.services.edge, threaded=True)
+    server = make_server("127.0.0.1", 0, world.system.edge, threaded=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield world, f"http://127.0.0.1:{server.server_port}"

@@ -11,7 +11,6 @@ from app.chat.assembly import MARGIN_S, ChatNeeds, between_tries_us, patient
 from app.chat.opening import Ask, MaxCostTooLow
 from app.chat.turn import Turn
 from app.credits.core.rejections import InsufficientCredits
-from app.credits.service import CreditsSettings
 from app.kit.documents import Write
 from app.kit.errors import Unavailable
 from app.metering.billing import Mode
@@ -280,7 +279,7 @@ class TestAFailingVendor:
 
 class TestABudget:
     def poor(self, vendor: Vendor, micro: int) -> ChatWorld:
-        return ChatWorld(vendor, money=CreditsWorld(settings=CreditsSettings(welcome_bonus=micro)))
+        return ChatWorld(vendor, money=CreditsWorld(bonus=micro))
 
     def test_shortens_the_answer_and_says_so(self, vendor: Vendor) -> None:
         """T-29: what is left pays for a part; the vendor is asked for no more than that."""

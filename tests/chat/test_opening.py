@@ -8,7 +8,6 @@ from app.chat.answering import Answer, Over, Start, Text
 from app.chat.opening import AnswerInProgress
 from app.chat.store import NoSuchConversation
 from app.credits.core.rejections import InsufficientCredits
-from app.credits.service import CreditsSettings
 from app.kit.errors import Failure, KeyReused
 from app.models.catalogue import UnknownModel, UnsuitableModel
 from app.models.faults import ModelFault, PromptTooLong
@@ -59,7 +58,7 @@ class TestARepeatedKey:
         assert len({over.turn.id for over in answers}) == 3
 
     def test_finds_the_first_answer_though_the_money_is_gone(self, vendor: Vendor) -> None:
-        money = CreditsWorld(settings=CreditsSettings(welcome_bonus=30_000))
+        money = CreditsWorld(bonus=30_000)
         world = ChatWorld(vendor, money=money)
         conversation = world.conversation()
         first = world.ask(conversation, key="k").over()

@@ -3,21 +3,19 @@
 import json
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from werkzeug.test import TestResponse
 
 from app.chat.serializers import cursor
-from app.kit.money import Micro
 from support.vendor import Vendor
-from support.world import SETTINGS, Caller, World, frames
+from support.world import Caller, World, frames
 
 
 @pytest.fixture
 def world(vendor: Vendor) -> Iterator[World]:
-    world = World(settings=replace(SETTINGS, ai_platform_base_url=vendor.base_url))
+    world = World(variables={"AI_PLATFORM_BASE_URL": vendor.base_url})
     yield world
 
 
@@ -80,7 +78,7 @@ class TestConversations:
         assert alice.get(f"/v1/chat/conversations/{id}").status_code == 404
         assert alice.get(messages(id)).status_code == 404
         assert alice.delete(f"/v1/chat/conversations/{id}").status_code == 404
-        world.services.run_lane("default")
+        world.system.orchestration.run_lane("default")
         assert not [path for path in world.documents.all() if path.startswith("users/")]
 
     def test_are_listed_by_last_use_in_pages(self, world: World, alice: Caller) -> None:
@@ -188,7 +186,7 @@ class TestAMessageAsJson:
 
     def test_that_cannot_be_paid_says_what_is_missing(self, vendor: Vendor) -> None:
         """T-35."""
-        poor = World(settings=replace(SETTINGS, ai_platform_base_url=vendor.base_url, welcome_bonus=Micro(0)))
+        poor = World(variables={"AI_PLATFORM_BASE_URL": vendor.base_url, "WELCOME_BONUS_AMOUNT": "0"})
         client = poor.client("alice")
         answer = client.post(messages(begin(client)), json={"content": "Hi"})
         assert (answer.status_code, js(answer)["code"]) == (402, "insufficient_credits")

@@ -12,10 +12,10 @@ import pytest
 from app.credits.core.rejections import InsufficientCredits
 from app.credits.ledger.step import Participant
 from app.credits.proofs.verification import Link, verify_chain
+from app.kit.concurrency import Threads
 from app.kit.documents import Create, Documents
 from app.kit.errors import AlreadyExists
 from app.kit.money import credits
-from support.clock import ManualClock
 from support.credits_world import CreditsWorld, deposit, promo, reserve, settle
 from support.memory import MemoryDocuments
 
@@ -36,9 +36,7 @@ def documents(request: pytest.FixtureRequest) -> Iterator[Documents]:
 
 @pytest.fixture
 def world(documents: Documents) -> CreditsWorld:
-    world = CreditsWorld(documents, ManualClock())
-    world.waits_between_attempts()
-    return world
+    return CreditsWorld(documents, concurrency=Threads())
 
 
 @pytest.fixture
@@ -153,7 +151,7 @@ class Counted(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientIntercepto
 def test_each_step_stays_within_its_budget_on_the_wire(
     request: pytest.FixtureRequest, alice: str, step: str, reads: int, writes: int
 ) -> None:
-    """ARCHITECTURE.md, Credits: counted where Firestore bills, by an instance that remembers nothing."""
+    """Counted where Firestore bills, by an instance that remembers nothing."""
     if "FIRESTORE_EMULATOR_HOST" not in os.environ:
         request.getfixturevalue("suite")
     from app.kit.firestore import connect

@@ -3,8 +3,8 @@
 import pytest
 import requests
 
-from app.bonus.firebase_identities import from_firebase_auth
 from app.kit.archive import CloudArchive
+from app.outside import firebase, firebase_identity
 from support.suite import RunningSuite
 
 pytestmark = pytest.mark.suite
@@ -13,8 +13,6 @@ pytestmark = pytest.mark.suite
 @pytest.fixture
 def admin(suite: RunningSuite) -> None:
     """firebase_admin's default app, on the suite's Auth emulator."""
-    from app.outside import firebase
-
     firebase(on_emulator=True)
 
 
@@ -22,13 +20,13 @@ def admin(suite: RunningSuite) -> None:
 class TestIdentities:
     def test_a_user_is_what_auth_says(self, suite: RunningSuite) -> None:
         user = suite.create_user()
-        found = from_firebase_auth(user.uid)
+        found = firebase_identity(user.uid)
         assert (found.provider, found.email_verified) == ("password", False)
         assert found.email is not None
         assert found.created_at_us > 1_600_000_000_000_000
 
     def test_nobody_has_no_address(self, suite: RunningSuite) -> None:
-        assert from_firebase_auth("nobody-at-all").email is None
+        assert firebase_identity("nobody-at-all").email is None
 
 
 def test_the_archive_keeps_what_it_is_given(suite: RunningSuite, monkeypatch: pytest.MonkeyPatch) -> None:

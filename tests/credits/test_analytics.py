@@ -182,7 +182,7 @@ class TestOverHttp:
     def test_json_and_csv_say_the_same(self) -> None:
         world = World()
         alice = world.client("alice")
-        credits = world.services.credits
+        credits = world.system.credits.service
         credits.account("alice")
         credits.store.apply("alice", deposit("pay_1", 5_000_000))
         credits.reserve("alice", reserve("r", 1_500_000))

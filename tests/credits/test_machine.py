@@ -31,7 +31,7 @@ from app.credits.proofs.signing import KeyRing, Signer, thumbprint
 from app.credits.proofs.verification import Link, verify_chain
 from app.kit.documents import Write
 from app.kit.errors import Conflict, Rejection
-from support.credits_world import DAY, MESSAGE, MINUTE, NO_BONUS, SEED, CreditsWorld, deposit, promo, reserve, settle
+from support.credits_world import DAY, MESSAGE, MINUTE, SEED, CreditsWorld, deposit, promo, reserve, settle
 from support.memory import MemoryDocuments
 
 AMOUNTS = st.integers(1, 1000)
@@ -204,7 +204,7 @@ class StoreMachine(RuleBasedStateMachine):
     @initialize()
     def start(self) -> None:
         self.store = MemoryDocuments()
-        self.world = CreditsWorld(self.store, settings=NO_BONUS)
+        self.world = CreditsWorld(self.store, bonus=0)
         self.instances = [self.world.credits, self.world.instance()]
         self.fate: list[str] = []
         self.store.before_commit.append(self.before)

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from app.credits.core.commands import Refund
 from app.credits.core.entry import Reference
 from app.credits.core.events import AccountEvent
-from app.credits.service import Credits, CreditsParts
+from app.credits.service import Credits
+from app.credits.settings import CreditsSettings
 from app.kit.documents import Create, Write
-from support.credits_world import DAY, NO_BONUS, ONE, CreditsWorld, promo, reserve, settle
+from support.credits_world import DAY, ONE, SEED, CreditsWorld, promo, reserve, settle
 
 
 def test_a_lot_that_a_refund_fills_again_is_noticed_again() -> None:
@@ -18,7 +19,14 @@ def test_a_lot_that_a_refund_fills_again_is_noticed_again() -> None:
         told.extend(event for event in events if event.name == "LotExpiring")
         return [Create(f"outbox/{event.id}", {}) for event in events]
 
-    credits = Credits(CreditsParts(world.documents, world.clock, world.signer, NO_BONUS, publish=publish))
+    credits = Credits(
+        CreditsSettings(SEED),
+        documents=world.documents,
+        clock=world.clock,
+        concurrency=world.concurrency,
+        draw=world.ports.draw,
+        publish=publish,
+    )
     credits.post("alice", promo("gift", ONE, world.clock.now_us() + 20 * DAY))
     credits.sweep("alice")
     credits.reserve("alice", reserve("r", ONE))

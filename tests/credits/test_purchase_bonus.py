@@ -5,9 +5,6 @@ from dataclasses import replace
 
 import pytest
 
-from app.bonus.rules import BonusPolicy, Evidence
-from app.bonus.subscriptions import no_cards, subscriptions
-from app.bonus.welcome import BonusRules, Welcome
 from app.credits.core.account import AccountStatus
 from app.kit.clock import minutes
 from app.kit.documents import Replace, Write
@@ -16,15 +13,11 @@ from app.kit.money import credits
 from app.orchestration.event_bus import Replay
 from app.orchestration.queue.operation import Operation, OperationState
 from app.orchestration.queue.operation_document import COLLECTION, from_document
+from app.ports import Identity
 from support.credits_world import deposit
-from support.world import SETTINGS, MemoryOutside, World
+from support.world import MemoryPorts, World
 
-HELD_BACK = replace(
-    SETTINGS,
-    welcome_bonus_checks=True,
-    welcome_bonus=credits(1000),
-    welcome_bonus_on_purchase=credits(400),
-)
+HELD_BACK = {"WELCOME_BONUS_CHECKS": "on", "WELCOME_BONUS_AMOUNT": "1000", "WELCOME_BONUS_ON_PURCHASE": "400"}
 BOUGHT = credits(10)
 
 
@@ -36,48 +29,47 @@ class Shop:
     """The wired backend, its customers as Auth knows them, and the cards that paid."""
 
     def __init__(self) -> None:
-        self.people: dict[str, Evidence] = {}
+        self.people: dict[str, Identity] = {}
         self.cards: dict[str, str] = {}
         self.outages = 0
-        self.world = World(outside=MemoryOutside(settings=HELD_BACK, identities=self._known))
-        self.services = self.world.services
-        self.services.__dict__["cards"] = self.cards.get
+        self.world = World(variables=HELD_BACK, ports=MemoryPorts(identities=self._known))
+        self.deploys()
 
-    def _known(self, uid: str) -> Evidence:
+    def _known(self, uid: str) -> Identity:
         if self.outages:
             self.outages -= 1
             raise Unavailable("Auth did not answer")
-        return self.people.get(uid, Evidence(uid))
+        return self.people.get(uid, Identity(uid))
 
     def customer(self, uid: str, *, verified: bool = True) -> str:
-        self.people[uid] = Evidence(uid, "password", f"{uid}-of", f"{uid}@example.org", verified, created_at_us=1)
-        self.services.credits.account(uid)
+        self.people[uid] = Identity(uid, "password", f"{uid}-of", f"{uid}@example.org", verified, created_at_us=1)
+        self.system.credits.service.account(uid)
         return uid
 
-    def deploys(self, policy: BonusPolicy) -> None:
-        """The same backend with another policy."""
-        rules = replace(self.services.bonus, policy=policy)
-        self.services.__dict__["welcome"] = Welcome(rules, self.services.credits)
-        self.services.__dict__.pop("orchestration", None)
+    def deploys(self, **variables: str) -> None:
+        """The same backend with other settings."""
+        self.world.ports.variables.update(variables)
+        self.system = self.world.instance()
+        self.system.bonus.ask_cards(self.cards.get)
 
     def buys(self, uid: str, payment: str, *, card: str | None = None) -> None:
         """Pays, and nothing has reacted yet."""
         if card is not None:
             self.cards[payment] = card
-        self.services.credits.post(uid, deposit(payment, BOUGHT))
+        self.system.credits.service.post(uid, deposit(payment, BOUGHT))
 
     def drain(self) -> None:
         """What the triggers do."""
-        self.services.run_lane("events")
+        self.system.orchestration.run_lane("events")
 
     def pass_time(self, minutes: int) -> None:
         for _ in range(minutes):
             self.world.clock.advance(minutes=1)
-            self.services.sweep()
+            self.system.orchestration.sweep()
             self.drain()
 
     def balance(self, uid: str) -> int:
-        return self.services.credits.account(uid).balance
+        return self.system.credits.service.account(uid).balance
 
     def deliveries(self) -> list[Operation]:
         documents = self.world.documents.all().items()
@@ -99,8 +91,8 @@ class TestAPurchase:
         [delivery] = shop.deliveries()
         assert (delivery.state, delivery.account) == (OperationState.SUCCEEDED, alice)
         granted = delivery.result and delivery.result["transaction_id"]
-        assert shop.services.credits.entry(alice, str(granted)).amount == credits(400)
-        assert shop.services.credits.validate_chain(alice).valid
+        assert shop.system.credits.service.entry(alice, str(granted)).amount == credits(400)
+        assert shop.system.credits.service.validate_chain(alice).valid
 
     def test_releases_it_once_however_often_one_buys(self, shop: Shop) -> None:
         alice = shop.customer("alice")
@@ -134,7 +126,7 @@ class TestItHappensOnce:
         alice, start = shop.customer("alice"), shop.world.clock.now_us()
         shop.buys(alice, "pay_1", card="card-1")
         shop.drain()
-        orchestration = shop.services.orchestration
+        orchestration = shop.system.orchestration
         [delivery] = shop.deliveries()
         assert orchestration.runner.run(delivery.id) is OperationState.SUCCEEDED
         question = Replay("welcome", "CreditsDeposited", start, start + minutes(1))
@@ -169,7 +161,7 @@ class TestItHappensOnce:
         alice = shop.customer("alice")
         shop.buys(alice, "pay_1", card="card-1")
         shop.drain()
-        shop.deploys(replace(shop.services.bonus.policy, purchase=credits(300)))
+        shop.deploys(WELCOME_BONUS_ON_PURCHASE="300")
         shop.buys(alice, "pay_2", card="card-1")
         shop.drain()
         assert {str((one.result or {}).get("refused")) for one in shop.deliveries()} == {
@@ -184,7 +176,7 @@ class TestWhatDoesNotWork:
     def test_a_refusal_is_an_answer_and_no_dead_letter(self, shop: Shop, status: AccountStatus) -> None:
         bob = shop.customer("bob", verified=status is not AccountStatus.ACTIVE)
         before = shop.balance(bob)
-        shop.services.credits.set_status(bob, status, "a look at it")
+        shop.system.credits.service.set_status(bob, status, "a look at it")
         shop.buys(bob, "pay_1", card="card-1")
         shop.drain()
         [delivery] = shop.deliveries()
@@ -205,7 +197,7 @@ class TestWhatDoesNotWork:
         alice = shop.customer("alice")
         now_us = shop.world.clock.now_us()
         shop.people[alice] = replace(shop.people[alice], created_at_us=now_us)
-        shop.deploys(replace(shop.services.bonus.policy, min_age_us=minutes(120)))
+        shop.deploys(WELCOME_BONUS_MIN_AGE_MINUTES="120")
         shop.buys(alice, "pay_1", card="card-1")
         shop.drain()
         assert [(one.state, one.attempts) for one in shop.deliveries()] == [(OperationState.QUEUED, 0)]
@@ -215,16 +207,8 @@ class TestWhatDoesNotWork:
 
 class TestNobodyListens:
     def test_where_nothing_is_held_back_or_nothing_is_checked(self) -> None:
-        for settings in (
-            replace(HELD_BACK, welcome_bonus_on_purchase=credits(0)),
-            replace(HELD_BACK, welcome_bonus_checks=False),
-        ):
-            world = World(settings=settings)
-            world.services.credits.post("alice", deposit("pay_1", BOUGHT))
-            assert not world.services.orchestration.bus.listened_to("CreditsDeposited")
+        for variables in ({"WELCOME_BONUS_ON_PURCHASE": "0"}, {"WELCOME_BONUS_CHECKS": "off"}):
+            world = World(variables={**HELD_BACK, **variables})
+            world.system.credits.service.post("alice", deposit("pay_1", BOUGHT))
+            assert not world.system.orchestration.bus.listened_to("CreditsDeposited")
             assert not [path for path in world.documents.all() if path.startswith(f"{COLLECTION}/")]
-
-    def test_of_a_desk_that_holds_nothing_back(self, shop: Shop) -> None:
-        rules = BonusRules(BonusPolicy(), Evidence, shop.world.clock, 0)
-        assert subscriptions(Welcome(rules, shop.services.credits), no_cards) == ()
-        assert subscriptions(None, no_cards) == ()

@@ -5,26 +5,18 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 from joserfc import jws
 from joserfc.jwk import OKPKey
 
-from app.api.idempotency import Idempotency
-from app.bonus.rules import BonusPolicy, Evidence
-from app.bonus.welcome import BonusRules, Welcome
-from app.credits.balance_mirror import BalanceMirror, mirror_path
-from app.credits.corrections.corrections import Corrections
-from app.credits.corrections.repair import Repairs
-from app.credits.proofs.signing import KeyRing, Signer
-from app.credits.routes.account_routes import CreditsRoutes, routes
-from app.credits.routes.admin_routes import admin_routes
-from app.credits.service import Credits, CreditsParts
+from app.credits.balance_mirror import mirror_path
+from app.credits.proofs.signing import KeyRing
 from app.kit.canonical import canonical
 from app.kit.money import credits as whole
-from support.credits_world import SEED, deposit, reserve, settle
+from app.ports import Identity
+from support.credits_world import deposit, reserve, settle
 from support.world import Caller, World
 
 
@@ -33,17 +25,11 @@ class Bank:
 
     def __init__(self) -> None:
         self.world = World()
-        parts = CreditsParts(self.world.documents, self.world.clock, Signer(SEED), pause=lambda _: None)
-        self.credits = Credits(parts)
-        self.mirror = BalanceMirror(self.world.documents, self.world.realtime)
-        records = Idempotency(self.world.documents, self.world.clock)
-        self.blueprint: Callable[[], CreditsRoutes] = lambda: CreditsRoutes(
-            self.credits, self.mirror, self.world.ids, records
-        )
+        self.credits = self.world.system.credits.service
 
     def client(self, uid: str = "alice", **claims: str) -> Caller:
         principal = self.world.user(uid, **claims)  # type: ignore[arg-type]  # roles are texts here
-        return self.world.mounted(routes(self.blueprint()), user=principal)
+        return self.world.client(principal)
 
     def spend(self, uid: str, id: str, amount: int) -> str:
         self.credits.reserve(uid, reserve(id, amount))
@@ -82,7 +68,7 @@ class TestBalance:
         assert (told["balance"], told["reserved"], told["available"]) == ("1000", "2.5", "997.5")
 
     def test_needs_a_token(self, bank: Bank) -> None:
-        nobody = bank.world.mounted(routes(bank.blueprint()), user=None)
+        nobody = bank.world.client(None)
         assert nobody.get("/v1/credits/balance").status_code == 401
         assert nobody.get("/v1/credits/keys").status_code == 200
 
@@ -341,13 +327,11 @@ class TestReplay:
 
 class TestCorrections:
     def test_are_for_two_administrators(self, bank: Bank) -> None:
-        corrections = Corrections(bank.world.documents, bank.world.clock, bank.world.ids, bank.credits)
-        repairs = Repairs(bank.world.documents, bank.credits.ledger, bank.world.clock)
         bank.credits.account("alice")
 
         def client(uid: str, role: str) -> Caller:
             principal = bank.world.user(uid, role=role)  # type: ignore[arg-type]  # roles are texts here
-            return bank.world.mounted(admin_routes(corrections, repairs), user=principal)
+            return bank.world.client(principal)
 
         root, second, alice = client("root", "admin"), client("second", "admin"), client("alice", "user")
         body = {"uid": "alice", "reason": "goodwill", "amount": "2.5"}
@@ -376,15 +360,9 @@ class TestTheWelcomeBonus:
         assert (alice.get("/v1/credits/balance").json or {})["balance"] == "1000"
 
     def test_is_claimed_when_the_evidence_came_later(self, bank: Bank) -> None:
-        people = {"bob": Evidence("bob", "password", None, "bob@web.de")}
-        rules = BonusRules(BonusPolicy(), people.__getitem__, bank.world.clock, whole(50))
-        parts = CreditsParts(
-            bank.world.documents, bank.world.clock, Signer(SEED), opening=rules.opening, pause=lambda _: None
-        )
-        bank.credits = Credits(parts)
-        welcome = Welcome(rules, bank.credits)
-        plain = bank.blueprint
-        bank.blueprint = lambda: replace(plain(), welcome=welcome)
+        people = {"bob": Identity("bob", "password", None, "bob@web.de")}
+        bank.world = World(variables={"WELCOME_BONUS_CHECKS": "on"})
+        bank.world.ports.identities = people.__getitem__
         bob = bank.client("bob")
         body = {"device_fingerprint": "abcdefgh"}
         refused = bob.post("/v1/credits/welcome-bonus", json=body)

@@ -392,7 +392,7 @@ class TestOverdue:
 class TestTakingBack:
     def test_a_clawback_takes_the_lots_of_its_payment_and_the_rest_becomes_debt(self, world: CreditsWorld) -> None:
         """T-67"""
-        world = CreditsWorld(settings=type(world.settings)(welcome_bonus=0))
+        world = CreditsWorld(bonus=0)
         world.credits.post("alice", deposit("p", credits(100)))
         world.credits.reserve("alice", reserve("r", credits(30)))
         world.credits.settle("alice", settle("r", credits(30)))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pytest
 
 from app.credits.proofs.export import Unreadable, parse, verify_export
-from app.credits.proofs.signing import KeyRing, Signer
+from app.credits.proofs.signing import KeyRing
 from support.credits_world import CreditsWorld
 from support.tampering import cases, honest, resigned
 
@@ -54,7 +54,7 @@ class TestAnHonestExport:
 
     def test_verifies_for_ever_after_the_key_was_rotated(self, world: CreditsWorld) -> None:
         honest(world, "alice")
-        fresh = CreditsWorld(world.documents, world.clock, Signer(b"\x09" * 32), retired=(world.signer.public,))
+        fresh = CreditsWorld(world.documents, world.clock, b"\x09" * 32, retired=(world.signer.public,))
         again = honest(fresh, "carol")
         assert verify_export(again, fresh.credits.ledger.keys).valid
         assert fresh.credits.validate_chain("alice").valid

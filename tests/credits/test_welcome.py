@@ -6,14 +6,16 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from app.bonus.rules import BonusClaims, BonusPolicy, Evidence, Ineligibility, is_disposable, normalized
+from app.bonus.rules import BonusClaims, BonusPolicy, Ineligibility, is_disposable, normalized
 from app.bonus.welcome import BonusAlreadyGranted, BonusNotEligible, BonusRules, Welcome, network
-from app.credits.proofs.signing import Signer
-from app.credits.service import Credits, CreditsParts
+from app.credits.service import Credits
+from app.credits.settings import CreditsSettings
 from app.kit.money import credits
+from app.ports import Identity
 from support.clock import ManualClock
 from support.credits_world import DAY, SEED, deposit
 from support.memory import MemoryDocuments
+from support.world import MemoryPorts
 
 
 @dataclass
@@ -21,17 +23,24 @@ class Town:
     """People as Auth knows them, and the bonus desk."""
 
     policy: BonusPolicy = field(default_factory=BonusPolicy)
-    people: dict[str, Evidence] = field(default_factory=dict)
+    people: dict[str, Identity] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.clock, documents = ManualClock(), MemoryDocuments()
-        rules = BonusRules(self.policy, lambda uid: self.people.get(uid, Evidence(uid)), self.clock, credits(50))
-        parts = CreditsParts(documents, self.clock, Signer(SEED), opening=rules.opening, pause=lambda _: None)
-        self.credits = Credits(parts)
+        rules = BonusRules(self.policy, lambda uid: self.people.get(uid, Identity(uid)), self.clock, credits(50))
+        ports = MemoryPorts(documents=documents)
+        self.credits = Credits(
+            CreditsSettings(SEED),
+            documents=documents,
+            clock=self.clock,
+            concurrency=ports.concurrency,
+            draw=ports.draw,
+            opening=rules.opening,
+        )
         self.welcome = Welcome(rules, self.credits)
 
     def person(self, uid: str, email: str | None = None, *, verified: bool = True, provider: str = "google.com") -> str:
-        self.people[uid] = Evidence(
+        self.people[uid] = Identity(
             uid,
             provider,
             f"{provider}-{uid}",
@@ -75,7 +84,7 @@ class TestFirstTouch:
             assert set(pool.map(lambda _: town.balance("alice"), range(30))) == {credits(1000)}
 
     def test_gives_anonymous_visitors_nothing(self, town: Town) -> None:
-        town.people["ghost"] = Evidence("ghost", "anonymous")
+        town.people["ghost"] = Identity("ghost", "anonymous")
         assert town.balance("ghost") == 0
         with pytest.raises(BonusNotEligible) as refused:
             town.claim("ghost")

@@ -1,21 +1,18 @@
 """The bonus with its checks on, through the whole backend: evidence decides, whatever door is used."""
 
-from dataclasses import replace
+from app.ports import Identity
+from support.world import MemoryPorts, World
 
-from app.bonus.rules import Evidence
-from support.world import SETTINGS, MemoryOutside, World
-
-CHECKED = replace(SETTINGS, welcome_bonus_checks=True)
+CHECKED = {"WELCOME_BONUS_CHECKS": "on"}
 
 
-def world_of(**people: Evidence) -> World:
+def world_of(**people: Identity) -> World:
     """A backend that knows these users from Auth."""
-    outside = MemoryOutside(settings=CHECKED, identities=lambda uid: people.get(uid, Evidence(uid)))
-    return World(outside=outside)
+    return World(variables=CHECKED, ports=MemoryPorts(identities=lambda uid: people.get(uid, Identity(uid))))
 
 
-def person(uid: str, email: str, *, verified: bool = True) -> Evidence:
-    return Evidence(uid, "password", email, email, verified, created_at_us=1)
+def person(uid: str, email: str, *, verified: bool = True) -> Identity:
+    return Identity(uid, "password", email, email, verified, created_at_us=1)
 
 
 def balance(world: World, uid: str) -> object:
@@ -34,7 +31,7 @@ def test_a_verified_address_is_given_the_bonus_at_first_touch() -> None:
 def test_who_verifies_later_claims_later() -> None:
     people = {"bob": person("bob", "bob@example.org", verified=False)}
     world = world_of()
-    world.outside.identities = lambda uid: people.get(uid, Evidence(uid))
+    world.ports.identities = lambda uid: people.get(uid, Identity(uid))
     assert balance(world, "bob") == "0"
     claim = {"device_fingerprint": "abcdefgh"}
     refused = world.client("bob").post("/v1/credits/welcome-bonus", json=claim)
@@ -54,12 +51,12 @@ def test_one_mailbox_in_many_spellings_is_one_person() -> None:
 def test_checkpoints_are_archived_under_names_that_stay() -> None:
     world = world_of(alice=person("alice", "alice@example.org"))
     balance(world, "alice")
-    world.services.sweep()
-    (name,) = world.outside.archive
+    world.system.orchestration.sweep()
+    (name,) = world.ports.archive
     assert name.startswith("checkpoints/000000000001-")
-    kept = world.outside.archive[name]
-    world.services.sweep()
-    assert world.outside.archive[name] == kept
+    kept = world.ports.archive[name]
+    world.system.orchestration.sweep()
+    assert world.ports.archive[name] == kept
 
 
 def test_an_operation_is_priced_as_a_message_would_reserve() -> None:

@@ -5,23 +5,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from app.kit.settings import Settings
-from app.outside import RealOutside
-from app.wiring import Services
+from app.outside import RealPorts
 from e2e.documents import Documents
 from e2e.person import Person
 from emulators.suite.environment import function_variables
 from support.suite import RunningSuite, User
 from support.vendor import Vendor
-
-
-class Instance(RealOutside):
-    """One more instance of the backend, in this process: the functions' own code and settings on the same emulators."""
-
-    def __init__(self, settings: Settings) -> None:
-        super().__init__()
-        # Before first use: what `once` finds in the instance it does not build.
-        self.__dict__["settings"] = settings
 
 
 @pytest.fixture
@@ -65,8 +54,7 @@ def mark() -> str:
 
 
 @pytest.fixture(scope="session")
-def services(suite: RunningSuite) -> Services:
-    """The app's services on the emulators, as a function's worker has them: same key, same stores."""
+def ports(suite: RunningSuite) -> RealPorts:
+    """Ports of one more instance of the backend on the suite: settings, key and stores as a worker has them."""
     variables = function_variables(suite.ports, users_own=False).values
-    environment = {**variables, **suite.environment(), "FUNCTIONS_EMULATOR": "true"}
-    return Services(Instance(Settings.from_env(environment)))
+    return RealPorts({**variables, **suite.environment(), "FUNCTIONS_EMULATOR": "true"})

@@ -6,7 +6,8 @@ import pytest
 
 from app.credits.core.commands import Reserve
 from app.credits.core.entry import Reference
-from app.wiring import Services
+from app.outside import RealPorts
+from app.wiring import System
 from e2e import node
 from e2e.person import Json, Person
 from support.suite import RunningSuite, User
@@ -55,16 +56,16 @@ class TestAllDoorsAtOnce:
         assert isinstance(opened, list)
         assert [each for each in opened if each] == [person.balance()] * 3
 
-    def test_twenty_instances_open_one_account(self, suite: RunningSuite, services: Services, person: Person) -> None:
+    def test_twenty_instances_open_one_account(self, suite: RunningSuite, ports: RealPorts, person: Person) -> None:
         """T-33, T-51: as many instances as there are threads, none of which has seen the account before."""
-        instances = [Services(services.outside).credits for _ in range(20)]
+        instances = [System(ports).credits.service for _ in range(20)]
         with ThreadPoolExecutor(20) as pool:
             accounts = list(pool.map(lambda credits: credits.account(person.uid), instances))
         assert len({(account.head_hash, account.sequence) for account in accounts}) == 1
         opened_once(person)
 
     def test_a_spend_races_with_the_opening_and_none_goes_around_it(
-        self, suite: RunningSuite, services: Services, person: Person
+        self, suite: RunningSuite, ports: RealPorts, person: Person
     ) -> None:
         """T-33: the first spends of an account that does not exist yet, together more than its bonus."""
         reference = Reference("test", "race")
@@ -74,7 +75,7 @@ class TestAllDoorsAtOnce:
 
             reserve = Reserve(f"rsv_{index}", 300_000_000, 300_000_000, "test", reference, MINUTE_US)
             try:
-                Services(services.outside).credits.reserve(person.uid, reserve)
+                System(ports).credits.service.reserve(person.uid, reserve)
             except InsufficientCredits:
                 return False
             return True

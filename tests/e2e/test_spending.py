@@ -10,7 +10,8 @@ from app.credits.core.commands import Reserve, Settle
 from app.credits.core.entry import Reference
 from app.credits.core.rejections import InsufficientCredits
 from app.kit.money import credits
-from app.wiring import Services
+from app.outside import RealPorts
+from app.wiring import System
 from e2e.person import Person, problem_of
 
 MINUTE_US = 60_000_000
@@ -21,7 +22,7 @@ SPENDS = 50
 class Spender:
     """One instance of the backend that spends `amount` on somebody's account."""
 
-    services: Services
+    system: System
     uid: str
     amount: int
 
@@ -30,20 +31,18 @@ class Spender:
         reference = Reference("test", f"spend_{index}")
         reserve = Reserve(f"rsv_{self.uid}_{index}", self.amount, self.amount, "test", reference, MINUTE_US)
         try:
-            self.services.credits.reserve(self.uid, reserve)
+            self.system.credits.service.reserve(self.uid, reserve)
         except InsufficientCredits:
             return False
-        self.services.credits.settle(self.uid, Settle(reserve.id, self.amount, reference, price_book="test"))
+        self.system.credits.service.settle(self.uid, Settle(reserve.id, self.amount, reference, price_book="test"))
         return True
 
 
 class TestFiftySpends:
-    def test_of_fifty_instances_exactly_those_succeed_that_are_covered(
-        self, services: Services, person: Person
-    ) -> None:
+    def test_of_fifty_instances_exactly_those_succeed_that_are_covered(self, ports: RealPorts, person: Person) -> None:
         """T-32: 1000 credits cover 23 spends of 43; nothing is refused falsely and nothing goes below zero."""
         amount = credits(43)
-        spenders = [Spender(Services(services.outside), person.uid, amount) for _ in range(SPENDS)]
+        spenders = [Spender(System(ports), person.uid, amount) for _ in range(SPENDS)]
         with ThreadPoolExecutor(SPENDS) as pool:
             done = list(pool.map(lambda pair: pair[1].spend(pair[0]), enumerate(spenders)))
         assert sum(done) == 1000 // 43
@@ -53,9 +52,9 @@ class TestFiftySpends:
         assert len({entry["prev_hash"] for entry in entries}) == len(entries)
         person.nothing_is_held()
 
-    def test_of_one_instance_share_its_commits_and_its_limit(self, services: Services, person: Person) -> None:
+    def test_of_one_instance_share_its_commits_and_its_limit(self, ports: RealPorts, person: Person) -> None:
         """T-32, T-34: the threads of one instance, whose commands go out together."""
-        spender = Spender(services, person.uid, credits(30))
+        spender = Spender(System(ports), person.uid, credits(30))
         with ThreadPoolExecutor(SPENDS) as pool:
             done = list(pool.map(spender.spend, range(SPENDS)))
         assert sum(done) == 1000 // 30

@@ -4,8 +4,10 @@ import base64
 
 import pytest
 
+from app.kit.clock import minutes
+from app.kit.environment import BadSetting, Environment
 from app.kit.money import credits
-from app.kit.settings import BadSetting, Settings
+from app.settings import Settings
 
 GOOD = {
     "GCLOUD_PROJECT": "demo-credits",
@@ -16,11 +18,11 @@ GOOD = {
 
 
 def test_defaults_are_those_of_the_documentation() -> None:
-    settings = Settings.from_env(GOOD)
-    assert settings.welcome_bonus == credits(1000)
-    assert settings.max_reservation == credits(1000)
-    assert settings.reservation_expiry_minutes == 30
-    assert settings.cors_origins == ("*",)
+    settings = Settings.read(Environment(GOOD))
+    assert settings.bonus.amount == credits(1000)
+    assert settings.credits.max_reservation == credits(1000)
+    assert settings.credits.reservation_expiry_us == minutes(30)
+    assert settings.api.origins == frozenset()
 
 
 @pytest.mark.parametrize(
@@ -37,18 +39,22 @@ def test_defaults_are_those_of_the_documentation() -> None:
         ("RESERVATION_EXPIRY_MINUTES", "0"),
         ("RESERVATION_EXPIRY_MINUTES", "soon"),
         ("MAX_RESERVATION_AMOUNT", "much"),
-        ("THREADS", "-1"),
+        ("LEDGER_RETIRED_KEYS", "c2hvcnQ"),
+        ("LEDGER_RETIRED_KEYS", "not base64!"),
+        ("MODEL_CATALOGUE", "no/such/file.toml"),
+        ("MODEL_CATALOGUE", __file__),
+        ("API_TIMEOUT_SECONDS", "5"),
         ("GCLOUD_PROJECT", ""),
     ],
 )
 def test_the_sentence_names_the_variable(name: str, value: str) -> None:
     with pytest.raises(BadSetting, match=name):
-        Settings.from_env({**GOOD, name: value})
+        Settings.read(Environment({**GOOD, name: value}))
 
 
 def test_the_project_may_come_from_firebase_config() -> None:
     env = {**GOOD, "GCLOUD_PROJECT": "", "FIREBASE_CONFIG": '{"projectId": "live"}'}
-    assert Settings.from_env(env).project == "live"
+    assert Settings.read(Environment(env)).deployment.project == "live"
 
 
 @pytest.mark.parametrize(
@@ -57,4 +63,4 @@ def test_the_project_may_come_from_firebase_config() -> None:
 def test_a_deployed_function_refuses_an_emulator(name: str) -> None:
     env = {**GOOD, "FUNCTIONS_EMULATOR": "", "K_SERVICE": "api", name: "127.0.0.1:9099"}
     with pytest.raises(BadSetting, match=name):
-        Settings.from_env(env)
+        Settings.read(Environment(env))

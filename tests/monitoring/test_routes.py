@@ -5,7 +5,7 @@ from werkzeug.test import Client, TestResponse
 
 from app.api.edge import Edge
 from app.kit.errors import Unavailable
-from app.monitoring.service import Dependency
+from app.ports import Dependency
 from support.world import World
 
 
@@ -33,7 +33,7 @@ class TestHealth:
     def test_is_answered_before_the_routed_application_is_built(self) -> None:
         world = World()
         world.client(None).get("/v1/monitoring/health")
-        assert "app" not in world.services.__dict__
+        assert "app" not in world.system.__dict__
 
     def test_is_the_same_from_the_routed_application(self) -> None:
         world = World(dependencies=[NO_VENDOR])
@@ -78,9 +78,9 @@ class TestMetrics:
     def test_features_figures_are_among_them(self) -> None:
         """Depth of the lanes, dead letters, and how far mirrors were behind."""
         world = World()
-        world.services.credits.account("alice")
+        world.system.credits.service.account("alice")
         world.clock.advance(minutes=2)
-        world.services.sweep()
+        world.system.orchestration.sweep()
         text = world.client(world.user("root", role="admin")).get("/v1/monitoring/metrics").get_data(as_text=True)
         assert "credits_dead_letters 0.0" in text
         assert "credits_lane_waiting{lane=" in text

@@ -6,7 +6,8 @@ from collections.abc import Callable
 import pytest
 
 from app.kit.errors import Unavailable
-from app.monitoring.service import FRESH_US, Dependency, Monitoring
+from app.monitoring.service import FRESH_US, Monitoring
+from app.ports import Dependency
 from support.clock import ManualClock
 
 

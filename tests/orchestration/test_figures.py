@@ -145,7 +145,7 @@ class TestAStoreThatIsAway:
 
 def test_the_whole_text_is_what_prometheus_reads() -> None:
     world = World()
-    world.services.sweep()
+    world.system.orchestration.sweep()
     text = world.client(world.user("root", role="admin")).get("/v1/monitoring/metrics").get_data(as_text=True)
     for line in (
         'credits_lane_oldest_age_seconds{lane="events",priority="high"} 0.0',

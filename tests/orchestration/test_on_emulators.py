@@ -12,18 +12,16 @@ from app.credits.balance_mirror import view as balance_view
 from app.credits.core import entry as ledger
 from app.credits.core.entry import Entry, Kind
 from app.credits.ledger import document
-from app.credits.proofs.signing import Signer
-from app.credits.service import Credits, CreditsParts
 from app.kit import firestore
-from app.kit.clock import SystemClock
 from app.kit.documents import Document, Documents, Query, Where
 from app.kit.ids import derived
-from app.kit.settings import Settings
 from app.orchestration.queue.operation import OperationState
 from app.orchestration.queue.operation_document import from_document
 from app.orchestration.sagas.saga import ENDED, SagaStatus
 from app.orchestration.sagas.saga_document import from_document as saga_from
 from app.orchestration.sagas.saga_mirror import view as saga_view
+from app.outside import RealPorts
+from app.wiring import System
 from emulators.suite.environment import function_variables
 from emulators.suite.places import PROJECT
 from rtdb.harness import OWNER
@@ -48,8 +46,8 @@ class Audit:
         self.sagas = {f"saga_{run}_{n}": self.users[n % USERS] for n in range(SAGAS)}
         self.refusing = {saga for n, saga in enumerate(self.sagas) if n % 2}
         variables = function_variables(suite.ports, users_own=False).values
-        settings = Settings.from_env({**suite.environment(), **variables, "FUNCTIONS_EMULATOR": "true"})
-        self._credits = Credits(CreditsParts(documents, SystemClock(), Signer(settings.ledger_signing_key)))
+        ports = RealPorts({**suite.environment(), **variables, "FUNCTIONS_EMULATOR": "true"})
+        self._credits = System(ports).credits.service
 
     def operation_of(self, order: str) -> str:
         return derived("op", "worker.spend", order)

@@ -7,7 +7,6 @@ https://firebase.google.com/docs/firestore/query-data/index-overview
 import itertools
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,8 @@ import pytest
 
 from app.api.reference import openapi
 from app.kit.documents import Document, Query
-from app.kit.money import credits
 from support.memory import MemoryDocuments
-from support.world import SETTINGS, MemoryOutside, World
+from support.world import MemoryPorts, World
 
 CONFIGURED: dict[str, Any] = json.loads((Path(__file__).parents[2] / "firestore.indexes.json").read_text())
 
@@ -38,8 +36,8 @@ class Recording(MemoryDocuments):
 def asked() -> list[Query]:
     """The queries of every GET of the API with every combination of its filters, of some POSTs, and of the sweep."""
     documents = Recording()
-    settings = replace(SETTINGS, welcome_bonus_checks=True, welcome_bonus_on_purchase=credits(1))
-    world = World(outside=MemoryOutside(settings=settings, documents=documents))
+    variables = {"WELCOME_BONUS_CHECKS": "on", "WELCOME_BONUS_ON_PURCHASE": "1"}
+    world = World(variables=variables, ports=MemoryPorts(documents=documents))
     client = world.client(world.user("root", role="admin"))
     conversation = client.post("/v1/chat/conversations", json={}).json
     assert conversation is not None
@@ -53,7 +51,7 @@ def asked() -> list[Query]:
     told = {"subscriber": "welcome", "event": "CreditsDeposited"}
     always = {"from": "2026-01-01T00:00:00Z", "to": "2027-01-01T00:00:00Z"}
     assert client.post("/v1/orchestration/events/replay", json={**told, **always}).status_code == 200
-    world.services.sweep()
+    world.system.orchestration.sweep()
     return documents.asked
 
 

@@ -1,20 +1,23 @@
 """The credit system in memory, and an auditor that trusts nothing of it."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import cast
 
 from app.credits.core import entry as ledger
 from app.credits.core.account import Account, LotSource, check
 from app.credits.core.commands import Deposit, Grant, Reserve, Settle
-from app.credits.core.entry import Entry, Reference
+from app.credits.core.entry import Entry, Reference, encode_bytes
 from app.credits.ledger import document
 from app.credits.proofs.signing import Signer
 from app.credits.proofs.verification import Link, verify_chain
-from app.credits.service import Credits, CreditsParts, CreditsSettings, pause
+from app.credits.service import Credits
+from app.kit.concurrency import Threads
 from app.kit.documents import Documents
-from app.kit.money import credits
+from app.kit.money import credits, to_decimal
+from app.wiring import System
 from support.clock import ManualClock
 from support.memory import MemoryDocuments
+from support.world import MemoryPorts, WatchedThreads
 
 SEED = bytes(range(32))
 MINUTE = 60_000_000
@@ -44,33 +47,37 @@ def deposit(payment_id: str, amount: int) -> Deposit:
 
 @dataclass
 class CreditsWorld:
-    """A world for one test; `documents` may be any store with the contract."""
+    """A world for one test; `documents` may be any store with the contract. `bonus` is what an account opens with."""
 
     documents: Documents = field(default_factory=MemoryDocuments)
     clock: ManualClock = field(default_factory=ManualClock)
-    signer: Signer = field(default_factory=lambda: Signer(SEED))
-    settings: CreditsSettings = field(default_factory=CreditsSettings)
+    seed: bytes = SEED
+    bonus: int = credits(1000)
     retired: tuple[str, ...] = ()
+    concurrency: Threads = field(default_factory=WatchedThreads)
 
     def __post_init__(self) -> None:
-        self.pauses = 0
-        self._wait: Callable[[int], None] = lambda attempt: None
-        self.credits = self.instance()
+        self.signer = Signer(self.seed)
+        variables = {
+            "LEDGER_SIGNING_KEY": encode_bytes(self.seed),
+            "LEDGER_RETIRED_KEYS": " ".join(self.retired),
+            "WELCOME_BONUS_AMOUNT": to_decimal(self.bonus),
+        }
+        documents = cast(MemoryDocuments, self.documents)
+        self.ports = MemoryPorts(clock=self.clock, concurrency=self.concurrency, documents=documents)
+        self.ports.variables.update(variables)
+        self.system = System(self.ports)
+        self.credits = self.system.credits.service
 
     def instance(self) -> Credits:
         """Another instance of the service on the same store."""
-        parts = CreditsParts(
-            self.documents, self.clock, self.signer, self.settings, retired=self.retired, pause=self._pause
-        )
-        return Credits(parts)
+        return System(self.ports).credits.service
 
-    def _pause(self, attempt: int) -> None:
-        self.pauses += 1
-        self._wait(attempt)
-
-    def waits_between_attempts(self) -> None:
-        """Lets a lost race wait as it does in production: a real store needs it."""
-        self._wait = pause
+    @property
+    def pauses(self) -> int:
+        """How often somebody waited before another try."""
+        assert isinstance(self.concurrency, WatchedThreads)
+        return len(self.concurrency.sleeps)
 
     def account(self, uid: str) -> Account:
         """The account as it is stored."""
@@ -106,5 +113,4 @@ class CreditsWorld:
 
 
 GENESIS = "0" * 64
-NO_BONUS = CreditsSettings(welcome_bonus=0)
 ONE = credits(1)

@@ -8,7 +8,6 @@ The real credit system and orchestration with a few products. A worker prints th
 
 import json
 import os
-import random
 import sys
 import threading
 import time
@@ -21,22 +20,22 @@ from app.credits.core.commands import Outcome, Refund, Reserve, Settle, settle_k
 from app.credits.core.entry import Reference
 from app.credits.core.rejections import ReservationClosed, ReservationSettled, ReservationUnknown
 from app.credits.ledger.step import Participant
-from app.credits.proofs.signing import Signer
-from app.credits.service import Credits, CreditsParts
-from app.kit.clock import minutes
+from app.credits.service import Credits
+from app.feature import Feature
+from app.kit.clock import Clock, minutes
 from app.kit.documents import Document, Increment, Merge, Replace, Value, Write, int_field
 from app.kit.errors import Rejection
-from app.orchestration import triggers
-from app.orchestration.assembly import Contributions, Orchestration, QueueDependencies, assemble
+from app.kit.once import once
+from app.orchestration.assembly import Orchestration
 from app.orchestration.event_bus import Event, Subscription
 from app.orchestration.queue.handler import Done, Handler, Run
 from app.orchestration.queue.operation import SecurityLevel
 from app.orchestration.queue.operation_queue import Order
-from app.orchestration.queue.outbox import NoAlarms, Outbox
+from app.orchestration.queue.outbox import Alarms, NoAlarms, Outbox
 from app.orchestration.sagas.saga_definition import SagaDefinition, SagaStep, StepDone, StepRun
 from app.orchestration.sagas.sagas import Beginning
-from app.orchestration.sweeper import Chore
-from app.outside import RealOutside
+from app.outside import RealPorts
+from app.wiring import System
 
 PRICE: Final = 1_000_000
 RATE: Final = 20
@@ -61,27 +60,28 @@ class Unshippable(Rejection):
     title = "This cannot be shipped"
 
 
+class WorkerPorts(RealPorts):
+    """The stores that the environment names, with a clock that hurries and without alarms."""
+
+    @once
+    def clock(self) -> Clock:
+        return FastClock()
+
+    @once
+    def alarms(self) -> Alarms:
+        return NoAlarms()
+
+
 def build() -> Orchestration:
-    """The deployment over what the environment names."""
-    outside, clock = RealOutside(), FastClock()
-    dependencies = QueueDependencies(
-        outside.documents, outside.realtime, clock, outside.ids, random.randrange, NoAlarms()
-    )
-    outbox = dependencies.outbox()
-    late: list[Orchestration] = []
-    signer = Signer(outside.settings.ledger_signing_key)
-    parts = CreditsParts(outbox, clock, signer, publish=lambda events: late[0].bus.rows(events))
-    products = Products(Credits(parts), outbox)
-    chore = Chore("overdue", lambda limit: products.credits.expire_due(limit).accounts)
-    contributions = Contributions(products.handlers(), products.subscriptions(), products.sagas(), (chore,))
-    late.append(assemble(dependencies, contributions, outbox))
-    return late[0]
+    """The deployment, with products of its own."""
+    return System(WorkerPorts(), [lambda system: Products(system.credits.service, system.outbox)]).orchestration
 
 
-class Products:
+class Products(Feature):
     """Every effect on an account is fenced by the attempt's lease."""
 
     def __init__(self, credits: Credits, documents: Outbox) -> None:
+        super().__init__()
         self.credits = credits
         self._documents = documents
 
@@ -174,7 +174,7 @@ def answer(orchestration: Orchestration, path: str, body: dict[str, str]) -> Non
     """One request; a repeat of it changes nothing."""
     match path:
         case "/sweep":
-            triggers.sweep(orchestration)
+            orchestration.sweep()
         case "/order":
             order = Order("worker.spend", account=body["account"], once=body["once"])
             orchestration.queue.enqueue(order)
@@ -182,7 +182,7 @@ def answer(orchestration: Orchestration, path: str, body: dict[str, str]) -> Non
             given = {"refuses": bool(body["refuses"])}
             orchestration.sagas.start(Beginning(body["id"], "worker.order", body["account"], given))
         case _:
-            triggers.run_operation(orchestration, body["ref"].split("/")[2])
+            orchestration.run_lane(body["ref"].split("/")[2])
 
 
 def serve() -> None:

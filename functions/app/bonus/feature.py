@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from app.bonus.welcome import BonusRules, Welcome
     from app.credits.ledger.step import AccountOpening
     from app.credits.service import Credits
+    from app.kit.documents import Fields
     from app.orchestration.event_bus import Subscription
 
 
@@ -27,6 +28,7 @@ class BonusFeature(Feature):
     ) -> None:
         super().__init__()
         self._ports, self._settings, self._low_threshold, self._credits = ports, settings, low_threshold, credits
+        self._cards: Cards = lambda _payment_id: None
 
     @once
     def rules(self) -> "BonusRules":
@@ -35,7 +37,9 @@ class BonusFeature(Feature):
         from app.bonus.welcome import BonusRules
 
         settings = self._settings
-        policy = BonusPolicy(settings.at_opening, settings.on_verified, settings.on_purchase)
+        policy = BonusPolicy(
+            settings.at_opening, settings.on_verified, settings.on_purchase, min_age_us=settings.min_age_us
+        )
         return BonusRules(policy, self._ports.identities, self._ports.clock, self._low_threshold)
 
     @once
@@ -45,12 +49,9 @@ class BonusFeature(Feature):
 
         return Welcome(self.rules, self._credits())
 
-    @once
-    def cards(self) -> "Cards":
-        """Looks up which card made a payment. Nobody knows before payments are built."""
-        from app.bonus.subscriptions import no_cards
-
-        return no_cards
+    def ask_cards(self, cards: "Cards") -> None:
+        """Has `cards` say which card made a payment: for the payment features, which stand above this one."""
+        self._cards = cards
 
     def opening(self, uid: str) -> "AccountOpening":
         """What belongs to the first touch of an account."""
@@ -72,7 +73,7 @@ class BonusFeature(Feature):
 
         return {"claim_welcome_bonus": lambda call: routes.claimed(self.claim, call)}
 
-    def claim(self, uid: str, device: str | None, address: str | None) -> "Mapping[str, object]":
+    def claim(self, uid: str, device: str | None, address: str | None) -> "Fields":
         """Grants the next part that is due, and gives the entry's fields.
 
         Raises:
@@ -92,4 +93,4 @@ class BonusFeature(Feature):
         if not self._settings.checks or not self._settings.on_purchase:
             # No part of the bonus waits for a purchase: a deposit need not write a row that nobody reads.
             return ()
-        return [on_deposit(late(lambda: self.welcome), lambda payment_id: self.cards(payment_id))]
+        return [on_deposit(late(lambda: self.welcome), lambda payment_id: self._cards(payment_id))]

@@ -13,10 +13,11 @@ from app.api.idempotency import Idempotency, idempotent
 from app.api.schemas import Problem, RequestBody
 from app.credits.routes.ledger_routes import entry_answer
 from app.credits.routes.schemas import EntryAnswer
+from app.kit.documents import Fields
 
 _TAG: Final = Tag(name="credits", description="Balance, reservations and a ledger that proves itself")
 
-Claim = Callable[[str, str | None, str | None], Mapping[str, object]]
+Claim = Callable[[str, str | None, str | None], Fields]
 """Claims for a user, with the device's fingerprint and the caller's address, and gives the fields of the entry."""
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from app.kit.clock import minutes
 from app.kit.environment import BadSetting, Environment
 from app.kit.money import credits
 
@@ -17,6 +18,8 @@ class BonusSettings:
     on_verified: int = 0
     on_purchase: int = 0
     checks: bool = True
+    min_age_us: int = 0
+    """How long a user must exist before the bonus is given."""
 
     @property
     def at_opening(self) -> int:
@@ -31,6 +34,7 @@ class BonusSettings:
             on_verified=env.credits("WELCOME_BONUS_ON_VERIFIED", "0"),
             on_purchase=env.credits("WELCOME_BONUS_ON_PURCHASE", "0"),
             checks=env.switch("WELCOME_BONUS_CHECKS", "on"),
+            min_age_us=minutes(env.whole("WELCOME_BONUS_MIN_AGE_MINUTES", 0, at_least=0)),
         )
         if read.at_opening < 0:
             raise BadSetting("WELCOME_BONUS_ON_VERIFIED and _ON_PURCHASE together are more than WELCOME_BONUS_AMOUNT")

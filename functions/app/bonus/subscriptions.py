@@ -26,11 +26,6 @@ May raise `Unavailable`.
 _LOOK_AGAIN_US: Final = minutes(60)
 
 
-def no_cards(_payment_id: str) -> str | None:
-    """As long as no rail tells any."""
-    return None
-
-
 def on_deposit(welcome: Welcome, cards: Cards) -> Subscription:
     """Grants the part of the bonus that waits for a purchase."""
 
