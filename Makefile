@@ -15,7 +15,7 @@ setup: ## install everything (Python packages, npm packages, Java, emulators)
 	@$(PYTHON) emulators/suite/install.py
 	@$(SUITE) setup
 
-run: setup ## start the local suite; FRESH=1 forgets the data, PORT_OFFSET=1000 moves all ports
+run: setup ## start the local suite; FRESH=1 forgets the data, PORT_OFFSET=1100 moves all ports
 	@exec $(SUITE) run $(if $(FRESH),--fresh)
 
 stop: setup ## stop the suite that `make run` started
