@@ -14,6 +14,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from architecture.dependencies import Dependencies
+
 ROOT = Path(__file__).resolve().parents[2]
 _BARE_IGNORE = re.compile(r"#\s*type:\s*ignore(?!\[)")
 _SKIPPED = {"venv", "node_modules", "__pycache__"}
@@ -92,6 +94,7 @@ def report() -> list[str]:
     product = [source for source in project if source.in_product]
     found = [breach for source in project for breach in breaches(house, source)]
     found += crowded_folders(house, (source.path for source in product))
+    found += Dependencies.read(ROOT).breaches({source.path: source.nodes for source in product})
     return [*unexcused(house, found), *idle_ratchet(house, found)]
 
 

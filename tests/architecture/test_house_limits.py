@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from architecture.dependencies import Dependencies
 from architecture.house import House, Source, breaches, crowded_folders, idle_ratchet, report, unexcused
 
 HOUSE = House.read()
@@ -96,3 +97,36 @@ class TestTheRatchet:
         house = replace(HOUSE, ratchet=("a.py:1:", "b.py:1:"))
         assert unexcused(house, ["a.py:1: x", "a.py:2: x"]) == ["a.py:2: x"]
         assert idle_ratchet(house, ["a.py:1: x"]) == ["pyproject.toml:1: the ratchet's b.py:1: is healed; take it out"]
+
+
+class TestDependencies:
+    """`web` comes from the package web-kit, `cloud.mail` from cloud-mail and `cloud.disk` from cloud-disk."""
+
+    DEPENDENCIES = Dependencies(
+        declared={"web-kit": 3, "cloud-mail": 4, "runner": 5},
+        not_imported=frozenset({"runner"}),
+        providers={"web": "web-kit", "cloud.mail": "cloud-mail", "cloud.disk": "cloud-disk", "runner": "runner"},
+    )
+    ALL = "import os\nimport web.views\nfrom app.kit import clock\ndef f():\n    from cloud import mail\n"
+
+    def _breaches_of(self, text: str) -> list[str]:
+        return list(self.DEPENDENCIES.breaches({"a.py": Source.of("a.py", text).nodes}))
+
+    def test_what_is_imported_is_deployed_and_the_other_way_round(self) -> None:
+        assert not self._breaches_of(self.ALL)
+
+    @pytest.mark.parametrize(
+        ("text", "breach"),
+        [
+            ("from cloud.disk import File", "a.py:6: imports cloud.disk.File of cloud-disk, which"),
+            ("import lost", "a.py:6: imports lost, which no installed package provides"),
+            ("import runner", "pyproject.toml:5: not_imported need not explain runner"),
+        ],
+    )
+    def test_an_import_that_is_not_deployed_is_named(self, text: str, breach: str) -> None:
+        (found,) = self._breaches_of(self.ALL + text)
+        assert found.startswith(breach)
+
+    def test_a_package_that_nothing_imports_is_named(self) -> None:
+        (found,) = self._breaches_of("import web\nif TYPE_CHECKING:\n    from cloud.mail import Letter\n")
+        assert found.startswith("pyproject.toml:4: cloud-mail is deployed, and nothing")
