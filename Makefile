@@ -24,7 +24,7 @@ stop: setup ## stop the suite that `make run` started
 test: setup ## run every test, on a suite of its own; TESTS="tests/credits -k lots" for some
 	@exec $(SUITE) test -- $(TESTS)
 
-check: setup ## format, lint, types, import rules, lock files
+check: setup ## format, lint, types, import rules, house limits, lock files
 	@$(PY) -m emulators.suite.check
 
 demo: setup ## a new user spends credits, live, in the terminal (needs `make run`)
