@@ -15,7 +15,7 @@ setup: ## install everything (Python packages, npm packages, Java, emulators)
 	@$(PYTHON) emulators/suite/install.py
 	@$(SUITE) setup
 
-run: setup ## start the local suite; FRESH=1 forgets the data, PORT_OFFSET=1000 moves all ports
+run: setup ## start the local suite; FRESH=1 forgets the data, PORT_OFFSET=1100 moves all ports
 	@exec $(SUITE) run $(if $(FRESH),--fresh)
 
 stop: setup ## stop the suite that `make run` started
@@ -24,7 +24,7 @@ stop: setup ## stop the suite that `make run` started
 test: setup ## run every test, on a suite of its own; TESTS="tests/credits -k lots" for some
 	@exec $(SUITE) test -- $(TESTS)
 
-check: setup ## format, lint, types, import rules, lock files
+check: setup ## format, lint, types, import rules, house limits, lock files
 	@$(PY) -m emulators.suite.check
 
 demo: setup ## a new user spends credits, live, in the terminal (needs `make run`)

@@ -82,6 +82,7 @@ CHECKS = (
     Check("format", _command(str(_BIN / "ruff"), "format", "--check", "--quiet", ".")),
     Check("lint", _command(str(_BIN / "ruff"), "check", "--quiet", ".")),
     Check("imports", _command(str(_BIN / "lint-imports"), import_root=ROOT / "functions")),
+    Check("house limits", _command(str(VENV_PYTHON), "-m", "architecture.house", import_root=ROOT / "tests")),
     Check("database rules", _command(str(VENV_PYTHON), *_DATABASE_RULES, import_root=ROOT / "emulators" / "rtdb")),
     Check("storage rules", _storage_rules),
     Check("python locks", _python_locks),

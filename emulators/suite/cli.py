@@ -12,6 +12,7 @@ from emulators.suite.doctor import examine
 from emulators.suite.install import LOCAL, ROOT, Unable, install
 from emulators.suite.jars import JARS, find_jars
 from emulators.suite.launcher import run, stop_running
+from emulators.suite.places import LARGEST_OFFSET
 from emulators.suite.plan import Options
 
 _TRIED = JARS / ".downloads-tried"
@@ -19,8 +20,8 @@ _TRIED = JARS / ".downloads-tried"
 
 def main(arguments: list[str]) -> int:
     """Run one command; returns the exit code."""
-    chosen = _parser().parse_args(arguments)
     try:
+        chosen = _parser().parse_args(arguments)
         return int(chosen.command(chosen))
     except Unable as problem:
         screen.fail(str(problem))
@@ -61,17 +62,18 @@ def _add_offset(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--port-offset",
         type=_offset,
-        default=_offset(os.environ.get("PORT_OFFSET") or "0"),
+        default=os.environ.get("PORT_OFFSET") or "0",
         metavar="N",
         help="add N to every port, or `auto` for a free one (default: $PORT_OFFSET, else 0)",
     )
 
 
 def _offset(text: str) -> int | None:
+    """The offset that `text` names, None for a free one. Raises `Unable`."""
     if text == "auto":
         return None
-    if not text.isdigit() or int(text) > 10_000:
-        raise argparse.ArgumentTypeError("a number from 0 to 10000, or `auto`")
+    if not (text.isascii() and text.isdigit()) or int(text) > LARGEST_OFFSET:
+        raise Unable(f"PORT_OFFSET is a number from 0 to {LARGEST_OFFSET}, or `auto` for a free one, and not {text!r}.")
     return int(text)
 
 

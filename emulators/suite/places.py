@@ -13,6 +13,8 @@ BUCKET = f"{PROJECT}.appspot.com"
 FIRST_WORKER_PORT = 20_000
 WORKER_PORTS_PER_SUITE = 300
 WORKER_RANGES = 40
+# Beyond it the highest of the suite's ports, 9499, would come into the range of the functions' workers.
+LARGEST_OFFSET = 10_000
 # Those of https://fetch.spec.whatwg.org/#port-blocking above 2000: browsers and Node's fetch refuse to connect to them.
 UNREACHABLE_PORTS = frozenset(
     (2049, 3659, 4045, 4190, 5060, 5061, 6000, 6566, 6665, 6666, 6667, 6668, 6669, 6679, 6697, 10080)
@@ -42,6 +44,14 @@ class Ports:
 
     def named(self) -> dict[str, int]:
         return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def unreachable(self) -> dict[str, int]:
+        """The services whose port browsers and Node's fetch refuse, with that port."""
+        return {name: port for name, port in self.named().items() if port in UNREACHABLE_PORTS}
+
+    def overlap(self, other: "Ports") -> bool:
+        """Whether both would listen on the same port somewhere."""
+        return not set(self.named().values()).isdisjoint(other.named().values())
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ refuses to end anything: that is the launcher's business.
 
 import contextlib
 import fcntl
+import itertools
 import json
 import os
 import socket
@@ -20,7 +21,7 @@ from emulators.suite.install import ROOT, Unable
 from emulators.suite.places import (
     FIRST_WORKER_PORT,
     HOST,
-    UNREACHABLE_PORTS,
+    LARGEST_OFFSET,
     WORKER_PORTS_PER_SUITE,
     WORKER_RANGES,
     Ports,
@@ -28,6 +29,7 @@ from emulators.suite.places import (
 from emulators.suite.processes import listening_on
 
 FREE_OFFSETS = range(3000, 9000, 100)
+_STEP = 100
 
 
 @dataclass(frozen=True)
@@ -88,19 +90,48 @@ def running(offset: int) -> Claim | None:
 
 
 def refuse_busy_ports(offset: int) -> None:
-    """Raise `Unable` for the first port that cannot be used, naming it, its holder and the way out."""
-    for name, port in Ports.at(offset).named().items():
-        if port in UNREACHABLE_PORTS:
-            raise Unable(
-                f"PORT_OFFSET={offset} puts {name} on port {port}, which browsers and fetch refuse: choose another."
-            )
+    """Raise `Unable` for the first port that cannot be used, naming it, its holder and offsets that work."""
+    ports = Ports.at(offset)
+    for name, port in ports.unreachable().items():
+        raise Unable(
+            f"PORT_OFFSET={offset} puts {name} on port {port}, which browsers and fetch refuse: "
+            f"choose another, for example {_some(working_offsets(offset))}."
+        )
+    for name, port in ports.named().items():
         if not _can_listen(port):
             holder = listening_on(port)
             who = f"process {holder.pid} (`{_command(holder)}`)" if holder else "another process"
             raise Unable(
                 f"Port {port}, which the suite needs for {name}, is held by {who}: "
-                f"stop it, or shift all ports with `PORT_OFFSET=1000 make run`."
+                f"stop it, or move all ports with PORT_OFFSET={_some(working_offsets(offset))}."
             )
+
+
+def working_offsets(near: int) -> Iterator[int]:
+    """Multiples of 100 at which a suite could start now, also beside one at offset 0; the nearest to `near` first."""
+    with _exclusive() as folder:
+        others = [other for other in _read(folder) if other.is_alive() and other.pid != os.getpid()]
+    yield from _working_offsets(near, others)
+
+
+def _working_offsets(near: int, others: list[Claim]) -> Iterator[int]:
+    def distance(offset: int) -> tuple[int, int]:
+        return abs(offset - near), -offset
+
+    candidates = sorted(range(_STEP, LARGEST_OFFSET + 1, _STEP), key=distance)
+    return (offset for offset in candidates if not Ports.at(offset).overlap(Ports()) and _is_free(offset, others))
+
+
+def _is_free(offset: int, others: list[Claim]) -> bool:
+    ports = Ports.at(offset)
+    claimed = any(ports.overlap(Ports.at(other.offset)) for other in others)
+    return not claimed and not ports.unreachable() and all(map(_can_listen, ports.named().values()))
+
+
+def _some(offsets: Iterator[int]) -> str:
+    """The first three, as words: `1100, 900 or 1200`."""
+    *most, last = map(str, itertools.islice(offsets, 3))
+    return f"{', '.join(most)} or {last}" if most else last
 
 
 def _command(process: psutil.Process) -> str:
@@ -122,23 +153,20 @@ def _can_listen(port: int) -> bool:
 
 
 def _free_offset(others: list[Claim]) -> int:
-    taken = {port for other in others for port in Ports.at(other.offset).named().values()}
     for offset in FREE_OFFSETS:
-        ports = set(Ports.at(offset).named().values())
-        if not ports & (taken | UNREACHABLE_PORTS) and all(map(_can_listen, ports)):
+        if _is_free(offset, others):
             return offset
     raise Unable("No port offset is free for a test suite: stop one of the suites that run on this machine.")
 
 
 def _refuse_if_taken(offset: int, others: list[Claim]) -> None:
-    wanted = set(Ports.at(offset).named().values())
     for other in others:
-        if wanted & set(Ports.at(other.offset).named().values()):
+        if Ports.at(offset).overlap(Ports.at(other.offset)):
             where = "here" if other.root == str(ROOT) else f"in {other.root}"
             raise Unable(
                 f"A suite already runs {where} on these ports (process {other.pid}, offset {other.offset}): "
                 f"stop it with Ctrl-C there or `kill {other.pid}`, "
-                f"or start this one beside it with `PORT_OFFSET={other.offset + 1000} make run`."
+                f"or start this one beside it with PORT_OFFSET={_some(_working_offsets(offset, others))}."
             )
 
 

@@ -7,18 +7,17 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, sync_playwright
 
+from emulators.suite.chromium import find_chromium
 from support.credits_world import CreditsWorld
 from support.tampering import honest
 
-PAGE = Path(__file__).parents[2] / "web" / "verify.html"
-CHROMIUM = Path("/usr/bin/chromium")
+PAGE = Path(__file__).parents[2] / "web" / "public" / "verify.html"
 
 
 @pytest.fixture
 def page() -> Iterator[Page]:
     with sync_playwright() as driver:
-        installed = str(CHROMIUM) if CHROMIUM.exists() else None
-        browser = driver.chromium.launch(executable_path=installed, args=["--no-sandbox"])
+        browser = driver.chromium.launch(executable_path=find_chromium(), args=["--no-sandbox"])
         page = browser.new_page()
         page.goto(PAGE.as_uri())
         yield page

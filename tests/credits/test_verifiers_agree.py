@@ -16,7 +16,7 @@ from support.credits_world import CreditsWorld
 from support.tampering import STRANGER, cases, honest
 
 ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "web" / "verify.html"
+PAGE = ROOT / "web" / "public" / "verify.html"
 Pair = tuple[str, str]
 
 

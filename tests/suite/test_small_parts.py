@@ -1,5 +1,6 @@
 """Parts of the launcher that are functions of their arguments."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -7,8 +8,8 @@ import pytest
 from emulators.suite import cli, registry
 from emulators.suite.environment import function_variables
 from emulators.suite.functions_source import deployed_functions
-from emulators.suite.install import REQUIREMENTS, Unable, pinned_requirement
-from emulators.suite.places import UNREACHABLE_PORTS, WORKER_RANGES, Places, Ports
+from emulators.suite.install import REQUIREMENTS, ROOT, Unable, pinned_requirement
+from emulators.suite.places import FIRST_WORKER_PORT, LARGEST_OFFSET, WORKER_RANGES, Places, Ports
 from emulators.suite.readiness import tail
 from emulators.suite.schedules import period_s
 
@@ -21,12 +22,40 @@ class TestPorts:
         assert {port - Ports().named()[name] for name, port in Ports.at(1000).named().items()} == {1000}
 
     def test_a_free_suite_never_gets_a_port_that_browsers_refuse(self) -> None:
-        reachable = [o for o in registry.FREE_OFFSETS if not set(Ports.at(o).named().values()) & UNREACHABLE_PORTS]
+        reachable = [offset for offset in registry.FREE_OFFSETS if not Ports.at(offset).unreachable()]
         assert len(reachable) > WORKER_RANGES
 
-    def test_an_offset_onto_a_refused_port_is_refused(self) -> None:
-        with pytest.raises(Unable, match="10080"):
-            registry.refuse_busy_ports(2000)
+    @pytest.mark.parametrize(("offset", "service", "port"), [(1000, "hosting", 6000), (2000, "firestore", 10080)])
+    def test_an_offset_onto_a_refused_port_is_refused_and_others_are_named(
+        self, offset: int, service: str, port: int
+    ) -> None:
+        with pytest.raises(
+            Unable, match=rf"puts {service} on port {port}, .* for example (\d+), (\d+) or (\d+)\."
+        ) as refused:
+            registry.refuse_busy_ports(offset)
+        named = [int(number) for number in re.findall(r"\d+", str(refused.value).partition("for example")[2])]
+        assert all(abs(each - offset) <= 1000 for each in named)
+        for each in named:
+            registry.refuse_busy_ports(each)
+
+    def test_each_offset_that_is_offered_can_be_used_beside_the_default(self) -> None:
+        offered = list(registry.working_offsets(near=0))
+        assert len(offered) > 20
+        for ports in map(Ports.at, offered):
+            assert not ports.unreachable()
+            assert not ports.overlap(Ports())
+            assert max(ports.named().values()) < FIRST_WORKER_PORT
+
+    def test_the_largest_offset_stays_below_the_ports_of_the_workers(self) -> None:
+        assert max(Ports.at(LARGEST_OFFSET).named().values()) < FIRST_WORKER_PORT
+
+    @pytest.mark.parametrize("file", ["README.md", "emulators/README.md", "Makefile"])
+    def test_each_offset_in_the_documentation_works_beside_the_default(self, file: str) -> None:
+        examples = re.findall(r"(?:PORT_OFFSET=|SUITE_OFFSET=|--port-offset )(\d+)", (ROOT / file).read_text())
+        assert examples
+        for ports in (Ports.at(int(example)) for example in examples):
+            assert not ports.unreachable()
+            assert not ports.overlap(Ports())
 
     def test_each_suite_has_folders_of_its_own(self) -> None:
         first, second = Places(0), Places(1000)
@@ -104,10 +133,17 @@ class TestInstall:
 
 
 class TestCommandLine:
-    @pytest.mark.parametrize("wrong", ["-5", "x", "99999"])
-    def test_a_wrong_offset_is_refused(self, wrong: str) -> None:
-        with pytest.raises(SystemExit):
-            cli.main(["run", "--port-offset", wrong])
+    @pytest.mark.parametrize("wrong", ["-5", "x", "1.5", "²", "10001", "99999"])
+    def test_a_wrong_offset_is_refused_in_one_sentence(
+        self, wrong: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert cli.main(["run", "--port-offset", wrong]) == 1
+        said = capsys.readouterr().out
+        monkeypatch.setenv("PORT_OFFSET", wrong)
+        assert cli.main(["run"]) == 1
+        assert capsys.readouterr().out == said
+        assert f"PORT_OFFSET is a number from 0 to 10000, or `auto` for a free one, and not '{wrong}'." in said
+        assert len(said.splitlines()) == 1
 
     def test_stopping_what_does_not_run_says_so(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert cli.main(["stop", "--port-offset", "9876"]) == 1
