@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from app.credits.balance_mirror import BalanceMirror
     from app.credits.core.events import Publish
     from app.credits.ledger.step import AccountOpening
-    from app.credits.routes.account_routes import CreditsRoutes
     from app.credits.routes.schemas import PricedOperation
     from app.credits.service import Credits
     from app.credits.settings import CreditsSettings
@@ -65,14 +64,6 @@ class CreditsFeature(Feature):
 
         return BalanceMirror(self._ports.documents, self._ports.realtime)
 
-    @once
-    def _routes(self) -> "CreditsRoutes":
-        from app.api.idempotency import Idempotency
-        from app.credits.routes.account_routes import CreditsRoutes
-
-        records = Idempotency(self._ports.documents, self._ports.clock)
-        return CreditsRoutes(self.service, self.mirror, self._ports.ids, records, price=self._hooks.price)
-
     def open_account(self, uid: str) -> None:
         """Opens the account of a user who comes online for the first time. Ignores ids that no token could carry."""
         from app.api.auth import is_user_id
@@ -85,15 +76,23 @@ class CreditsFeature(Feature):
         self.mirror.account_written(fields)
 
     def routes(self) -> "Sequence[APIBlueprint]":
+        from app.api.idempotency import Idempotency
         from app.credits.corrections.corrections import Corrections
         from app.credits.corrections.repair import Repairs
-        from app.credits.routes import account_routes
+        from app.credits.routes.account_routes import CreditsRoutes, account_routes
         from app.credits.routes.admin_routes import admin_routes
 
-        clock, ids = self._ports.clock, self._ports.ids
-        corrections = late(lambda: Corrections(self._documents, clock, ids, self.service))
-        repairs = late(lambda: Repairs(self._documents, self.service.ledger, clock))
-        return [account_routes.routes(late(lambda: self._routes)), admin_routes(corrections, repairs)]
+        ports = self._ports
+        services = CreditsRoutes(
+            credits=late(lambda: self.service),
+            mirror=late(lambda: self.mirror),
+            ids=late(lambda: ports.ids),
+            records=late(lambda: Idempotency(ports.documents, ports.clock)),
+            price=self._hooks.price,
+        )
+        corrections = late(lambda: Corrections(self._documents, ports.clock, ports.ids, self.service))
+        repairs = late(lambda: Repairs(self._documents, self.service.ledger, ports.clock))
+        return [account_routes(services), admin_routes(corrections, repairs)]
 
     def callables(self) -> "Mapping[str, CallableHandler]":
         return {"get_balance": lambda call: self.service.balance(call.who.uid)}

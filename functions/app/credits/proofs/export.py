@@ -1,7 +1,7 @@
 """Verifying an exported account with nothing but the file and the public keys. No database, no network.
 
-An export is what `GET /v1/credits/audit` answers. `web/public/verify.html` does the same in a browser; one corpus of hostile
-files is checked by both.
+An export is what `GET /v1/credits/audit` answers. `web/public/verify.html` does the same in a browser; one corpus of
+hostile files is checked by both.
 """
 
 import hashlib

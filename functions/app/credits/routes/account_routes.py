@@ -57,7 +57,7 @@ class CreditsRoutes:
     """Most that a model call can cost; features above know."""
 
 
-def routes(parts: CreditsRoutes) -> APIBlueprint:
+def account_routes(parts: CreditsRoutes) -> APIBlueprint:
     """The blueprint; see the module."""
     blueprint = APIBlueprint("credits", __name__, abp_tags=[_TAG])
     _add_balance(blueprint, parts)
