@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from app.bonus.settings import BonusSettings
     from app.bonus.subscriptions import Cards
     from app.bonus.welcome import BonusRules, Welcome
-    from app.credits.ledger.step import AccountOpening
-    from app.credits.service import Credits
+    from app.credits.public import AccountOpening, Credits
     from app.kit.documents import Fields
     from app.orchestration.event_bus import Subscription
 

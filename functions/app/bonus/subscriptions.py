@@ -9,8 +9,7 @@ from typing import Final
 
 from app.bonus.rules import Ineligibility
 from app.bonus.welcome import BonusNotEligible, Welcome
-from app.credits.core import events
-from app.credits.core.entry import Kind
+from app.credits.public import EVENT_NAMES, EVENT_VERSION, Kind
 from app.kit.clock import minutes
 from app.kit.documents import map_field, text_field
 from app.kit.errors import Rejection, ensure
@@ -32,8 +31,8 @@ def on_deposit(welcome: Welcome, cards: Cards) -> Subscription:
     def react(event: Event, run: Run) -> RunOutcome:
         return _deposited(welcome, cards, event, run)
 
-    deposited = events.NAMES[Kind.DEPOSIT]
-    return Subscription("welcome", deposited, react, frozenset({events.VERSION}), level=SecurityLevel.MONEY)
+    deposited = EVENT_NAMES[Kind.DEPOSIT]
+    return Subscription("welcome", deposited, react, frozenset({EVENT_VERSION}), level=SecurityLevel.MONEY)
 
 
 def _deposited(welcome: Welcome, cards: Cards, event: Event, run: Run) -> RunOutcome:

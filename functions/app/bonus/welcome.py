@@ -10,11 +10,18 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from app.bonus.rules import BonusClaims, BonusPolicy, BonusStep, Ineligibility, Mark, assess
-from app.credits.core.account import LotSource
-from app.credits.core.commands import Grant, Outcome, Posted
-from app.credits.core.entry import Reference
-from app.credits.ledger.step import AccountOpening, OpeningGrants, Participant, Seen
-from app.credits.service import Credits
+from app.credits.public import (
+    AccountOpening,
+    Credits,
+    Grant,
+    LotSource,
+    OpeningGrants,
+    Outcome,
+    Participant,
+    Posted,
+    Reference,
+    Seen,
+)
 from app.kit.clock import Clock
 from app.kit.documents import Create, Document, Replace, Value, Write, int_field
 from app.kit.errors import AlreadyExists, Forbidden, Rejection
