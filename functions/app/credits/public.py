@@ -1,4 +1,4 @@
-"""Everything that other features may import of credits, beside `feature.py`, `settings.py` and the routes' `schemas.py`.
+"""What other features may import of credits, beside `feature.py`, `settings.py` and the schemas of its routes.
 
 Commands and their outcomes, the service that takes them, participants of a commit, and the refusals to expect.
 """
