@@ -33,7 +33,7 @@ def routes(monitoring: Monitoring, identity: Identity, kept: metrics.Figures = m
 
     @blueprint.get(
         "/monitoring/health",
-        summary="HealthReport of this backend and of what it stands on",
+        summary="Health of this backend and of what it stands on",
         responses={200: HealthAnswer, 503: {"content": {"application/json": _reference("HealthAnswer")}}},
     )
     @public

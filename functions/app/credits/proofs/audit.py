@@ -40,7 +40,7 @@ class PeriodTooLong(Rejection):
 
     status = 422
     code = "period_too_long"
-    title = "AuditPeriod too long"
+    title = "Period too long"
 
 
 @dataclass(frozen=True, slots=True)
