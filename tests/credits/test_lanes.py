@@ -45,7 +45,7 @@ class Crowd:
             lead = pool.submit(self._world.credits.post, "alice", deposit("lead", 1))
             assert self._first.wait(20)
             others = [pool.submit(command) for command in commands]
-            lane = self._world.credits._lanes._lanes["alice"]
+            lane = self._world.credits._lanes._queues["alice"]
             while len(lane.waiting) < self._size:
                 threading.Event().wait(0.001)
             self._go.set()
@@ -257,7 +257,7 @@ class TestRememberedHeads:
     def test_are_bounded(self, world: CreditsWorld) -> None:
         for index in range(MAX_REMEMBERED + 50):
             world.credits.set_threshold(f"user{index}", 1)
-        assert len(world.credits._lanes._lanes) <= MAX_REMEMBERED + 1
+        assert len(world.credits._lanes._queues) <= MAX_REMEMBERED + 1
 
 
 class TestBudget:
