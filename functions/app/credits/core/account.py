@@ -4,8 +4,7 @@ Knows no clock, database or key. Amounts are integer micro-credits, times are mi
 `decide.py` makes the next account out of this one; nothing else may.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
@@ -192,10 +191,6 @@ class Account:
         start = id + _SEPARATOR
         return next((Closed.parse(text) for text in reversed(self.recent) if text.startswith(start)), None)
 
-    def lot(self, id: str) -> Lot | None:
-        """The lot of that id while something of it remains."""
-        return next((lot for lot in self.lots if lot.id == id), None)
-
     @property
     def next_expiry_at_us(self) -> int | None:
         """When the sweeper must look at this account again."""
@@ -207,11 +202,6 @@ class Account:
 def opened(uid: str, at_us: int, low_threshold: int) -> Account:
     """A new account without credits."""
     return Account(uid, opened_at_us=at_us, updated_at_us=at_us, low_threshold=low_threshold)
-
-
-def with_lots(account: Account, lots: Iterable[Lot]) -> Account:
-    """The account with these lots; empty ones vanish, the others stay in order of age."""
-    return replace(account, lots=tuple(lot for lot in lots if lot.remaining > 0))
 
 
 def check(account: Account) -> None:

@@ -246,7 +246,7 @@ def _settle(book: _Book, command: Settle) -> CommandVerdict:
     open = _open(book.account, command.reservation_id)
     charge = min(command.amount, open.amount)
     if charge == 0:
-        return CommandVerdict("settled", _resolve(book, open, ReservationState.RELEASED, 0, asked))
+        return CommandVerdict("settled", _resolve(book, open, ReservationState.RELEASED, asked))
     kept, lines = lots.resolve(book.account.lots, open.holds, charge)
     draft = EntryDraft(
         account=book.account.uid,
@@ -277,7 +277,7 @@ def _release(book: _Book, command: Release) -> CommandVerdict:
     if closed is not None and closed.state is ReservationState.RELEASED:
         return CommandVerdict("released", _remembered(closed), replayed=True)
     open = _open(book.account, command.reservation_id)
-    return CommandVerdict("released", _resolve(book, open, ReservationState.RELEASED, 0, ""))
+    return CommandVerdict("released", _resolve(book, open, ReservationState.RELEASED, ""))
 
 
 def _sweep(book: _Book) -> CommandVerdict:
@@ -299,7 +299,7 @@ def _sweep(book: _Book) -> CommandVerdict:
 def _resolve_overdue(book: _Book) -> tuple[tuple[EntryDraft, ...], tuple[Reservation, ...]]:
     """Expires overdue reservations, then what is free in expired lots; what is held stays (T-39)."""
     overdue = [open for open in book.account.reservations if open.expires_at_us <= book.at_us]
-    closed = tuple(_resolve(book, open, ReservationState.EXPIRED, 0, "") for open in overdue)
+    closed = tuple(_resolve(book, open, ReservationState.EXPIRED, "") for open in overdue)
     for reservation in closed:
         book.published.append(events.reservation_expired(book.account, reservation))
     drafts = []
@@ -369,11 +369,12 @@ def _open(account: Account, id: str) -> Reservation:
     raise ReservationUnknown(id)
 
 
-def _resolve(book: _Book, open: Reservation, state: ReservationState, charge: int, asked: str) -> Reservation:
-    kept, _ = lots.resolve(book.account.lots, open.holds, charge)
+def _resolve(book: _Book, open: Reservation, state: ReservationState, asked: str) -> Reservation:
+    """Closes a reservation without a charge."""
+    kept, _ = lots.resolve(book.account.lots, open.holds, charge=0)
     book.account = replace(book.account, lots=kept)
     book.close(open, _closed(book, open, state, None, asked))
-    return replace(open, state=state, captured=charge, closed_at_us=book.at_us)
+    return replace(open, state=state, closed_at_us=book.at_us)
 
 
 def _closed(book: _Book, open: Reservation, state: ReservationState, draft: EntryDraft | None, asked: str) -> Closed:

@@ -152,7 +152,7 @@ def touch(uid: str, head: AccountHead, opening: AccountOpening | None, now_us: i
 def take_step(start: StartingPoint, works: Sequence[PendingCommand], by: Deciding) -> PlannedCommit:
     """Decides `works`. When a participant refuses its command, the others are decided again without that.
 
-    Of two participants that write the same document, the second is left out as well: it saw the document before the
+    Of two participants that write the same document, the second is left out: it saw the document before the
     first one's write and would undo that. Its command gets no result here and is decided in the next step.
     """
     refused: list[tuple[PendingCommand, Outcome | Failure]] = []

@@ -5,7 +5,6 @@ nothing of accounts or of where public keys are stored.
 """
 
 import base64
-import binascii
 import hashlib
 from collections.abc import Mapping
 from typing import Final
@@ -29,14 +28,6 @@ class Signer:
         self._key = Ed25519PrivateKey.from_private_bytes(seed)
         self.public = encode_bytes(self._key.public_key().public_bytes_raw())
         self._kid = thumbprint(self.public)
-
-    @classmethod
-    def from_text(cls, seed: str) -> "Signer":
-        """From the base64url text of a 32-byte seed; raises ValueError with a sentence for the operator."""
-        try:
-            return cls(decode_bytes(seed.strip()))
-        except (binascii.Error, UnicodeError) as error:
-            raise ValueError("LEDGER_SIGNING_KEY must be 32 bytes in base64url") from error
 
     @property
     def kid(self) -> str:

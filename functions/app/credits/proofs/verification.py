@@ -17,9 +17,6 @@ from app.credits.proofs.signing import KeyRing
 from app.kit.errors import InvariantViolation
 from app.kit.money import MAX_MICRO
 
-CHECKS: Final = ("shape", "hash", "signature", "account", "sequence", "link", "time", "postings", "lots", "balance")
-"""In the order in which they are made; the first one that fails names the fault."""
-
 
 class LotBody(TypedDict):
     """A lot line in an entry."""
