@@ -1,4 +1,4 @@
-"""Group commit and remembered heads: faster, and never otherwise."""
+"""Group commit and remembered heads are faster and change no outcome."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -129,7 +129,7 @@ class TestGroupCommit:
         assert world.audit("alice").sequence == 1 + 1 + 9
 
     def test_what_an_earlier_commit_of_a_batch_did_stays_done(self, world: CreditsWorld) -> None:
-        """The second step of a batch fails: who was in the first is told its outcome, not the failure."""
+        """When the second step of a batch fails, the commands of the first get their outcome, not the failure."""
         memory(world).commit([Create("lists/shared", {})])
         crowd = Crowd(world, 2)
 
@@ -261,7 +261,7 @@ class TestRememberedHeads:
 
 
 class TestBudget:
-    """Reads and writes of each step, counted at the port (ARCHITECTURE.md, Credits)."""
+    """Documents read and written by each step, counted at the port; `bench/credits.py` counts them on the wire."""
 
     @pytest.mark.parametrize(
         ("step", "reads", "writes"), [("reserve", 1, 1), ("settle", 1, 2), ("release", 1, 1), ("replay", 2, 0)]
