@@ -1,7 +1,7 @@
-"""What the benches of an answer stand on: the local suite's stores, a vendor simulator, and the `api` function.
+"""The environment of the benches of an answer: the local suite's stores, a vendor simulator, the `api` function.
 
 The function is served by functions-framework under gunicorn as in production, for a project of its own, so that the
-suite's triggers do not run for it and take the machine from it. Started and ended here; nothing else is touched.
+suite's triggers do not run for it and use up the machine. Only processes that were started here are ended.
 """
 
 import base64
@@ -35,7 +35,7 @@ class Stores:
     ports: Mapping[str, int]
 
     def environment(self, vendor: str, project: str = PROJECT) -> dict[str, str]:
-        """Of a function that uses these stores and that vendor."""
+        """The environment variables of a function that uses these stores and that vendor."""
         database = f"http://127.0.0.1:{self.ports['database']}/?ns={project}-default-rtdb"
         return {
             "PATH": os.environ["PATH"],

@@ -44,7 +44,7 @@ HELD = 30
 """Postings on a single account in one round."""
 WRITERS = 32
 BUDGET = {"reserve": (1, 1), "settle": (1, 2), "release": (1, 1), "settle again": (2, 0)}
-"""Documents read and written; the second read of a replay is the entry that it answers."""
+"""At most so many documents read and written by each step; a replay also reads the entry that answers it."""
 
 
 def main() -> None:
@@ -93,7 +93,7 @@ def _round(bank: Credits, documents: Documents, uids: list[str], each: int) -> t
 
 
 def bare_loop(documents: Documents, uid: str, count: int) -> float:
-    """The least: read the account, commit it over its version, create an entry; the same documents, no thought."""
+    """The minimum: read the account, commit it over its version, create an entry; the same documents, no logic."""
     entry = documents.get(f"accounts/{uid}/entries/000000000001")
     began = time.perf_counter()
     for _ in range(count):
@@ -136,7 +136,7 @@ def hot_account(each: int) -> None:
 
 
 def _rush(bank: Credits, uid: str, each: int, *, plain: bool) -> float:
-    """Seconds until all writers are through. Plain retries may run out of attempts; then the client asks again."""
+    """Seconds until all writers are done. Plain retries may run out of attempts; then the client asks again."""
 
     def settle(id: str) -> None:
         command = Settle(id, 700, MESSAGE)
@@ -206,7 +206,7 @@ class Counter(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientIntercepto
 
 
 def operations() -> None:
-    """Documents read and written per step, and round trips, against the budget of the architecture."""
+    """Documents read and written per step, and round trips; fails above `BUDGET`."""
     print("operations on the wire       reads  writes  round trips   with a remembered head")
     uid = secrets.token_hex(8)
     instance()[0].account(uid)

@@ -78,7 +78,7 @@ def verify(stored: Sequence[object], keys: KeyRing) -> None:
 
 
 def bare_loop(stored: Sequence[Mapping[str, object]], keys: KeyRing) -> None:
-    """The least that anybody must do: one hash and one signature each, over bytes that stand ready."""
+    """The minimum of any verifier: one hash and one signature check per entry, over prepared bytes."""
     public = keys._keys
     for raw, kid, signature in _ready(stored):
         public[kid].verify(signature, hashlib.sha256(raw).digest())

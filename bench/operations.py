@@ -146,7 +146,7 @@ class Bench:
         return wiring.System(Counted())
 
     def request(self, method: str, path: str, body: object = None, stream: bool = False) -> Any:
-        """Through the whole application, as an HTTP request would come."""
+        """Calls the whole application, as an HTTP request would."""
         from werkzeug.test import Client
 
         headers = {"Authorization": f"Bearer {self.token}"}
@@ -161,7 +161,7 @@ class Bench:
 
     @contextmanager
     def counting(self) -> Iterator[Count]:
-        """What happens inside."""
+        """Counts the operations inside the `with` block."""
         count = self.wire.count = Count()
         before = (self.server_proxy.received, self.server_proxy.sent, self.listener_proxy.received)
         began = time.monotonic()
@@ -173,7 +173,7 @@ class Bench:
         self.wire.count = Count()
 
     def mirror_balance(self) -> None:
-        """What the trigger on the account does once per commit to it, as the suite's trigger is for another project."""
+        """Does what the trigger does after each commit to the account: the suite's trigger runs for another project."""
         stored = self.services.outside.documents.get(f"accounts/{self.uid}")
         self.wire.count.reads -= 1  # the event carries the document
         self.wire.count.calls -= 1

@@ -29,12 +29,12 @@ OPERATIONS: Final = 2_000
 FLOOD: Final = 100_000
 RUNNERS: Final = 8
 SLOTS: Final = 64
-"""Of the lane: more than runners, as those who die keep theirs until their lease is over."""
+"""Slots of the lane: more than runners, because a runner that dies keeps its slot until its lease ends."""
 FAULTS: Final = 0.03
 PACED: Final = 300
 _WITHIN_S: Final = 420
 _SWEEP_S: Final = 5
-"""Between sweeps; a minute in production. Short, so that the dead are found within the bench's patience."""
+"""Between sweeps; a minute in production. Short, so that the bench soon finds the dead runners' operations."""
 
 
 class Killed(BaseException):
@@ -43,7 +43,7 @@ class Killed(BaseException):
 
 @dataclass
 class Figures:
-    """What was seen. Times are seconds."""
+    """The measurements. Times are seconds."""
 
     entered: dict[str, float] = field(default_factory=dict)
     started: dict[str, float] = field(default_factory=dict)
@@ -62,14 +62,14 @@ def main() -> int:
 
 
 def hush() -> None:
-    """Three in a hundred would leave a line in the log."""
+    """Silences the log, in which three operations in a hundred would leave a line."""
     import structlog
 
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
 
 
 def stand_in_for_triggers(database: str) -> None:
-    """Has the suite's own triggers fire for nobody: they match every namespace, and each ring would start a worker."""
+    """Turns the suite's own triggers off: they match every namespace, and each ring would start a worker."""
     settings, owner = f"{database}/.settings/functionTriggers.json", {"Authorization": "Bearer owner"}
     with urllib.request.urlopen(urllib.request.Request(settings, headers=owner)) as answer:
         names = json.load(answer)
@@ -165,7 +165,7 @@ class Plant:
             self._bell.put(None)
 
     def enter(self, count: int, *, batch: int) -> None:
-        """Orders in commits of `batch`."""
+        """Enqueues `count` operations in commits of `batch`."""
         from app.orchestration.queue.operation_queue import Order
 
         for _ in range(count // batch):
@@ -176,14 +176,14 @@ class Plant:
             self.core.outbox.commit(rows)
 
     def pace(self, count: int, *, per_second: int) -> None:
-        """One order at a time, evenly."""
+        """Enqueues operations one at a time, evenly."""
         for _ in range(count):
             self.enter(1, batch=1)
             time.sleep(1 / per_second)
         self.wait(count)
 
     def wait(self, count: int) -> None:
-        """Until as many have taken effect. Asks the store only when all were begun, and only for those left."""
+        """Waits until `count` operations succeeded. Reads the store only once all have started, and only those left."""
         deadline = time.monotonic() + _WITHIN_S
         left = [f"operations/{one}" for one in self.figures.entered]
         while time.monotonic() < deadline:
@@ -196,11 +196,11 @@ class Plant:
         raise SystemExit(f"{len(left)} of {count} operations did not end within {_WITHIN_S} s")
 
     def asked(self, count: int) -> str:
-        """What one of `count` operations asked of Firestore so far."""
+        """Firestore reads and writes so far for each of `count` operations."""
         return f"{self._counted.reads / count:.1f} reads and {self._counted.writes / count:.1f} writes of Firestore"
 
     def effects(self) -> Mapping[str, int]:
-        """How often each took effect."""
+        """How often each operation took effect."""
         marks = self._read([f"marks/{one}" for one in self.figures.entered])
         counts = [stored.fields["n"] if stored else 0 for stored in marks]
         return {one: int(str(count)) for one, count in zip(self.figures.entered, counts)}
@@ -254,7 +254,7 @@ class Plant:
 
 
 class Alarms:
-    """Cloud Tasks: calls at the due time, and again when it is refused."""
+    """Stands in for Cloud Tasks: calls at the due time, and again when the call is refused."""
 
     def __init__(self, call: Callable[[str], None]) -> None:
         self._call = call
@@ -272,7 +272,7 @@ class Alarms:
 
 
 class Ringing:
-    """The Realtime Database with its trigger, which fires for a ticket that was not there."""
+    """The Realtime Database with its trigger, which fires for each new ticket."""
 
     def __init__(self, realtime, rung: Callable[[str], None]) -> None:  # type: ignore[no-untyped-def]  # the port
         self._realtime = realtime
@@ -321,13 +321,13 @@ class CountedRest:
         return answer
 
     def per(self, count: int) -> str:
-        """What one of `count` operations asked so far."""
+        """Reads and writes so far for each of `count` operations."""
         reads, writes, refused = (number / count for number in (self.reads, self.writes, self.refused))
         return f"{reads:.1f} reads and {writes:.1f} writes of the Realtime Database, {refused:.2f} of them refused"
 
 
 class Counted:
-    """Documents that count what they are asked."""
+    """Documents that count their reads and writes."""
 
     def __init__(self, bare) -> None:  # type: ignore[no-untyped-def]  # the port
         self.bare = bare

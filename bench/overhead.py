@@ -120,7 +120,7 @@ async def _public(session: aiohttp.ClientSession, api: _stage.Api) -> float:
 
 
 def _shares(turns: Sequence[Mapping[str, int]], ours: Sequence[Sample], alone: Sequence[float]) -> None:
-    """Where the time until the first text goes: what the function itself measured, and the rest around it."""
+    """The shares of the time until the first text: the phases that the function measured, and the rest."""
     print(f"\nphases of a message at 1 stream, medians in ms (n = {len(turns)})")
     inside = {phase: _median([turn.get(phase, 0) / 1e6 for turn in turns]) for phase in _PHASES}
     begun = _median([sample.begun for sample in ours])
@@ -222,7 +222,7 @@ def _through(seats: Sequence[Seat]) -> Send:
 
 
 async def _timed(request: "aiohttp.client._RequestContextManager", marks_text: bytes, *, skip: int = 0) -> Sample:
-    """`skip` marks are no text yet: a vendor's first chunk names the role beside an empty text."""
+    """Times one stream. The first `skip` marks are no text: a vendor's first chunk has the role and an empty text."""
     began, begun, first, seen = time.perf_counter(), 0.0, 0.0, b""
     async with request as answer:
         answer.raise_for_status()

@@ -28,7 +28,7 @@ LEAST_WRITES_PER_S: Final = 2_000
 MOST_FAN_OUT_MS: Final = 500
 MOST_START_S: Final = 1
 MOST_GROWTH: Final = 3
-"""How much dearer a write may be among a million nodes than among a thousand; what is measured is noise."""
+"""The most that a write among a million nodes may cost, in writes among a thousand; the difference is noise."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The shop, and Alice in front of it."""
+"""A world with the test shop's routes, and a client that is signed in as Alice."""
 
 import pytest
 
@@ -19,5 +19,5 @@ def shop(world: World) -> Shop:
 
 @pytest.fixture
 def client(world: World, shop: Shop) -> Caller:
-    """Alice, in front of the shop."""
+    """A client of the shop's routes, signed in as Alice."""
     return world.mounted(shop.routes())

@@ -58,7 +58,7 @@ class TestMediaType:
         assert (answer.status_code, answer.mimetype) == (415, "application/problem+json")
 
     def test_a_compressed_body_is_refused(self, client: Caller) -> None:
-        """T-100: what is never unpacked cannot explode."""
+        """T-100: a body that is never decompressed cannot be a bomb."""
         answer = client.post(
             "/v1/shop/orders", data=GOOD, content_type="application/json", headers={"Content-Encoding": "gzip"}
         )

@@ -1,7 +1,7 @@
 """Schemathesis reads the document and tries every operation with data that fits and data that does not.
 
 Bounded and the same each time: a handful of examples for each operation. What it looks for: a 5xx, a status, header,
-media type or body that the document does not know, input that does not fit and is accepted all the same.
+media type or body that the document does not name, input that does not fit and is accepted all the same.
 """
 
 from collections.abc import Mapping
@@ -74,7 +74,7 @@ def test_every_operation_keeps_its_word_to_an_admin(case: schemathesis.Case[Any]
 @everything.parametrize()
 @bounded
 def test_every_operation_keeps_its_word_to_a_user(case: schemathesis.Case[Any]) -> None:
-    # Who may not ask is refused before what is asked is looked at.
+    # A caller without the right is refused before the input is checked.
     checks = [check for check in CHECKS if check is not negative_data_rejection]
     case.call_and_validate(headers=dict(USER), checks=checks)
 

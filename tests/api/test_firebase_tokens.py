@@ -1,6 +1,6 @@
 """Real verification: RSA signatures against published certificates, as in production and never on the emulator.
 
-A process of its own, because the Firebase app belongs to one; its certificates come from a server of this test.
+It runs in its own process, because a Firebase app is per process; its certificates come from a server of this test.
 """
 
 import base64
@@ -89,7 +89,7 @@ def token(
 
 @pytest.fixture(scope="module")
 def certificates() -> Iterator[tuple[str, list[str]]]:
-    """Their address, and the requests that were made for them."""
+    """The address of the certificates, and the requests that were made for them."""
     published = json.dumps({"one": certificate()}).encode()
     asked: list[str] = []
 
@@ -103,7 +103,7 @@ def certificates() -> Iterator[tuple[str, list[str]]]:
             self.wfile.write(published)
 
         def log_message(self, format: str, *args: object) -> None:
-            """Says nothing."""
+            """Logs nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -173,7 +173,7 @@ class TestClaims:
 
 
 class Issuer:
-    """Tokens that are the uid and the seconds that they live; counts how often they are verified."""
+    """Tokens that consist of the uid and their lifetime in seconds; counts how often they are verified."""
 
     def __init__(self, clock: ManualClock) -> None:
         self._began = clock.now_us() // 1_000_000

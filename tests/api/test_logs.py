@@ -56,7 +56,7 @@ class TestARequest:
         client = World().client(None)
         client.get("/v1/monitoring/info", headers={"X-Cloud-Trace-Context": "105445aa7843bc8bf206b120001000/1;o=1"})
         client.get("/v1/monitoring/info", headers={"X-Cloud-Trace-Context": "../x"})
-        joined, other = [line for line in lines(written) if line["message"] == "request"]
+        joined, other = [line for line in lines(written) if line["message"] == "request_served"]
         assert joined["logging.googleapis.com/trace"] == "projects/demo-credits/traces/105445aa7843bc8bf206b120001000"
         assert "logging.googleapis.com/trace" not in other
 

@@ -1,4 +1,4 @@
-"""The document says everything that is served, and nothing that is not."""
+"""The document describes everything that is served, and nothing else."""
 
 from typing import Any
 

@@ -35,14 +35,14 @@ def test_a_user_id_is_opaque(uid: str) -> None:
     ],
 )
 def test_a_user_id_that_cannot_be_a_path_is_refused(uid: object) -> None:
-    """Accounts, conversations and mirrors stand under the user's id, in two databases: it may not reach beside them."""
+    """The paths of accounts, conversations and mirrors contain the user's id: it must not name another path."""
     with pytest.raises(TokenInvalid):
         principal({"uid": uid})
 
 
 @pytest.mark.parametrize("uid", ["__x__", "a\n"])
 def test_coming_online_under_such_an_id_opens_nothing(uid: str) -> None:
-    """The Realtime Database takes `__x__` for a key and Firestore does not: its event would be repeated for a day."""
+    """`__x__` is a key for the Realtime Database, but not for Firestore: its event would be repeated for a day."""
     world = World()
     world.system.credits.open_account(uid)
     assert world.documents.all() == {}

@@ -1,4 +1,4 @@
-"""Shapes that every feature's schemas stand on."""
+"""Types that every feature's schemas use."""
 
 import pytest
 from pydantic import TypeAdapter, ValidationError

@@ -1,6 +1,6 @@
-"""T-35: whoever has nothing can spend nothing, at any address that spends.
+"""T-35: a caller without credits can spend none, on any route that spends.
 
-The addresses come from the document: every operation that may answer 402. One that is added and not tried here fails.
+The routes come from the OpenAPI document: all that may answer 402. One that is new and not tried here fails the test.
 """
 
 from collections.abc import Callable
@@ -30,7 +30,7 @@ SPENDING: dict[str, Callable[[Caller], dict[str, Any]]] = {
 
 @pytest.fixture
 def world() -> World:
-    """No bonus, and a vendor that answers nobody: a call to it would be a 503."""
+    """No bonus, and a vendor that cannot be reached: a call to it would be a 503."""
     return World(variables={"WELCOME_BONUS_AMOUNT": "0"})
 
 

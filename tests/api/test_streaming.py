@@ -77,7 +77,7 @@ class TestFrames:
 
 class TestAClientThatLeaves:
     def test_closes_the_source_where_it_stands(self) -> None:
-        """T-1, T-30: the source learns of it, and settles there."""
+        """T-1, T-30: the source is closed, and settles then."""
         closed, started, go_on = threading.Event(), threading.Event(), threading.Event()
 
         def source() -> Iterator[ServerSentEvent]:
@@ -165,7 +165,7 @@ class TestASourceThatTicks:
         assert threading.active_count() == before
 
     def test_is_closed_at_once_when_the_client_leaves(self) -> None:
-        """T-1, T-31: what the source does last is done before the server's thread goes on."""
+        """T-1, T-31: the source has settled when `close` returns to the server's thread."""
         settled = []
 
         def source() -> Iterator[ServerSentEvent]:

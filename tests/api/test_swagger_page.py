@@ -1,4 +1,4 @@
-"""Swagger UI in a real browser: it renders every tag, under the page's own policy, from nothing but this origin."""
+"""Swagger UI in a real browser renders every tag, under the page's own policy, from this origin alone."""
 
 import shutil
 import threading

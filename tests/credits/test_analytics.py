@@ -1,4 +1,4 @@
-"""Analytics: each entry counts once, whoever asks when; what is rebuilt equals what was kept."""
+"""Analytics: each entry counts once, however often it is asked for; rebuilt rollups equal those that were kept."""
 
 import csv
 import io
@@ -22,7 +22,7 @@ HOUR = 60 * MINUTE
 
 
 class Desk:
-    """A spender whose credits are analysed."""
+    """An account that spends, and the analyst of its usage."""
 
     def __init__(self) -> None:
         self.money = CreditsWorld()

@@ -60,7 +60,7 @@ class TestCharging:
 
     @pytest.mark.parametrize("ending", [Ending.CANCELLED_AFTER, Ending.CLIENT_GONE_AFTER, Ending.BUDGET])
     def test_what_was_delivered_when_a_stream_stops_early(self, ending: Ending) -> None:
-        """T-1, T-2: never nothing, never the whole."""
+        """T-1, T-2: more than nothing, and less than the whole."""
         assert charge(POLICY, ending, Mode.STREAM, PRICED).amount == 700
         assert charge(POLICY, ending, Mode.STREAM, Priced(None, 700, 1000)).amount == 700
         assert charge(POLICY, ending, Mode.STREAM, Priced(600, 700, 1000)).amount == 600

@@ -124,7 +124,7 @@ class TestSealing:
         assert [leaf["account"] for leaf in whole["leaves"]] == ["alice"]
 
     def test_salts_its_leaves(self, world: CreditsWorld) -> None:
-        """A proof for one account lets nobody test guesses about its neighbour."""
+        """From a proof for one account nobody can test guesses about its neighbour."""
         heads = [SealedHead("alice", 1, "a" * 64), SealedHead("bob", 1, "b" * 64)]
         sealed = seal_heads(heads, Previous(), 0, 0, world.signer)
         again = seal_heads(heads, Previous(1, "c" * 64), 0, 0, world.signer)

@@ -1,4 +1,4 @@
-"""Group commit and remembered heads: faster, and never otherwise."""
+"""Group commit and remembered heads are faster and change no outcome."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -45,7 +45,7 @@ class Crowd:
             lead = pool.submit(self._world.credits.post, "alice", deposit("lead", 1))
             assert self._first.wait(20)
             others = [pool.submit(command) for command in commands]
-            lane = self._world.credits._funnel._lanes["alice"]
+            lane = self._world.credits._funnel._queues["alice"]
             while len(lane.waiting) < self._size:
                 threading.Event().wait(0.001)
             self._go.set()
@@ -129,7 +129,7 @@ class TestGroupCommit:
         assert world.audit("alice").sequence == 1 + 1 + 9
 
     def test_what_an_earlier_commit_of_a_batch_did_stays_done(self, world: CreditsWorld) -> None:
-        """The second step of a batch fails: who was in the first is told its outcome, not the failure."""
+        """When the second step of a batch fails, the commands of the first get their outcome, not the failure."""
         memory(world).commit([Create("lists/shared", {})])
         crowd = Crowd(world, 2)
 
@@ -257,11 +257,11 @@ class TestRememberedHeads:
     def test_are_bounded(self, world: CreditsWorld) -> None:
         for index in range(MAX_REMEMBERED + 50):
             world.credits.set_threshold(f"user{index}", 1)
-        assert len(world.credits._funnel._lanes) <= MAX_REMEMBERED + 1
+        assert len(world.credits._funnel._queues) <= MAX_REMEMBERED + 1
 
 
 class TestBudget:
-    """Reads and writes of each step, counted at the port (ARCHITECTURE.md, Credits)."""
+    """Documents read and written by each step, counted at the port; `bench/credits.py` counts them on the wire."""
 
     @pytest.mark.parametrize(
         ("step", "reads", "writes"), [("reserve", 1, 1), ("settle", 1, 2), ("release", 1, 1), ("replay", 2, 0)]

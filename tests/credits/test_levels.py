@@ -1,4 +1,4 @@
-"""Warnings before the credits are gone: once per crossing, and not for what only passes."""
+"""Warnings before the credits are gone: once per crossing, and none for reservations."""
 
 from dataclasses import replace
 
@@ -22,7 +22,7 @@ class Purse:
         self.do(deposit("first", credits(100)))
 
     def do(self, *commands: Command) -> list[str]:
-        """Applies commands; tells the warnings."""
+        """Applies commands and returns the names of the warnings."""
         decision = decide(self.account, commands, self.account.updated_at_us + 1, Rules(credits(1000)))
         self.account = replace(decision.account, head_hash="0" * 64)
         return [event.name for event in decision.events if event.name in WARNINGS]
@@ -38,7 +38,7 @@ class Purse:
 
 
 def test_low_is_told_once_per_crossing() -> None:
-    """T-94: before the service stops, and once."""
+    """T-94: once, and before the service stops."""
     purse = Purse()
     assert purse.spend(credits(45)) == []
     assert purse.spend(credits(10)) == ["BalanceLow"]

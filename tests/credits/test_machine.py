@@ -42,7 +42,7 @@ KEYS = KeyRing({thumbprint(SIGNER.public): SIGNER.public})
 
 @dataclass
 class Books:
-    """What should be true, kept by the simplest means."""
+    """The model: what should be true, in the simplest form."""
 
     posted: int = 0
     open: dict[str, int] = field(default_factory=dict)
@@ -227,7 +227,7 @@ class StoreMachine(RuleBasedStateMachine):
             raise Crash
 
     def ask(self, data: st.DataObject, times: int, command: str, id: str, amount: int) -> None:
-        """The same request until it was answered, as an impatient client sends it, through any instance."""
+        """Repeats a request through any instance until it is answered, as a client with retries does."""
         self.fate = data.draw(st.lists(st.sampled_from(["ok", "lose", "crash before", "crash after"]), max_size=3))
         for _ in range(times):
             instance = data.draw(st.sampled_from(self.instances))

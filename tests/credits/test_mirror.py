@@ -15,7 +15,7 @@ from support.memory import Change, MemoryDocuments, MemoryRealtime
 
 
 def _mirrored(world: CreditsWorld) -> tuple[BalanceMirror, MemoryRealtime, list[Fields]]:
-    """The mirror, where it writes, and all triggers of the account in order."""
+    """The mirror, the database that it writes to, and a list that gets all triggers of the account in order."""
     assert isinstance(world.documents, MemoryDocuments)
     triggers: list[Fields] = []
 
@@ -101,7 +101,7 @@ def test_a_repair_believes_no_lie(world: CreditsWorld, lie: dict[str, Json]) -> 
 
 
 class MovingRealtime(MemoryRealtime):
-    """Runs `meanwhile` once, after somebody has read and before they go on."""
+    """Runs `meanwhile` once, between a read and what its caller does next."""
 
     meanwhile: Callable[[], None] | None = None
 

@@ -1,4 +1,4 @@
-"""Word of credits that will expire: one fact, one event id."""
+"""Notices of credits that will expire: each has an event id of its own."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from support.credits_world import DAY, ONE, SEED, CreditsWorld, promo, reserve, 
 
 
 def test_a_lot_that_a_refund_fills_again_is_noticed_again() -> None:
-    """T-49: it starts from its first notice, and an id that was used before would keep the account from being swept."""
+    """T-49: notices start over, and an id that exists already would make every sweep of the account fail."""
     world, told = CreditsWorld(), list[AccountEvent]()
 
     def publish(events: Sequence[AccountEvent]) -> list[Write]:

@@ -1,4 +1,4 @@
-"""The verification page in a browser, as a user opens it: from a file, with no server behind it."""
+"""The verification page in a browser, opened from a file as a user does, without a server."""
 
 import json
 from collections.abc import Iterator

@@ -53,13 +53,13 @@ class Shop:
         self.system.bonus.ask_cards(self.cards.get)
 
     def buys(self, uid: str, payment: str, *, card: str | None = None) -> None:
-        """Pays, and nothing has reacted yet."""
+        """Deposits a purchase; its event is not handled yet."""
         if card is not None:
             self.cards[payment] = card
         self.system.credits.service.post(uid, deposit(payment, BOUGHT))
 
     def drain(self) -> None:
-        """What the triggers do."""
+        """Handles the waiting events, as the triggers do."""
         self.system.orchestration.run_lane("events")
 
     def pass_time(self, minutes: int) -> None:
@@ -102,7 +102,7 @@ class TestAPurchase:
         assert shop.balance(alice) == credits(1000) + 3 * BOUGHT
 
     def test_without_a_known_card_releases_nothing(self, shop: Shop) -> None:
-        """T-97: what nobody can count is not given."""
+        """T-97: without a card the bonuses per card cannot be counted, so none is given."""
         alice = shop.customer("alice")
         shop.buys(alice, "pay_1")
         shop.drain()

@@ -53,7 +53,7 @@ class TestFirstTouch:
         world.audit("alice")
 
     def test_by_many_at_once_opens_one_account(self, world: CreditsWorld) -> None:
-        """T-33: there is no row to lock yet, and still there is one winner."""
+        """T-33: there is no document to lock yet, and still one of them wins."""
         with ThreadPoolExecutor(20) as pool:
             sequences = set(pool.map(lambda _: world.credits.account("alice").sequence, range(100)))
         assert sequences == {1}
@@ -167,7 +167,7 @@ class TestResolving:
     def test_happens_once_and_later_attempts_are_told_how(
         self, world: CreditsWorld, first: str, refusal: type[Rejection], second: str
     ) -> None:
-        """T-40: in any order exactly one wins."""
+        """T-40: in any order exactly one of them happens."""
         world.credits.reserve("alice", reserve("r", credits(5)))
         _resolve(world, first)
         before = world.audit("alice")
@@ -237,7 +237,7 @@ class TestResolving:
 
 class TestSpendingAtOnce:
     def test_a_thousand_spends_on_a_balance_for_k(self, world: CreditsWorld) -> None:
-        """T-32, T-34, T-37: exactly k succeed, nothing goes below zero, nobody is refused falsely."""
+        """T-32, T-34, T-37: exactly k succeed, the balance stays at zero or above, no spend is refused wrongly."""
         world.credits.account("alice")
         granted = 0
         lock = threading.Lock()

@@ -1,4 +1,4 @@
-"""An exported account under attack: every change is found, and found where it was made."""
+"""Every change of an exported account is found, at the entry where it was made."""
 
 import copy
 import json
@@ -27,7 +27,7 @@ class Remembering(KeyRing):
 
 
 def test_every_way_to_tamper_is_found_at_its_entry() -> None:
-    """T-55: more than 6,000 of them; insiders with the real key included, who cut the tail as well."""
+    """T-55: more than 6,000 changes, including those of insiders who have the real key and cut the tail."""
     world = CreditsWorld()
     keys = Remembering(world.credits.ledger.keys.public)
     found = 0

@@ -1,4 +1,4 @@
-"""The offline verifier in Python and the page for browsers give the same verdict on everything, however hostile."""
+"""The offline verifier in Python and the page for browsers give the same verdict on every file, however hostile."""
 
 import json
 import subprocess

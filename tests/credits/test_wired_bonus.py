@@ -1,4 +1,4 @@
-"""The bonus with its checks on, through the whole backend: evidence decides, whatever door is used."""
+"""The bonus with its checks on, through the whole backend: evidence decides at every entry point."""
 
 from app.ports import Identity
 from support.world import MemoryPorts, World

@@ -1,4 +1,4 @@
-"""The heartbeat beside work: it beats while that goes on, in its context, and never after its end."""
+"""The heartbeat beats while the work runs, in its context, and never after its end."""
 
 import contextvars
 import threading

@@ -50,7 +50,7 @@ class Said:
 
 @dataclass
 class Script:
-    """A server that answers what a test says, in that order, and keeps what it was asked."""
+    """A server that gives the answers of a test, in order, and keeps the requests."""
 
     says: list[Said] = field(default_factory=list)
     asked: list[tuple[str, str | None]] = field(default_factory=list)
@@ -91,7 +91,7 @@ def script() -> Iterator[Script]:
         do_GET = do_PUT = do_PATCH = answer
 
         def log_message(self, format: str, *args: object) -> None:
-            """Says nothing."""
+            """Logs nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         kept.origin = f"http://127.0.0.1:{server.server_address[1]}"
@@ -112,7 +112,7 @@ class TestTransactions:
         assert script.asked == [("GET", None), ("PUT", "one"), ("GET", None), ("PUT", "five")]
 
     def test_a_write_whose_answer_is_lost_is_not_sent_again(self, script: Script) -> None:
-        """Its second try would meet the first one's value and take it for another's."""
+        """A second try would find the first one's value and take it for another writer's."""
         script.says = [Said(200, b"1", "one"), Said(0)]
         with pytest.raises(Unavailable, match="did not answer"):
             script.realtime.transact("n", more)
@@ -134,14 +134,14 @@ class TestTransactions:
             script.realtime.transact("n", lambda _: None)
 
     def test_a_write_below_waits_for_its_end(self, script: Script) -> None:
-        """It would refuse it, and both are of one process."""
+        """Otherwise it would make the transaction of the same process conflict."""
         script.says = [Said(200, b"1", "one"), Said(200, b"2"), Said(204, b"")]
         realtime = script.realtime
         beside = threading.Thread(target=realtime.update, args=({"/a/n/b/": 1, "c": 2},))
 
         def decide(_: Json) -> Json:
             beside.start()
-            # Long enough for a write that does not wait; one that does is right at any speed.
+            # Long enough for a write that does not wait to fail the test; one that waits passes at any speed.
             beside.join(0.1)
             return 2
 
@@ -214,7 +214,7 @@ class TestTokens:
     def test_one_that_cannot_be_had_is_a_fault(
         self, call: Callable[[FirebaseRealtime], object], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """google.auth's errors are its own; the mirror and the triggers know faults only."""
+        """google.auth raises its own errors; the mirror and the triggers handle only faults."""
         monkeypatch.delenv("FIREBASE_DATABASE_EMULATOR_HOST", raising=False)
         app = firebase_admin.initialize_app(_Broken(), {"databaseURL": "https://nobody.invalid"})
         try:

@@ -62,7 +62,7 @@ class TestPrices:
 
     @pytest.mark.parametrize("price_class", ["economy", "standard", "premium"])
     def test_every_band_is_narrower_than_the_slip(self, price_class: str) -> None:
-        """T-22: whatever is inside of a band is outside of it a thousand times dearer or cheaper."""
+        """T-22: a price inside a band leaves it when it is multiplied or divided by a thousand."""
         low, high = catalogue._BANDS[price_class]  # type: ignore[index]  # a name of the parametrisation
         assert high < 1000 * low
 
@@ -100,7 +100,7 @@ class TestAFile:
         ],
     )
     def test_is_refused_by_name_when_something_is_wrong(self, change: tuple[str, str], names: str) -> None:
-        """T-24: nothing of a bad book is taken."""
+        """T-24: a bad book is refused as a whole."""
         with pytest.raises(BadCatalogue, match=names):
             parse(with_change(*change))
 

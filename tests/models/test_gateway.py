@@ -39,7 +39,7 @@ BRIEF = Patience(connect_s=5, first_s=1, idle_s=1, tick_s=5)
 
 
 class Desk:
-    """A gateway to the vendor, and questions for it."""
+    """A gateway to the vendor simulator, with methods that ask it."""
 
     def __init__(self, vendor: Vendor) -> None:
         self.vendor = vendor
@@ -91,7 +91,7 @@ class TestAnAnswer:
         assert usage_of(events).written == (pieces, 0, 0)
 
     def test_asks_for_usage_and_sends_the_limit(self, desk: Desk) -> None:
-        """T-12, T-10: without stream_options there is none; what was reserved for is what is sent."""
+        """T-12, T-10: without stream_options there is no usage; the limit that was reserved for is sent."""
         desk.events(most=7)
         [asked] = desk.vendor.requests()
         assert asked["usage_sent"] is True
@@ -134,7 +134,7 @@ class TestAnAnswer:
         ],
     )
     def test_without_a_usable_count_says_so(self, desk: Desk, fault: str, reported: Reported) -> None:
-        """T-5, T-23: zero is a count; nothing and nonsense are not."""
+        """T-5, T-23: zero is a count; a missing or absurd report is none."""
         desk.vendor.arrange(fault)
         events = desk.events()
         assert text_of(events)
@@ -213,7 +213,7 @@ class TestAfterTheFirstText:
         "fault", ["disconnect-after=3", "truncate-after=3", "malformed-after=3", "error-after=3", "stall-after=3"]
     )
     def test_a_fault_is_told_and_never_repeated(self, desk: Desk, fault: str) -> None:
-        """T-2: what was delivered before it still counts, an error text never does."""
+        """T-2: text delivered before the fault counts, the text of an error never does."""
         desk.vendor.arrange(fault)
         events: list[ModelEvent] = []
         with pytest.raises(ModelFault):

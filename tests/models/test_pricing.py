@@ -72,7 +72,7 @@ class TestCeiling:
     def test_covers_every_answer_of_every_model_that_may_answer(
         self, model: Model, read: int, written: int, images: int, data: st.DataObject
     ) -> None:
-        """T-10, T-20: whoever of the chain answers, and however the tokens fall into buckets and tiers."""
+        """T-10, T-20: whichever model of the chain answers, and however its tokens fall into buckets and tiers."""
         demand = Demand(read, written, images)
         who = data.draw(st.sampled_from(BOOK.catalogue.chain(model)))
         total_in = data.draw(st.integers(0, read + images * who.image_input_tokens))
@@ -91,7 +91,7 @@ class TestCeiling:
 class TestAffordableOutput:
     @given(models, st.integers(0, 250_000), st.integers(1, 20_000), st.integers(0, 10**9))
     def test_is_the_most_that_the_amount_covers(self, model: Model, read: int, wanted: int, amount: int) -> None:
-        """T-29: one token more would not be covered."""
+        """T-29: one more token would not be covered."""
         got = BOOK.affordable_output(model, Demand(read, wanted), amount)
         assert got <= wanted
         if got >= 0:
@@ -103,13 +103,13 @@ class TestAffordableOutput:
 class TestTokens:
     @given(st.lists(st.text(), max_size=5))
     def test_a_prompt_never_has_more_tokens_than_the_bound(self, texts: list[str]) -> None:
-        """T-10: byte-level tokenizers make at most one token of a byte, and few to frame a message."""
+        """T-10: byte-level tokenizers make at most one token per byte, and a few that frame a message."""
         size = sum(len(text.encode("utf-8", "surrogatepass")) for text in texts)
         assert tokens.upper_bound(texts) >= size + 8 * len(texts)
 
     @given(st.integers(0, 10**6), st.integers(0, 10**5))
     def test_the_estimate_is_a_lower_bound_of_one_piece_one_token(self, size: int, pieces: int) -> None:
-        """T-2: neither pieces nor bytes are ever turned into more tokens than they prove."""
+        """T-2: the estimate never exceeds the tokens that the pieces and the length prove."""
         assert tokens.lower_bound(size, pieces) == max(pieces, size // 8)
 
 

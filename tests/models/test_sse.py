@@ -1,4 +1,4 @@
-"""The parser of event streams does not care how bytes are cut."""
+"""The parser of event streams gives the same events wherever the bytes are cut."""
 
 import pytest
 from hypothesis import given

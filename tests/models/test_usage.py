@@ -79,7 +79,7 @@ class TestAReport:
 
 class TestSeveralReports:
     def test_are_cumulative_and_never_summed(self) -> None:
-        """T-13, T-12: whatever their order, the largest counts; a report without a side does not erase it."""
+        """T-13, T-12: in any order the largest counts; a report without a side does not erase that side."""
         reports = [Reported((9, 0), (n, 0, 0)) for n in (1, 2, 3)] + [Reported((9, 0), None), NOTHING]
         for order in (reports, reports[::-1]):
             found = NOTHING

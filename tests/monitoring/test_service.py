@@ -24,7 +24,7 @@ def broken() -> None:
 
 
 class Counted:
-    """A probe that counts."""
+    """A probe that counts its calls."""
 
     def __init__(self) -> None:
         self.asked = 0

@@ -1,1 +1,1 @@
-"""The HTTP edge, once: how a request comes in and an answer goes out. Knows no feature."""
+"""What all HTTP requests, callables and triggers share, from authentication to error answers. Knows no feature."""

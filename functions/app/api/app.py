@@ -1,7 +1,7 @@
-"""The routed application: features' blueprints under `/v1`, and around each handler what all of them share.
+"""The routed application: the features' blueprints under `/v1`, with the checks and the log that all of them share.
 
-Order of a request: route (404, 405), caller (401, 403), body (413, 415, 400), model (422), handler. Request ids, CORS
-and the `/api` prefix are the edge's (`app.api.edge`), which stands before this.
+Order of a request: route (404, 405), caller (401, 403), body (413, 415, 400), model (422), handler. Before that,
+`app.api.edge` handles request ids, CORS and the `/api` prefix.
 """
 
 from collections.abc import Callable, Sequence
@@ -33,7 +33,7 @@ _SERVER: Final = Server(url="../..", description="Where this document was fetche
 
 @dataclass(frozen=True, slots=True)
 class Edges:
-    """What the application needs from outside. `project` is named in logs, where Cloud Logging joins them by trace."""
+    """Dependencies of the application. `project` is part of the trace by which Cloud Logging joins log lines."""
 
     verify_token: auth.TokenVerifier
     clock: Clock = field(default_factory=SystemClock)
@@ -62,10 +62,10 @@ class _Application(OpenAPI):
         return response
 
     def _log(self, response: flask.Response, took_us: int) -> None:
-        """One line for each request: the route and not the path, because ids and what users write are not logged."""
+        """Logs one line per request, with the route and not the path: ids and what users write are not logged."""
         principal: auth.Principal | None = flask.g.get("principal")
         telemetry.log("api").info(
-            "request",
+            "request_served",
             method=flask.request.method,
             route=flask.request.url_rule.rule if flask.request.url_rule else None,
             status=response.status_code,
@@ -100,7 +100,7 @@ def create_app(mounts: Sequence[APIBlueprint], edges: Edges) -> OpenAPI:
 
 
 def _trace(project: str) -> dict[str, str]:
-    """The field by which Cloud Logging puts our lines under the platform's line for the same request."""
+    """The field by which Cloud Logging groups our lines with the platform's line for the same request."""
     trace_id = flask.request.headers.get("X-Cloud-Trace-Context", "").partition("/")[0]
     if not project or not trace_id.isalnum():
         return {}

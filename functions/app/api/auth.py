@@ -1,6 +1,6 @@
-"""Who calls: bearer tokens become principals, and every route is closed unless it says that it is public.
+"""Authentication: bearer tokens become principals, and every route needs one unless it is marked as public.
 
-Owns the `Authorization` header and the marks that routes carry. Refuses to know how a token is verified (that is
+Owns the `Authorization` header and the marks on route handlers. Refuses to know how a token is verified (that is
 `app.api.firebase_tokens`) and what a user owns.
 """
 
@@ -25,7 +25,7 @@ _ROLES: Final = "__credits_roles__"
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """A signed-in caller, as the token says. A role that a token claims may be an hour old; see `only`."""
+    """A signed-in caller, from the claims of the token. The role in a token may be an hour old; see `only`."""
 
     uid: str
     role: Role = "user"
@@ -35,14 +35,14 @@ class Principal:
 
 
 class TokenInvalid(Unauthenticated):
-    """A token came, and it does not verify: forged, for another project, revoked, or no token at all."""
+    """The token does not verify: it is forged, for another project, revoked, or no token at all."""
 
     code = "token_invalid"
     title = "The ID token is not valid"
 
 
 class TokenExpired(Unauthenticated):
-    """A token came that was good once. The client refreshes it and asks again."""
+    """The token has expired. The client refreshes it and asks again."""
 
     code = "token_expired"
     title = "The ID token has expired"
@@ -55,17 +55,17 @@ class TokenVerifier(Protocol):
 
     Raises:
         TokenInvalid, TokenExpired: the caller's fault.
-        Unavailable: the keys to verify with could not be had.
+        Unavailable: the keys to verify with could not be fetched.
     """
 
     def __call__(self, token: str, /, *, fresh: bool = False) -> Principal: ...
 
 
 def is_user_id(text: object) -> TypeGuard[str]:
-    """Whether this can be a user's id here: a segment of a path in both databases.
+    """Whether this can be a user's id: a valid segment of a path in both databases.
 
-    Custom tokens and imports allow more: `a/b` would reach into another's documents, and a path that the Realtime
-    Database refuses takes the live text of all users with it.
+    Custom tokens and imports allow more: `a/b` would reach another user's documents, and one path that the Realtime
+    Database refuses makes the shared write of all users' live text fail.
     """
     return isinstance(text, str) and _USER_ID.fullmatch(text) is not None
 
@@ -82,9 +82,9 @@ def public(view: View) -> View:
 
 
 def only(*roles: Role) -> Callable[[View], View]:
-    """Marks a handler that serves these roles alone. Stands below the route's decorator.
+    """Marks a handler that serves only these roles. Stands below the route's decorator.
 
-    Who calls it is looked up with every request: a token outlives a role that was taken away by up to an hour (T-95).
+    The caller is looked up with every request: a token still claims a role up to an hour after it was revoked (T-95).
     """
 
     def mark(view: View) -> View:

@@ -1,6 +1,6 @@
-"""What may come in: size, media type and JSON that two readers cannot understand differently.
+"""Checks of request bodies: size, media type, and JSON that all readers understand alike.
 
-Owns the bytes of a request until they are a value; refuses to know what the value means (that is pydantic's part).
+Owns the bytes of a request until they are parsed; refuses to know what the value means (that is pydantic's part).
 """
 
 import json
@@ -19,7 +19,7 @@ MAX_IMAGE_BODY: Final = 10 * 1024 * 1024
 """Bytes. The larger one is for routes that take pictures, and the most that is ever held in memory."""
 
 MOST_NESTED: Final = 64
-"""Levels of lists and objects. The databases take fewer; whatever walks a body may recurse."""
+"""Levels of lists and objects. The databases take fewer, and code that walks a body may recurse."""
 
 View = TypeVar("View", bound=Callable[..., object])
 
@@ -63,17 +63,17 @@ def limit_of(view: Callable[..., object]) -> int:
 
 
 def check_body(request: flask.Request, view: Callable[..., object]) -> None:
-    """Reads the body within its limit and parses it, so that what follows finds a value or nothing.
+    """Reads and parses the body within its limit; flask keeps the value for the handler.
 
     Raises:
-        RequestEntityTooLarge: more bytes than allowed, however they were announced.
+        RequestEntityTooLarge: more bytes than allowed, whatever the headers say.
         UnsupportedMediaType: not application/json, or compressed.
         Malformed: not JSON.
     """
     limit = limit_of(view)
     if (request.content_length or 0) > limit:
         raise RequestEntityTooLarge
-    # One more than allowed: werkzeug cuts a body of unknown length off at its limit and says nothing.
+    # One byte more than allowed, because werkzeug silently truncates a body of unknown length at its limit.
     request.max_content_length = limit + 1
     body = request.get_data(cache=True)
     if len(body) > limit:
@@ -89,7 +89,7 @@ def check_body(request: flask.Request, view: Callable[..., object]) -> None:
     except BadRequest as error:
         raise Malformed("The body is not JSON.") from error
     if isinstance(value, str):
-        # flask-openapi would parse a JSON text inside a JSON text.
+        # flask-openapi would parse the content of a JSON string as JSON.
         raise Malformed("The body should be a JSON object.")
 
 

@@ -60,10 +60,10 @@ _CODES: Final[Mapping[int, FunctionsErrorCode]] = {
 def handle(
     request: CallableRequest[object], handler: Callable[[], CallableHandler], new_id: Callable[[], str]
 ) -> object:
-    """Runs the handler for the signed-in caller. `handler` is asked for here, so that building it is covered too.
+    """Runs the handler for the signed-in caller. `handler` makes it, so that errors in making it are covered too.
 
     Raises:
-        HttpsError: anything went wrong; `details` is the problem object, with the request id of the log.
+        HttpsError: anything failed; `details` is the problem object, with the request id of the log.
     """
     from app.kit import telemetry  # late: a callable's module is loaded by every function's cold start
 

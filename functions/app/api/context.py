@@ -1,6 +1,6 @@
-"""The id of the request being served, and the words that go with it in the WSGI environment.
+"""The id and the client address of the request being served.
 
-Owns one name that every answer, log line and ledger entry of a request share; refuses to know what the request asks.
+The id is on every answer, log line and ledger entry of a request. Refuses to know what the request asks.
 """
 
 import re
@@ -13,7 +13,7 @@ from app.kit.ids import Ids
 
 HEADER: Final = "X-Request-Id"
 ENVIRON: Final = "credits.request_id"
-"""Where the edge leaves the id for the application behind it."""
+"""The WSGI variable in which the edge passes the id to the application behind it."""
 
 _SANE = re.compile(r"[A-Za-z0-9._:-]{1,128}", re.ASCII)
 
@@ -24,13 +24,13 @@ def accepted(given: str | None) -> str | None:
 
 
 def take_or_make(environ: Mapping[str, object], ids: Ids) -> str:
-    """The id of this request: the caller's if it is a sane one, a fresh one otherwise."""
+    """The id of this request: the caller's if it is acceptable, a fresh one otherwise."""
     given = environ.get("HTTP_X_REQUEST_ID")
     return accepted(given if isinstance(given, str) else None) or ids.new("req")
 
 
 def client_address() -> str | None:
-    """Where the request came from. Google's front end appends the address that it saw to X-Forwarded-For, behind
+    """The address of the client. Google's front end appends the address that it saw to X-Forwarded-For, behind
     whatever the client wrote there, so the last one counts.
     """
     forwarded = flask.request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()

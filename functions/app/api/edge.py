@@ -1,8 +1,8 @@
 """The outermost layer of the `api` function, in plain WSGI: what must hold for every answer, whatever made it.
 
 Owns request ids, the two URL prefixes, CORS, security headers, the platform's probes and the few addresses that are
-answered before the routed application is built (a cold instance says that it lives without importing a web framework's
-worth of models). Refuses to know users, bodies and features.
+answered before the routed application is built (a cold instance answers its health check without importing that).
+Refuses to know users, bodies and features.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -21,7 +21,7 @@ _EXPOSED: Final = "X-Request-Id, Idempotent-Replayed, Retry-After, RateLimit, Ra
 _ALLOWED_HEADERS: Final = "Authorization, Content-Type, Accept, Idempotency-Key, X-Request-Id"
 _ALLOWED_METHODS: Final = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 _PREFLIGHT_AGE_S: Final = 7200
-"""As long as Chromium keeps one; Firefox would keep a day."""
+"""Chromium's maximum; Firefox allows a day."""
 
 _SECURITY: Final[Mapping[str, str]] = {
     "X-Content-Type-Options": "nosniff",
@@ -30,7 +30,7 @@ _SECURITY: Final[Mapping[str, str]] = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Strict-Transport-Security": "max-age=31536000; includeSubDomains",
 }
-"""Set where the answer does not say otherwise (the documentation page needs its own scripts)."""
+"""Set unless the answer sets them itself (the documentation page needs its own scripts)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class Edge:
         return start
 
     def _cors(self, environ: "WSGIEnvironment") -> list[tuple[str, str]]:
-        """Headers of the Fetch standard's CORS protocol: without credentials, and `Vary` where the answer depends."""
+        """Headers of the Fetch standard's CORS protocol, without credentials; `Vary` where the origin matters."""
         origin = environ.get("HTTP_ORIGIN")
         allowed, vary = "*", []
         if self._policy.origins:
@@ -118,7 +118,7 @@ class Edge:
 
 
 def _nothing(_: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-    """204; the headers around it are the answer."""
+    """Answers 204; the CORS headers are added around it."""
     start_response("204 No Content", [])
     return []
 

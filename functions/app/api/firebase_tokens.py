@@ -1,9 +1,9 @@
 """The adapter to Firebase Auth: verifies ID tokens with firebase_admin and reads our claims out of them.
 
-A verdict is remembered for some minutes, never past the token's end: a page sends the same token with every request,
-and each verification goes through an HTTP cache for Google's certificates and an RSA check. Only a digest of the token
-is kept. Against the Auth emulator tokens carry no signature at all, so `Settings.from_env` refuses a deployed function
-that names one. The app must be initialised by the composition root.
+A verified token is remembered for five minutes, never past its end: a page sends the same token with every request, and
+each verification goes through an HTTP cache for Google's certificates and an RSA check. Only a digest of the token is
+kept. Tokens of the Auth emulator have no signature, so `Settings.from_env` refuses a deployed function that names an
+emulator. The composition root must have initialised firebase_admin's app.
 """
 
 import hashlib
@@ -77,7 +77,7 @@ class FirebaseTokens:
 
 
 def principal(claims: Mapping[str, object]) -> Principal:
-    """What the claims of a verified token say."""
+    """The principal that the claims of a verified token name. Raises TokenInvalid for an impossible user id."""
     uid = claims.get("uid") or claims.get("sub")
     if not is_user_id(uid):
         raise TokenInvalid(_INVALID)
@@ -94,5 +94,5 @@ def principal(claims: Mapping[str, object]) -> Principal:
 
 
 def _role(claim: object) -> Role:
-    """An unknown role is no role: it gives what every user has."""
+    """The role that the claim names; an unknown one counts as `user`."""
     return next((role for role in ROLES if role == claim), "user")

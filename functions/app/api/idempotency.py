@@ -1,8 +1,8 @@
-"""Idempotency keys: a POST that is sent twice is done once, and both get the first answer.
+"""Idempotency keys: a POST that is sent twice is done once, and both requests get the first answer.
 
-One document per user and key. It is created before the work starts, so that of two racing requests one works and the
-other is told to wait; it holds the answer afterwards. A first attempt that died leaves a lease behind, and after that
-the key may be tried again. Handlers whose own record already is the answer (a chat turn) only read the key here.
+There is one document per user and key. It is created before the work starts, so that of two racing requests one works
+and the other gets a 409; afterwards it holds the answer. When an attempt dies, its lease runs out and the key may be
+tried again. Handlers that store their answer themselves (a chat turn) only read the key here.
 
 Refuses to know what the work is. https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
 """
@@ -32,7 +32,7 @@ LEASE_US: Final = seconds(330)
 """A little longer than the function may run, so that a lease never ends under a request that still works."""
 KEPT: Final = timedelta(hours=24)
 MAX_ANSWER: Final = 256 * 1024
-"""Bytes of an answer that are kept; a Firestore document holds 1 MiB."""
+"""Bytes of the largest answer that is kept; a Firestore document holds 1 MiB."""
 _MARK: Final = "__credits_idempotent__"
 _NOT_KEPT: Final = frozenset({408, 425, 429})
 """Answers that only say "not now": the same key may be tried again."""
@@ -40,7 +40,7 @@ _NOT_KEPT: Final = frozenset({408, 425, 429})
 _PRINTABLE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?", re.ASCII)
 
 RouteHandler = Callable[..., object]
-"""What flask-openapi takes: it returns a model, a model and a status, or whatever Flask makes an answer of."""
+"""As flask-openapi takes it: returns a model, a model and a status, or what Flask can make an answer of."""
 View = TypeVar("View", bound=Callable[..., object])
 
 
@@ -61,7 +61,7 @@ class AnswerNotKept(Rejection):
 
 
 class BadKey(Rejection):
-    """Not 1-255 printable ASCII characters."""
+    """The key is not 1 to 255 printable ASCII characters."""
 
     status = 400
     code = "idempotency_key_malformed"
@@ -87,7 +87,7 @@ class KeyedAttempt:
 
 
 def idempotency_key() -> str | None:
-    """The key of the request being served, for handlers that are their own record.
+    """The key of the request being served, if any; for handlers that store their answer themselves.
 
     Raises:
         BadKey: it is not 1-255 printable ASCII characters.
@@ -99,18 +99,18 @@ def idempotency_key() -> str | None:
 
 
 def takes_key(view: View) -> View:
-    """Marks a handler that honours the key by itself, so that the document says so."""
+    """Marks a handler that takes the key, for the OpenAPI document."""
     setattr(view, _MARK, True)
     return view
 
 
 def takes_a_key(view: Callable[..., object]) -> bool:
-    """Whether this handler honours an idempotency key."""
+    """Whether this handler takes an idempotency key."""
     return bool(getattr(view, _MARK, False))
 
 
 def fingerprint(method: str, path: str, body: object) -> str:
-    """SHA-256 of what makes two requests the same: order of names in the JSON does not."""
+    """SHA-256 of method, path and body, whatever the order of names in the JSON."""
     text = json.dumps([method, path, body], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -124,19 +124,18 @@ class Idempotency:
         self._lease_us = lease_us
 
     def begin(self, uid: str, key: str, request: str) -> KeyedAttempt | Kept:
-        """Takes the key for `uid`, or tells what became of it. `request` is a `fingerprint`.
+        """Takes the key for `uid`, or returns the answer that was kept. `request` is a `fingerprint`.
 
         Raises:
-            KeyReused: the key came with another request.
-            IdempotencyInProgress: somebody else is at it.
-            AnswerNotKept: done, and the answer is gone.
+            KeyReused: the key was used for another request.
+            IdempotencyInProgress: the first request is still running.
         """
         path = f"idempotency/{derived('idk', uid, key)}"
         fields = self._running(request)
         try:
             version = self._documents.commit([Create(path, fields)])[0]
         except AlreadyExists:
-            return self._meet(path, request, fields)
+            return self._existing(path, request, fields)
         return KeyedAttempt(path, version, request)
 
     def finish(self, attempt: KeyedAttempt, answer: Kept) -> None:
@@ -153,10 +152,10 @@ class Idempotency:
         self._write_if_still_ours(Replace(attempt.path, fields, attempt.version))
 
     def forget(self, attempt: KeyedAttempt) -> None:
-        """Frees the key: nothing was done, or nobody can say whether; the work itself must be keyed."""
+        """Frees the key for another try. The work may have been done, so it must be idempotent itself."""
         self._write_if_still_ours(Delete(attempt.path, attempt.version))
 
-    def _meet(self, path: str, request: str, fields: dict[str, Value]) -> KeyedAttempt | Kept:
+    def _existing(self, path: str, request: str, fields: dict[str, Value]) -> KeyedAttempt | Kept:
         found = self._documents.get(path)
         if found is None:
             raise _in_progress(1)  # it was freed or expired between our two calls
@@ -186,7 +185,7 @@ class Idempotency:
             return
         except Fault as fault:
             # The work is done, or has failed in its own way, and the caller is told so. The lease frees the key.
-            telemetry.log("api").warning("an idempotency key could not be closed", path=write.path, error=str(fault))
+            telemetry.log("api").warning("idempotency_key_left_open", path=write.path, reason=str(fault))
 
     def _running(self, request: str) -> dict[str, Value]:
         return {
@@ -211,8 +210,8 @@ class Idempotency:
 def idempotent(records: Idempotency) -> Callable[[RouteHandler], RouteHandler]:
     """Decorates a handler, below the route's decorator. Without a key the handler simply runs.
 
-    Refusals are kept like answers. After a fault or a bug the key is freed: the handler's own writes are atomic, and
-    what they made is found by its own key.
+    Rejections are kept like answers. After a fault or a bug the key is freed: the handler's writes are atomic and have
+    keys of their own, so a retry finds what was made.
     """
 
     def decorate(handler: RouteHandler) -> RouteHandler:

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
 MOST_BYTES: Final = 10 * 1024 * 1024
-"""No route takes more, so no more is held in memory."""
+"""The largest body of any route; more is not held in memory."""
 DROPPED_BYTES: Final = 32 * 1024 * 1024
-"""What the platform lets through at most. A body is read to its end and dropped, or the client, still sending, would
-see a broken connection in place of the answer."""
+"""The platform's own limit. A body that is too large is read to its end and dropped: a client that is still sending
+would otherwise see a broken connection in place of the answer."""
 _CHUNK: Final = 64 * 1024
 
 
@@ -26,7 +26,7 @@ def serve(app: "WSGIApplication", request: flask.Request) -> flask.Response:
     """The application's answer to `request`, streamed as it comes."""
     environ = {name: value for name, value in request.environ.items() if not name.startswith("werkzeug.")}
     body = _read(request)
-    # Too large: the application sees a length that it refuses, and no bytes.
+    # For a body that is too large the application sees a length that it refuses, and no bytes.
     environ["CONTENT_LENGTH"] = str(MOST_BYTES + 1 if body is None else len(body))
     environ["wsgi.input"] = io.BytesIO(body or b"")
     environ.pop("HTTP_TRANSFER_ENCODING", None)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 MEDIA_TYPE: Final = "application/problem+json"
 RETRY_AFTER_S: Final = 5
-"""What a client is told after a fault that does not know better."""
+"""`Retry-After` of a fault that names no time itself."""
 
 _CODES: Final[Mapping[int, str]] = {
     400: "malformed_request",
@@ -48,7 +48,7 @@ Severity = Literal["expected", "fault", "bug"]
 
 
 class Malformed(Rejection):
-    """The bytes are not what they claim to be: no JSON, not UTF-8, nested beyond reason."""
+    """The body is not JSON, not UTF-8 or nested too deeply."""
 
     status = 400
     code = "malformed_request"
@@ -72,7 +72,7 @@ class ValidationFailed(Invalid):
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """An error as a client may see it, and how loudly we should log it."""
+    """An error as a client may see it, and its severity for our log."""
 
     status: int
     code: str
@@ -114,7 +114,7 @@ def describe(error: BaseException) -> Described:
 
 
 def invalid(error: "ValidationError") -> ValidationFailed:
-    """What did not fit, where, and not the value itself: it may be a secret, and it may be long."""
+    """Which fields did not fit and why, without their values: those may be secret, or long."""
     details = error.errors(include_url=False, include_context=False, include_input=False)
     return ValidationFailed([{"loc": d["loc"], "msg": d["msg"], "type": d["type"]} for d in details])
 
@@ -130,7 +130,7 @@ def _rejection(error: Rejection) -> Described:
 
 
 def _challenge(error: Rejection) -> str:
-    """RFC 6750: the bare scheme when no credential came, `invalid_token` when one came that does not hold."""
+    """RFC 6750: the bare scheme when no credential came, `invalid_token` when one came that does not verify."""
     return "Bearer" if error.code == "unauthenticated" else 'Bearer error="invalid_token"'
 
 
@@ -161,11 +161,11 @@ def _http(error: HTTPException) -> Described:
 
 
 def report(described: Described, error: BaseException) -> None:
-    """Logs what we have to know: faults as warnings, bugs with their traceback, refusals not at all."""
+    """Logs a fault as a warning and a bug with its traceback. Rejections are not logged."""
     from app.kit import telemetry  # late: the first health answer of a cold instance logs nothing
 
     log = telemetry.log("api")
     if described.severity == "fault":
-        log.warning("a dependency failed", code=described.code, error=str(error))
+        log.warning("dependency_failed", code=described.code, reason=str(error))
     elif described.severity == "bug":
-        log.error("a request broke", exc_info=error)
+        log.error("request_failed", exc_info=error)

@@ -1,6 +1,6 @@
-"""Shapes that every feature's schemas stand on. Pydantic only; no feature, no logic.
+"""Types and base classes of every feature's schemas. Pydantic only; no feature, no logic.
 
-Bodies are strict: an unknown field or `"5"` for 5 is refused, never guessed.
+Bodies are strict: an unknown field, or `"5"` for 5, is refused.
 """
 
 from typing import Annotated, Any, ClassVar, Generic, TypeVar
@@ -15,7 +15,7 @@ _DECIMAL = r"^-?(0|[1-9][0-9]{0,9})(\.[0-9]{1,6})?$"
 _POSITIVE_DECIMAL = r"^(0|[1-9][0-9]{0,9})(\.[0-9]{1,6})?$"
 
 Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9-][A-Za-z0-9_-]{0,127}$", description="Opaque, URL-safe")]
-"""Never an underscore in front: Firestore keeps `__...__` for itself and refuses such a path."""
+"""It does not start with an underscore: Firestore reserves `__...__` and refuses such a path."""
 
 CreditAmount = Annotated[
     str,
@@ -74,13 +74,13 @@ class RequestBody(BaseModel):
 
 
 class Parameters(BaseModel):
-    """Of a path or a query: text by nature, so it is converted; unknown names are refused."""
+    """Parameters of a path or a query. They arrive as text and are converted; unknown names are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
     @classmethod
     def model_json_schema(cls, *args: Any, **options: Any) -> dict[str, Any]:
-        """As pydantic's. flask-openapi asks for it with every request, and making it takes up to a millisecond."""
+        """Pydantic's, cached: flask-openapi asks for it with every request, and making it takes up to 1 ms."""
         if args or options:
             return super().model_json_schema(*args, **options)
         if "__kept_schema__" not in cls.__dict__:

@@ -2,8 +2,8 @@
 
 The source is any generator of events. One that yields `None` now and then while it waits is read directly by the thread
 of the request (`ticks=True`). Any other runs in a thread of its own, so that a source that waits does not keep the
-connection silent. When the client is gone the source is closed where it stands (GeneratorExit), and what it must do
-last is done there.
+connection silent. When the client leaves, the source is closed (GeneratorExit), and what it has to do last, such as
+settling a charge, runs in the source itself.
 """
 
 import contextvars
@@ -58,14 +58,14 @@ def sse(
     """The answer that streams `events`; `None` among them is a comment that keeps the connection alive.
 
     `ticks` promises that the source never waits for long without yielding: then no thread is needed.
-    An error that the source raises becomes a last `error` frame with the problem object: the status is long gone.
+    An error that the source raises becomes a last `error` frame with the problem object: the status is sent already.
     """
     source = iter(events)
     request_id = context.request_id()
     return Response(
         _Direct(source, request_id) if ticks else _Pumped(source, request_id, keep_alive_s),
         mimetype=MEDIA_TYPE,
-        # Some proxies hold back a stream unless they are told; nginx reads the second header.
+        # Without these some proxies buffer a stream; nginx reads the second one.
         headers={"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"},
         direct_passthrough=True,
     )
@@ -86,7 +86,7 @@ class _Direct:
         return self._context.run(self._next)
 
     def close(self) -> None:
-        """The client has all, or is gone."""
+        """Called when the client has received everything, or has left."""
         self._context.run(_close, self._events)
 
     def _next(self) -> bytes:
@@ -94,15 +94,15 @@ class _Direct:
             return _encode(next(self._events))
         except StopIteration:
             raise
-        except Exception as error:  # noqa: BLE001 - an edge: the source's error is told to the client and logged
-            # The source may be fine, and only its event could not be written: nothing follows an error all the same.
+        except Exception as error:  # noqa: BLE001 - an edge: the source's error is sent to the client and logged
+            # Closed even if the source is fine and only its event could not be encoded: nothing follows an error frame.
             broken, self._events = self._events, iter(())
             _close(broken)
             return _failure(error, self._request_id)
 
 
 class _Pumped:
-    """The same over a thread that reads the source; pieces that come while the socket is busy go out in one write."""
+    """Like `_Direct`, with a thread that reads the source. Frames that wait for a busy socket go out in one write."""
 
     def __init__(self, events: Iterator[ServerSentEvent | None], request_id: str, keep_alive_s: float) -> None:
         self._events = events
@@ -125,13 +125,13 @@ class _Pumped:
             frame = self._frames.get(timeout=self._keep_alive_s)
         except queue.Empty:
             return _KEEP_ALIVE
-        return self._with_what_waits(frame)
+        return self._with_queued(frame)
 
     def close(self) -> None:
-        """The client has all, or is gone. The source is told; its last words are spoken in its own thread."""
+        """Called when the client has received everything, or has left. The thread of the source closes the source."""
         self._left.set()
         self._start()
-        while True:  # makes room for a source that waits to hand over
+        while True:  # makes room, in case the source waits to queue a frame
             try:
                 self._frames.get_nowait()
             except queue.Empty:
@@ -142,7 +142,7 @@ class _Pumped:
             self._thread = threading.Thread(target=self._context.run, args=(self._pump,), name="sse", daemon=True)
             self._thread.start()
 
-    def _with_what_waits(self, frame: bytes | None) -> bytes:
+    def _with_queued(self, frame: bytes | None) -> bytes:
         frames: list[bytes] = []
         while frame is not None:
             frames.append(frame)
@@ -160,14 +160,14 @@ class _Pumped:
             for event in self._events:
                 if not self._put(_encode(event)):
                     break
-        except Exception as error:  # noqa: BLE001 - an edge: the source's error is told to the client and logged
+        except Exception as error:  # noqa: BLE001 - an edge: the source's error is sent to the client and logged
             self._put(_failure(error, self._request_id))
         finally:
             _close(self._events)
             self._put(None)
 
     def _put(self, frame: bytes | None) -> bool:
-        """Hands over, waiting for room; False when the client has left."""
+        """Queues a frame, waiting for room; False when the client has left."""
         while not self._left.is_set():
             try:
                 self._frames.put(frame, timeout=1.0)
@@ -186,12 +186,12 @@ def _close(events: Iterator[ServerSentEvent | None]) -> None:
         return
     try:
         events.close()
-    except Exception as error:  # noqa: BLE001 - an edge: nobody is left to tell
-        telemetry.log("api").error("a stream broke while it was closed", exc_info=error)
+    except Exception as error:  # noqa: BLE001 - an edge: the client has left
+        telemetry.log("api").error("stream_close_failed", exc_info=error)
 
 
 def _failure(error: Exception, request_id: str) -> bytes:
-    """The last frame. After it the source is exhausted: a generator that raised is at its end."""
+    """The last frame: a generator that raised yields nothing more."""
     described = problems.describe(error)
     problems.report(described, error)
     return ServerSentEvent("error", described.body(request_id)).encode()

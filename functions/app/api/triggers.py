@@ -1,4 +1,4 @@
-"""The edge of background functions: what an event says, and what becomes of a handler that fails.
+"""The edge of background functions: reads their events, and logs and repeats handlers that fail.
 
 Google's decorator for Firestore events builds a client and a tree of snapshots for each event, and importing it takes
 as long as the rest of a cold start; handlers here need the path and the fields. So the same manifest is written without
@@ -30,16 +30,16 @@ class DocumentWritten:
     """A document was created, changed or deleted. Delivered at least once, in any order (T-44, T-46)."""
 
     id: str
-    """The same for every function that hears of this write: a key made of it needs the function's name too (T-45)."""
+    """The event's id, one for all functions that a write triggers: a key needs the function's name too (T-45)."""
     params: Mapping[str, str]
     fields: Fields | None
-    """What the document holds since; None when it was deleted."""
+    """The fields after the write; None when the document was deleted."""
 
 
 def on_document_written(
     *, document: str, retry: bool, **options: Any
 ) -> Callable[[TriggerHandler], Callable[[CloudEvent], None]]:
-    """Declares a function that hears of every write to documents that match `document`.
+    """Declares a function that is called for every write to documents that match `document`.
 
     With `retry` the platform repeats a failed event for a day, so the handler must be idempotent. `options` are those
     of `firebase_functions.options.RuntimeOptions`.
@@ -72,7 +72,7 @@ def _trigger_of(endpoint: ManifestEndpoint) -> EventTrigger:
 
 
 def logged(handler: Function) -> Function:
-    """Has a failing handler leave its traceback in the log before the platform hears of it."""
+    """Logs the traceback of a handler that fails, and raises its error again for the platform."""
 
     @functools.wraps(handler)
     def wrapped(*arguments: object) -> object:
@@ -81,7 +81,7 @@ def logged(handler: Function) -> Function:
         try:
             return handler(*arguments)
         except Exception as error:
-            telemetry.log("events").error("an event was not handled", function=handler.__name__, exc_info=error)
+            telemetry.log("events").error("event_handler_failed", function=handler.__name__, exc_info=error)
             raise
 
     return wrapped  # type: ignore[return-value]  # of the same signature
@@ -93,7 +93,7 @@ def _read(raw: CloudEvent, pattern: PathPattern) -> DocumentWritten:
 
 
 def _fields(payload: object) -> Fields | None:
-    # Late, like the next: only this function needs them.
+    # Imported late, like the next: only this function needs them.
     from google.events.cloud.firestore import DocumentEventData  # type: ignore[import-untyped]  # ships no types
 
     from app.kit import firestore

@@ -1,1 +1,1 @@
-"""What every feature stands on; knows nothing of the product."""
+"""Basics that every feature uses: errors, money, time, ids, logs, ports to the databases. Knows no feature."""

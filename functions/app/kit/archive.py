@@ -1,4 +1,4 @@
-"""Where something is kept once and never changed; Cloud Storage, whose SDK is imported when first needed."""
+"""Write-once objects in a Cloud Storage bucket. The SDK is imported at the first write."""
 
 import threading
 from collections.abc import Callable
@@ -24,7 +24,7 @@ class CloudArchive:
         self._bucket: Bucket | None = None
 
     def __call__(self, name: str, content: bytes) -> None:
-        """Keeps JSON under `name`; a name that is taken stays as it is, so that a repeat is harmless.
+        """Stores JSON under `name`; an existing object is left as it is, so that a repeat is harmless.
 
         Raises:
             Unavailable: the storage did not take it.

@@ -13,7 +13,7 @@ from app.kit.errors import InvariantViolation, ensure
 
 
 def canonical(value: object) -> bytes:
-    """The one byte string of a JSON value.
+    """The canonical bytes of a JSON value.
 
     Raises:
         InvariantViolation: the value holds something with no canonical form.

@@ -1,4 +1,4 @@
-"""The one source of time. Everything else is handed a clock, so that a simulation can own it."""
+"""The only source of time. Other code gets a `Clock` as an argument, so that a simulation can replace it."""
 
 import time
 from datetime import UTC, datetime, timedelta

@@ -1,8 +1,8 @@
 """The authoritative store as the features see it: documents, atomic commits with preconditions, queries.
 
-Everything is optimistic. A caller reads documents with their versions, decides purely, and commits all writes at once;
-a version that moved raises `Conflict` and nothing was written. Which database stands behind it is the adapter's
-business (`app.kit.firestore`); tests and the simulator bring an in-memory one with the same contract.
+Writes are optimistic. A caller reads documents with their versions, decides, and commits all writes at once; when a
+version has changed since, the commit raises `Conflict` and writes nothing. The adapter to the database is
+`app.kit.firestore`; tests and the simulator use an in-memory one with the same contract.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ Value = None | bool | int | float | str | datetime | Sequence["Value"] | Mapping
 Fields = Mapping[str, Value]
 
 Version = NewType("Version", int)
-"""When a document was last written, in nanoseconds as the store counts them. Opaque but for equality."""
+"""The time of a document's last write, in nanoseconds of the store's clock. Only compared for equality."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +37,14 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Increment:
-    """As a field of a `Merge`: add to what is there (nothing counts as zero)."""
+    """As a field of a `Merge`: add `by` to the stored number; a missing field counts as zero."""
 
     by: int
 
 
 @dataclass(frozen=True, slots=True)
 class Create:
-    """Write a document that must not exist; else the commit raises `AlreadyExists`."""
+    """Write a document that must not exist yet; otherwise the commit raises `AlreadyExists`."""
 
     path: str
     fields: Fields
@@ -52,7 +52,7 @@ class Create:
 
 @dataclass(frozen=True, slots=True)
 class Replace:
-    """Write a whole document: with `version`, only over exactly that one; without, whatever is there."""
+    """Write a whole document: with `version`, only if the stored one still has it; without, in any case."""
 
     path: str
     fields: Fields
@@ -61,7 +61,7 @@ class Replace:
 
 @dataclass(frozen=True, slots=True)
 class Merge:
-    """Write some fields and keep the others; makes the document when there is none.
+    """Write some fields and keep the others; creates the document when there is none.
 
     A key may be a path of names (`("models", "sim-small", "tokens")`) to reach into maps.
     """
@@ -72,7 +72,7 @@ class Merge:
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """Remove a document: with `version`, only exactly that one; without, whether there is one or not."""
+    """Remove a document: with `version`, only if the stored one still has it; without, whether it exists or not."""
 
     path: str
     version: Version | None = None
@@ -96,9 +96,9 @@ class Where:
 class Query:
     """Documents of one collection (or, with `group`, of every collection of that name), in order.
 
-    `order_by` names fields, `-` in front for descending; `__name__` is the document's id. Ties and the empty order
-    go by `__name__`. `start_after` holds the values of the order fields where the last page ended (`__name__`: the id;
-    of a group, the whole path).
+    `order_by` names fields, with `-` in front for descending; `__name__` is the document's id, which also decides ties
+    and is the default order. `start_after` holds the values that the order fields have in the last document of the page
+    before (`__name__`: its id; in a group, its whole path).
     """
 
     collection: str
@@ -110,7 +110,7 @@ class Query:
 
     @property
     def whole_order(self) -> tuple[str, ...]:
-        """`order_by` with the `__name__` that decides ties, in the direction of the last field: as Firestore has it."""
+        """`order_by` and the `__name__` that decides ties, which Firestore sorts in the direction of the last field."""
         if "__name__" in {field.lstrip("-") for field in self.order_by}:
             return self.order_by
         descending = bool(self.order_by) and self.order_by[-1].startswith("-")
@@ -129,11 +129,11 @@ class Documents(Protocol):
         ...
 
     def commit(self, writes: Sequence[Write]) -> list[Version]:
-        """All writes or none; the new version of each (0 for a deletion).
+        """Applies all writes or none, and returns the new version of each (0 for a deletion).
 
         Raises:
             AlreadyExists: a `Create` met a document.
-            Conflict: a version did not hold, or the store gave up under contention. Nothing was written.
+            Conflict: a version has changed, or the store gave up under contention. Nothing was written.
         """
         ...
 
@@ -143,7 +143,7 @@ class Documents(Protocol):
 
 
 def text_field(fields: Fields, name: str) -> str:
-    """The text stored in `name`; a stored document that lacks it is our own fault."""
+    """The text stored in `name`; raises InvariantViolation when it holds anything else."""
     value = fields.get(name)
     if not isinstance(value, str):
         raise InvariantViolation(f"field {name} should hold text, holds {type(value).__name__}")
@@ -151,7 +151,7 @@ def text_field(fields: Fields, name: str) -> str:
 
 
 def int_field(fields: Fields, name: str) -> int:
-    """The integer stored in `name`; a stored document that lacks it is our own fault."""
+    """The integer stored in `name`; raises InvariantViolation when it holds anything else."""
     value = fields.get(name)
     if not isinstance(value, int) or isinstance(value, bool):
         raise InvariantViolation(f"field {name} should hold an integer, holds {type(value).__name__}")
@@ -159,7 +159,7 @@ def int_field(fields: Fields, name: str) -> int:
 
 
 def map_field(fields: Fields, name: str) -> Fields:
-    """The map stored in `name`; a stored document that lacks it is our own fault."""
+    """The map stored in `name`; raises InvariantViolation when it holds anything else."""
     value = fields.get(name)
     if not isinstance(value, Mapping):
         raise InvariantViolation(f"field {name} should hold a map, holds {type(value).__name__}")
@@ -167,7 +167,7 @@ def map_field(fields: Fields, name: str) -> Fields:
 
 
 def list_field(fields: Fields, name: str) -> Sequence[Value]:
-    """The list stored in `name`; a stored document that lacks it is our own fault."""
+    """The list stored in `name`; raises InvariantViolation when it holds anything else."""
     value = fields.get(name)
     if not isinstance(value, Sequence) or isinstance(value, str):
         raise InvariantViolation(f"field {name} should hold a list, holds {type(value).__name__}")

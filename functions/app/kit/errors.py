@@ -1,11 +1,11 @@
-"""The three kinds of failure, and nothing else.
+"""The three kinds of failure that this backend raises.
 
     Failure
-    ├── Rejection             the caller's: a 4xx status, a stable code, typed fields; not an error in the log
-    ├── Fault                 the world's: retried, then 503
-    │   ├── Conflict          optimistic write lost against another writer: read again, decide again
-    │   └── Unavailable       a dependency did not answer, or said "later"
-    └── InvariantViolation    ours: stop, keep the evidence, page somebody
+    ├── Rejection             the caller's mistake: a 4xx status, a stable code, typed fields; not an error in the log
+    ├── Fault                 a dependency failed: retried, then 503
+    │   ├── Conflict          an optimistic write lost against another writer: read again, decide again
+    │   └── Unavailable       a dependency did not answer, or asked to come back later
+    └── InvariantViolation    a bug of ours: stop, keep the evidence, page somebody
 
 Adapters translate the errors of their SDK into these; nothing above an adapter imports an SDK.
 """
@@ -36,7 +36,7 @@ class Rejection(Failure):
 
 
 class NotFound(Rejection):
-    """It does not exist, or it is not the caller's: the two are not told apart."""
+    """There is no such thing, or it belongs to somebody else; callers cannot see which."""
 
     status = 404
     code = "not_found"
@@ -44,7 +44,7 @@ class NotFound(Rejection):
 
 
 class Unauthenticated(Rejection):
-    """No credential, or one that does not verify."""
+    """The request has no credential, or one that does not verify."""
 
     status = 401
     code = "unauthenticated"
@@ -52,7 +52,7 @@ class Unauthenticated(Rejection):
 
 
 class Forbidden(Rejection):
-    """The caller is known, and may not do this."""
+    """The caller is known, but may not do this."""
 
     status = 403
     code = "forbidden"
@@ -68,7 +68,7 @@ class KeyReused(Rejection):
 
 
 class Invalid(Rejection):
-    """The input has the right shape and makes no sense."""
+    """The input has the right shape, but its values cannot be accepted."""
 
     status = 422
     code = "validation_failed"
@@ -76,7 +76,7 @@ class Invalid(Rejection):
 
 
 class Fault(Failure):
-    """The world failed. Trying again later may help; the caller did nothing wrong."""
+    """A dependency failed. Trying again later may help; the caller did nothing wrong."""
 
     code: ClassVar[str] = "unavailable"
 
@@ -97,7 +97,7 @@ class Conflict(Fault):
 
 
 class AlreadyExists(Conflict):
-    """A create met a document that is there already."""
+    """A `Create` found a document that exists already."""
 
     code = "already_exists"
 
@@ -111,6 +111,6 @@ class InvariantViolation(Failure):
 
 
 def ensure(condition: bool, invariant: str) -> None:
-    """Stop when `invariant` does not hold. For our own promises, never for a caller's input."""
+    """Raises `InvariantViolation` unless `condition` holds. For our own code's promises, never for a caller's input."""
     if not condition:
         raise InvariantViolation(invariant)

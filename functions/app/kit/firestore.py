@@ -1,7 +1,7 @@
 """`Documents` on Cloud Firestore, through Google's generated client.
 
-The high-level client builds three layers of objects for each write; on the path of every message this adapter speaks
-the generated one directly, which also gives every write its own precondition (`WriteBatch.set` takes none).
+It uses the generated client because the high-level one builds three layers of objects for each write, on the path of
+every message, and because there each write has its own precondition (`WriteBatch.set` takes none).
 Firestore's errors become `Conflict`, `AlreadyExists` and `Unavailable` here and nowhere else.
 """
 
@@ -44,7 +44,7 @@ _PbPrecondition: Callable[..., Message] = common.Precondition.pb()
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _TIMEOUT_S: Final = 15
-"""On every call: a client without one can hang for ever after a lost connection (PLATFORM: gcp#15619)."""
+"""For every call: without one the client may hang, https://github.com/googleapis/google-cloud-python/issues/15619."""
 
 
 class _RawMap(Protocol):
@@ -56,7 +56,7 @@ class _RawList(Protocol):
 
 
 class _RawValue(Protocol):
-    """google.firestore.v1.Value as the wire delivers it; the generated classes carry no types."""
+    """A received google.firestore.v1.Value; the generated classes have no types."""
 
     boolean_value: bool
     integer_value: int
@@ -92,7 +92,7 @@ Interceptor = Callable[[grpc.Channel], grpc.Channel]
 def connect(project: str, *, intercept: Interceptor | None = None) -> "FirestoreDocuments":
     """The default database of `project`, or the emulator that FIRESTORE_EMULATOR_HOST names.
 
-    `intercept` may wrap the emulator's channel, which is how the benches count operations from the wire.
+    `intercept` may wrap the emulator's channel: the benches count operations there.
     """
     emulator = os.environ.get("FIRESTORE_EMULATOR_HOST")
     if not emulator:
@@ -104,7 +104,7 @@ def connect(project: str, *, intercept: Interceptor | None = None) -> "Firestore
 
 
 class FirestoreDocuments:
-    """The port's adapter. Thread-safe; holds one channel."""
+    """`Documents` on Firestore. Thread-safe; holds one channel."""
 
     def __init__(self, client: FirestoreClient, project: str) -> None:
         self._client = client
@@ -130,7 +130,7 @@ class FirestoreDocuments:
 
     def get_all(self, paths: Sequence[str]) -> list[Document | None]:
         if len(set(paths)) <= 1:
-            # A batch is a stream, and gRPC for Python starts a thread for each: twice the time of a plain call.
+            # A batch get is a stream, for which gRPC starts a thread: it takes twice the time of a plain call.
             return [self.get(paths[0])] * len(paths) if paths else []
         request = firestore.BatchGetDocumentsRequest.pb()(
             database=self._database, documents=[self._name(path) for path in dict.fromkeys(paths)]
@@ -214,7 +214,7 @@ class FirestoreDocuments:
 
 
 def encode(value: Value) -> Message:
-    """One field as Firestore's message."""
+    """A field's value as Firestore's message."""
     match value:
         case None:
             return _PbValue(null_value=NULL_VALUE)
@@ -235,7 +235,7 @@ def encode(value: Value) -> Message:
 
 
 def decode(value: _RawValue) -> Value:
-    """One field of Firestore's message."""
+    """The value in Firestore's message."""
     match value.WhichOneof("value_type"):
         case "null_value":
             return None
@@ -328,10 +328,10 @@ def _timestamp(nanoseconds: int) -> Timestamp:
 
 @contextmanager
 def _translated(path: str) -> Iterator[None]:
-    """Google's errors as ours.
+    """Turns Google's errors into ours.
 
-    A lost race shows as FAILED_PRECONDITION (a version moved), ALREADY_EXISTS or ABORTED (lock contention); a Replace
-    or Delete of a version that is gone altogether as NOT_FOUND.
+    A lost race is FAILED_PRECONDITION (another version), ALREADY_EXISTS or ABORTED (lock contention), or NOT_FOUND
+    when the document to replace or delete is gone.
     """
     try:
         yield

@@ -1,6 +1,6 @@
-"""Something that is done again and again while other work goes on, such as keeping a lease.
+"""Calls a function periodically while other work runs, such as the renewal of a lease.
 
-Knows nothing of what is kept. A simulation brings one that its scheduler owns.
+Knows nothing of what it calls. The simulator has one of its own, which its scheduler drives.
 """
 
 import contextvars
@@ -14,15 +14,15 @@ class Heartbeat(Protocol):
     """The port."""
 
     def during(self, every_us: int, beat: Callable[[], None]) -> AbstractContextManager[None]:
-        """Call `beat` every so often while the body runs. No beat is under way any more when the body's end is passed.
+        """Calls `beat` every `every_us` microseconds while the body runs; none is running any more afterwards.
 
-        `beat` raises nothing: there is nobody to hear it.
+        `beat` must not raise: nothing would catch it.
         """
         ...
 
 
 class ThreadHeartbeat:
-    """A thread beside the work, for as long as that lasts."""
+    """Beats in a thread that lives as long as the work."""
 
     @contextmanager
     def during(self, every_us: int, beat: Callable[[], None]) -> Iterator[None]:
@@ -32,9 +32,9 @@ class ThreadHeartbeat:
             while not over.wait(every_us / 1_000_000):
                 beat()
 
-        # The lines that a beat logs belong to the work that it keeps.
+        # In the context of the work, so that what a beat logs carries the same ids.
         work = contextvars.copy_context()
-        thread = threading.Thread(target=work.run, args=(keep,), name="pulse", daemon=True)
+        thread = threading.Thread(target=work.run, args=(keep,), name="heartbeat", daemon=True)
         thread.start()
         try:
             yield

@@ -28,14 +28,14 @@ class RandomIds:
 
 
 def sortable(kind: str, at_ms: int, entropy: int) -> str:
-    """The id of these parts: `kind`, an underscore, 26 characters."""
+    """The id made of these parts: `kind`, an underscore, 26 characters."""
     number = (at_ms << 80) | (entropy & ((1 << 80) - 1))
     text = "".join(_ALPHABET[(number >> shift) & 31] for shift in range(125, -5, -5))
     return f"{kind}_{text}"
 
 
 def derived(kind: str, *parts: str) -> str:
-    """The same id for the same parts, for ever: what an idempotency key becomes.
+    """An id that depends on its parts alone, such as the document id of an idempotency key.
 
     Parts are joined with a length before each, so that `("ab", "c")` and `("a", "bc")` differ.
     """

@@ -1,4 +1,4 @@
-"""Credits as integers of micro-credits, and their one spelling towards clients.
+"""Amounts of credits: integers of micro-credits inside, a decimal text for clients.
 
 1 credit = 1,000,000 micro-credits. Binary fractions never appear here (T-41): text becomes an integer digit by digit.
 """
@@ -13,7 +13,7 @@ Micro = NewType("Micro", int)
 
 MICRO_PER_CREDIT: Final = 1_000_000
 MAX_MICRO: Final = 2**53 - 1
-"""Largest amount anywhere: what RFC 8785 numbers and every JSON reader can hold exactly (9 billion credits)."""
+"""The largest amount anywhere: what every JSON reader, and RFC 8785, can represent exactly (9 billion credits)."""
 
 _DECIMAL = re.compile(r"(?P<sign>-?)(?P<whole>0|[1-9][0-9]{0,9})(?:\.(?P<part>[0-9]{1,6}))?", re.ASCII)
 
@@ -24,14 +24,14 @@ def credits(whole: int) -> Micro:
 
 
 def to_decimal(amount: int) -> str:
-    """The client's spelling: at most six places, no exponent, trailing zeros cut. `-125` is `"-0.000125"`."""
+    """The text for clients: at most six places, no exponent, no trailing zeros. `-125` is `"-0.000125"`."""
     whole, part = divmod(abs(amount), MICRO_PER_CREDIT)
     text = f"{whole}.{part:06d}".rstrip("0").rstrip(".")
     return f"-{text}" if amount < 0 else text
 
 
 def from_decimal(text: str) -> Micro:
-    """Reads a client's amount.
+    """The amount in a client's text.
 
     Raises:
         Invalid: not a plain decimal of at most ten whole and six decimal digits, or beyond `MAX_MICRO`.

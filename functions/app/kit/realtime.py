@@ -1,6 +1,6 @@
-"""The Realtime Database as servers use it: a tree that mirrors live state and carries the orchestration.
+"""The port to the Realtime Database, a tree that mirrors live state and carries the tickets of the queue.
 
-Never authoritative: whatever is lost here is rebuilt from the documents. The adapter speaks the REST API with the
+It is never authoritative: what is lost here is rebuilt from the documents. The adapter speaks the REST API with the
 credentials of firebase_admin's app, which bypass the security rules.
 """
 
@@ -33,11 +33,11 @@ class Realtime(Protocol):
         ...
 
     def update(self, values: Mapping[str, Json]) -> None:
-        """Replaces several places at once, all or nothing; None removes. No path may lie inside another."""
+        """Replaces the values at several paths, all or none; None removes one. No path may lie inside another."""
         ...
 
     def transact(self, path: str, decide: Callable[[Json], Json]) -> Json:
-        """Replaces the value by `decide(current)`, again when another writer was faster; returns what stands there.
+        """Replaces the value by `decide(current)` and returns it; decides again when another writer was faster.
 
         `decide` must be pure, and may not return None (the API has no conditional removal). When it returns the
         current value unchanged, nothing is written.
@@ -46,10 +46,10 @@ class Realtime(Protocol):
 
 
 class FirebaseRealtime:
-    """Over the REST API: `rest`, or firebase_admin's default app, which the composition root must have initialised."""
+    """The adapter over the REST API. The default for `rest` is the database of firebase_admin's default app."""
 
     def __init__(self, rest: "Rest | None" = None) -> None:
-        self._turns = _Turns()
+        self._path_locks = _PathLocks()
         self._lock = threading.Lock()
         self._connected = rest
 
@@ -61,17 +61,17 @@ class FirebaseRealtime:
         if start_at:
             query["startAt"] = json.dumps(start_at)
         found = _value(self._rest().read(path, urlencode(query)))
-        # The members of a JSON object have no order that anybody promises.
+        # JSON promises no order of an object's members.
         return dict(sorted(found.items())) if isinstance(found, dict) else {}
 
     def update(self, values: Mapping[str, Json]) -> None:
         plain = {path.strip("/"): value for path, value in values.items()}
-        with self._turns.below(plain):
+        with self._path_locks.above(plain):
             self._rest().write(plain)
 
     def transact(self, path: str, decide: Callable[[Json], Json]) -> Json:
         rest = self._rest()
-        with self._turns.at(path.strip("/")):
+        with self._path_locks.at(path.strip("/")):
             seen: Reply | None = None
             for attempt in range(_TRIES):
                 seen = seen or rest.read_tagged(path)
@@ -84,7 +84,7 @@ class FirebaseRealtime:
                 seen = rest.write_over(path, seen.etag or "", wanted)
                 if seen.status != _STALE:
                     return wanted
-                # Without a pause that differs, those who met once meet again at every try.
+                # A random pause: writers that collided once would otherwise collide at every try.
                 pause_us = secrets.randbelow(min(_LONGEST_PAUSE_US, 1000 << attempt))
                 time.sleep(pause_us / 1_000_000)
                 if pause_us > _FRESH_US or seen.etag is None:
@@ -101,17 +101,17 @@ class FirebaseRealtime:
         return self._connected
 
 
-class _Turns:
-    """Lets the threads of this process take turns at a path, so that only processes meet there. Paths are bare."""
+class _PathLocks:
+    """A lock for each path, so that only other processes can conflict there. Paths have no slash at either end."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._paths: dict[str, tuple[threading.Lock, int]] = {}
-        """A path's lock and how many hold it or wait for it; nobody's is forgotten."""
+        """A path's lock and how many threads hold it or wait for it; removed when none does."""
 
     @contextmanager
     def at(self, path: str) -> Iterator[None]:
-        """Wait for a turn at `path`; `Unavailable` when it does not come."""
+        """Holds the lock of `path`; raises `Unavailable` when it is not free within `_LONGEST_WAIT_S`."""
         with self._lock:
             lock, users = self._paths.get(path, (threading.Lock(), 0))
             self._paths[path] = lock, users + 1
@@ -131,18 +131,18 @@ class _Turns:
                     self._paths[path] = lock, users - 1
 
     @contextmanager
-    def below(self, paths: Iterable[str]) -> Iterator[None]:
-        """Wait for whoever has a turn above one of `paths`: a write there would refuse theirs."""
+    def above(self, paths: Iterable[str]) -> Iterator[None]:
+        """Holds the locks in use at or above `paths`: a write below a transaction's path would make it conflict."""
         above = {path[:end] for path in paths for end in _ends(path) if path[:end] in self._paths}
-        with ExitStack() as turns:
-            # In order, though nobody can wait in a circle: who has a turn at a path asks for no other.
+        with ExitStack() as locks:
+            # Sorted, so that two updates that need the same locks do not deadlock.
             for path in sorted(above):
-                turns.enter_context(self.at(path))
+                locks.enter_context(self.at(path))
             yield
 
 
 def _ends(path: str) -> list[int]:
-    """Where the keys of a path end."""
+    """The index at which each key of a path ends."""
     return [*(index for index, letter in enumerate(path) if letter == "/"), len(path)]
 
 
@@ -156,8 +156,8 @@ def _value(answer: "Reply") -> Json:
 
 _STALE: Final = 412
 _TRIES: Final = 25
-"""As many as the client SDKs take before they give up."""
+"""As many as the client SDKs make before they give up."""
 _LONGEST_PAUSE_US: Final = 100_000
 _FRESH_US: Final = 5_000
-"""How long the value that a refusal brought may lie before it is read again: about as long as a call takes."""
+"""The value in a 412 answer is used for this long before it is read again: about the time of a call."""
 _LONGEST_WAIT_S: Final = 30

@@ -1,7 +1,7 @@
-"""The Realtime Database's REST API over pooled connections: addresses, credentials, what is sent again and what is not.
+"""The Realtime Database's REST API over pooled connections: addresses, credentials, which calls are retried.
 
-firebase_admin.db says the same through `requests`, which reads netrc and the proxy variables of the environment at
-every call: most of a call's CPU. So no proxy and no netrc here. Knows nothing of values and transactions.
+firebase_admin.db calls it through `requests`, which reads netrc and the proxy variables of the environment every time:
+most of a call's CPU. This module supports neither. It knows nothing of values and transactions.
 https://firebase.google.com/docs/reference/rest/database
 """
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse, Retry
 
 EMULATOR: Final = "FIREBASE_DATABASE_EMULATOR_HOST"
-"""As firebase_admin and the Firebase CLI name it."""
+"""The variable that firebase_admin and the Firebase CLI use."""
 
 _CONNECTIONS: Final = 96
-"""Kept open: one for each request that an instance serves at once, and some for what runs beside them."""
+"""Connections kept open: one for each concurrent request of an instance, and some for background work."""
 _TIMEOUT_S: Final = 120
-"""firebase_admin's, when its app sets none."""
+"""firebase_admin's default."""
 _NOT_IN_PATHS: Final = frozenset(".$#[]")
 _ADMIN: Final = "_admin_"
 
@@ -36,7 +36,7 @@ class Credential(Protocol):
     token: str | None
 
     def before_request(self, request: object, method: str, url: str, headers: dict[str, str], /) -> None:
-        """Puts a token into `headers`, a new one when the old one is over."""
+        """Puts a token into `headers`; fetches a new one when the old one has expired."""
 
     def refresh(self, request: object, /) -> None:
         """Fetches a new token."""
@@ -44,7 +44,7 @@ class Credential(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DatabaseAddress:
-    """Where a database listens. `query` goes with every call."""
+    """The address of a database. `query` is added to every call."""
 
     origin: str
     query: str
@@ -53,7 +53,7 @@ class DatabaseAddress:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What the server said. `body` is JSON."""
+    """The server's answer. `body` is JSON."""
 
     status: int
     body: bytes
@@ -64,7 +64,7 @@ def connect() -> "Rest":
     """The database of firebase_admin's default app, which the composition root must have initialised.
 
     Raises:
-        Unavailable: its credentials cannot be had.
+        Unavailable: its credentials cannot be loaded.
     """
     import firebase_admin
     from google.auth.exceptions import GoogleAuthError
@@ -80,9 +80,9 @@ def connect() -> "Rest":
 
 
 def place_of(url: str, emulator: str | None, override: object = _ADMIN) -> DatabaseAddress:
-    """Where firebase_admin would go for the option `databaseURL`, which may itself name an emulator.
+    """The address that firebase_admin would use for the option `databaseURL`, which may itself name an emulator.
 
-    `override` is the option `databaseAuthVariableOverride`: whoever is meant to see less must not see more here.
+    `override` is its option `databaseAuthVariableOverride`, which restricts what the app may access.
     """
     parts = urlsplit(url)
     query: dict[str, str] = {}
@@ -98,7 +98,7 @@ def place_of(url: str, emulator: str | None, override: object = _ADMIN) -> Datab
 
 
 def encoded(path: str) -> str:
-    """A path as the URL of its value; the root is the empty path."""
+    """The URL path of a database path; empty for the root. Raises InvariantViolation for what no key can hold."""
     ensure(_NOT_IN_PATHS.isdisjoint(path), f"a path of the Realtime Database holds none of . $ # [ ]: {path!r}")
     return "/" + "/".join(quote(key, safe="") for key in path.split("/") if key) + ".json"
 
@@ -107,7 +107,7 @@ class Rest:
     """A connection to one database. Thread-safe."""
 
     def __init__(self, place: DatabaseAddress, credential: Credential | None, timeout_s: float | None) -> None:
-        """Without a credential as the owner, whom only emulators know."""
+        """Without a credential it acts as the owner, which only emulators accept."""
         import certifi
         import urllib3
         from google.auth.exceptions import GoogleAuthError
@@ -133,9 +133,9 @@ class Rest:
             raise_on_status=False,
             respect_retry_after_header=False,
         )
-        # As firebase_admin: once more after a lost connection, four times after a refusal.
+        # As firebase_admin: one retry after a lost connection, four after an error status.
         self._repeatable = retry(read=1, status_forcelist=(500, 503))
-        # 503 says that nothing was attempted; after anything else the call may have had its effect.
+        # 503 means that nothing was attempted; after any other failure the write may have happened.
         self._once = retry(read=0, status_forcelist=(503,))
 
     def read(self, path: str, query: str = "") -> Reply:
@@ -147,15 +147,15 @@ class Rest:
         return self._ask("GET", path, "", None, {"X-Firebase-ETag": "true"})
 
     def write(self, values: Mapping[str, object]) -> None:
-        """Several places below the root at once. Sent again when its answer is lost: it says the same twice."""
+        """Writes several paths at once. Retried when its answer is lost, because writing twice changes nothing."""
         self._ask("PATCH", "", "print=silent", _text(values), {})
 
     def write_over(self, path: str, etag: str, value: object) -> Reply:
-        """The value, if the ETag is still that; else 412 with what stands there.
+        """Writes the value if the ETag still matches; otherwise the reply is 412 with the stored value.
 
-        A lost answer is a failure: the write may have happened, and an unequal ETag at a second try would be our own.
+        A lost answer is a failure: the write may have happened, and a retry would meet the ETag of its own value.
         """
-        # Not silent: a refusal must bring what stands there, and nobody documents that a silent one does.
+        # Not silent: a 412 must carry the stored value, and it is undocumented whether a silent one does.
         return self._ask("PUT", path, "", _text(value), {"if-match": etag})
 
     def _ask(self, method: str, path: str, query: str, body: bytes | None, headers: Mapping[str, str]) -> Reply:
@@ -181,7 +181,7 @@ class Rest:
 
 
 class _Owner:
-    """Who may do everything on an emulator."""
+    """The credential that emulators accept for everything."""
 
     def headers(self) -> dict[str, str]:
         return {"authorization": "Bearer owner"}
@@ -191,7 +191,7 @@ class _Owner:
 
 
 class _Token:
-    """An access token of google.auth's, for many threads: its credentials are made for one."""
+    """An access token of google.auth, with a lock: its credentials are not thread-safe."""
 
     def __init__(self, credential: Credential, origin: str, timeout_s: float | None) -> None:
         from google.auth.transport.requests import Request
@@ -208,7 +208,7 @@ class _Token:
         return headers
 
     def renewed(self, refused: Mapping[str, str]) -> bool:
-        """A new token in place of one that the server refused, unless another thread was faster."""
+        """Replaces the token that the server refused, unless another thread has; says whether a retry makes sense."""
         with self._lock:
             if refused.get("authorization") == f"Bearer {self._credential.token}":
                 self._credential.refresh(self._fetch)
@@ -223,5 +223,5 @@ def _text(value: object) -> bytes:
 
 
 def _reason(body: bytes) -> str:
-    """Why the server refused, in its words: mostly `{"error": text}`."""
+    """The server's own reason: mostly `{"error": text}`."""
     return body[:500].decode(errors="replace").strip()

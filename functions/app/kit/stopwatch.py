@@ -1,4 +1,4 @@
-"""How long each phase of an answer took, for one line in the log. Says nothing about what time it is."""
+"""Measures how long each phase of an answer takes, for one line in the log. Knows no time of day."""
 
 import time
 from typing import Final
@@ -16,7 +16,7 @@ class Stopwatch:
         self._last = time.perf_counter_ns()
 
     def end(self, phase: str) -> None:
-        """The time since the last phase ended is this one's."""
+        """Adds the time since the last `end` (or the start) to `phase`."""
         now = time.perf_counter_ns()
         self.spent[phase] = self.spent.get(phase, 0) + (now - self._last) // _US
         self._last = now

@@ -1,7 +1,7 @@
 """Structured logs: one JSON object a line on standard output, as Cloud Logging reads them.
 
-Whatever is bound to the context (request id, account, operation) stands on every line of that request. Nothing that
-a user wrote is logged, and no credential.
+What is bound to the context (request id, account, operation) appears on every line of that request. Text that a user
+wrote and credentials are never logged.
 """
 
 import logging
@@ -16,7 +16,7 @@ _SEVERITY: Final = {"warn": "WARNING", "exception": "ERROR"}
 
 
 def start_logging(level: int = logging.INFO) -> None:
-    """Sets the process's logging up; called once by the composition root."""
+    """Configures the logging of this process; the composition root calls it once."""
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -38,7 +38,7 @@ def log(area: str) -> structlog.typing.FilteringBoundLogger:
 
 @contextmanager
 def context(**values: str) -> Iterator[None]:
-    """Binds `values` to every line that is logged inside."""
+    """Binds `values` to every line that is logged inside the `with` block."""
     with structlog.contextvars.bound_contextvars(**values):
         yield
 

@@ -1,1 +1,1 @@
-"""Every model vendor behind one door: what exists, what it costs, and how it is asked."""
+"""The model vendors: the catalogue, the prices, and the gateway that calls them."""

@@ -1,4 +1,4 @@
-"""Which models exist, what they can do and what they cost: one data file, checked whole before it is used.
+"""Which models exist, what they can do and what they cost: one data file, fully checked before it is used.
 
 A model is found by its exact id and by nothing else: no prefix, no family, no default price (T-18, T-19). Refuses to
 know accounts, HTTP and how a price becomes a charge.
@@ -14,10 +14,10 @@ from app.kit.errors import Failure, Rejection
 
 Capability = Literal["text", "vision", "reasoning", "embedding", "image"]
 Bucket = Literal["input", "cached_input", "output", "reasoning", "image"]
-"""A kind of token with a price of its own. A vendor that reports any other kind is not charged for blindly (T-16)."""
+"""A kind of token with a price of its own. A report that counts any other kind is refused (T-16)."""
 
 Dialect = Literal["openai", "deepseek", "anthropic", "gemini", "xai"]
-"""How a vendor counts, see `app.models.usage`."""
+"""How a vendor counts tokens, see `app.models.usage`."""
 
 PriceClass = Literal["economy", "standard", "premium"]
 BUCKETS: Final[tuple[Bucket, ...]] = get_args(Bucket)
@@ -34,7 +34,7 @@ _MAX_CONTEXT: Final = 10_000_000
 
 
 class BadCatalogue(Failure):
-    """The price book cannot be used. The message says where and why; nothing of it was taken."""
+    """The price book is wrong and was not loaded. The message says where and why."""
 
 
 class UnknownModel(Rejection):
@@ -46,7 +46,7 @@ class UnknownModel(Rejection):
 
 
 class UnsuitableModel(Rejection):
-    """The model exists and cannot do this."""
+    """The model exists, but cannot do this."""
 
     status = 422
     code = "model_unsuitable"
@@ -86,7 +86,7 @@ class Model:
     fallbacks: tuple[str, ...] = ()
 
     def can(self, *wanted: Capability) -> bool:
-        """Whether it has all of these capabilities."""
+        """Whether the model has all of these capabilities."""
         return self.capabilities.issuperset(wanted)
 
 
@@ -117,11 +117,11 @@ class Catalogue:
         return self._by_vendor_id.get(vendor_id)
 
     def chain(self, model: Model) -> tuple[Model, ...]:
-        """Whoever may answer in its place, in order, itself first."""
+        """The models that may answer: `model` first, then its fallbacks in order."""
         return (model, *(self.models[id] for id in model.fallbacks))
 
     def default(self, *needed: Capability) -> Model:
-        """The first model of the book that has all of these capabilities."""
+        """The first model of the book that has all of these capabilities; raises UnsuitableModel when none has."""
         for model in self:
             if model.can(*needed):
                 return model
@@ -145,7 +145,7 @@ def load(path: Path = BUNDLED) -> Catalogue:
 
 
 def parse(text: str) -> Catalogue:
-    """As `load`, of the file's text."""
+    """Like `load`, from the file's text."""
     try:
         raw: dict[str, object] = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -260,7 +260,7 @@ def _table(where: str, raw: object) -> dict[str, object]:
 
 
 class _Table:
-    """Reads one table strictly: what is missing, of another type or not asked for is refused by name."""
+    """Reads one table strictly: a field that is missing, of another type or unknown is refused by name."""
 
     def __init__(self, where: str, raw: Mapping[str, object]) -> None:
         self.where = where

@@ -1,13 +1,13 @@
-"""How asking a model can fail, and the vendor's errors as ours.
+"""The failures of a call to a model, and how a vendor's errors are translated into them.
 
-    ModelFault (a Fault: 503)             the vendor's side; `repeatable` ones are tried again before the first token
+    ModelFault (a Fault: 503)             the vendor failed; `repeatable` ones are tried again before the first token
     ├── ModelBusy                         429 or overloaded, with its Retry-After
-    ├── ModelTimeout                      nothing came in time
-    └── ModelBroke                        unreadable, cut off, or an error in the middle
-    ModelMisconfigured                    our key, our address or our catalogue: nobody's request can succeed
+    ├── ModelTimeout                      nothing arrived in time
+    └── ModelBroke                        the answer is unreadable, cut off, or holds an error
+    ModelMisconfigured                    our key, address or catalogue is wrong: no request can succeed
     PromptTooLong, ContentRefused, ModelRefused (Rejections: 422)
 
-A vendor's own words never reach a client: they can hold keys, prompts and addresses.
+A vendor's own texts never reach a client: they can hold keys, prompts and addresses.
 """
 
 import json
@@ -18,7 +18,7 @@ from app.kit.errors import Fault, InvariantViolation, Rejection
 
 
 class ModelFault(Fault):
-    """The vendor did not answer as it should. `repeatable`: another try may do."""
+    """The vendor did not answer as it should. `repeatable`: another try may succeed."""
 
     code = "model_unavailable"
 
@@ -40,7 +40,7 @@ class ModelTimeout(ModelFault):
 
 
 class ModelBroke(ModelFault):
-    """The answer ended or went wrong in a way that no API allows."""
+    """The answer was unreadable or cut off, or reported an error in the middle."""
 
     code = "model_broke"
 
@@ -80,7 +80,7 @@ _LONGEST_WAIT_S = 3600
 
 
 class VendorWord:
-    """What we keep of a vendor's error object: its code, type, and nothing that it wrote in prose."""
+    """The code and the type in a vendor's error object; its message is dropped."""
 
     __slots__ = ("code", "type")
     _sane: ClassVar[str] = "abcdefghijklmnopqrstuvwxyz0123456789_-."
@@ -143,7 +143,7 @@ def _refusal(word: VendorWord) -> Rejection:
 
 
 def _whole_seconds(retry_after: str | None) -> int | None:
-    """RFC 9110 10.2.3 allows a date as well; a vendor of this kind sends seconds, sometimes with a fraction."""
+    """The header's seconds, rounded up; None for a date, which RFC 9110 10.2.3 allows and these vendors do not send."""
     whole, _, fraction = (retry_after or "").strip().partition(".")
     if not whole.isascii() or not whole.isdigit() or len(whole) > 6:
         return None

@@ -1,4 +1,4 @@
-"""The one door to the model vendors: a question goes in, text, usage and the reason of the end come out as they happen.
+"""The gateway to the model vendors: streams the text, the usage and the finish reason of an answer as they arrive.
 
 Speaks chat completions as OpenAI defined them and its followers serve them
 (https://platform.openai.com/docs/api-reference/chat/streaming). Tries again before the first piece of text, never
@@ -24,11 +24,11 @@ MessageRole = Literal["system", "user", "assistant"]
 MOST_TRIES: Final = 3
 """Over the model and its fallbacks together."""
 LONGEST_WAIT_S: Final = 2
-"""A vendor that asks for a longer pause is not waited for; a fallback is asked at once, or the caller told when."""
+"""After a longer `Retry-After` the same model is not asked again: the fault goes to the caller, with that time."""
 
 _log = telemetry.log("models")
 _decode = json.JSONDecoder().raw_decode
-"""A third of the time of json.loads, which guesses an encoding first; it runs once for every token."""
+"""Takes a third of the time of json.loads, which first guesses an encoding; it runs once for every token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """Text, and in how many non-empty pieces the vendor sent it."""
+    """Text, and the number of non-empty pieces in which the vendor sent it."""
 
     text: str
     pieces: int
@@ -69,7 +69,7 @@ class Counted:
 
 @dataclass(frozen=True, slots=True)
 class AnsweredBy:
-    """Who answers: told before the first text, and again if the vendor names another model (T-20)."""
+    """The model that answers: comes before the first text, and again if the vendor names another model (T-20)."""
 
     model: Model
 
@@ -83,14 +83,14 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """Nothing came for a while; the caller may tell its own client that it still lives."""
+    """Nothing arrived for `tick_s`; the caller may keep its own client's connection alive."""
 
 
 ModelEvent = Delta | Counted | AnsweredBy | Finished | Silence
 
 
 class Gateway:
-    """Asks models. Holds one pool of connections; nothing is opened before the first question."""
+    """Asks models. Holds one connection pool, which opens nothing before the first question."""
 
     def __init__(self, catalogue: Catalogue, *, transport: Transport, api_key: str, health: ModelHealth) -> None:
         self._catalogue = catalogue
@@ -107,7 +107,7 @@ class Gateway:
         return VendorCall(self._transport.concurrency)
 
     def stream(self, question: Question, call: VendorCall) -> Generator[ModelEvent, None, None]:
-        """The answer as it is made. Closing the iterator hangs up on the vendor at once.
+        """Streams the answer. Closing the iterator hangs up on the vendor at once.
 
         Raises:
             ModelFault: no model of the chain answered, or one failed after its first text.
@@ -127,7 +127,7 @@ class Gateway:
                 last = attempt == len(plan)
                 if started or last or not fault.repeatable:
                     raise
-                _log.warning("a model is asked again", model=model.id, next=plan[attempt].id, fault=fault.detail)
+                _log.warning("model_retried", model=model.id, next=plan[attempt].id, reason=fault.detail)
                 _wait(fault, same=plan[attempt] is model, call=call)
             else:
                 self._health.answered(model.id)
@@ -160,7 +160,7 @@ class Gateway:
 
 
 def _plan(chain: Sequence[Model]) -> tuple[Model, ...]:
-    """Whom to ask in which order: each fallback once, or the same model again when it has none."""
+    """The models to ask, in order: each fallback once, or the same model again when it has none."""
     return tuple(chain[:MOST_TRIES]) if len(chain) > 1 else (chain[0], chain[0])
 
 
@@ -205,7 +205,7 @@ def _message(message: Message) -> dict[str, object]:
 
 
 class _Reader:
-    """Turns the data of events into ours; deltas that arrived together leave together."""
+    """Turns the vendor's chunks into events; text that arrived together becomes one `Delta`."""
 
     def __init__(self, catalogue: Catalogue, model: Model) -> None:
         self._catalogue = catalogue
@@ -236,12 +236,12 @@ class _Reader:
         yield from (event for event in others if not isinstance(event, AnsweredBy))
 
     def end(self) -> None:
-        """The body is over: it must have said so."""
+        """Called at the end of the body; raises ModelBroke when the vendor did not finish its answer."""
         if not (self._finished or self._done):
             raise ModelBroke("the vendor's stream ended without a finish")
 
     def _delta(self, texts: list[str]) -> Iterator[Delta]:
-        """What came, in whole characters: a half at the end waits for its other half."""
+        """The text in whole characters: half a surrogate pair at its end waits for the other half."""
         if not texts:
             return
         self._pieces += len(texts)
@@ -279,8 +279,8 @@ class _Reader:
         self._vendor_id = name
         model = self._catalogue.answering_as(name)
         if model is None:
-            # An unknown name has no price (T-18); what was agreed on is what was asked for.
-            _log.warning("a vendor answers under a name that the catalogue lacks", model=self._model.id, name=name[:80])
+            # An unknown name has no price (T-18), so the model that was asked for is charged.
+            _log.warning("unlisted_model_answered", model=self._model.id, name=name[:80])
         elif model is not self._model:
             self._model = model
             others.append(AnsweredBy(model))
@@ -289,15 +289,15 @@ class _Reader:
         try:
             return Counted(usage.read(self._model.dialect, raw), raw)
         except usage.BadUsage as error:
-            _log.error("a vendor's usage cannot be charged for", model=self._model.id, reason=str(error))
+            _log.error("vendor_usage_rejected", model=self._model.id, reason=str(error))
             return Counted(usage.NOTHING, raw)
 
 
 def _whole(text: str) -> tuple[str, str]:
-    """The text in whole characters, and the half of a surrogate pair that it ends in.
+    """The text in whole characters, and the half of a surrogate pair at its end.
 
-    JSON can escape each half by itself, and vendors that cut text by UTF-16 units do. A half that stays alone can be
-    neither stored, hashed nor sent on: it becomes U+FFFD, as in any decoder, and one that ends the answer is dropped.
+    JSON can escape each half by itself, and vendors that cut text by UTF-16 units do. A half that stays alone cannot be
+    stored, hashed or sent on: it becomes U+FFFD, as in any decoder, and one at the end of the answer is dropped.
     """
     if text.isascii():
         return text, ""

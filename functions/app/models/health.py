@@ -1,4 +1,4 @@
-"""How the models have been doing lately, as this instance saw it: enough to warn a user, never a reason to refuse.
+"""The recent health of each model, as this instance saw it. It is only shown: no request is refused because of it.
 
 Refuses to know why a model failed.
 """
@@ -16,7 +16,7 @@ _OLDEST_US: Final = 10 * 60 * 1_000_000
 
 
 class ModelHealth:
-    """The recent outcomes. Thread-safe."""
+    """The recent outcomes per model. Thread-safe."""
 
     def __init__(self, now_us: Callable[[], int]) -> None:
         self._now_us = now_us
@@ -24,15 +24,15 @@ class ModelHealth:
         self._seen: dict[str, deque[tuple[int, bool]]] = {}
 
     def answered(self, model: str) -> None:
-        """The model gave a whole answer."""
+        """Notes that the model gave a complete answer."""
         self._note(model, True)
 
     def failed(self, model: str) -> None:
-        """The model's side failed."""
+        """Notes that the vendor's side failed."""
         self._note(model, False)
 
     def of(self, model: str) -> HealthState:
-        """`down` when the last three all failed, `degraded` when a fifth did, of the last ten minutes; else `up`."""
+        """In the last ten minutes: `down` if the last three failed, `degraded` if more than a fifth did, else `up`."""
         since = self._now_us() - _OLDEST_US
         with self._lock:
             recent = [good for at, good in self._seen.get(model, ()) if at >= since]

@@ -14,7 +14,7 @@ from app.models.catalogue import Bucket, Catalogue, Model
 from app.models.usage import BadUsage, TokenUsage
 
 PER: Final = 1_000_000
-"""Tokens that a price is for."""
+"""Prices are per this many tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +37,15 @@ class PriceBook:
 
     @property
     def version(self) -> str:
-        """What an entry names, so that its charge can be recomputed."""
+        """The version that a ledger entry names, so that its charge can be recomputed."""
         return self.catalogue.version
 
     def ceiling(self, model: Model, demand: Demand) -> Micro:
-        """No answer to this request can cost more, whichever of its fallbacks gives it (T-20)."""
+        """The most that this request can cost, whichever model of the chain answers (T-20)."""
         return Micro(max(_worst(one, demand) for one in self.catalogue.chain(model)))
 
     def affordable_output(self, model: Model, demand: Demand, amount: int) -> int:
-        """Output tokens that `amount` covers after the prompt, at most those asked for; below 1 for none (T-29)."""
+        """Output tokens that `amount` covers beside the prompt, at most those asked for; below 1 when none (T-29)."""
         return min(demand.output_tokens, *(_affordable(one, demand, amount) for one in self.catalogue.chain(model)))
 
     def cost(self, model: Model, usage: TokenUsage) -> Micro:

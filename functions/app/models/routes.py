@@ -1,4 +1,4 @@
-"""`GET /models`: what can be asked, what it costs and how it has been doing."""
+"""`GET /models`: the models with their prices and their recent health."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -14,7 +14,6 @@ _TAG: Final = Tag(name="models", description="What can be asked, and what it cos
 
 
 def routes(catalogue: Catalogue, health: ModelHealth) -> APIBlueprint:
-    """The blueprint; see the module."""
     blueprint = APIBlueprint("models", __name__, abp_tags=[_TAG])
 
     @blueprint.get("/models", summary="The catalogue", responses={200: ModelsAnswer})

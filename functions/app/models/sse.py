@@ -1,4 +1,4 @@
-"""Server-sent events as model vendors send them: bytes in any cut, the data of whole events out.
+"""Server-sent events of model vendors: takes bytes cut anywhere, gives the data of complete events.
 
 Follows https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream as far as `data` goes;
 event names, ids and comments are dropped. Refuses to know what the data mean.
@@ -9,11 +9,11 @@ from typing import Final
 from app.models.faults import ModelBroke
 
 MOST_BYTES: Final = 1_048_576
-"""No event of a chat answer is so long."""
+"""More than any event of a chat answer."""
 
 
 class Parser:
-    """Feed it what arrives."""
+    """Parses one stream, piece by piece."""
 
     __slots__ = ("_data", "_rest")
 
@@ -25,7 +25,7 @@ class Parser:
         """The data of every event that ends in `piece`.
 
         Raises:
-            ModelBroke: an event grows beyond any sense.
+            ModelBroke: a line is longer than `MOST_BYTES`.
         """
         buffer = self._rest + piece
         lines = buffer.split(b"\n")

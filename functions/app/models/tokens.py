@@ -1,8 +1,8 @@
 """Bounds on token counts that need no vendor's tokenizer.
 
 Before the call an upper bound sizes the reservation: a byte-level BPE never makes more tokens than there are UTF-8
-bytes. After a stream that ended without usage, a lower bound sizes the charge: whoever is charged by estimate never
-pays for a token that was not made. Refuses to know prices.
+bytes. After a stream that ended without usage, a lower bound sizes the charge: an estimated charge never contains a
+token that was not made. Refuses to know prices.
 """
 
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ PER_REQUEST: Final = 16
 
 MOST_LETTERS_PER_TOKEN: Final = 8
 """No natural text averages more characters per token: English and Russian have 4-5, code and Hindi 3-4, CJK 1-2 under
-the common vocabularies. Bytes would mislead: a dozen of them are one token of Hindi."""
+the common vocabularies. Bytes are no measure: one token of Hindi has a dozen."""
 
 
 def upper_bound(texts: Iterable[str]) -> int:
@@ -24,9 +24,9 @@ def upper_bound(texts: Iterable[str]) -> int:
 
 
 def lower_bound(length: int, pieces: int = 0) -> int:
-    """At least so many tokens are in `length` characters of text that came in `pieces` non-empty pieces.
+    """The least number of tokens in `length` characters that arrived in `pieces` non-empty pieces.
 
-    A vendor never splits one token over two pieces that both hold text, so pieces count; a vendor that sends many
-    tokens a piece is caught by the length.
+    A vendor never splits one token over two pieces that both hold text, so each piece is at least one token. Where a
+    piece holds many tokens, the length gives the better bound.
     """
     return max(pieces, length // MOST_LETTERS_PER_TOKEN)

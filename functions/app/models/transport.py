@@ -1,9 +1,9 @@
-"""HTTP/1.1 to one vendor, made for answers that trickle: a pool of kept connections and reads that can be let go.
+"""HTTP/1.1 to one vendor, for streamed answers: a connection pool, and reads that another thread can stop.
 
-h11 speaks the protocol, as it does inside httpx2. Only the waiting is ours, because a metered stream needs three
-things that a general client does not give to a plain thread: a silence is told to the reader without breaking the
-stream (so that it can keep its own client alive), another thread can stop a read at once (T-30), and each phase has
-its own deadline. Refuses to know what the bytes mean.
+h11 implements the protocol. Only the waiting is our own code, because a metered stream needs three things that a
+general client does not give to a plain thread: the reader learns of a silence without an end of the stream (so that it
+can keep its own client's connection alive), another thread can stop a read at once (T-30), and each phase has its own
+deadline. Refuses to know what the bytes mean.
 """
 
 import threading
@@ -38,7 +38,7 @@ class Stopped(Exception):
 
 
 class VendorCall:
-    """One answer being fetched. `stop()` may come from any thread and ends a waiting read at once."""
+    """One call to the vendor. Any thread may call `stop()`, which ends a waiting read at once."""
 
     def __init__(self, concurrency: Concurrency | None = None) -> None:
         self._stop = (concurrency or Threads()).signal()
@@ -47,23 +47,23 @@ class VendorCall:
 
     @property
     def stopped(self) -> bool:
-        """Whether somebody stopped it."""
+        """Whether `stop` was called."""
         return self._stop.is_set()
 
     def stop(self) -> None:
-        """Ends the call; whoever reads it gets `Stopped`."""
+        """Ends the call; the thread that reads it gets `Stopped`."""
         with self._lock:
             self._stop.set()
             if self._connection is not None:
                 self._connection.shut()
 
     def pause(self, seconds: int) -> None:
-        """Waits before another try, unless stopped."""
+        """Waits before another try; raises `Stopped` when the call is stopped."""
         if self._stop.wait(seconds):
             raise Stopped
 
     def attach(self, connection: Connection | None) -> None:
-        """The connection that a stop has to shut; None when the call no longer reads."""
+        """Sets the socket that `stop` shuts down; None when the call no longer reads."""
         with self._lock:
             if connection is not None and self._stop.is_set():
                 raise Stopped
@@ -80,7 +80,7 @@ class HttpConnection:
 
     @property
     def reusable(self) -> bool:
-        """Whether both sides are done and nobody closed."""
+        """Whether request and response are complete and neither side closed."""
         return self.http.our_state is h11.DONE and self.http.their_state is h11.DONE
 
 
@@ -112,10 +112,10 @@ class Transport:
     def post(
         self, path: str, headers: Sequence[tuple[str, str]], body: bytes, *, call: VendorCall, patience: Patience
     ) -> "VendorResponse":
-        """Sends a request; its answer is still to be read, and to be closed by the caller.
+        """Sends a request. The caller reads the response and closes it.
 
         Raises:
-            ModelFault: no connection.
+            ModelFault: there is no connection, or it was lost.
             Stopped: the call was stopped.
         """
         connection = self._connection(patience)
@@ -137,7 +137,7 @@ class Transport:
         return answer
 
     def keep(self, connection: HttpConnection) -> None:
-        """Takes a connection back after a whole answer."""
+        """Returns a connection to the pool after a complete response."""
         connection.http.start_next_cycle()
         connection.idle_since_us = self.concurrency.monotonic_us()
         with self._lock:
@@ -147,14 +147,14 @@ class Transport:
             spare.wire.close()
 
     def close(self) -> None:
-        """Closes what is kept."""
+        """Closes all idle connections."""
         with self._lock:
             kept, self._kept = self._kept, deque()
         for connection in kept:
             connection.wire.close()
 
     def _connection(self, patience: Patience) -> HttpConnection:
-        """The connection used last, so that a quiet pool shrinks by itself; else a new one."""
+        """The idle connection used last, so that a quiet pool shrinks by itself; otherwise a new one."""
         while True:
             with self._lock:
                 connection = self._kept.pop() if self._kept else None
@@ -176,7 +176,7 @@ class Transport:
 
 
 class VendorResponse:
-    """The answer to one request: its head, then its body piece by piece. Always closed by whoever got it."""
+    """The response to one request: its head, then its body piece by piece. The caller must close it."""
 
     def __init__(self, transport: Transport, connection: HttpConnection, call: VendorCall, patience: Patience) -> None:
         self._transport = transport
@@ -188,7 +188,7 @@ class VendorResponse:
         self._headers: dict[bytes, bytes] = {}
 
     def header(self, name: str) -> str | None:
-        """A header of the answer, by its lower-case name."""
+        """A header of the response, by its lower-case name."""
         value = self._headers.get(name.encode())
         return None if value is None else value.decode("latin-1")
 
@@ -204,7 +204,7 @@ class VendorResponse:
             raise self._lost(error) from error
 
     def head(self) -> Iterator[None]:
-        """Waits for `status` and the headers; one item for each tick of silence. Raises what `pieces` raises."""
+        """Waits for `status` and the headers; yields None for each tick of silence. Raises what `pieces` raises."""
         deadline = self._now_us() + self._patience.first_s * 1_000_000
         while True:
             event = self._next(deadline)
@@ -235,7 +235,7 @@ class VendorResponse:
                 return
 
     def read_some(self) -> bytes:
-        """The body of an error, as much of it as is worth reading."""
+        """The start of an error's body, about 64 KiB at most."""
         body = b""
         for piece in self.pieces():
             body += piece or b""
@@ -244,7 +244,7 @@ class VendorResponse:
         return body
 
     def close(self) -> None:
-        """Keeps the connection after a whole answer, and hangs up on any other (T-30)."""
+        """Returns the connection to the pool after a complete response, and hangs up otherwise (T-30)."""
         if self._closed:
             return
         self._closed = True
@@ -258,7 +258,7 @@ class VendorResponse:
         return self._transport.concurrency.monotonic_us()
 
     def _next(self, deadline: int) -> h11.Event | None:
-        """The next event; None after a tick without one."""
+        """The next event of the protocol; None after a tick without one."""
         while True:
             try:
                 event = self._connection.http.next_event()
@@ -274,7 +274,7 @@ class VendorResponse:
                 return None
 
     def _receive(self, deadline: int) -> bool:
-        """Reads what there is; False after a tick without anything."""
+        """Reads what has arrived; False after a tick of silence."""
         left_us = deadline - self._now_us()
         if left_us <= 0:
             raise ModelTimeout("the vendor is silent")

@@ -34,16 +34,16 @@ class TokenUsage:
 
     @property
     def total_input(self) -> int:
-        """Everything that was read."""
+        """All tokens of the prompt."""
         return self.input + self.cached_input
 
     @property
     def total_output(self) -> int:
-        """Everything that was written."""
+        """All tokens of the answer."""
         return self.output + self.reasoning + self.image
 
     def buckets(self) -> dict[Bucket, int]:
-        """The counts by name."""
+        """The counts by bucket."""
         return {
             "input": self.input,
             "cached_input": self.cached_input,
@@ -55,7 +55,7 @@ class TokenUsage:
 
 @dataclass(frozen=True, slots=True)
 class Reported:
-    """What one report says; a side that it does not speak of is None."""
+    """The counts of one report; a side that it leaves out is None."""
 
     read: tuple[int, int] | None
     """Uncached and cached input."""
@@ -73,7 +73,7 @@ NOTHING: Final = Reported(None, None)
 
 
 def latest(one: Reported, other: Reported) -> Reported:
-    """Of two reports of the same answer, side by side, the larger: reports are cumulative and never summed (T-13)."""
+    """For each side the larger of two reports on one answer: reports are cumulative and never summed (T-13)."""
     return Reported(_larger(one.read, other.read), _larger(one.written, other.written))
 
 
@@ -84,7 +84,7 @@ def _larger(one: T | None, other: T | None) -> T | None:
 
 
 def read(dialect: Dialect, raw: Mapping[str, object]) -> Reported:
-    """A vendor's `usage` object.
+    """Reads a vendor's `usage` object.
 
     Raises:
         BadUsage: it cannot be charged for.
@@ -115,8 +115,8 @@ _COMPLETION_DETAILS: Final = (
 
 
 def _openai(raw: Mapping[str, object], *, reasoning_included: bool = True) -> Reported:
-    """`prompt_tokens` contains the cached ones, `completion_tokens` the reasoning ones
-    (https://platform.openai.com/docs/api-reference/chat/object). xAI counts reasoning beside `completion_tokens`
+    """`prompt_tokens` includes the cached ones, `completion_tokens` the reasoning ones
+    (https://platform.openai.com/docs/api-reference/chat/object). At xAI `completion_tokens` excludes reasoning
     (https://docs.x.ai/docs/guides/reasoning). Predicted tokens, accepted or not, are output that is charged as output.
     """
     prompt, completion = _count(raw, "prompt_tokens"), _count(raw, "completion_tokens")
@@ -131,7 +131,7 @@ def _openai(raw: Mapping[str, object], *, reasoning_included: bool = True) -> Re
 
 
 def _deepseek(raw: Mapping[str, object]) -> Reported:
-    """Cache hits and misses stand beside their sum (https://api-docs.deepseek.com/guides/kv_cache)."""
+    """`prompt_tokens` is the sum of cache hits and misses (https://api-docs.deepseek.com/guides/kv_cache)."""
     plain = _openai({key: value for key, value in raw.items() if key != "prompt_tokens_details"})
     prompt, hit = _count(raw, "prompt_tokens"), _count(raw, "prompt_cache_hit_tokens") or 0
     _adds_up(raw, "prompt_tokens", hit, _count(raw, "prompt_cache_miss_tokens"))
@@ -153,7 +153,7 @@ def _anthropic(raw: Mapping[str, object]) -> Reported:
 
 
 def _gemini(raw: Mapping[str, object]) -> Reported:
-    """Thoughts stand beside the candidates, cached content inside the prompt
+    """`candidatesTokenCount` excludes thoughts, `promptTokenCount` includes cached content
     (https://ai.google.dev/api/generate-content#UsageMetadata).
     """
     prompt, shown = _count(raw, "promptTokenCount"), _count(raw, "candidatesTokenCount")

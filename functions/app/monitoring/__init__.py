@@ -1,1 +1,1 @@
-"""Public liveness: does this backend answer, and what it stands on."""
+"""Health of this backend and of its dependencies, and metrics for its operators."""

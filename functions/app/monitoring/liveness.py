@@ -1,6 +1,6 @@
 """`GET /v1/monitoring/health` as bare WSGI, so that a cold instance can answer before its routed application is built.
 
-The documented route (`app.monitoring.routes`) gives the very same answer.
+The documented route (`app.monitoring.routes`) gives the same answer.
 """
 
 import json
@@ -25,8 +25,6 @@ def answer(health: HealthReport) -> Response:
 
 
 def application(monitoring: Callable[[], Monitoring]) -> "WSGIApplication":
-    """The WSGI application."""
-
     def serve(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         return answer(monitoring().health())(environ, start_response)
 

@@ -1,8 +1,7 @@
 """Figures in Prometheus' text format.
 
-An instance lives for minutes and knows only itself, so there are no counters of requests here: they would start at
-zero with every instance. What is given is true whoever answers: the state of the dependencies, of this process, and
-the figures that features keep in their stores.
+There are no counters of requests: they would start at zero with every instance, and an instance lives for minutes. The
+text holds the state of the dependencies and of this process, and the figures that features read from their stores.
 """
 
 import resource

@@ -1,7 +1,6 @@
 """Whether a service answers at its address: one HTTP request with the standard library, no SDK, no credentials.
 
-A refusal (401, 404) is an answer: the service lives. What our credentials may do there is another question, which the
-operators' health page asks.
+A refusal (401, 404) is an answer: the service is up. Whether our credentials are accepted there is not checked.
 """
 
 import http.client
@@ -15,7 +14,7 @@ _TIMEOUT_S = 1.5
 
 
 def answers(url: str, *, timeout_s: float = _TIMEOUT_S) -> Callable[[], None]:
-    """A probe that raises `Unavailable` when nothing, or nothing but a 5xx, comes from `url`."""
+    """A probe that raises `Unavailable` when `url` gives no answer, or a 5xx."""
     parts = urlsplit(url)
 
     def probe() -> None:

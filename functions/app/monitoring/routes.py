@@ -1,4 +1,4 @@
-"""`/monitoring/...`: health, info and a small page for anybody; figures in Prometheus' format for admins."""
+"""`/monitoring/...`: public health, info and a status page; figures in Prometheus' format for admins."""
 
 import html
 import platform
@@ -21,7 +21,7 @@ _TEXT: Final = {"schema": {"type": "string"}}
 
 @dataclass(frozen=True, slots=True)
 class DeploymentIdentity:
-    """What this deployment calls itself."""
+    """The names of this deployment."""
 
     name: str
     version: str

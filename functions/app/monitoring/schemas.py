@@ -19,7 +19,7 @@ class HealthAnswer(ResponseBody):
 
 
 class InfoAnswer(ResponseBody):
-    """What answers here."""
+    """The deployment and the instance that answers."""
 
     name: str
     version: str

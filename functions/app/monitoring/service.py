@@ -1,4 +1,4 @@
-"""Health of the dependencies: asked in parallel, with a short patience, and not more often than every few seconds.
+"""Health of the dependencies: they are asked in parallel, with a short timeout, and at most every five seconds.
 
 Owns the verdict. Refuses to know what a dependency is: a probe is a function that returns or raises.
 Light on imports, because a cold instance answers its first health question with it.
@@ -17,14 +17,14 @@ from app.ports import Dependency
 HealthStatus = Literal["ok", "degraded", "down"]
 
 PATIENCE_S: Final = 2.0
-"""A dependency that needs longer than this to say that it lives does not help a caller who waits."""
+"""A dependency that needs longer than this to answer counts as failing."""
 FRESH_US: Final = seconds(5)
-"""The route is public: however often it is asked, the dependencies are asked this rarely by an instance."""
+"""A verdict is reused for this long: the route is public, and its callers must not load the dependencies."""
 
 
 @dataclass(frozen=True, slots=True)
 class HealthReport:
-    """The verdict. `failing` says, for each dependency that is not well, what is wrong in words for the public."""
+    """The verdict. `failing` gives the reason for each dependency that fails, in words for the public."""
 
     status: HealthStatus
     at_us: int
@@ -44,7 +44,7 @@ class HealthReport:
 
 
 class Monitoring:
-    """Knows how well this backend is, and since when this instance lives."""
+    """The health of this backend, and the start of this instance."""
 
     def __init__(self, dependencies: tuple[Dependency, ...], clock: Clock, *, patience_s: float = PATIENCE_S) -> None:
         self._patience_s = patience_s
@@ -55,14 +55,14 @@ class Monitoring:
         self.started_at_us = clock.now_us()
 
     def health(self) -> HealthReport:
-        """The verdict, at most `FRESH_US` old. Callers who come at once share one look."""
+        """The verdict, at most `FRESH_US` old. Concurrent callers share one check."""
         with self._lock:
             now_us = self._clock.now_us()
             if self._last is None or not 0 <= now_us - self._last.at_us < FRESH_US:
-                self._last = self._look(now_us)
+                self._last = self._check(now_us)
             return self._last
 
-    def _look(self, now_us: int) -> HealthReport:
+    def _check(self, now_us: int) -> HealthReport:
         failing: dict[str, str] = {}
         # No `with`: leaving it would wait for the probes that are too slow.
         pool = ThreadPoolExecutor(max_workers=max(1, len(self._dependencies)), thread_name_prefix="probe")

@@ -1,6 +1,6 @@
 """The documentation's addresses: the OpenAPI document and Swagger UI, from files that ship with the project.
 
-No page here loads anything from another host, and its policy header would not let it.
+No page loads anything from another host, and its Content-Security-Policy forbids it.
 """
 
 from pathlib import Path
@@ -38,7 +38,6 @@ class AssetPath(Parameters):
 
 
 def routes() -> APIBlueprint:
-    """`/docs/...`"""
     blueprint = APIBlueprint("docs", __name__, abp_tags=[_TAG])
 
     @blueprint.get(

@@ -1,7 +1,7 @@
 """The OpenAPI document: what flask-openapi derives from the handlers, completed with what this edge adds to each.
 
-Security, error answers, idempotency keys and request ids are facts of the edge, so they are written into the document
-here from the same marks that the edge obeys, and no feature repeats them.
+The edge adds security, error answers, idempotency keys and request ids, so they are written into the document here,
+from the same marks on the handlers that the edge reads; no feature repeats them.
 """
 
 import re
@@ -16,7 +16,7 @@ from werkzeug.routing import Rule
 from app.api import auth, idempotency, problems, streaming
 from app.api.schemas import Problem
 
-JsonObject = dict[str, Any]  # an OpenAPI document; its shape is checked by the specification's own schema in the tests
+JsonObject = dict[str, Any]  # an OpenAPI document; the tests validate it against the schema of OpenAPI 3.1
 ViewFunction = Callable[..., object]
 
 SCHEME: Final = "firebase"
@@ -150,7 +150,7 @@ def _problem_response(status: int) -> JsonObject:
 
 
 def _lift_definitions(schemas: JsonObject) -> None:
-    """Pydantic nests the models of a model in `$defs`; the document has one place for all."""
+    """Moves the models that pydantic nests in a model's `$defs` to the document's one place for all."""
     for name in list(schemas):
         for inner, schema in (schemas[name].pop("$defs", None) or {}).items():
             schemas.setdefault(inner, schema)

@@ -1,11 +1,10 @@
-"""The account as a frozen value: lots, open reservations, debt and status, and what must always hold of them.
+"""The account as a frozen value: lots, open reservations, debt and status, and its invariants.
 
 Knows no clock, database or key. Amounts are integer micro-credits, times are microseconds since 1970 in UTC.
 `decide.py` makes the next account out of this one; nothing else may.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
@@ -14,10 +13,10 @@ from app.kit.errors import ensure
 from app.kit.money import MAX_MICRO
 
 GENESIS_HASH: Final = "0" * 64
-"""What the first entry of every chain names as its predecessor."""
+"""The predecessor's hash in the first entry of every chain."""
 
 RECENT: Final = 32
-"""How many closed reservations an account remembers itself; older settled ones are found by their entry's key."""
+"""Closed reservations that the account itself remembers; older settled ones are found by their entry's key."""
 
 MAX_OPEN: Final = 200
 """Open reservations per account: keeps the document far below Firestore's megabyte."""
@@ -48,7 +47,7 @@ class LotSource(StrEnum):
 
 
 class ReservationState(StrEnum):
-    """Of a reservation: open, or resolved exactly once."""
+    """A reservation is open, or was resolved in one of three ways, exactly once."""
 
     OPEN = "open"
     SETTLED = "settled"
@@ -57,7 +56,7 @@ class ReservationState(StrEnum):
 
 
 class BalanceLevel(StrEnum):
-    """How full the account is, with hysteresis: a crossing is told once."""
+    """The warning level of the balance, with hysteresis: each crossing publishes one event."""
 
     OK = "ok"
     LOW = "low"
@@ -66,20 +65,20 @@ class BalanceLevel(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Lot:
-    """Credits of one origin. `held` of the `remaining` ones are spoken for by reservations."""
+    """Credits of one origin. Reservations hold `held` of the `remaining` ones."""
 
     id: str
     source: LotSource
     remaining: int
     made: int
-    """Sequence of the entry that made it: its age."""
+    """Sequence of the entry that made the lot; the order of age."""
     held: int = 0
     expires_at_us: int | None = None
     payment_id: str | None = None
     frozen: bool = False
-    """Under dispute: what is not held yet may not be spent (T-68)."""
+    """Under dispute: what no reservation holds yet may not be spent (T-68)."""
     noticed: int = 0
-    """Expiry notices told so far, an index into `NOTICE_DAYS`."""
+    """Expiry notices published so far, an index into `NOTICE_DAYS`."""
 
     @property
     def free(self) -> int:
@@ -91,11 +90,11 @@ class Lot:
         return 0 if self.frozen or self.expired(at_us) else self.free
 
     def expired(self, at_us: int) -> bool:
-        """Whether it is past its time; what is held then still serves its reservation (T-39)."""
+        """Whether the lot has expired; what a reservation holds of it then stays usable for that one (T-39)."""
         return self.expires_at_us is not None and self.expires_at_us <= at_us
 
     def due_at_us(self) -> int | None:
-        """When the sweeper must look at it: the next notice, or its expiry; None when there is nothing to do."""
+        """When the sweeper must look at the lot: at its next notice or its expiry; None when there is nothing to do."""
         if self.expires_at_us is None or self.free == 0:
             return None
         if self.noticed < len(NOTICE_DAYS):
@@ -127,7 +126,7 @@ class Reservation:
     captured: int = 0
     closed_at_us: int | None = None
     input: str = ""
-    """Digest of the request, so that a repeat is told from another use of the same id."""
+    """Digest of the request: it distinguishes a repeat from another request with the same id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,12 +138,12 @@ class Closed:
     amount: int
     captured: int
     sequence: int
-    """Of the entry that settled it; 0 when none was needed."""
+    """Sequence of the entry that settled it; 0 when there is none."""
     closed_at_us: int
     input: str
 
     def text(self) -> str:
-        """As one text: 32 of these cost a document less than 32 maps, and are read only when asked for."""
+        """All fields in one text: 32 of these cost a document less than 32 maps, and are parsed only when needed."""
         amounts = (self.amount, self.captured, self.sequence, self.closed_at_us)
         return _SEPARATOR.join(str(part) for part in (self.id, self.state.value, *amounts, self.input))
 
@@ -179,7 +178,7 @@ class Account:
     version: int = 0
 
     def available(self, at_us: int) -> int:
-        """What can be spent now: the only function that may say so (T-37)."""
+        """What can be spent at that time. No other function may compute this (T-37)."""
         spendable = sum(lot.spendable(at_us) for lot in self.lots)
         return max(0, min(spendable, self.balance - self.reserved))
 
@@ -192,10 +191,6 @@ class Account:
         start = id + _SEPARATOR
         return next((Closed.parse(text) for text in reversed(self.recent) if text.startswith(start)), None)
 
-    def lot(self, id: str) -> Lot | None:
-        """The lot of that id while something of it remains."""
-        return next((lot for lot in self.lots if lot.id == id), None)
-
     @property
     def next_expiry_at_us(self) -> int | None:
         """When the sweeper must look at this account again."""
@@ -205,20 +200,15 @@ class Account:
 
 
 def opened(uid: str, at_us: int, low_threshold: int) -> Account:
-    """A new account, before anything happened to it."""
+    """A new account without credits."""
     return Account(uid, opened_at_us=at_us, updated_at_us=at_us, low_threshold=low_threshold)
 
 
-def with_lots(account: Account, lots: Iterable[Lot]) -> Account:
-    """The account with these lots; empty ones vanish, the others stay in order of age."""
-    return replace(account, lots=tuple(lot for lot in lots if lot.remaining > 0))
-
-
 def check(account: Account) -> None:
-    """What must hold of every account that is ever written.
+    """Checks the invariants of an account that is about to be written.
 
     Raises:
-        InvariantViolation: it does not; nothing may be written.
+        InvariantViolation: one does not hold; nothing may be written.
     """
     ensure(account.debt >= 0 and account.sequence >= 0, "debt and sequence are never negative")
     ensure(account.balance == sum(lot.remaining for lot in account.lots) - account.debt, "balance = lots - debt")

@@ -1,7 +1,7 @@
-"""What can be asked of an account, and what comes out: typed values without behaviour.
+"""The commands on an account and their outcomes: typed values without behaviour.
 
-Every command knows the `key` of the entry it may cause (idempotency: one key, at most one effect) and the digest of its
-input, so that a repeat is told from another request under the same key.
+A command that posts an entry has the entry's `key` (idempotency: one key, at most one effect) and a digest of its
+input, which distinguishes a repeat from another request under the same key.
 """
 
 import hashlib
@@ -48,7 +48,7 @@ class Extend:
 
 @dataclass(frozen=True, slots=True)
 class Settle:
-    """Charge a reservation, up to what it holds; the rest returns. Nothing to charge releases it."""
+    """Charge a reservation, up to what it holds, and free the rest. An amount of 0 releases it."""
 
     reservation_id: str
     amount: int
@@ -63,7 +63,7 @@ class Settle:
 
     @property
     def key(self) -> str:
-        """Of the entry that this makes."""
+        """The key of the entry that this makes."""
         return settle_key(self.reservation_id)
 
     @property
@@ -82,12 +82,12 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class SweepAccount:
-    """Resolve whatever is overdue: reservations, lots, notices of lots that expire soon."""
+    """Resolve what is overdue: reservations, lots, notices of lots that expire soon."""
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """Credits given by the house, paid by nobody: bonus or promotion."""
+    """Give credits that nobody paid for: a bonus or a promotion."""
 
     key: str
     amount: int
@@ -109,7 +109,7 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Deposit:
-    """Credits bought; `rail` names where the money came in. Paid credits never expire."""
+    """Add credits that were bought; `rail` names the payment provider. Paid credits never expire."""
 
     payment_id: str
     amount: int
@@ -122,7 +122,7 @@ class Deposit:
 
     @property
     def key(self) -> str:
-        """One deposit per payment, for ever (T-59)."""
+        """One per payment, so that a payment is deposited once (T-59)."""
         return f"deposit:{self.payment_id}"
 
     @property
@@ -178,7 +178,7 @@ class Refund:
 
 @dataclass(frozen=True, slots=True)
 class Adjust:
-    """A correction by an administrator, up or down, approved by a second one."""
+    """Correct the balance, up or down: by an administrator, approved by a second one."""
 
     key: str
     amount: int
@@ -208,7 +208,7 @@ class Reverse:
 
     @property
     def key(self) -> str:
-        """An entry is reversed once."""
+        """One per entry, so that an entry is reversed once."""
         return f"reversal:{self.entry.id}"
 
     @property
@@ -219,7 +219,7 @@ class Reverse:
 
 @dataclass(frozen=True, slots=True)
 class FreezeLots:
-    """A dispute over a payment was opened (or won): its lots may not (or may again) be spent (T-68)."""
+    """Freeze the lots of a disputed payment, or unfreeze them when the dispute was won (T-68)."""
 
     payment_id: str
     frozen: bool
@@ -235,13 +235,13 @@ class SetStatus:
 
 @dataclass(frozen=True, slots=True)
 class SetThreshold:
-    """Below how many credits the user wants to be warned."""
+    """Set the balance below which the user is warned."""
 
     amount: int
 
 
 Posting = Grant | Deposit | Clawback | Refund | Adjust | Reverse
-"""Commands that always make one entry, under a key that is theirs for ever."""
+"""Commands that always make one entry, under a key of their own."""
 
 Change = FreezeLots | SetStatus | SetThreshold
 Command = Reserve | Extend | Settle | Release | SweepAccount | Posting | Change
@@ -249,7 +249,7 @@ Command = Reserve | Extend | Settle | Release | SweepAccount | Posting | Change
 
 @dataclass(frozen=True, slots=True)
 class Reserved:
-    """Of a Reserve or an Extend."""
+    """Outcome of a Reserve or an Extend."""
 
     reservation: Reservation
     account: Account
@@ -258,7 +258,7 @@ class Reserved:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """Of a Settle; no entry when nothing was charged."""
+    """Outcome of a Settle; without an entry when nothing was charged."""
 
     reservation: Reservation
     account: Account
@@ -268,7 +268,7 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """Of a Release."""
+    """Outcome of a Release."""
 
     reservation: Reservation
     account: Account
@@ -277,7 +277,7 @@ class Released:
 
 @dataclass(frozen=True, slots=True)
 class Posted:
-    """Of every command that always makes one entry."""
+    """Outcome of a `Posting`."""
 
     entry: Entry
     account: Account
@@ -286,7 +286,7 @@ class Posted:
 
 @dataclass(frozen=True, slots=True)
 class AccountSwept:
-    """Of a Sweep: what it closed."""
+    """Outcome of a SweepAccount: what it resolved."""
 
     account: Account
     reservations: tuple[Reservation, ...] = ()
@@ -295,7 +295,7 @@ class AccountSwept:
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """Of a command without an entry."""
+    """Outcome of a `Change`."""
 
     account: Account
 
@@ -305,13 +305,13 @@ Outcome = Reserved | Settled | Released | Posted | AccountSwept | Changed
 
 @dataclass(frozen=True, slots=True)
 class CommandVerdict:
-    """What the core says to one command, before entries are sealed."""
+    """The decision on one command, before its entries are sealed."""
 
     kind: Literal["reserved", "settled", "released", "posted", "swept", "changed"]
     reservation: Reservation | None = None
     drafts: tuple[EntryDraft, ...] = ()
     sequence: int = 0
-    """Of the entry that an earlier, equal command made."""
+    """Sequence of the entry that an earlier, equal command made."""
     replayed: bool = False
     closed: tuple[Reservation, ...] = ()
 
@@ -322,6 +322,6 @@ def settle_key(reservation_id: str) -> str:
 
 
 def _digest(*parts: object) -> str:
-    # Lengths before the parts, so that no two lists of parts read the same.
+    # Each part follows its length, so that different lists of parts give different texts.
     text = "".join(f"{len(word)}:{word}" for word in map(str, parts))
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:32]

@@ -1,7 +1,7 @@
-"""The core: given an account, some commands and a time, what the account becomes and what is written about it.
+"""The core: decides what an account becomes, and which entries and events are written, for some commands at a time.
 
-Pure. A list of commands is decided as one step, so that postings that meet on one account share a commit; a refusal is
-that command's own outcome and changes nothing for the others. Entries leave here as drafts; `entry.seal` chains them.
+Pure. A list of commands is decided as one step, so that commands that arrive together share a commit; a rejection is
+that command's own outcome and changes nothing for the others. Entries are drafts here; `entry.seal` chains them.
 """
 
 from collections.abc import Sequence
@@ -60,7 +60,7 @@ ALLOWED: Final = {
     AccountStatus.SUSPENDED: (Deposit,),
     AccountStatus.CLOSED: (),
 }
-"""What each status permits beyond what is always permitted: resolving, taking back, correcting."""
+"""What each status permits of `_RESTRICTED`. Commands that resolve, take back or correct are always permitted."""
 
 MAX_DESCRIPTION: Final = 200
 
@@ -81,7 +81,7 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What becomes of the account, and what each command is told. `drafts` is empty when nothing is posted."""
+    """The account afterwards, and the outcome of each command. `drafts` is empty when nothing is posted."""
 
     account: Account
     drafts: tuple[EntryDraft, ...]
@@ -93,16 +93,16 @@ class Decision:
 
 @dataclass(slots=True)
 class _Book:
-    """The account on its way through a list of commands."""
+    """The account while a list of commands is applied to it."""
 
     account: Account
     at_us: int
     rules: Rules
     drafts: list[EntryDraft] = field(default_factory=list)
-    told: list[events.AccountEvent] = field(default_factory=list)
+    published: list[events.AccountEvent] = field(default_factory=list)
 
     def post(self, draft: EntryDraft, kept: lots.Lots) -> EntryDraft:
-        """Adds an entry and what follows from it."""
+        """Adds an entry, the new balance and level, and the events."""
         was = self.account.level
         self.account = replace(
             self.account,
@@ -113,10 +113,10 @@ class _Book:
         )
         self.account = replace(self.account, level=events.level_of(self.account))
         self.drafts.append(draft)
-        self.told.append(events.entry_posted(self.account, draft))
-        self.told.extend(events.level_changed(self.account, was))
+        self.published.append(events.entry_posted(self.account, draft))
+        self.published.extend(events.level_changed(self.account, was))
         if draft.debt > 0:
-            self.told.append(events.debt_grew(self.account, draft))
+            self.published.append(events.debt_grew(self.account, draft))
         return draft
 
     def close(self, reservation: Reservation, closed: Closed) -> None:
@@ -138,19 +138,19 @@ def decide(account: Account, commands: Sequence[Command], at_us: int, rules: Rul
     book = _Book(replace(account, updated_at_us=at_us), at_us, rules)
     outcomes: list[CommandVerdict | Rejection] = []
     for command in commands:
-        before, drafts, told = book.account, len(book.drafts), len(book.told)
+        before, drafts, published = book.account, len(book.drafts), len(book.published)
         try:
             outcomes.append(_apply(book, command))
         except Rejection as refusal:
             book.account = before
-            del book.drafts[drafts:], book.told[told:]
+            del book.drafts[drafts:], book.published[published:]
             outcomes.append(refusal)
     after = book.account
     changed = after != replace(account, updated_at_us=at_us)
     if changed:
         after = replace(after, version=account.version + 1)
         check(after)
-    return Decision(after if changed else account, tuple(book.drafts), tuple(outcomes), tuple(book.told), changed)
+    return Decision(after if changed else account, tuple(book.drafts), tuple(outcomes), tuple(book.published), changed)
 
 
 def _apply(book: _Book, command: Command) -> CommandVerdict:
@@ -185,7 +185,7 @@ def _reserve(book: _Book, command: Reserve) -> CommandVerdict:
         raise _CLOSED_AS[closed.state](closed.id)
     if command.at_least > book.rules.max_reservation:
         raise ReservationTooLarge(required=command.at_least, limit=book.rules.max_reservation)
-    _lapse(book)
+    _resolve_overdue(book)
     account = book.account
     if len(account.reservations) >= MAX_OPEN:
         raise TooManyReservations("Resolve some of the open reservations first", limit=MAX_OPEN)
@@ -246,7 +246,7 @@ def _settle(book: _Book, command: Settle) -> CommandVerdict:
     open = _open(book.account, command.reservation_id)
     charge = min(command.amount, open.amount)
     if charge == 0:
-        return CommandVerdict("settled", _resolve(book, open, ReservationState.RELEASED, 0, asked))
+        return CommandVerdict("settled", _resolve(book, open, ReservationState.RELEASED, asked))
     kept, lines = lots.resolve(book.account.lots, open.holds, charge)
     draft = EntryDraft(
         account=book.account.uid,
@@ -277,11 +277,11 @@ def _release(book: _Book, command: Release) -> CommandVerdict:
     if closed is not None and closed.state is ReservationState.RELEASED:
         return CommandVerdict("released", _remembered(closed), replayed=True)
     open = _open(book.account, command.reservation_id)
-    return CommandVerdict("released", _resolve(book, open, ReservationState.RELEASED, 0, ""))
+    return CommandVerdict("released", _resolve(book, open, ReservationState.RELEASED, ""))
 
 
 def _sweep(book: _Book) -> CommandVerdict:
-    drafts, closed = _lapse(book)
+    drafts, closed = _resolve_overdue(book)
     noticed = []
     for lot in book.account.lots:
         due = lot.due_at_us()
@@ -289,19 +289,19 @@ def _sweep(book: _Book) -> CommandVerdict:
             lot = replace(lot, noticed=lot.noticed + 1)
             upcoming = lot.due_at_us()
             if upcoming is None or upcoming > book.at_us:
-                book.told.append(events.lot_expiring(book.account, lot))
+                book.published.append(events.lot_expiring(book.account, lot))
             due = upcoming
         noticed.append(lot)
     book.account = replace(book.account, lots=tuple(noticed))
     return CommandVerdict("swept", drafts=drafts, closed=closed)
 
 
-def _lapse(book: _Book) -> tuple[tuple[EntryDraft, ...], tuple[Reservation, ...]]:
-    """Resolves overdue reservations, then expires what is free in overdue lots (held: T-39)."""
+def _resolve_overdue(book: _Book) -> tuple[tuple[EntryDraft, ...], tuple[Reservation, ...]]:
+    """Expires overdue reservations, then what is free in expired lots; what is held stays (T-39)."""
     overdue = [open for open in book.account.reservations if open.expires_at_us <= book.at_us]
-    closed = tuple(_resolve(book, open, ReservationState.EXPIRED, 0, "") for open in overdue)
+    closed = tuple(_resolve(book, open, ReservationState.EXPIRED, "") for open in overdue)
     for reservation in closed:
-        book.told.append(events.reservation_expired(book.account, reservation))
+        book.published.append(events.reservation_expired(book.account, reservation))
     drafts = []
     for lot in book.account.lots:
         if lot.expired(book.at_us) and lot.free > 0:
@@ -323,7 +323,7 @@ def _expiry(book: _Book, lot_id: str, lines: tuple[LotLine, ...]) -> EntryDraft:
         lots=lines,
         debt=0,
         balance_after=account.balance + amount,
-        # A lot may expire in parts: what a reservation held returns to it later.
+        # A lot may expire in several parts: what a reservation held becomes free later.
         key=f"expiry:{lot_id}:{sequence}",
         input="",
         reference=lots.expiry_reference(lot_id),
@@ -351,7 +351,7 @@ def _change(book: _Book, command: FreezeLots | SetStatus | SetThreshold) -> Comm
         case SetStatus(status, reason):
             if status is not account.status:
                 book.account = replace(account, status=status)
-                book.told.append(events.status_changed(book.account, reason))
+                book.published.append(events.status_changed(book.account, reason))
         case SetThreshold(amount):
             ensure(amount >= 0, "a threshold is not negative")
             book.account = replace(account, low_threshold=amount, level=BalanceLevel.OK)
@@ -369,11 +369,12 @@ def _open(account: Account, id: str) -> Reservation:
     raise ReservationUnknown(id)
 
 
-def _resolve(book: _Book, open: Reservation, state: ReservationState, charge: int, asked: str) -> Reservation:
-    kept, _ = lots.resolve(book.account.lots, open.holds, charge)
+def _resolve(book: _Book, open: Reservation, state: ReservationState, asked: str) -> Reservation:
+    """Closes a reservation without a charge."""
+    kept, _ = lots.resolve(book.account.lots, open.holds, charge=0)
     book.account = replace(book.account, lots=kept)
     book.close(open, _closed(book, open, state, None, asked))
-    return replace(open, state=state, captured=charge, closed_at_us=book.at_us)
+    return replace(open, state=state, closed_at_us=book.at_us)
 
 
 def _closed(book: _Book, open: Reservation, state: ReservationState, draft: EntryDraft | None, asked: str) -> Closed:

@@ -19,7 +19,7 @@ from app.kit.errors import InvariantViolation, ensure
 from app.kit.ids import sortable
 
 FORMAT: Final = 1
-"""Version of the entry's shape; a verifier refuses shapes that it does not know."""
+"""Version of the entry's shape; a verifier refuses one that it does not know."""
 
 
 class Kind(StrEnum):
@@ -88,7 +88,7 @@ class EntryDraft:
     by: str | None = None
     approved_by: str | None = None
     id: str = field(init=False)
-    """The transaction id: of this sequence of this account, and sortable by time."""
+    """The transaction id: derived from account and sequence, and sortable by time."""
 
     def __post_init__(self) -> None:
         seed = hashlib.sha256(f"{len(self.account)}:{self.account}:{self.sequence}".encode()).digest()
@@ -142,11 +142,11 @@ class Entry:
 
 
 class Signs(Protocol):
-    """Whoever holds the ledger's private key."""
+    """Signs with the ledger's private key."""
 
     @property
     def kid(self) -> str:
-        """Which key it is."""
+        """The id of the key: the thumbprint of its public part."""
         ...
 
     def sign(self, message: bytes) -> bytes:
@@ -169,7 +169,7 @@ def hashed_bytes(body: Mapping[str, object]) -> bytes:
     """The canonical bytes of an entry of the right shape, without `hash` and `signature`.
 
     For such values (ASCII names, integers below 2^53, text) Python's sorted, compact JSON is RFC 8785's byte for byte,
-    at a fifth of its price; a test compares the two on a hostile corpus.
+    in a fifth of the time; a test compares the two on a hostile corpus.
 
     Raises:
         InvariantViolation: a text holds half of a surrogate pair.
@@ -181,7 +181,7 @@ def hashed_bytes(body: Mapping[str, object]) -> bytes:
 
 
 def body(draft: EntryDraft, prev_hash: str, key_id: str) -> dict[str, Value]:
-    """What is hashed of an entry."""
+    """The fields of an entry that are hashed."""
     return {
         "format": FORMAT,
         "id": draft.id,
@@ -210,7 +210,7 @@ def body(draft: EntryDraft, prev_hash: str, key_id: str) -> dict[str, Value]:
 
 
 def read(fields: Fields) -> Entry:
-    """An entry that our own store returned. Checks shape only; `verification` checks truth.
+    """Reads a stored entry. Checks only its shape; `verification` checks hash, signature and sums.
 
     Raises:
         InvariantViolation: the document is not an entry.

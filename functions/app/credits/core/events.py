@@ -1,6 +1,6 @@
-"""What the credit system tells others, in the past tense, and when the fill level of an account is worth a word.
+"""The events that the credit system publishes, and the warning level of a balance.
 
-Events are written in the commit that causes them; ids are derived, so that a retried commit tells nothing twice.
+Events are written in the commit that causes them; their ids are derived, so that a retried commit repeats none.
 """
 
 import hashlib
@@ -40,18 +40,19 @@ class AccountEvent:
 
 
 Publish = Callable[[Sequence[AccountEvent]], Sequence[Write]]
-"""Gives the rows that publish events, to be written in the causing commit."""
+"""Makes the writes that publish events; they go into the commit that causes the events."""
 
 
 def publish_nothing(_: Sequence[AccountEvent]) -> Sequence[Write]:
-    """The sink when nobody listens."""
+    """A `Publish` without subscribers."""
     return ()
 
 
 def level_of(account: Account) -> BalanceLevel:
-    """The fill level of the posted balance, so that a passing reservation warns nobody (T-28, T-94).
+    """The level of the posted balance: a reservation, which may be released, causes no warning (T-28, T-94).
 
-    It falls below `low_threshold` and below a hundredth of it, and rises again only a fifth above.
+    It is LOW below `low_threshold`, and rises again a fifth above it; DEPLETED below a hundredth of the threshold, and
+    rises at a twentieth.
     """
     threshold, balance = account.low_threshold, account.balance
     if balance <= 0 or balance * 100 < threshold:
@@ -64,12 +65,10 @@ def level_of(account: Account) -> BalanceLevel:
 
 
 def account_opened(account: Account) -> AccountEvent:
-    """Somebody was seen for the first time."""
     return _event(account, "AccountOpened", "", {})
 
 
 def entry_posted(account: Account, draft: EntryDraft) -> AccountEvent:
-    """An entry was added."""
     data: dict[str, Value] = {
         "transaction_id": draft.id,
         "sequence": draft.sequence,
@@ -92,7 +91,7 @@ def level_changed(account: Account, was: BalanceLevel) -> list[AccountEvent]:
 
 
 def debt_grew(account: Account, draft: EntryDraft) -> AccountEvent:
-    """More was taken back than was left."""
+    """More was taken back than the account had left."""
     return _event(account, "DebtIncurred", str(draft.sequence), {"debt": account.debt, "grew_by": draft.debt})
 
 
@@ -105,12 +104,12 @@ def lot_expiring(account: Account, lot: Lot) -> AccountEvent:
         "days": days,
         "expires_at": to_rfc3339(lot.expires_at_us or 0),
     }
-    # A lot that a refund fills again is noticed from the start again: its notices are facts of their own.
+    # A refund may make a used-up lot again, whose notices start over: the version gives them new ids.
     return _event(account, "LotExpiring", f"{lot.id}:{days}:{account.version + 1}", data)
 
 
 def reservation_expired(account: Account, reservation: Reservation) -> AccountEvent:
-    """Nobody resolved a reservation in time."""
+    """A reservation was not resolved in time."""
     data: dict[str, Value] = {
         "reservation_id": reservation.id,
         "amount": reservation.amount,
@@ -121,7 +120,6 @@ def reservation_expired(account: Account, reservation: Reservation) -> AccountEv
 
 
 def status_changed(account: Account, reason: str) -> AccountEvent:
-    """The account may do more or less than before."""
     return _event(account, "AccountStatusChanged", str(account.version + 1), {"status": account.status, "why": reason})
 
 

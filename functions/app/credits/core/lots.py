@@ -1,6 +1,6 @@
 """In which order lots are spent, and how parts of them are held, consumed, given back and expire.
 
-Pure arithmetic over tuples of lots; whether something is allowed is `decide.py`'s business.
+Pure arithmetic over tuples of lots; `decide.py` decides what is allowed.
 """
 
 from collections.abc import Iterable, Sequence
@@ -18,7 +18,7 @@ _RANK: Final = {LotSource.BONUS: 0, LotSource.PROMO: 0, LotSource.REFUND: 0, Lot
 
 
 def burn_order(lot: Lot) -> tuple[int, int, int, str]:
-    """Soonest expiry first, then given before paid, then oldest (T-48)."""
+    """The sort key of spending: soonest expiry first, then given before paid, then oldest (T-48)."""
     return (lot.expires_at_us or _NEVER, _RANK[lot.source], lot.made, lot.id)
 
 
@@ -35,13 +35,13 @@ def pick(lots: Lots, amount: int, at_us: int) -> tuple[Hold, ...]:
 
 
 def hold(lots: Lots, holds: Iterable[Hold]) -> Lots:
-    """The lots with these parts spoken for."""
+    """The lots, which now hold these parts as well."""
     parts = {part.lot_id: part.amount for part in holds}
     return tuple(replace(lot, held=lot.held + parts[lot.id]) if lot.id in parts else lot for lot in lots)
 
 
 def resolve(lots: Lots, holds: Sequence[Hold], charge: int) -> tuple[Lots, tuple[LotLine, ...]]:
-    """Ends all `holds` and consumes `charge` of them in their order; the rest returns to the lots it came from."""
+    """Ends all `holds` and consumes `charge` of them in their order; the rest becomes free in its lots again."""
     by_id = {lot.id: lot for lot in lots}
     lines = []
     for part in holds:
@@ -56,7 +56,7 @@ def resolve(lots: Lots, holds: Sequence[Hold], charge: int) -> tuple[Lots, tuple
 
 
 def take_free(lots: Lots, amount: int, chosen: Iterable[Lot]) -> tuple[Lots, tuple[LotLine, ...], int]:
-    """Takes up to `amount` of what is not held from the `chosen` lots in turn; also says how much was missing."""
+    """Takes up to `amount` of what is free from the `chosen` lots in turn; also returns the amount that was missing."""
     by_id = {lot.id: lot for lot in lots}
     lines = []
     for lot in chosen:
@@ -69,7 +69,7 @@ def take_free(lots: Lots, amount: int, chosen: Iterable[Lot]) -> tuple[Lots, tup
 
 
 def put(lots: Lots, lines: Iterable[LotLine], sequence: int) -> Lots:
-    """Adds lines to the lots that they name; a lot that is used up comes back as it was."""
+    """Adds lines to the lots that they name; a lot that is used up is made again from its line."""
     by_id = {lot.id: lot for lot in lots}
     for added in lines:
         lot = by_id.get(added.lot_id)
@@ -96,7 +96,7 @@ def give_back(charged: Sequence[LotLine], skip: int, amount: int) -> tuple[LotLi
 
 
 def trim(lines: Sequence[LotLine], off: int) -> tuple[LotLine, ...]:
-    """The lines less `off` from their front, for what a debt swallows first."""
+    """The lines without their first `off` micro-credits, which pay a debt."""
     kept = []
     for added in lines:
         cut = min(off, added.amount)
@@ -107,7 +107,7 @@ def trim(lines: Sequence[LotLine], off: int) -> tuple[LotLine, ...]:
 
 
 def thaw(lots: Lots, payment_id: str) -> Lots:
-    """The lots with those of one payment free to be spent again."""
+    """The lots, with those of one payment no longer frozen."""
     return tuple(replace(lot, frozen=False) if lot.payment_id == payment_id else lot for lot in lots)
 
 
@@ -117,7 +117,7 @@ def expiry_reference(lot_id: str) -> Reference:
 
 
 def line(lot: Lot, amount: int) -> LotLine:
-    """A change of `lot` with its provenance."""
+    """A line that changes `lot` by `amount`, with the lot's provenance."""
     return LotLine(lot.id, amount, lot.source.value, lot.expires_at_us, lot.payment_id)
 
 

@@ -1,6 +1,6 @@
 """What each posting command does to lots and debt, as one draft. Pure; called by `decide.py` only.
 
-Whatever comes in pays debt first; whatever is taken back and is not there any more becomes debt.
+Credits that come in pay debt first; credits that are taken back but spent already become debt.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from app.kit.errors import ensure
 
 @dataclass(frozen=True, slots=True)
 class _Effect:
-    """Of a posting on the account, before it becomes an entry."""
+    """What a posting does to the account, before it becomes an entry."""
 
     amount: int
     lots: lots.Lots
@@ -105,7 +105,7 @@ def _reverse(account: Account, command: Reverse) -> _Effect:
     if entry.kind is Kind.REVERSAL:
         raise NothingToReverse("A reversal is not reversed; adjust instead", transaction_id=entry.id)
     if entry.amount < 0:
-        # What was spent returns to its lots; what had become debt is paid back by the same rule as any income.
+        # What was spent returns to its lots. What had become debt comes in as a new lot, which pays debt first.
         debt = LotLine(_lot_id(account), entry.draft.debt, LotSource.REFUND.value)
         back = tuple(LotLine(x.lot_id, -x.amount, x.source, x.expires_at_us, x.payment_id) for x in entry.draft.lots)
         return _receive(account, (debt, *back) if debt.amount > 0 else back)

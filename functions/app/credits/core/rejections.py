@@ -1,4 +1,4 @@
-"""Every way in which the credit system says no; the class name is the sentence."""
+"""The rejections of the credit system; the name of each class says what happened."""
 
 from app.kit.errors import Forbidden, NotFound, Rejection
 from app.kit.money import to_decimal
@@ -40,7 +40,7 @@ class ReservationTooLarge(Rejection):
 
 
 class TooManyReservations(Rejection):
-    """So many are open that something is wrong at the caller."""
+    """The account has as many open reservations as it may."""
 
     status = 429
     code = "too_many_reservations"
@@ -48,7 +48,7 @@ class TooManyReservations(Rejection):
 
 
 class ReservationClosed(Rejection):
-    """It was resolved before, in another way. Subclasses name the way."""
+    """The reservation was resolved before in another way, which the subclasses name."""
 
     status = 409
     code = "reservation_closed"
@@ -60,19 +60,15 @@ class ReservationClosed(Rejection):
 
 
 class ReservationSettled(ReservationClosed):
-    """It was captured."""
-
     state = "settled"
 
 
 class ReservationReleased(ReservationClosed):
-    """It was given back."""
-
     state = "released"
 
 
 class ReservationExpired(ReservationClosed):
-    """Nobody resolved it in time."""
+    """The reservation was not resolved in time."""
 
     state = "expired"
 

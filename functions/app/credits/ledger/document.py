@@ -10,22 +10,19 @@ from app.kit.errors import ensure
 
 
 def account_path(uid: str) -> str:
-    """Where the account of `uid` stands."""
     return f"accounts/{uid}"
 
 
 def entries_path(uid: str) -> str:
-    """The collection of its entries."""
     return f"accounts/{uid}/entries"
 
 
 def entry_path(uid: str, sequence: int) -> str:
-    """One entry."""
     return f"accounts/{uid}/entries/{sequence:012d}"
 
 
 def write(account: Account) -> dict[str, Value]:
-    """The document of `account`."""
+    """The fields of the document that holds `account`."""
     return {
         "uid": account.uid,
         "status": account.status.value,

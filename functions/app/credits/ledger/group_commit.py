@@ -1,11 +1,11 @@
-"""Group commit: commands that meet on one account inside one instance go out in one commit, on a remembered head.
+"""Group commit: commands on one account that arrive in one instance at the same time share one commit.
 
-Whoever comes first leads: it commits what is waiting, and when its own command is answered it hands the lead to the
-next one that waits, so nobody works for others for ever. While a commit is under way the others gather behind it, hence
-no command ever waits for company. Nothing here decides anything: `Store.run` does, for one command as for a hundred.
+The first thread leads: it commits all queued commands until its own has a result, then hands the lead to the next
+waiting thread, so that none works for others for ever. Commands that arrive during a commit queue up for the next one;
+no command is delayed to wait for others. `Store.run` decides, for one command as for a hundred.
 
-The head that the last commit left behind is remembered, which saves the next command its read. Another instance may
-have moved the account since; then the commit fails, the account is read, and nothing but time is lost.
+The account as the last commit left it is remembered, which saves the next command its read. If another instance has
+written the account since, the commit fails, the account is read, and the commands are decided again.
 """
 
 import threading
@@ -28,7 +28,7 @@ MAX_REMEMBERED: Final = 2_000
 
 @dataclass(slots=True, eq=False)
 class _Waiter:
-    """A command in a lane, and its thread's wake-up call: either it is answered, or it leads now."""
+    """A queued command, and the event that wakes its thread: the command has a result, or the thread leads now."""
 
     work: PendingCommand
     woken: Signal
@@ -37,7 +37,7 @@ class _Waiter:
 
 @dataclass(slots=True, eq=False)
 class _AccountQueue:
-    """The commands of one account."""
+    """The queued commands of one account, and its remembered head; `busy` while a thread leads."""
 
     waiting: list[_Waiter] = field(default_factory=list)
     busy: bool = False
@@ -45,86 +45,86 @@ class _AccountQueue:
 
 
 class GroupCommit:
-    """The funnel in front of a store."""
+    """Runs commands through a store, one commit at a time for each account."""
 
     def __init__(self, store: Store, concurrency: Concurrency, *, max_batch: int = MAX_BATCH) -> None:
         self._store = store
         self._concurrency = concurrency
         self._max_batch = max_batch
         self._lock = threading.Lock()
-        self._lanes: OrderedDict[str, _AccountQueue] = OrderedDict()
+        self._queues: OrderedDict[str, _AccountQueue] = OrderedDict()
 
     def apply(self, uid: str, command: Command, participant: Participant = NO_PARTICIPANT) -> Outcome:
-        """As `Store.apply`, together with what else is asked of this account at the moment."""
-        turn = _Waiter(PendingCommand(command, participant), self._concurrency.signal())
+        """Like `Store.apply`, together with the other commands that wait for this account."""
+        waiter = _Waiter(PendingCommand(command, participant), self._concurrency.signal())
         with self._lock:
-            lane = self._lanes.setdefault(uid, _AccountQueue())
-            self._lanes.move_to_end(uid)
-            lane.waiting.append(turn)
-            leads = not lane.busy
-            lane.busy = True
+            queue = self._queues.setdefault(uid, _AccountQueue())
+            self._queues.move_to_end(uid)
+            queue.waiting.append(waiter)
+            leads = not queue.busy
+            queue.busy = True
         if not leads:
-            turn.woken.wait()
-        if not turn.answered:
-            self._lead(uid, lane, turn)
-        return turn.work.outcome()
+            waiter.woken.wait()
+        if not waiter.answered:
+            self._lead(uid, queue, waiter)
+        return waiter.work.outcome()
 
-    def _lead(self, uid: str, lane: _AccountQueue, own: _Waiter) -> None:
+    def _lead(self, uid: str, queue: _AccountQueue, own: _Waiter) -> None:
         try:
             while not own.answered:
                 with self._lock:
-                    batch = lane.waiting[: self._max_batch]
-                    del lane.waiting[: self._max_batch]
+                    batch = queue.waiting[: self._max_batch]
+                    del queue.waiting[: self._max_batch]
                 try:
-                    self._run(uid, lane, batch)
+                    self._run(uid, queue, batch)
                 finally:
                     self._answer(batch)
         finally:
             with self._lock:
-                if lane.waiting:
-                    lane.waiting[0].woken.set()
+                if queue.waiting:
+                    queue.waiting[0].woken.set()
                 else:
-                    lane.busy = False
+                    queue.busy = False
                     self._forget_oldest()
 
-    def _run(self, uid: str, lane: _AccountQueue, batch: Sequence[_Waiter]) -> None:
-        # Until the commit has answered, nobody can say where the account stands.
-        head, lane.head = lane.head, None
+    def _run(self, uid: str, queue: _AccountQueue, batch: Sequence[_Waiter]) -> None:
+        # The state of the account is unknown until the commit has answered.
+        head, queue.head = queue.head, None
         try:
-            lane.head = _remembered(self._store.run(uid, [turn.work for turn in batch], head))
+            queue.head = _remembered(self._store.run(uid, [waiter.work for waiter in batch], head))
         except InvariantViolation as error:
             left = _unanswered(batch)
             if len(left) == 1:
                 left[0].work.result = error
                 return
-            # One command that cannot be right must not fail those beside it.
-            for turn in left:
-                self._run(uid, lane, [turn])
+            # A command that breaks an invariant must not fail the others of its batch.
+            for waiter in left:
+                self._run(uid, queue, [waiter])
         except Failure as error:
-            for turn in _unanswered(batch):
-                turn.work.result = error
+            for waiter in _unanswered(batch):
+                waiter.work.result = error
 
     @staticmethod
     def _answer(batch: Sequence[_Waiter]) -> None:
-        for turn in batch:
-            if turn.work.result is None:
-                # The leading thread died of a bug; nobody may wait behind it for ever.
-                turn.work.result = Unavailable("This command was interrupted; the same one again is safe")
-            turn.answered = True
-            turn.woken.set()
+        for waiter in batch:
+            if waiter.work.result is None:
+                # The leading thread died of a bug; the others must not wait for ever.
+                waiter.work.result = Unavailable("This command was interrupted; the same one again is safe")
+            waiter.answered = True
+            waiter.woken.set()
 
     def _forget_oldest(self) -> None:
-        """Keeps the number of remembered accounts bounded; an account in use is never forgotten."""
-        while len(self._lanes) > MAX_REMEMBERED:
-            uid, lane = self._lanes.popitem(last=False)
-            if lane.busy:
-                self._lanes[uid] = lane
+        """Bounds the number of remembered accounts; an account in use is never forgotten."""
+        while len(self._queues) > MAX_REMEMBERED:
+            uid, queue = self._queues.popitem(last=False)
+            if queue.busy:
+                self._queues[uid] = queue
                 return
 
 
 def _unanswered(batch: Sequence[_Waiter]) -> list[_Waiter]:
-    """Those without a result: a batch may take several commits, and what an earlier one did stays done."""
-    return [turn for turn in batch if turn.work.result is None]
+    """The waiters without a result: a batch may take several commits, and what an earlier one did stays done."""
+    return [waiter for waiter in batch if waiter.work.result is None]
 
 
 def _remembered(head: AccountHead) -> AccountHead | None:

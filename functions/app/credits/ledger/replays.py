@@ -1,4 +1,4 @@
-"""Commands that an entry answers already: one key has one effect, for ever, with no second write."""
+"""Answers a repeated command from the entry that its first run made: one key has one effect, and no second write."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -24,9 +24,9 @@ Find = Callable[[Sequence[str]], Mapping[str, Entry]]
 
 
 def answered(works: Sequence[PendingCommand], head: AccountHead, find: Find) -> dict[PendingCommand, Outcome | Failure]:
-    """What existing entries say to `works`. `find` looks entries up by their keys.
+    """The outcomes of those `works` that existing entries answer. `find` looks entries up by their keys.
 
-    Safe beside concurrent writers: the look-up is later than the head, and a commit on an old head does not succeed.
+    Safe beside concurrent writers: the look-up is later than the head, and a commit on an outdated head fails.
     An account without entries needs no look-up, and neither does a reservation that the account still knows.
     """
     answers: dict[PendingCommand, Outcome | Failure] = {}

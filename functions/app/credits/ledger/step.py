@@ -1,6 +1,6 @@
-"""One decided step on its way into a commit: entries sealed, outcomes told, participants asked.
+"""Turns a decision into one commit: seals entries, builds outcomes, collects the participants' extra writes.
 
-Pure but for one look-up: the entry that an earlier, equal command made. `store.py` commits what stands here.
+Pure except for one look-up of the entry that an earlier, equal command made. `store.py` commits the result.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -32,21 +32,21 @@ ParticipantWrites = Callable[[Outcome, Seen], Sequence[Write]]
 
 
 def no_writes(_: Outcome, __: Seen) -> Sequence[Write]:
-    """Nothing goes along."""
+    """No extra writes."""
     return ()
 
 
 def any_replay(_: Outcome) -> None:
-    """A repeat is welcome to the first outcome."""
+    """Gives every repeat the first outcome."""
 
 
 @dataclass(frozen=True, slots=True)
 class Participant:
     """What else belongs to a command: documents read beside the account, and writes in the same commit.
 
-    `writes` is pure: it is asked again on every attempt, with the outcome and the documents of that attempt. A
-    `Rejection` that it raises refuses the command. It is not asked for a replay, because a replay writes nothing;
-    `replayed` is, and may refuse it likewise: not everyone who repeats a reservation may go on and spend it.
+    `writes` is pure: it is called on every attempt, with the outcome and the documents of that attempt. A `Rejection`
+    that it raises refuses the command. A replay writes nothing, so `replayed` is called for it instead, and may refuse
+    it likewise: not every caller that repeats a reservation may go on and spend it.
     """
 
     reads: tuple[str, ...] = ()
@@ -72,7 +72,7 @@ def no_grants(_: Seen) -> OpeningGrants:
 
 @dataclass(frozen=True, slots=True)
 class AccountOpening:
-    """What belongs to the first touch of an account; `grants` is pure and sees the documents in `reads`."""
+    """What opening an account involves; `grants` is pure and gets the documents in `reads`."""
 
     low_threshold: int = 0
     reads: tuple[str, ...] = ()
@@ -81,7 +81,7 @@ class AccountOpening:
 
 @dataclass(slots=True, eq=False)
 class PendingCommand:
-    """One command on its way through the funnel."""
+    """A command, and its result once it ran."""
 
     command: Command
     participant: Participant = NO_PARTICIPANT
@@ -98,13 +98,13 @@ class PendingCommand:
 
 @dataclass(frozen=True, slots=True)
 class AccountHead:
-    """The account as this attempt knows it; no account while nobody touched it."""
+    """The account as this attempt knows it; None before it is opened."""
 
     account: Account | None
     version: Version | None
     seen: Mapping[str, Document | None] = field(default_factory=dict)
     fresh: bool = True
-    """Whether it was just read. A head that is only remembered may say yes (the commit checks it), never no."""
+    """Whether it was just read. A remembered head may grant a command (the commit checks it), but never reject one."""
 
     def documents(self, paths: Sequence[str]) -> Seen:
         """What was read at `paths`."""
@@ -113,7 +113,7 @@ class AccountHead:
 
 @dataclass(frozen=True, slots=True)
 class PlannedCommit:
-    """What to commit, and what each command is told once that succeeded."""
+    """What to commit, and each command's result once that has succeeded."""
 
     account: Account
     writes: tuple[Write, ...]
@@ -123,7 +123,7 @@ class PlannedCommit:
 
 @dataclass(frozen=True, slots=True)
 class Deciding:
-    """What a step is decided with, beside the account and the commands."""
+    """Dependencies of a step."""
 
     rules: Rules
     signer: Signs
@@ -133,7 +133,7 @@ class Deciding:
 
 @dataclass(frozen=True, slots=True)
 class StartingPoint:
-    """The account that a step starts from, in its moment."""
+    """The account that a step starts from, and its time."""
 
     account: Account
     head: AccountHead
@@ -150,21 +150,21 @@ def touch(uid: str, head: AccountHead, opening: AccountOpening | None, now_us: i
 
 
 def take_step(start: StartingPoint, works: Sequence[PendingCommand], by: Deciding) -> PlannedCommit:
-    """Decides `works`. A participant's refusal takes its command out, and the others are decided again without it.
+    """Decides `works`. When a participant refuses its command, the others are decided again without that.
 
-    A document that two participants write takes the second one out as well: it saw the document as the first did and
-    would undo what that wrote. Such a command has no result yet, and its turn comes in the next step.
+    Of two participants that write the same document, the second is left out: it saw the document before the
+    first one's write and would undo that. Its command gets no result here and is decided in the next step.
     """
     refused: list[tuple[PendingCommand, Outcome | Failure]] = []
     left = list(works)
     while True:
         attempt = _Attempt(start, by, left)
-        culprit = attempt.ask_participants()
-        if culprit is not None:
-            refused.append(culprit)
-            left.remove(culprit[0])
-        elif attempt.crowded:
-            left = [work for work in left if work not in attempt.crowded]
+        refusal = attempt.ask_participants()
+        if refusal is not None:
+            refused.append(refusal)
+            left.remove(refusal[0])
+        elif attempt.deferred:
+            left = [work for work in left if work not in attempt.deferred]
         else:
             return attempt.step(refused)
 
@@ -186,11 +186,11 @@ class _Attempt:
         self._results: list[tuple[PendingCommand, Outcome | Failure]] = []
         self._writes: list[Write] = [*self._grants.writes]
         self._written: dict[str, bool] = {}
-        """Documents that participants write: whether by merges alone, which leave each other's fields as they are."""
-        self.crowded: list[PendingCommand] = []
+        """For each document that participants write, whether they only merge: then they can share it."""
+        self.deferred: list[PendingCommand] = []
 
     def ask_participants(self) -> tuple[PendingCommand, Rejection] | None:
-        """Collects results and writes; returns the first command that its participant refuses."""
+        """Collects results and writes; returns the first command that its participant refuses, with the reason."""
         for work, verdict in self._works:
             if isinstance(verdict, Rejection):
                 self._results.append((work, verdict))
@@ -206,11 +206,11 @@ class _Attempt:
             except Rejection as refusal:
                 return work, refusal
             if not self._add(writes):
-                self.crowded.append(work)
+                self.deferred.append(work)
         return None
 
     def _add(self, writes: Sequence[Write]) -> bool:
-        """Takes a participant's writes along; False when an earlier one writes the same document."""
+        """Adds a participant's writes; False when an earlier one writes the same document."""
         paths: dict[str, bool] = {}
         for write in writes:
             paths[write.path] = paths.get(write.path, True) and isinstance(write, Merge)
@@ -221,18 +221,18 @@ class _Attempt:
         return True
 
     def step(self, refused: Sequence[tuple[PendingCommand, Outcome | Failure]]) -> PlannedCommit:
-        """The whole, ready to be committed."""
+        """The commit that this attempt leads to; `refused` are the commands that were left out before."""
         results = (*self._results, *refused)
         if not self._decision.changed:
             return PlannedCommit(self._account, (), results, changed=False)
         uid, version = self._account.uid, self._start.head.version
-        told = list(self._decision.events)
+        published = list(self._decision.events)
         if version is None:
-            told.insert(0, events.account_opened(self._account))
+            published.insert(0, events.account_opened(self._account))
         path, fields = document.account_path(uid), document.write(self._account)
         writes: list[Write] = [Create(path, fields) if version is None else Replace(path, fields, version)]
         writes += [Create(document.entry_path(uid, entry.sequence), entry.fields()) for entry in self._entries]
-        writes += [*self._writes, *self._by.publish(told)]
+        writes += [*self._writes, *self._by.publish(published)]
         return PlannedCommit(self._account, tuple(writes), results, changed=True)
 
     def _outcome(self, verdict: CommandVerdict) -> Outcome:

@@ -1,7 +1,7 @@
 """The only writer of accounts and entries: read, decide purely, commit account and entries at once.
 
 Optimistic. The account's version is the commit's precondition and entries are creates, so a lost race writes nothing
-and is decided again on what the winner left, with jitter and a bound. No lock is held and no transaction is open.
+and is decided again on the new state, with jitter and a bound. No lock is held and no transaction is open.
 """
 
 from collections.abc import Callable, Sequence
@@ -160,7 +160,7 @@ class Store:
     def _attempt(
         self, uid: str, works: Sequence[PendingCommand], head: AccountHead, opening: AccountOpening | None
     ) -> AccountHead | None:
-        """Commits once; None when a remembered head said no and must be read before that counts (T-34)."""
+        """Commits once; None when a remembered head led to no write: it is read before a rejection counts (T-34)."""
         known = answered(works, head, lambda keys: self._entries_of(uid, keys))
         left = [work for work in works if work not in known]
         if left or head.account is None:
@@ -192,7 +192,7 @@ class Store:
         return now != [head.version, *(_version(head.seen.get(path)) for path in paths[1:])]
 
     def _blame(self, uid: str, works: Sequence[PendingCommand], error: AlreadyExists, head: AccountHead) -> AccountHead:
-        """A participant's create failed: alone it is that command's failure, in company each is tried by itself."""
+        """A participant's create failed: that fails a single command, and several are tried again one by one."""
         if len(works) == 1:
             works[0].result = error
             return head

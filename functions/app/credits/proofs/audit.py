@@ -1,4 +1,4 @@
-"""The audit report of one account over a period: what came, what went, whether the chain holds; signed as a whole."""
+"""The audit report of one account over a period: entries, totals and verification, signed as a whole."""
 
 import csv
 import hashlib
@@ -40,12 +40,12 @@ class PeriodTooLong(Rejection):
 
     status = 422
     code = "period_too_long"
-    title = "AuditPeriod too long"
+    title = "Period too long"
 
 
 @dataclass(frozen=True, slots=True)
 class AuditPeriod:
-    """From and to, inclusive, in microseconds; None is open."""
+    """From and to, inclusive, in microseconds; None for an open end."""
 
     from_us: int | None = None
     to_us: int | None = None
@@ -53,7 +53,7 @@ class AuditPeriod:
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """A report before it is written down."""
+    """The content of a report, before it is signed."""
 
     account: Account
     period: AuditPeriod
@@ -65,7 +65,7 @@ class Audit:
 
     @property
     def closing_balance(self) -> int:
-        """After the last entry of the period."""
+        """The balance after the last entry of the period."""
         return int_field(self.entries[-1], "balance_after") if self.entries else self.opening_balance
 
     def totals(self) -> dict[str, int]:
@@ -149,7 +149,7 @@ def _body(report: Audit) -> dict[str, Value]:
 
 
 def _coverage(report: Audit) -> dict[str, Value] | None:
-    """The last checkpoint over this account. One that saw more entries than there are is the proof of a cut tail."""
+    """The last checkpoint over this account. If it sealed more entries than there are, the tail was cut."""
     if report.coverage is None:
         return None
     return {"seal": report.coverage.seal, "checkpoint": report.coverage.checkpoint}

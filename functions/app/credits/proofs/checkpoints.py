@@ -1,4 +1,4 @@
-"""Where checkpoints are kept, and the scheduled job that makes them.
+"""Stores checkpoints; the scheduled job that makes them.
 
 `checkpoints/{number}` is created once and never changed; `sealed/{uid}` holds an account's latest seal. All leaves go
 to an archive (Cloud Storage) before the checkpoint exists, so that whoever has the archive can rebuild every proof.
@@ -20,7 +20,7 @@ from app.kit.errors import AlreadyExists
 PAGE: Final = 300
 MAX_HEADS: Final = 20_000
 OVERLAP_US: Final = minutes(10)
-"""Looked at again each time: writers' clocks differ, and a commit may land after one with a later time."""
+"""Each run looks this far back again: writers' clocks differ, and a commit may land after one with a later time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,17 +36,17 @@ class Coverage:
 
     @property
     def sequence(self) -> int:
-        """How far the account had come."""
+        """Sequence of the last entry that it covers."""
         return int_field(self.seal, "sequence")
 
     @property
     def head_hash(self) -> str:
-        """Of the entry at that sequence."""
+        """Hash of that entry."""
         return text_field(self.seal, "head_hash")
 
 
 class Checkpoints:
-    """Makes and finds them."""
+    """Makes checkpoints, and finds the one that covers an account."""
 
     def __init__(self, documents: Documents, clock: Clock, signer: Signer, archive: Archive | None = None) -> None:
         self._documents, self._clock, self._signer = documents, clock, signer

@@ -27,7 +27,7 @@ class Explanation:
 
 
 def balance_at(reader: LedgerReader, uid: str, at_us: int) -> Past:
-    """Replays the ledger up to a time, by reading the one entry that already says it."""
+    """The balance at a time, which the last entry up to then names."""
     page = reader.history(uid, HistoryFilter(to_us=at_us), 1).entries
     if not page:
         return Past(0, 0, None)

@@ -17,8 +17,8 @@ from app.kit.canonical import canonical
 from app.kit.errors import InvariantViolation
 from app.kit.money import MAX_MICRO
 
-_Fault = tuple[str, int | None]
-"""What does not hold, and at which entry."""
+_FailedCheck = tuple[str, int | None]
+"""The check that does not hold, and the sequence of its entry if it has one."""
 
 _MAX_DEPTH: Final = 100
 _EXPORT: Final = frozenset({"report", "hash", "key_id", "signature"})
@@ -40,7 +40,7 @@ _REPORT: Final = frozenset(
 
 
 class Unreadable(Exception):
-    """The file is not an export: not JSON that every reader understands alike, or of another shape."""
+    """The file is not JSON that every reader understands alike."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class ExportVerdict:
     sequence: int | None = None
 
     def sentence(self) -> str:
-        """For people."""
+        """The verdict in words."""
         if self.valid:
             return f"valid: {self.entries} entries, every hash, signature and sum holds"
         where = f" at entry {self.sequence}" if self.sequence is not None else ""
@@ -110,7 +110,7 @@ def _chain(report: Mapping[str, object], keys: KeyRing) -> Verified:
 
 
 def _start(report: Mapping[str, object], entries: list[object]) -> Link:
-    """Before the first entry: the very beginning, or for a part of a chain what its first entry claims to follow."""
+    """The link before the first entry: the start of a chain, or what the first entry of a part claims to follow."""
     account, opening = report["account"], report["opening_balance"]
     assert isinstance(account, str) and isinstance(opening, int)
     first = entries[0] if entries else None
@@ -122,7 +122,7 @@ def _start(report: Mapping[str, object], entries: list[object]) -> Link:
     return Link(account, sequence - 1, previous, opening, MAX_MICRO)
 
 
-def _ends(report: Mapping[str, object], link: Link) -> _Fault | None:
+def _ends(report: Mapping[str, object], link: Link) -> _FailedCheck | None:
     head = report["head"]
     assert isinstance(head, dict)
     if report["to"] is None and not (_is(head["sequence"], link.sequence) and _is(head["hash"], link.head_hash)):
@@ -134,8 +134,8 @@ def _ends(report: Mapping[str, object], link: Link) -> _Fault | None:
     return None
 
 
-def _covered(report: Mapping[str, object], link: Link, keys: KeyRing) -> _Fault | None:
-    """The checkpoint, if the export brings one: signature, inclusion, and the entry that it saw (T-55)."""
+def _covered(report: Mapping[str, object], link: Link, keys: KeyRing) -> _FailedCheck | None:
+    """Checks the checkpoint, if the export has one: signature, inclusion, and the entry that it sealed (T-55)."""
     coverage = report["coverage"]
     if coverage is None:
         return None
@@ -155,7 +155,7 @@ def _covered(report: Mapping[str, object], link: Link, keys: KeyRing) -> _Fault 
     return ("sealed_head", link.sequence + 1) if beyond else None
 
 
-def _signed(export: Mapping[str, object], report: Mapping[str, object], keys: KeyRing) -> _Fault | None:
+def _signed(export: Mapping[str, object], report: Mapping[str, object], keys: KeyRing) -> _FailedCheck | None:
     try:
         hashed = hashlib.sha256(canonical(report)).digest()
     except InvariantViolation:
@@ -168,7 +168,7 @@ def _signed(export: Mapping[str, object], report: Mapping[str, object], keys: Ke
 
 
 def _is(claimed: object, known: int | str) -> bool:
-    """Equal and of one type, so that no `true` passes for 1."""
+    """Whether both are equal and of one type: in Python `True` equals 1."""
     return type(claimed) is type(known) and claimed == known
 
 

@@ -5,17 +5,17 @@ from collections.abc import Sequence
 
 
 def leaf_hash(data: bytes) -> bytes:
-    """Leaves and nodes are hashed apart, so that no node passes for a leaf."""
+    """The hash of a leaf; its prefix differs from that of inner nodes, so that none of these passes for a leaf."""
     return hashlib.sha256(b"\x00" + data).digest()
 
 
 def node_hash(left: bytes, right: bytes) -> bytes:
-    """An inner node."""
+    """The hash of an inner node."""
     return hashlib.sha256(b"\x01" + left + right).digest()
 
 
 def root_of(leaves: Sequence[bytes]) -> bytes:
-    """The root over leaf hashes; of no leaves, the hash of nothing."""
+    """The root over leaf hashes; without leaves, the hash of the empty string."""
     if not leaves:
         return hashlib.sha256(b"").digest()
     return levels_of(leaves)[-1][0]

@@ -1,6 +1,6 @@
-"""Reading and proving the ledger: history, one entry, whole chains. Writes nothing.
+"""Reads and verifies the ledger: history, one entry, whole chains. Writes nothing.
 
-Entries are read as they are stored and verified as anybody else would: nothing here trusts the store.
+Entries are verified as any outsider would verify them: the store is not trusted.
 """
 
 import base64
@@ -48,7 +48,7 @@ class HistoryPage:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What can be said of one entry."""
+    """One entry, and the result of each of its checks."""
 
     entry: Fields
     checks: dict[str, bool]
@@ -143,8 +143,9 @@ class LedgerReader:
     ) -> ChainReport:
         """Verifies up to `limit` entries behind the cursor.
 
-        At the end the account must stand on the last entry, and the chain must hold what the last checkpoint saw, so
-        that a cut tail is found even when the account was cut with it. `coverage` is read before the account.
+        At the end the account must name the last entry, and the chain must hold the entry that the last checkpoint
+        sealed, so that a cut tail is found even when the account was changed with it. `coverage` is read before the
+        account.
         """
         start = Link(account.uid) if cursor is None else _link_of(cursor, account.uid)
         through = min(start.sequence + limit, account.sequence)
@@ -196,7 +197,7 @@ class LedgerReader:
         )
 
     def _bounds(self, uid: str, chosen: HistoryFilter) -> Iterator[Where]:
-        """Times as sequences: an account's times grow with its sequence."""
+        """Turns times into sequences: an account's times grow with its sequence."""
         if chosen.from_us is not None:
             yield Where("sequence", ">=", self._first(uid, ">=", chosen.from_us))
         if chosen.to_us is not None:

@@ -1,7 +1,7 @@
 """Checkpoints: the heads of all changed accounts in one signed Merkle root, each checkpoint chained to the one before.
 
-A chain alone cannot show that its tail was cut. A checkpoint can: it says how far an account had come, under one root
-for all accounts, so that an operator cannot take back one account's entries without breaking a root that everybody
+A chain alone cannot show that its tail was cut. A checkpoint can: it records the last entry of each account, under one
+root for all accounts, so that an operator cannot remove one account's entries without breaking a root that everybody
 holds. Leaves are salted: a proof for one account says nothing about its neighbours. RFC 6962 tree, Ed25519 signature.
 """
 
@@ -31,7 +31,7 @@ _CHECKPOINT: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class SealedHead:
-    """How far one account had come."""
+    """The last entry of one account."""
 
     account: str
     sequence: int
@@ -49,7 +49,7 @@ class Sealed:
 
 @dataclass(frozen=True, slots=True)
 class Previous:
-    """What a checkpoint follows."""
+    """The checkpoint before."""
 
     number: int = 0
     hash: str = GENESIS_HASH
@@ -112,7 +112,7 @@ def seal_holds(seal: object, checkpoint: Mapping[str, object]) -> bool:
 
 
 def _same(one: object, other: object) -> bool:
-    """Equal and of one type, so that no `true` passes for 1."""
+    """Whether both are equal and of one type: in Python `True` equals 1."""
     return type(one) is type(other) and one == other
 
 

@@ -1,11 +1,10 @@
 """The ledger's keys: Ed25519, named by RFC 7638 thumbprints, rotated without touching an old entry.
 
-The private seed comes from `LEDGER_SIGNING_KEY`; public keys are published for ever, so that old entries verify for
-ever. Knows nothing of accounts or of where public keys are stored.
+The private seed comes from `LEDGER_SIGNING_KEY`; retired public keys stay published, so that old entries verify. Knows
+nothing of accounts or of where public keys are stored.
 """
 
 import base64
-import binascii
 import hashlib
 from collections.abc import Mapping
 from typing import Final
@@ -30,14 +29,6 @@ class Signer:
         self.public = encode_bytes(self._key.public_key().public_bytes_raw())
         self._kid = thumbprint(self.public)
 
-    @classmethod
-    def from_text(cls, seed: str) -> "Signer":
-        """From the base64url text of a 32-byte seed; raises ValueError with a sentence for the operator."""
-        try:
-            return cls(decode_bytes(seed.strip()))
-        except (binascii.Error, UnicodeError) as error:
-            raise ValueError("LEDGER_SIGNING_KEY must be 32 bytes in base64url") from error
-
     @property
     def kid(self) -> str:
         """Thumbprint of the public key."""
@@ -49,7 +40,7 @@ class Signer:
 
 
 class KeyRing:
-    """Public keys by `kid`: all that ever signed."""
+    """All public keys that ever signed, by `kid`."""
 
     def __init__(self, public: Mapping[str, str]) -> None:
         """`public` maps a `kid` to the raw key in base64url.
@@ -75,7 +66,7 @@ class KeyRing:
         return True
 
     def jwks(self) -> dict[str, list[dict[str, str]]]:
-        """As a JWK set (RFC 7517, RFC 8037)."""
+        """The keys as a JWK set (RFC 7517, RFC 8037)."""
         return {"keys": [jwk(kid, x) for kid, x in sorted(self.public.items())]}
 
     @classmethod
@@ -109,7 +100,7 @@ def thumbprint(x: str) -> str:
 
 
 def decode_bytes(text: str) -> bytes:
-    """base64url without padding, one spelling only; raises ValueError for any other."""
+    """Decodes base64url without padding; raises ValueError for any but the canonical text."""
     raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
     if encode_bytes(raw) != text:
         raise ValueError("not the canonical base64url of its bytes")

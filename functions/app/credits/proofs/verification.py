@@ -1,7 +1,8 @@
 """Whether an entry, and a chain of entries, is what was once signed. Needs nothing but the JSON and the public keys.
 
-Every check has a name; a chain is verified entry by entry and can stop and resume anywhere. Entries arrive as plain
-JSON values that anybody may have altered, so nothing about them is trusted, not even their shape.
+The checks of a chain are made in this order, and the first that fails names the fault: shape, hash, signature, account,
+sequence, link, time, postings, lots, balance. A chain is verified entry by entry and can stop and resume anywhere.
+Entries arrive as plain JSON values that anybody may have altered, so not even their shape is trusted.
 """
 
 import hashlib
@@ -15,9 +16,6 @@ from app.credits.core.entry import FORMAT, Kind, hashed_bytes
 from app.credits.proofs.signing import KeyRing
 from app.kit.errors import InvariantViolation
 from app.kit.money import MAX_MICRO
-
-CHECKS: Final = ("shape", "hash", "signature", "account", "sequence", "link", "time", "postings", "lots", "balance")
-"""In the order in which they are made; the first one that fails names the fault."""
 
 
 class LotBody(TypedDict):
@@ -103,7 +101,7 @@ _MISSHAPEN: Final = {"shape": False, "hash": False, "signature": False, "posting
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """How far a chain is verified: everything up to `sequence` holds, and this is what the next entry must fit."""
+    """The state of a chain that is verified up to `sequence`; the next entry must fit to it."""
 
     account: str
     sequence: int = 0
@@ -123,7 +121,7 @@ class ChainFault:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """Of a chain, or of the part of one."""
+    """The result for a chain, or a part of one."""
 
     link: Link
     entries: int
@@ -166,7 +164,7 @@ def follow(entry: object, keys: KeyRing, link: Link) -> Link | ChainFault:
 
 
 def verify_entry(entry: object, keys: KeyRing) -> dict[str, bool]:
-    """The checks that one entry can pass alone; its neighbours add `link`."""
+    """The checks of one entry that need no other entry, by name."""
     body = _shaped(entry)
     if body is None:
         return dict(_MISSHAPEN)
@@ -201,14 +199,14 @@ def _shaped(entry: object) -> EntryBody | None:
 
 
 def _has(value: object, shape: Mapping[str, tuple[type, ...]]) -> bool:
-    """Whether `value` is a map of exactly these members; types are exact, so that no `true` passes for 1."""
+    """Whether `value` is a map of exactly these members; types are exact: in Python `True` is an int."""
     if type(value) is not dict or value.keys() != shape.keys():
         return False
     return all(type(value[name]) in types for name, types in shape.items())
 
 
 def _exact(entry: dict[str, object]) -> bool:
-    """Whether no integer is beyond what every reader of JSON holds exactly."""
+    """Whether every reader of JSON can represent all integers exactly."""
     numbers = [entry["sequence"], entry["amount"], entry["debt"], entry["balance_after"]]
     numbers += [member["amount"] for name in ("postings", "lots") for member in cast(list[PostingBody], entry[name])]
     return all(-MAX_MICRO <= cast(int, number) <= MAX_MICRO for number in numbers)

@@ -1,8 +1,8 @@
 """What an account's credits were used for, from rollups that follow the ledger.
 
-The rollups are brought up to date by whoever asks, from the entry where the last asker stopped: a message pays no
-write for them, and each entry counts once, because a batch and the cursor behind it are one commit. A conflict means
-that another asker was faster; its work is read and gone on from.
+A query first brings the rollups up to date, from the entry where the last query stopped, so that a message needs no
+write for them. Each entry counts once, because a batch and the new cursor are one commit. A conflict means that another
+query was faster; the count goes on from the cursor that it left.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,7 +22,7 @@ Granularity = Literal["hour", "day", "month"]
 _BATCH: Final = 50
 """Entries per commit: at most 7 increments each, and Firestore takes 500 of one document."""
 _BATCHES: Final = 40
-"""Of one request; a longer backlog is worked off by the next ones, and the answer says that it is not complete."""
+"""Batches of one query; a longer backlog is left to later ones, and the answer says that it is not complete."""
 _TRIES: Final = 8
 _DAY_US: Final = 86_400_000_000
 _MOST_DAYS: Final[Mapping[Granularity, int]] = {"hour": 31, "day": 366, "month": 3660}
@@ -32,7 +32,7 @@ _BURN_DAYS: Final = 7
 
 @dataclass(frozen=True, slots=True)
 class UsageTotals:
-    """Sums over charges. `cost` in micro-credits, the rest counts."""
+    """Sums over charges: `cost` in micro-credits, the number of charges, and tokens."""
 
     cost: int = 0
     charges: int = 0
@@ -47,7 +47,7 @@ class UsageTotals:
 
     @property
     def tokens(self) -> int:
-        """Of every kind, read and written."""
+        """All tokens, of every kind."""
         return self.input + self.cached_input + self.output + self.reasoning + self.image
 
     @property
@@ -73,7 +73,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class ConversationCost:
-    """Over its whole life."""
+    """One conversation over its whole life."""
 
     conversation_id: str
     cost: int
@@ -82,7 +82,7 @@ class ConversationCost:
 
 @dataclass(frozen=True, slots=True)
 class Analytics:
-    """The answer. `burn_rate` is micro-credits a day over the last week, `days_left` what that leaves."""
+    """The result of a query. `burn_rate` is micro-credits a day over the last week, `days_left` what that leaves."""
 
     lines: tuple[Line, ...]
     movements: Mapping[str, int]
@@ -94,7 +94,7 @@ class Analytics:
 
     @property
     def total(self) -> UsageTotals:
-        """Of the whole period."""
+        """The sum over the whole period."""
         return _sum(line.usage for line in self.lines)
 
     def by(self, name: Literal["start", "model", "task"]) -> dict[str, UsageTotals]:
@@ -123,13 +123,13 @@ class UsagePeriod:
 
 
 @dataclass(slots=True)
-class _Found:
+class _Sums:
     lines: dict[tuple[str, str, str], UsageTotals] = field(default_factory=dict)
     movements: dict[str, int] = field(default_factory=dict)
 
 
 class Analyst:
-    """Answers for single accounts."""
+    """Analyses the usage of single accounts."""
 
     def __init__(self, documents: Documents, ledger: LedgerReader, clock: Clock) -> None:
         self._documents = documents
@@ -137,7 +137,7 @@ class Analyst:
         self._clock = clock
 
     def period(self, from_us: int | None, to_us: int | None, granularity: Granularity) -> UsagePeriod:
-        """What was asked for; the last 30 days where nothing was."""
+        """The period that was asked for; by default the last 30 days."""
         until = self._clock.now_us() if to_us is None else to_us
         return UsagePeriod(until - _DEFAULT_DAYS * _DAY_US if from_us is None else from_us, until, granularity)
 
@@ -157,7 +157,7 @@ class Analyst:
         )
 
     def catch_up(self, uid: str, batches: int = _BATCHES) -> tuple[Cursor, bool]:
-        """Counts entries that are not counted yet, within a bound; how far it came, and whether that is all."""
+        """Counts up to `batches` batches of new entries; returns the new cursor, and whether no entry is left."""
         cursor, version = self._cursor(uid)
         tries = 0
         for _ in range(batches):
@@ -214,7 +214,7 @@ class Analyst:
         return _sum(found.lines.values()).cost
 
     def _conversations(self, uid: str, cursor: Cursor) -> tuple[ConversationCost, ...]:
-        """The dearest ones."""
+        """The 20 dearest ones."""
         found = self._documents.query(
             Query(
                 f"accounts/{uid}/conversation_costs",
@@ -236,9 +236,9 @@ def _move(uid: str, cursor: Cursor, version: Version | None) -> Write:
     return Create(path, cursor.fields()) if version is None else Replace(path, cursor.fields(), version)
 
 
-def _collect(days: Sequence[Fields], period: UsagePeriod) -> _Found:
+def _collect(days: Sequence[Fields], period: UsagePeriod) -> _Sums:
     """Adds up the hours that lie in the period. Whole hours: the rollups know nothing finer."""
-    found = _Found()
+    found = _Sums()
     first, last = to_rfc3339(period.from_us)[:13], to_rfc3339(period.to_us - 1)[:13]
     for day in days:
         for _, kinds in _within(day, "movements", first, last):
@@ -257,7 +257,7 @@ def _within(day: Fields, name: str, first: str, last: str) -> Iterator[tuple[str
             yield at, _map(hours, hour)
 
 
-def _collect_hour(found: _Found, start: str, models: Fields) -> None:
+def _collect_hour(found: _Sums, start: str, models: Fields) -> None:
     for model in models:
         tasks = _map(models, model)
         for task in tasks:

@@ -1,7 +1,7 @@
 """Entries added up by hour, model and task, and by conversation: what analytics reads instead of the whole ledger.
 
-Pure: a batch of entries becomes the increments of a few documents. Derived state only: it can be thrown away and folded
-from the entries again, and nothing about money is decided by it.
+Pure: a batch of entries becomes the increments of a few documents. Derived state only: it can be deleted and computed
+from the entries again, and no decision about money reads it.
 
     accounts/{uid}/rollups/cursor                    {generation, sequence}: every entry up to there is counted
     accounts/{uid}/rollups/{generation}-{day}        hours.{hour}.{model}.{task}.{measure}, movements.{hour}.{kind}
@@ -24,7 +24,7 @@ Counts = dict[tuple[str, ...], int]
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """How far the rollups of an account have come; a rebuild begins a new generation."""
+    """The last entry that an account's rollups count; a rebuild begins a new generation."""
 
     generation: int = 1
     sequence: int = 0
@@ -35,12 +35,11 @@ class Cursor:
 
 
 def cursor_path(uid: str) -> str:
-    """Where the cursor stands."""
     return f"accounts/{uid}/rollups/cursor"
 
 
 def slot(generation: int, day: str) -> str:
-    """Id of a day's document, and the field that periods are asked by."""
+    """The id of a day's document, and the value of its field `slot`, by which periods are queried."""
     return f"{generation:06d}-{day}"
 
 
