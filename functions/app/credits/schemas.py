@@ -4,7 +4,18 @@ from typing import Literal, Self
 
 from pydantic import Field, RootModel, model_validator
 
-from app.api.schemas import AmountIn, Answer, Body, CreditAmount, Id, PageParameters, Parameters, TimeIn, Timestamp
+from app.api.schemas import (
+    AmountIn,
+    Answer,
+    Body,
+    CreditAmount,
+    Id,
+    PageParameters,
+    Parameters,
+    TimeIn,
+    Timestamp,
+    UserId,
+)
 from app.credits.entry import Kind
 
 
@@ -94,7 +105,7 @@ class ExplanationAnswer(Answer):
 class CorrectionBody(Body):
     """Either an amount (a decimal, negative to take away) or the transaction to undo."""
 
-    uid: str = Field(min_length=1, max_length=128)
+    uid: UserId
     reason: str = Field(min_length=3, max_length=200)
     amount: str | None = Field(default=None, pattern=r"^-?(0|[1-9][0-9]{0,9})(\.[0-9]{1,6})?$")
     reverses: Id | None = None
@@ -118,7 +129,7 @@ class CorrectionPath(Parameters):
 
 
 class RepairBody(Body):
-    uid: str = Field(min_length=1, max_length=128)
+    uid: UserId
     write: bool = True
 
 
@@ -219,7 +230,7 @@ class AuditParameters(Parameters):
 
     from_: TimeIn | None = Field(default=None, alias="from")
     to: TimeIn | None = None
-    uid: str | None = Field(default=None, min_length=1, max_length=128)
+    uid: UserId | None = None
 
 
 class AuditAnswer(Answer):
