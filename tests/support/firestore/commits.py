@@ -89,6 +89,8 @@ def merged(before: Fields, changes: Sequence[Change]) -> dict[str, Value]:
 
 def _checked(write: Write) -> Checked:
     check_path(write.path)
+    if isinstance(write, Replace | Delete) and write.version is not None and write.version % 1000:
+        refuse(f"version {write.version} is not a whole number of microseconds")
     match write:
         case Delete():
             return Checked(write, (), {}, len(write.path))
