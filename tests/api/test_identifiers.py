@@ -24,8 +24,8 @@ def addresses() -> Iterator[tuple[str, str]]:
 
 @pytest.mark.parametrize(("method", "path"), sorted(addresses()))
 def test_an_address_with_a_reserved_id_is_refused(method: str, path: str) -> None:
-    body = {} if method == "get" else {"json": {}}
-    assert ADMIN.open(path, method=method.upper(), **body).status_code in (404, 422)
+    body: dict[str, str] | None = None if method == "get" else {}
+    assert ADMIN.open(path, method=method.upper(), json=body).status_code in (404, 422)
 
 
 @pytest.mark.parametrize("uid", NO_IDS)

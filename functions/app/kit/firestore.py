@@ -41,6 +41,7 @@ _PbDocument: Callable[..., Message] = document.Document.pb()
 _PbWrite: Callable[..., Message] = write.Write.pb()
 _PbTransform: Callable[..., Message] = write.DocumentTransform.FieldTransform.pb()
 _PbPrecondition: Callable[..., Message] = common.Precondition.pb()
+_PbQueryRequest: Callable[..., Message] = firestore.RunQueryRequest.pb()
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _TIMEOUT_S: Final = 15
@@ -183,9 +184,7 @@ class FirestoreDocuments:
         ensure(len(query.start_after) <= len(fields), "a cursor has no more values than the order has fields")
         for field, bound in zip(fields, query.start_after):
             structured.start_at.values.append(self._encode_bound(query, field, bound))
-        return firestore.RunQueryRequest.pb()(
-            parent=f"{self._root}/{parent}" if parent else self._root, structured_query=structured
-        )
+        return _PbQueryRequest(parent=f"{self._root}/{parent}" if parent else self._root, structured_query=structured)
 
     def _encode_bound(self, query: Query, field: str, bound: Value) -> Message:
         if field.lstrip("-") == "__name__":
