@@ -1,7 +1,7 @@
 """Which queries Firestore answers with the indexes it makes by itself and those of firestore.indexes.json.
 
 Sources: https://firebase.google.com/docs/firestore/query-data/index-overview and the format of the file,
-https://firebase.google.com/docs/reference/firestore/indexes. The emulator answers every query but one (keys downwards).
+https://firebase.google.com/docs/reference/firestore/indexes. The emulator answers every query.
 
 The rules, for one disjunction of a query (an `in` is an equality with each of its values):
 
@@ -11,7 +11,6 @@ The rules, for one disjunction of a query (an `in` is an equality with each of i
   and begin with fields of the equalities, in any order and direction; several such indexes are merged.
 - Indexes of single fields exist for a collection, upwards, downwards and for `array_contains`, and for a group of
   collections not at all; an override of the field, of a map around it or of `*` replaces both.
-- Nothing goes through the documents by their names downwards, unless an index does.
 """
 
 import json

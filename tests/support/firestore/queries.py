@@ -13,7 +13,16 @@ from functools import lru_cache
 from typing import Final
 
 from app.kit.documents import Document, Query, Value, Where
-from support.firestore.documents import MAX_NAME, Copy, check_path, check_segment, names_of, refuse
+from support.firestore.documents import (
+    MAX_NAME,
+    MAX_SEGMENTS,
+    Copy,
+    check_path,
+    check_segment,
+    encoded_size,
+    names_of,
+    refuse,
+)
 from support.firestore.indexes import Indexes
 
 MAX_DISJUNCTIONS: Final = 30
@@ -152,10 +161,10 @@ def _check_collection(collection: str) -> None:
     segments = collection.split("/")
     if len(segments) % 2 == 0:
         refuse(f"{collection!r} names a document, not a collection")
-    if len(segments) > 201 or len(segments[-1].encode()) > MAX_NAME:
-        refuse(f"the name of the collection {collection[:80]!r} is too long")
     for segment in segments:
         check_segment(segment)
+    if len(segments) > MAX_SEGMENTS + 1 or encoded_size(segments[-1]) > MAX_NAME:
+        refuse(f"the name of the collection {collection[:80]!r} is too long")
 
 
 def _check_order(query: Query, fields: Sequence[str]) -> None:
@@ -165,6 +174,8 @@ def _check_order(query: Query, fields: Sequence[str]) -> None:
         refuse(f"the order goes on behind the document's name: {query.order_by}")
     for field in fields[:-1]:
         names_of(field)
+    if query.order_by == ("-__name__",) and not query.where:
+        refuse("documents by their names downwards, without a condition")
     for where in query.where:
         if where.op in _RANGES and where.field not in fields:
             refuse(f"a range over {where.field!r}, which is not in the order {query.order_by}")
@@ -189,7 +200,8 @@ def _check_disjunctions(query: Query) -> None:
     choices = [len(_members(where.value)) for where in query.where if where.op == "in"]
     if 0 in choices or math.prod(choices) > MAX_DISJUNCTIONS:
         refuse(f"`in` takes 1 to {MAX_DISJUNCTIONS} values, multiplied when there are several: {choices}")
-    if sum(where.op == "array_contains" for where in query.where) > 1:
+    contained = [where for where in query.where if where.op == "array_contains"]
+    if any(where != contained[0] for where in contained):
         refuse("more than one `array_contains`")
     parts = len(query.where) - len(choices) + sum(choices) + len(query.whole_order) + (not query.group)
     if parts > MAX_PARTS:
