@@ -8,12 +8,6 @@ from app.kit.documents import Create, Delete, Documents, Increment, Merge, Query
 from app.kit.errors import AlreadyExists, Conflict
 
 
-@pytest.fixture
-def place(request: pytest.FixtureRequest) -> str:
-    """A collection of this test's own, so that runs on one emulator do not meet."""
-    return f"contract/{abs(hash(request.node.nodeid + datetime.now(UTC).isoformat()))}/things"
-
-
 class TestReading:
     def test_what_is_not_there_is_none(self, documents: Documents, place: str) -> None:
         assert documents.get(f"{place}/no") is None

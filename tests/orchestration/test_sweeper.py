@@ -104,7 +104,8 @@ class TestTheTick:
     def test_a_tick_is_bounded_and_the_next_goes_on(self) -> None:
         shop = Shop([Handler("work", Spy())])
         shop.rings = False
-        shop.documents.commit(shop.queue.rows([order() for _ in range(PAGE * PAGES + 10)]))
+        for many in (*[PAGE] * PAGES, 10):
+            shop.documents.commit(shop.queue.rows([order() for _ in range(many)]))
         shop.clock.advance(minutes=1)
         first, second = shop.sweeper.tick(), shop.sweeper.tick()
         assert (first.rung, first.complete) == (PAGE * PAGES, False)

@@ -1,15 +1,14 @@
 """Sorted lists beside the stores in memory, so that a deep queue is asked as quickly as a shallow one.
 
-What is found, and in which order, is what `support.memory` finds by looking at everything.
+What is found, and in which order, is what `support.firestore.queries` finds by looking at everything.
 """
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable
 
 from app.kit.documents import Document, Query
-from support.memory import _at, _holds, _rank
+from support.firestore.queries import Rank, at, holds, rank, rank_of_path
 
-Rank = tuple[int, object]
 Place = tuple[Rank, Rank, str]
 """Where a document stands: by its field's value, then by its path, which comes again as it is."""
 
@@ -56,21 +55,21 @@ class FieldIndex:
 
     def find(self, query: Query) -> list[Document]:
         """The documents of a query whose `index_of` is this index's field."""
-        kind = _rank(query.where[0].value)[0]
-        tops = [_rank(where.value) for where in query.where if where.op in _BELOW]
+        kind = rank(query.where[0].value)[0]
+        tops = [rank(where.value) for where in query.where if where.op in _BELOW]
         found: list[Document] = []
         for index in range(bisect_right(self._places, _start(query, kind)), len(self._places)):
             value, _, path = self._places[index]
             if value[0] != kind or any(value > top for top in tops) or len(found) == query.limit:
                 break
             document = self._documents[path]
-            if all(_holds(document, where) for where in query.where):
+            if all(holds(document, where) for where in query.where):
                 found.append(document)
         return found
 
     def _place(self, document: Document) -> Place | None:
-        there, value = _at(document, self._field)
-        return (_rank(value), _rank(document.path), document.path) if there else None
+        there, value = at(document, self._field)
+        return (rank(value), rank_of_path(document.path), document.path) if there else None
 
 
 def index_of(query: Query) -> str | None:
@@ -89,7 +88,7 @@ def _start(query: Query, kind: int) -> tuple[object, ...]:
         return lowest
     value, *name = query.start_after
     path = f"{query.collection}/{name[0]}" if name else ""
-    after: tuple[object, ...] = (_rank(value), _rank(path) if name else (_BEHIND_PATHS,), path)
+    after: tuple[object, ...] = (rank(value), rank_of_path(path) if name else (_BEHIND_PATHS,), path)
     return max(lowest, after)
 
 

@@ -3,82 +3,53 @@
 Their triggers come at least once in the end, late, twice and in any order, like the platform's.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from app.kit.documents import Create, Delete, Document, Fields, Merge, Query, Value, Version, Write
+from app.kit.documents import Create, Document, Query, Version, Write
 from app.kit.errors import Conflict, Unavailable
 from app.kit.realtime import Json
 from simulation.indexes import FieldIndex, Keys, index_of
 from simulation.kernel import Kernel
-from support.memory import Change, MemoryDocuments, MemoryRealtime, _after, _at, _holds, _merged, _order_key, _put
+from support.firestore.queries import check_query, in_collection
+from support.memory import Change, MemoryDocuments, MemoryRealtime, _put
 
 Watcher = Callable[[list[Change]], None]
 
 
 class IndexedDocuments(MemoryDocuments):
-    """`MemoryDocuments` that finds a collection without looking at every document, and copies only what may change."""
+    """`MemoryDocuments` that finds a collection without looking at every document."""
 
     def __init__(self) -> None:
         super().__init__()
         self._collections: dict[str, dict[str, Document]] = {}
-        self._indexes: dict[str, dict[str, FieldIndex]] = {}
+        self._by_field: dict[str, dict[str, FieldIndex]] = {}
         """By collection and field, of what was asked so far."""
 
     def query(self, query: Query) -> list[Document]:
         field = index_of(query)
-        if field is not None and query.collection in self._collections:
-            indexes = self._indexes.setdefault(query.collection, {})
-            if field not in indexes:
-                indexes[field] = FieldIndex(field, self._collections[query.collection].values())
-            return indexes[field].find(query)
-        found: list[Document] = []
-        for collection, documents in self._collections.items():
-            if collection == query.collection or (query.group and collection.rpartition("/")[2] == query.collection):
-                found += [one for one in documents.values() if all(_holds(one, where) for where in query.where)]
-        if not found:
-            return found
-        fields = [*query.order_by]
-        if "__name__" not in {field.lstrip("-") for field in fields}:
-            fields.append("-__name__" if fields and fields[-1].startswith("-") else "__name__")
-        found = [one for one in found if all(_at(one, name.lstrip("-"))[0] for name in fields)]
-        for name in reversed(fields):
-            found.sort(key=lambda one: _order_key(one, name.lstrip("-")), reverse=name.startswith("-"))
-        if query.start_after:
-            found = [one for one in found if _after(one, fields, query)]
-        return found[: query.limit]
+        if field is None or query.collection not in self._collections:
+            return super().query(query)
+        check_query(query, self._indexes)
+        fields = self._by_field.setdefault(query.collection, {})
+        if field not in fields:
+            fields[field] = FieldIndex(field, self._collections[query.collection].values())
+        return fields[field].find(query)
 
-    def _apply(self, write: Write, changes: list[Change]) -> Version:
-        stored = self._documents.get(write.path)
-        before = stored.fields if stored else None
-        name = write.path.rpartition("/")[0]
-        collection, indexes = self._collections.setdefault(name, {}), self._indexes.get(name, {}).values()
-        if isinstance(write, Delete):
-            self._documents.pop(write.path, None)
-            collection.pop(write.path, None)
-            for index in indexes:
-                index.replace(stored, None)
-            if before is not None:
-                changes.append((write.path, before, None))
-            return Version(0)
-        fields: Fields = _merged(before or {}, write.fields) if isinstance(write, Merge) else _copy(write.fields)
-        version = Version(self._tick * 1000)
-        written = self._documents[write.path] = collection[write.path] = Document(write.path, fields, version)
-        for index in indexes:
-            index.replace(stored, written)
-        changes.append((write.path, before, fields))
-        return version
+    def _candidates(self, query: Query) -> Iterable[Document]:
+        if not query.group:
+            return self._collections.get(query.collection, {}).values()
+        return [one for name, some in self._collections.items() if in_collection(name, query) for one in some.values()]
 
-
-def _copy(fields: Fields) -> dict[str, Value]:
-    return {name: _copied(value) for name, value in fields.items()}
-
-
-def _copied(value: Value) -> Value:
-    if isinstance(value, Mapping):
-        return {name: _copied(member) for name, member in value.items()}
-    if isinstance(value, list | tuple):
-        return [_copied(member) for member in value]
-    return value
+    def _put(self, path: str, stored: Document | None, new: Document | None) -> None:
+        super()._put(path, stored, new)
+        name = path.rpartition("/")[0]
+        collection = self._collections.setdefault(name, {})
+        if new is None:
+            collection.pop(path, None)
+        else:
+            collection[path] = new
+        for index in self._by_field.get(name, {}).values():
+            index.replace(stored, new)
 
 
 class SimDocuments:

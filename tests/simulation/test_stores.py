@@ -1,9 +1,11 @@
 """The simulator's quick stores answer as the plain ones in memory, which the contract tests hold against real ones."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.kit.documents import Create, Delete, Document, Merge, Operator, Query, Replace, Value, Where, Write
+from app.kit.documents import Create, Delete, Merge, Operator, Query, Replace, Value, Where, Write
+from app.kit.errors import InvariantViolation
 from app.kit.realtime import Json
 from simulation.stores import IndexedDocuments, QuickRealtime
 from support.memory import MemoryDocuments, MemoryRealtime
@@ -26,11 +28,20 @@ _OPERATORS: tuple[tuple[Operator, ...], ...] = (("<=",), ("<",), ("==",), (">",)
 def _queries(draw: st.DrawFn) -> Query:
     operators = draw(st.sampled_from(_OPERATORS))
     where = tuple(Where("x", operator, draw(_BOUNDS)) for operator in operators)
-    order = draw(st.sampled_from([("x",), ("x", "__name__"), ("-x",), (), ("y",)]))
+    order = draw(st.sampled_from([("x",), ("x", "__name__"), ("-x",), (), ("y",), ("-__name__",)]))
     after: tuple[Value, ...] = ()
     if order[:1] == ("x",):
         after = draw(st.one_of(st.just(()), st.tuples(_BOUNDS), st.tuples(_BOUNDS, _IDS)))
     return Query("things", where, order, draw(st.sampled_from([None, 1, 3, 9])), after)
+
+
+_REFUSED: tuple[tuple[Write, ...], ...] = (
+    (Create("things", {}),),
+    (Create("things/a", {"__x__": 1}),),
+    (Create("things/a", {}), Create("things/a", {})),
+    (Merge("things/a", {"x": "x" * 600_000}), Merge("things/a", {"y": "y" * 600_000})),
+    tuple(Delete(f"things/{number}") for number in range(501)),
+)
 
 
 class TestDocuments:
@@ -40,9 +51,16 @@ class TestDocuments:
         plain, quick = MemoryDocuments(), IndexedDocuments()
         for step in [*steps, last]:
             if isinstance(step, Query):
-                assert _named(quick.query(step)) == _named(plain.query(step))
+                assert _answer(quick, step) == _answer(plain, step)
             else:
                 assert quick.commit([step]) == plain.commit([step])
+
+    @pytest.mark.parametrize("writes", _REFUSED)
+    def test_what_memory_refuses_is_refused_and_nothing_is_written(self, writes: tuple[Write, ...]) -> None:
+        quick = IndexedDocuments()
+        with pytest.raises(InvariantViolation):
+            quick.commit([Create("things/z", {}), *writes])
+        assert quick.all() == {}
 
     def test_a_page_goes_on_where_the_last_one_ended(self) -> None:
         quick = IndexedDocuments()
@@ -55,8 +73,12 @@ class TestDocuments:
         assert found == [f"{number:03d}" for number in range(60)]
 
 
-def _named(found: list[Document]) -> list[tuple[str, object]]:
-    return [(one.path, one.fields) for one in found]
+def _answer(store: MemoryDocuments, query: Query) -> list[tuple[str, object]] | str:
+    """What is found, or why the store refuses to look."""
+    try:
+        return [(one.path, one.fields) for one in store.query(query)]
+    except InvariantViolation as refused:
+        return str(refused)
 
 
 _PATHS = st.sampled_from(["q", "q/a", "q/b", "q/c", "q/c/d", "q/c/e", "q/a/x", "z", "q2/a"])

@@ -7,35 +7,32 @@ knows the product.
 import copy
 import heapq
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from app.kit.documents import (
-    Create,
-    Delete,
-    Document,
-    Fields,
-    Increment,
-    Merge,
-    Query,
-    Replace,
-    Value,
-    Version,
-    Where,
-    Write,
-)
-from app.kit.errors import AlreadyExists, Conflict, ensure
+from app.kit.documents import Create, Delete, Document, Fields, Merge, Query, Replace, Version, Write
+from app.kit.errors import ensure
 from app.kit.realtime import Json
+from support.firestore.commits import Checked, check_commit, check_precondition, merged
+from support.firestore.documents import MAX_DOCUMENT, check_path, check_size
+from support.firestore.indexes import CONFIGURED, Indexes
+from support.firestore.queries import check_query, find, in_collection
 
 Change = tuple[str, Fields | None, Fields | None]
 """Path, fields before, fields after: what a Firestore trigger is told."""
 
 
 class MemoryDocuments:
-    """Documents in a dictionary; every commit is atomic and every version is new."""
+    """Documents in a dictionary; every commit is atomic and every version is new.
 
-    def __init__(self) -> None:
+    What Firestore refuses is refused (`support.firestore`), queries without an index as well: `indexes` are those of
+    firestore.indexes.json if nothing is said; with None, as on the emulator, every query has the index that it needs.
+    """
+
+    def __init__(self, indexes: Indexes | None = CONFIGURED) -> None:
+        self._indexes = indexes
         self._documents: dict[str, Document] = {}
+        self._sizes: dict[str, int] = {}
+        """What each document has at most: merges add to it, and only one that seems too large is measured again."""
         self._lock = threading.RLock()
         self._tick = 0
         self.before_commit: list[Callable[[Sequence[Write]], None]] = []
@@ -44,11 +41,14 @@ class MemoryDocuments:
         self.writes = 0
 
     def get(self, path: str) -> Document | None:
+        check_path(path)
         with self._lock:
             self.reads += 1
             return self._documents.get(path)
 
     def get_all(self, paths: Sequence[str]) -> list[Document | None]:
+        for path in paths:
+            check_path(path)
         with self._lock:
             self.reads += len(paths)
             return [self._documents.get(path) for path in paths]
@@ -56,63 +56,68 @@ class MemoryDocuments:
     def commit(self, writes: Sequence[Write]) -> list[Version]:
         for hook in self.before_commit:
             hook(writes)
+        checked = check_commit(writes)
         with self._lock:
-            for write in writes:
-                self._check(write)
-            changes: list[Change] = []
+            after = self._after(checked)
             self._tick += 1
             self.writes += len(writes)
-            versions = [self._apply(write, changes) for write in writes]
+            version = Version(self._tick * 1000)
+            changes = [change for path, fields in after.items() if (change := self._write(path, fields, version))]
         for listener in self.after_commit:
             listener(changes)
-        return versions
+        return [version if after[write.path] is not None else Version(0) for write in writes]
 
     def query(self, query: Query) -> list[Document]:
+        check_query(query, self._indexes)
         with self._lock:
-            found = [document for document in self._documents.values() if _in_collection(document.path, query)]
-        found = [document for document in found if all(_holds(document, where) for where in query.where)]
-        fields = query.whole_order
-        found = [d for d in found if all(_at(d, f.lstrip("-"))[0] for f in fields)]
-        for field in reversed(fields):
-            found.sort(key=lambda document: _order_key(document, field.lstrip("-")), reverse=field.startswith("-"))
-        if query.start_after:
-            found = [document for document in found if _after(document, fields, query)]
-        self.reads += len(found[: query.limit])
-        return found[: query.limit]
+            found = find(self._candidates(query), query)
+            self.reads += len(found)
+        return found
 
     def all(self) -> dict[str, Document]:
         """Everything, for an auditor."""
         with self._lock:
             return dict(self._documents)
 
-    def _check(self, write: Write) -> None:
-        stored = self._documents.get(write.path)
-        match write:
-            case Create():
-                if stored is not None:
-                    raise AlreadyExists("the document exists already", path=write.path)
-            case Replace() | Delete():
-                if write.version is not None and (stored is None or stored.version != write.version):
-                    raise Conflict("the document was written by another", path=write.path)
-            case Merge():
-                pass
+    def _candidates(self, query: Query) -> Iterable[Document]:
+        return [one for path, one in self._documents.items() if in_collection(path.rpartition("/")[0], query)]
 
-    def _apply(self, write: Write, changes: list[Change]) -> Version:
-        stored = self._documents.get(write.path)
+    def _after(self, checked: Sequence[Checked]) -> dict[str, Fields | None]:
+        """What the commit leaves of each document, when every precondition holds."""
+        after: dict[str, Fields | None] = {}
+        sizes: dict[str, int] = {}
+        for one in checked:
+            path = one.write.path
+            if path not in after:
+                stored = self._documents.get(path)
+                check_precondition(one.write, stored)
+                after[path], sizes[path] = (stored.fields, self._sizes[path]) if stored else (None, 0)
+            match one.write:
+                case Delete():
+                    after[path], sizes[path] = None, 0
+                case Merge():
+                    after[path] = merged(after[path] or {}, one.changes)
+                    sizes[path] += one.size
+                case Create() | Replace():
+                    after[path], sizes[path] = one.fields, one.size
+        for path, fields in after.items():
+            if fields is not None and sizes[path] > MAX_DOCUMENT:
+                sizes[path] = check_size(path, fields)
+        self._sizes.update(sizes)
+        return after
+
+    def _write(self, path: str, fields: Fields | None, version: Version) -> Change | None:
+        """Store or remove one document; what a trigger hears of it."""
+        stored = self._documents.get(path)
+        self._put(path, stored, None if fields is None else Document(path, fields, version))
         before = stored.fields if stored else None
-        if isinstance(write, Delete):
-            self._documents.pop(write.path, None)
-            if before is not None:
-                changes.append((write.path, before, None))
-            return Version(0)
-        if isinstance(write, Merge):
-            fields = _merged(before or {}, write.fields)
+        return None if before is None and fields is None else (path, before, fields)
+
+    def _put(self, path: str, stored: Document | None, new: Document | None) -> None:
+        if new is None:
+            self._documents.pop(path, None)
         else:
-            fields = copy.deepcopy(dict(write.fields))
-        version = Version(self._tick * 1000)
-        self._documents[write.path] = Document(write.path, fields, version)
-        changes.append((write.path, before, fields))
-        return version
+            self._documents[path] = new
 
 
 class MemoryRealtime:
@@ -178,84 +183,3 @@ def _put(node: dict[str, Json], keys: list[str], value: Json) -> None:
         node[keys[0]] = child
     else:
         node.pop(keys[0], None)
-
-
-def _in_collection(path: str, query: Query) -> bool:
-    collection = path.rpartition("/")[0]
-    return collection.rpartition("/")[2] == query.collection if query.group else collection == query.collection
-
-
-def _at(document: Document, field: str) -> tuple[bool, Value]:
-    if field == "__name__":
-        return True, document.path
-    value: Value = document.fields
-    for name in field.split("."):
-        if not isinstance(value, Mapping) or name not in value:
-            return False, None
-        value = value[name]
-    return True, value
-
-
-def _rank(value: Value) -> tuple[int, object]:
-    """Firestore's order of types: null, booleans, numbers, times, text, lists, maps."""
-    match value:
-        case None:
-            return (0, 0)
-        case bool():
-            return (1, value)
-        case int() | float():
-            return (2, value)
-        case datetime():
-            return (3, value)
-        case str():
-            return (4, value.encode())
-        case Mapping():
-            return (6, sorted((key, _rank(member)) for key, member in value.items()))
-        case _:
-            return (5, [_rank(member) for member in value])
-
-
-def _order_key(document: Document, field: str) -> tuple[int, object]:
-    return _rank(_at(document, field)[1])
-
-
-def _holds(document: Document, where: Where) -> bool:
-    there, value = _at(document, where.field)
-    if not there:
-        return False
-    if where.op == "in":
-        return isinstance(where.value, Sequence) and value in where.value
-    if where.op == "array_contains":
-        return isinstance(value, Sequence) and not isinstance(value, str) and where.value in value
-    left, right = _rank(value), _rank(where.value)
-    if where.op == "==":
-        return left == right
-    if left[0] != right[0] or value is None:
-        return False
-    return {"<": left < right, "<=": left <= right, ">": left > right, ">=": left >= right}[where.op]
-
-
-def _after(document: Document, fields: Sequence[str], query: Query) -> bool:
-    for field, bound in zip(fields, query.start_after):
-        if field.lstrip("-") == "__name__" and not query.group:
-            bound = f"{query.collection}/{bound}"
-        here, there = _order_key(document, field.lstrip("-")), _rank(bound)
-        if here != there:
-            return here < there if field.startswith("-") else here > there
-    return False
-
-
-def _merged(before: Fields, changes: Mapping[str | tuple[str, ...], Value | Increment]) -> Fields:
-    fields: dict[str, Value] = copy.deepcopy(dict(before))
-    for key, change in changes.items():
-        *parents, last = (key,) if isinstance(key, str) else key
-        node = fields
-        for parent in parents:
-            inner = node.get(parent)
-            node[parent] = node = dict(inner) if isinstance(inner, Mapping) else {}
-        if isinstance(change, Increment):
-            current = node.get(last)
-            node[last] = (current if isinstance(current, int) else 0) + change.by
-        else:
-            node[last] = copy.deepcopy(change)
-    return fields

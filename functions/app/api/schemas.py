@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
+from app.api.auth import is_user_id
 from app.kit.clock import from_rfc3339
 from app.kit.errors import Invalid
 from app.kit.money import Micro, from_decimal
@@ -16,6 +17,16 @@ _POSITIVE_DECIMAL = r"^(0|[1-9][0-9]{0,9})(\.[0-9]{1,6})?$"
 
 Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9-][A-Za-z0-9_-]{0,127}$", description="Opaque, URL-safe")]
 """It does not start with an underscore: Firestore reserves `__...__` and refuses such a path."""
+
+
+def _user_id(text: str) -> str:
+    if not is_user_id(text):
+        raise ValueError("no user of ours can have this id")
+    return text
+
+
+UserId = Annotated[str, AfterValidator(_user_id), Field(min_length=1, max_length=128, description="A user's id")]
+"""Another user, whom an administrator names."""
 
 CreditAmount = Annotated[
     str,

@@ -34,13 +34,14 @@ from app.kit.documents import (
     Where,
     Write,
 )
-from app.kit.errors import AlreadyExists, Conflict, InvariantViolation, Unavailable
+from app.kit.errors import AlreadyExists, Conflict, InvariantViolation, Unavailable, ensure
 
 _PbValue: Callable[..., Message] = document.Value.pb()
 _PbDocument: Callable[..., Message] = document.Document.pb()
 _PbWrite: Callable[..., Message] = write.Write.pb()
 _PbTransform: Callable[..., Message] = write.DocumentTransform.FieldTransform.pb()
 _PbPrecondition: Callable[..., Message] = common.Precondition.pb()
+_PbQueryRequest: Callable[..., Message] = firestore.RunQueryRequest.pb()
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _TIMEOUT_S: Final = 15
@@ -118,8 +119,8 @@ class FirestoreDocuments:
             self._metadata = self._metadata[:1]
 
     def get(self, path: str) -> Document | None:
-        request = firestore.GetDocumentRequest.pb()(name=self._name(path))
         with _translated(path):
+            request = firestore.GetDocumentRequest.pb()(name=self._name(path))
             try:
                 answer = self._client.get_document(
                     firestore.GetDocumentRequest.wrap(request), timeout=_TIMEOUT_S, metadata=self._metadata
@@ -132,11 +133,11 @@ class FirestoreDocuments:
         if len(set(paths)) <= 1:
             # A batch get is a stream, for which gRPC starts a thread: it takes twice the time of a plain call.
             return [self.get(paths[0])] * len(paths) if paths else []
-        request = firestore.BatchGetDocumentsRequest.pb()(
-            database=self._database, documents=[self._name(path) for path in dict.fromkeys(paths)]
-        )
         found: dict[str, Document] = {}
         with _translated(paths[0]):
+            request = firestore.BatchGetDocumentsRequest.pb()(
+                database=self._database, documents=[self._name(path) for path in dict.fromkeys(paths)]
+            )
             for answer in self._client.batch_get_documents(
                 firestore.BatchGetDocumentsRequest.wrap(request), timeout=_TIMEOUT_S, metadata=self._metadata
             ):
@@ -149,10 +150,10 @@ class FirestoreDocuments:
     def commit(self, writes: Sequence[Write]) -> list[Version]:
         if not writes:
             return []
-        request = firestore.CommitRequest.pb()(
-            database=self._database, writes=[self._encode_write(one) for one in writes]
-        )
         with _translated(writes[0].path):
+            request = firestore.CommitRequest.pb()(
+                database=self._database, writes=[self._encode_write(one) for one in writes]
+            )
             answer = self._client.commit(
                 firestore.CommitRequest.wrap(request), timeout=_TIMEOUT_S, metadata=self._metadata, retry=None
             )
@@ -160,6 +161,17 @@ class FirestoreDocuments:
         return [Version(result.update_time.ToNanoseconds()) for result in results]
 
     def query(self, query: Query) -> list[Document]:
+        with _translated(query.collection):
+            request = firestore.RunQueryRequest.wrap(self._encode_query(query))
+            try:
+                answers = self._client.run_query(request, timeout=_TIMEOUT_S, metadata=self._metadata)
+                raw = [firestore.RunQueryResponse.pb(answer) for answer in answers]
+            except exceptions.FailedPrecondition as error:
+                # A query has no precondition of ours: an index is missing, and no second try brings it.
+                raise InvariantViolation(f"Firestore cannot answer this query: {error.message}") from error
+        return [self._document(answer.document) for answer in raw if answer.HasField("document")]
+
+    def _encode_query(self, query: Query) -> Message:
         parent, _, collection = query.collection.rpartition("/")
         structured = StructuredQuery.pb()(where=_encode_filter(query.where))
         structured.from_.add(collection_id=collection, all_descendants=query.group)
@@ -169,17 +181,10 @@ class FirestoreDocuments:
             order.field.field_path = field.lstrip("-")
         if query.limit is not None:
             structured.limit.value = query.limit
+        ensure(len(query.start_after) <= len(fields), "a cursor has no more values than the order has fields")
         for field, bound in zip(fields, query.start_after):
             structured.start_at.values.append(self._encode_bound(query, field, bound))
-        request = firestore.RunQueryRequest.pb()(
-            parent=f"{self._root}/{parent}" if parent else self._root, structured_query=structured
-        )
-        with _translated(query.collection):
-            answers = self._client.run_query(
-                firestore.RunQueryRequest.wrap(request), timeout=_TIMEOUT_S, metadata=self._metadata
-            )
-            raw = [firestore.RunQueryResponse.pb(answer) for answer in answers]
-        return [self._document(answer.document) for answer in raw if answer.HasField("document")]
+        return _PbQueryRequest(parent=f"{self._root}/{parent}" if parent else self._root, structured_query=structured)
 
     def _encode_bound(self, query: Query, field: str, bound: Value) -> Message:
         if field.lstrip("-") == "__name__":
@@ -328,7 +333,8 @@ def _timestamp(nanoseconds: int) -> Timestamp:
 
 @contextmanager
 def _translated(path: str) -> Iterator[None]:
-    """Turns Google's errors into ours.
+    """Turns Google's errors into ours; also those of building a request: more than 64 bits, half of a surrogate pair, a
+    time without a zone.
 
     A lost race is FAILED_PRECONDITION (another version), ALREADY_EXISTS or ABORTED (lock contention), or NOT_FOUND
     when the document to replace or delete is gone.
@@ -341,6 +347,8 @@ def _translated(path: str) -> Iterator[None]:
         raise Conflict(f"the document was written by another: {error.message}", path=path) from error
     except exceptions.InvalidArgument as error:
         raise InvariantViolation(f"Firestore cannot store this: {error.message}") from error
+    except (TypeError, ValueError) as error:
+        raise InvariantViolation(f"Firestore's messages cannot hold this: {error}") from error
     except exceptions.GoogleAPICallError as error:
         raise Unavailable(f"Firestore did not answer: {error.message}") from error
     except exceptions.RetryError as error:

@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from app.api.schemas import PageParameters, Parameters, RequestBody, ResponseBody, TimeIn, Timestamp
+from app.api.schemas import Id, PageParameters, Parameters, RequestBody, ResponseBody, TimeIn, Timestamp
 from app.kit.clock import from_rfc3339
 from app.orchestration.queue.operation import OperationState
 from app.orchestration.sagas.saga import SagaStatus
@@ -21,13 +21,13 @@ class LanePath(Parameters):
 class OperationPath(Parameters):
     """Of an operation."""
 
-    operation_id: str = Field(pattern=r"^[A-Za-z0-9_]{1,128}$")
+    operation_id: Id
 
 
 class SagaPath(Parameters):
     """Of a saga."""
 
-    saga_id: str = Field(pattern=r"^[A-Za-z0-9_-]{1,128}$")
+    saga_id: Id
 
 
 class OperationsParameters(PageParameters):

@@ -3,7 +3,9 @@
 import base64
 import binascii
 import json
+import re
 from dataclasses import asdict
+from typing import Final
 
 from app.admin.orchestration.schemas import (
     AttemptAnswer,
@@ -24,6 +26,9 @@ from app.orchestration.queue.doorbell import Depth
 from app.orchestration.queue.handler import Lane
 from app.orchestration.queue.operation import Operation
 from app.orchestration.sagas.saga import SagaState
+
+_PLACE: Final = (re.compile(r"[0-9TZ:.-]{1,40}"), re.compile(r"[A-Za-z0-9-][A-Za-z0-9_-]{0,127}"))
+"""A time or a position, and an id. The id becomes a path, so it is looked at like one that stands in an address."""
 
 
 def lane(known: Lane, depth: Depth, now_us: int) -> LaneAnswer:
@@ -133,9 +138,13 @@ def read_cursor(text: str | None) -> tuple[str, str] | None:
         place = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
     except (binascii.Error, UnicodeError, ValueError):
         place = None
-    if isinstance(place, list) and len(place) == 2 and all(isinstance(part, str) for part in place):
-        return place[0], place[1]
-    raise not_ours(text)
+    if (
+        not isinstance(place, list)
+        or len(place) != len(_PLACE)
+        or not all(isinstance(part, str) and shape.fullmatch(part) for part, shape in zip(place, _PLACE))
+    ):
+        raise not_ours(text)
+    return place[0], place[1]
 
 
 def not_ours(text: str) -> Invalid:

@@ -14,6 +14,7 @@ from app.api.schemas import (
     ResponseBody,
     TimeIn,
     Timestamp,
+    UserId,
 )
 from app.credits.core.entry import Kind
 
@@ -104,7 +105,7 @@ class ExplanationAnswer(ResponseBody):
 class CorrectionBody(RequestBody):
     """Either an amount (a decimal, negative to take away) or the transaction to undo."""
 
-    uid: str = Field(min_length=1, max_length=128)
+    uid: UserId
     reason: str = Field(min_length=3, max_length=200)
     amount: str | None = Field(default=None, pattern=r"^-?(0|[1-9][0-9]{0,9})(\.[0-9]{1,6})?$")
     reverses: Id | None = None
@@ -128,7 +129,7 @@ class CorrectionPath(Parameters):
 
 
 class RepairBody(RequestBody):
-    uid: str = Field(min_length=1, max_length=128)
+    uid: UserId
     write: bool = True
 
 
@@ -229,7 +230,7 @@ class AuditParameters(Parameters):
 
     from_: TimeIn | None = Field(default=None, alias="from")
     to: TimeIn | None = None
-    uid: str | None = Field(default=None, min_length=1, max_length=128)
+    uid: UserId | None = None
 
 
 class AuditAnswer(ResponseBody):

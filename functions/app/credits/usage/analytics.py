@@ -191,7 +191,7 @@ class Analyst:
     def _forget(self, collection: str, generation: int) -> None:
         before = rollups.slot(generation, "")
         while True:
-            old = self._documents.query(Query(collection, where=(Where("slot", "<", before),), limit=200))
+            old = self._documents.query(Query(collection, (Where("slot", "<", before),), ("slot",), limit=200))
             if not old:
                 return
             self._documents.commit([Delete(document.path) for document in old])
