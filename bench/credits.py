@@ -40,7 +40,9 @@ HELD = 30
 """Postings on a single account in one round."""
 WRITERS = 32
 BUDGET = {"reserve": (1, 1), "settle": (1, 2), "release": (1, 1), "settle again": (2, 0)}
-"""ARCHITECTURE.md: documents read and written; the second read of a replay is the entry that it answers."""
+"""Documents read and written, as in tests/credits/test_lanes.py. The second read of a replay is the entry that it
+answers.
+"""
 
 
 def main() -> None:
@@ -202,7 +204,7 @@ class Counter(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientIntercepto
 
 
 def operations() -> None:
-    """Documents read and written per step, and round trips, against the budget of the architecture."""
+    """Documents read and written per step, and round trips, against `BUDGET`."""
     print("operations on the wire       reads  writes  round trips   with a remembered head")
     uid = secrets.token_hex(8)
     instance()[0].account(uid)
