@@ -13,8 +13,9 @@ import pytest
 from app.chat.answering import SETTLE_TRIES, Answer, Over, Start, Text
 from app.chat.opening import AnswerInProgress
 from app.chat.turn import Turn
+from app.credits.ledger.store import ATTEMPTS
 from app.kit.documents import Document, Query, Version, Write
-from app.kit.errors import Unavailable
+from app.kit.errors import Conflict, Unavailable
 from app.kit.realtime import Json
 from app.models.faults import ModelFault, ModelTimeout
 from app.models.transport import Patience
@@ -129,10 +130,12 @@ class TestReserving:
         assert vendor.requests() == []
         assert world.ask(conversation, key="k").over().end.state == "done"
 
-    @pytest.mark.parametrize("failure", [lost(), Killed()], ids=["refused", "killed"])
+    @pytest.mark.parametrize(
+        "failure", [lost(), Conflict("another was faster"), Killed()], ids=["refused", "always too late", "killed"]
+    )
     def test_that_is_not_written_reserves_nothing(self, world: ChatWorld, failure: BaseException) -> None:
         conversation = world.conversation()
-        with failing(world, failure, after=False), pytest.raises(type(failure)):
+        with failing(world, failure, after=False, times=ATTEMPTS), pytest.raises((Unavailable, Killed)):
             world.ask(conversation, key="k")
         nothing_happened(world)
         assert world.turns(conversation) == []
