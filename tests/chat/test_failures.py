@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from app.chat.answering import SETTLE_TRIES, Answer, Over, Start, Text
+from app.chat.answering import Answer, Over, Start, Text
 from app.chat.opening import AnswerInProgress
 from app.chat.turn import Turn
 from app.credits.ledger.store import ATTEMPTS
@@ -334,9 +334,9 @@ class TestSettling:
         """T-31."""
         answer = world.ask(world.conversation())
         read_some(answer)
-        with failing(world, lost(), after=False, times=SETTLE_TRIES - 1):
+        with failing(world, lost(), after=False, times=4):
             answer.close()
-        assert len(world.pauses) == SETTLE_TRIES - 1
+        assert len(world.pauses) == 4
         [charge] = world.charges()
         turn = only_turn(world)
         assert turn.end is not None
