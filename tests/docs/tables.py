@@ -14,20 +14,20 @@ Row = Mapping[str, str]
 
 
 def table(document: str, heading: str) -> list[Row]:
-    """The rows of the first table under `heading` in docs/`document`.
+    """The rows of the first table under `heading` in `document`.
 
     Raises:
         AssertionError: there is no such heading, or no table under it.
     """
-    text = (ROOT / "docs" / document).read_text()
+    text = (ROOT / document).read_text()
     _, found, rest = text.partition(f"# {heading}\n")
-    assert found, f"docs/{document} has no heading {heading!r}"
+    assert found, f"{document} has no heading {heading!r}"
     below = re.split(r"^#+ ", rest, maxsplit=1, flags=re.MULTILINE)[0]
     lines = [line for line in below.splitlines() if line.startswith("|")]
-    assert len(lines) > 2, f"docs/{document} has no table under {heading!r}"
+    assert len(lines) > 2, f"{document} has no table under {heading!r}"
     titles, _, *rows = map(_cells, lines)
     for row in rows:
-        assert len(row) == len(titles), f"docs/{document}, {heading!r}: {row[0]} has {len(row)} cells"
+        assert len(row) == len(titles), f"{document}, {heading!r}: {row[0]} has {len(row)} cells"
     return [dict(zip(titles, row)) for row in rows]
 
 

@@ -96,7 +96,7 @@ class TestWhatIsStored:
     @pytest.fixture(params=STORES, ids=[store for store, _, _ in STORES])
     def rows(self, request: pytest.FixtureRequest) -> tuple[str, list[Row], str]:
         store, heading, column = request.param
-        return store, table("data.md", heading), column
+        return store, table("docs/data.md", heading), column
 
     @pytest.fixture
     def found(self, everything: Everything, rows: tuple[str, list[Row], str]) -> Iterator[list[tuple[Row, Seen]]]:
@@ -119,15 +119,17 @@ class TestWhatIsStored:
 
 
 def test_fields_of_documents_are_those_that_are_written(everything: Everything) -> None:
-    rows = table("data.md", "Firestore: fields")
+    rows = table("docs/data.md", "Firestore: fields")
     found, _ = collected(everything.documents, sorted_patterns(rows, "Document"), whole=True)
-    assert [row["Document"] for row in rows] == [row["Document"] for row in table("data.md", "Firestore: documents")]
+    assert [row["Document"] for row in rows] == [
+        row["Document"] for row in table("docs/data.md", "Firestore: documents")
+    ]
     for row in rows:
         assert set(code(row["Fields"])) == found[code(row["Document"])[0]].names, row["Document"]
 
 
 def test_values_of_the_realtime_database_are_those_that_are_written(everything: Everything) -> None:
-    rows = table("data.md", "Realtime Database: paths")
+    rows = table("docs/data.md", "Realtime Database: paths")
     found, _ = collected(everything.realtime, sorted_patterns(rows, "Path"), whole=False)
     for row in rows:
         names = set(code(row["Value"])) - {"true"}
@@ -136,14 +138,14 @@ def test_values_of_the_realtime_database_are_those_that_are_written(everything: 
 
 
 def test_objects_in_cloud_storage_are_listed(everything: Everything) -> None:
-    [row] = table("data.md", "Cloud Storage")
+    [row] = table("docs/data.md", "Cloud Storage")
     pattern = Pattern(code(row["Object"])[0])
     assert everything.archived
     assert [name for name in everything.archived if not pattern.ours.fullmatch(name)] == []
 
 
 def test_every_module_that_is_named_exists() -> None:
-    named = set(re.findall(r"`([\w/]+\.py)`", (ROOT / "docs" / "data.md").read_text()))
+    named = set(re.findall(r"`([\w/]+\.py)`", (ROOT / "docs/data.md").read_text()))
     assert [name for name in sorted(named) if not (ROOT / "functions" / "app" / name).is_file()] == []
     assert f"{ROOT}/functions/app/" == APP
 
@@ -152,12 +154,12 @@ class TestConfiguration:
     CONFIGURED: Final[dict[str, Any]] = json.loads((ROOT / "firestore.indexes.json").read_text())
 
     def test_indexes_are_those_of_the_file(self) -> None:
-        listed = [code(row["Index"])[0] for row in table("data.md", "Firestore: indexes")]
+        listed = [code(row["Index"])[0] for row in table("docs/data.md", "Firestore: indexes")]
         assert sorted(listed) == sorted(map(_index, self.CONFIGURED["indexes"]))
 
     def test_single_fields_are_those_of_the_file(self) -> None:
         listed: dict[str, str] = {}
-        for row in table("data.md", "Firestore: single fields"):
+        for row in table("docs/data.md", "Firestore: single fields"):
             listed |= dict.fromkeys(code(row["Field"]), row["What differs from the default"])
         configured = {f"{one['collectionGroup']}.{one['fieldPath']}": one for one in self.CONFIGURED["fieldOverrides"]}
         assert listed.keys() == configured.keys()
@@ -169,12 +171,12 @@ class TestConfiguration:
 
     def test_documents_with_a_time_to_live_say_so(self) -> None:
         living = {one["collectionGroup"] for one in self.CONFIGURED["fieldOverrides"] if one.get("ttl")}
-        kept = {code(row["Document"])[0]: row["Kept"] for row in table("data.md", "Firestore: documents")}
+        kept = {code(row["Document"])[0]: row["Kept"] for row in table("docs/data.md", "Firestore: documents")}
         assert {document.split("/")[-2] for document, how_long in kept.items() if "(TTL)" in how_long} == living
 
     def test_rules_are_those_of_the_files(self) -> None:
         listed: dict[str, dict[str, set[str]]] = {}
-        for row in table("data.md", "Rules"):
+        for row in table("docs/data.md", "Rules"):
             place = code(row["Place"])[0] if code(row["Place"]) else ""
             listed.setdefault(row["File"], {})[place] = set(code(row["Rules"]))
         rules = json.loads((ROOT / "database.rules.json").read_text())["rules"]
@@ -194,7 +196,7 @@ def test_claims_are_those_that_are_read() -> None:
             return super().get(name, default)
 
     principal(Claims(sub="alice"))
-    assert {code(row["Claim"])[0] for row in table("data.md", "Firebase Auth")} == Claims.asked
+    assert {code(row["Claim"])[0] for row in table("docs/data.md", "Firebase Auth")} == Claims.asked
 
 
 def _index(one: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ import pytest
 from docs.cited import find
 from docs.tables import Row, code, table
 
-ROWS: Final[list[Row]] = table("operate.md", "When something fails in the middle of a message")
+ROWS: Final[list[Row]] = table("docs/operate.md", "When something fails in the middle of a message")
 
 
 @pytest.mark.parametrize("row", ROWS, ids=[row["Where it fails"][:60] for row in ROWS])

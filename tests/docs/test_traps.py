@@ -9,7 +9,7 @@ from docs.cited import find, names_of_tests
 from docs.tables import ROOT, Row, code, table
 
 HEADINGS: Final = [line[3:] for line in (ROOT / "docs/traps.md").read_text().splitlines() if line.startswith("## ")]
-ROWS: Final[list[Row]] = [row for heading in HEADINGS for row in table("traps.md", heading)]
+ROWS: Final[list[Row]] = [row for heading in HEADINGS for row in table("docs/traps.md", heading)]
 TRAP: Final = re.compile(r"\bT-\d+\b")
 ANSWER: Final = "Test, or open"
 READ: Final = (".py", ".md", ".toml", ".mjs", ".html")
@@ -21,10 +21,11 @@ def named_in_the_tree() -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for folder in ("functions", "emulators", "bench", "docs", "tests", "web"):
         for path in (ROOT / folder).rglob("*"):
-            if path.suffix not in READ or path.name == "traps.md" or SKIPPED & set(path.parts):
+            name = str(path.relative_to(ROOT))
+            if path.suffix not in READ or name == "docs/traps.md" or SKIPPED & set(path.parts):
                 continue
             for trap in TRAP.findall(path.read_text()):
-                found.setdefault(trap, set()).add(str(path.relative_to(ROOT)))
+                found.setdefault(trap, set()).add(name)
     return found
 
 
