@@ -99,13 +99,13 @@ class TestWhatIsStored:
         return store, table("docs/data.md", heading), column
 
     @pytest.fixture
-    def found(self, everything: Everything, rows: tuple[str, list[Row], str]) -> Iterator[list[tuple[Row, Seen]]]:
+    def found(self, everything: Everything, rows: tuple[str, list[Row], str]) -> list[tuple[Row, Seen]]:
         store, listed, column = rows
         by_pattern, strangers = collected(
             getattr(everything, store), sorted_patterns(listed, column), whole=store == "documents"
         )
         assert strangers == set(), "written, and not listed"
-        yield [(row, by_pattern[code(row[column])[0]]) for row in listed]
+        return [(row, by_pattern[code(row[column])[0]]) for row in listed]
 
     def test_is_listed_and_what_is_listed_is_written(self, found: list[tuple[Row, Seen]]) -> None:
         for row, seen in found:
