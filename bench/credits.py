@@ -44,7 +44,9 @@ HELD = 30
 """Postings on a single account in one round."""
 WRITERS = 32
 BUDGET = {"reserve": (1, 1), "settle": (1, 2), "release": (1, 1), "settle again": (2, 0)}
-"""At most so many documents read and written by each step; a replay also reads the entry that answers it."""
+"""Documents read and written, as in tests/credits/test_lanes.py. The second read of a replay is the entry that it
+answers.
+"""
 
 
 def main() -> None:
@@ -206,7 +208,7 @@ class Counter(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientIntercepto
 
 
 def operations() -> None:
-    """Documents read and written per step, and round trips; fails above `BUDGET`."""
+    """Documents read and written per step, and round trips, against `BUDGET`."""
     print("operations on the wire       reads  writes  round trips   with a remembered head")
     uid = secrets.token_hex(8)
     instance()[0].account(uid)

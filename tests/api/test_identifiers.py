@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from app.admin.orchestration import wire
-from app.api import openapi
+from app.admin.orchestration import serializers
+from app.api.reference import openapi
 from support.world import World
 
 WORLD = World()
@@ -44,4 +44,4 @@ class TestAnotherUser:
 @pytest.mark.parametrize("place", [*(("2026-01-01T00:00:00Z", id) for id in NO_IDS), ("\ud800", "op_1")])
 @pytest.mark.parametrize("list_", ["operations", "dead-letters", "sagas", "audit-log"])
 def test_a_cursor_that_names_no_document_is_refused(list_: str, place: tuple[str, str]) -> None:
-    assert ADMIN.get(f"/v1/orchestration/{list_}?cursor={wire.cursor(place)}").status_code == 422
+    assert ADMIN.get(f"/v1/orchestration/{list_}?cursor={serializers.cursor(place)}").status_code == 422

@@ -60,6 +60,7 @@ class TestAKilledFunction:
         assert world.reserved() == 0
 
     def test_does_not_wait_for_a_turn_that_cannot_be_read(self, world: ChatWorld) -> None:
+        """T-105."""
         conversation = world.conversation()
         killed = world.ask(conversation)
         start = next(killed)

@@ -121,6 +121,7 @@ class TestConversations:
 
     @pytest.mark.parametrize("id", ["__x__", "_x", ".", "a.b", "x" * 129])
     def test_have_ids_that_can_be_a_path(self, alice: Caller, id: str) -> None:
+        """T-103."""
         assert alice.get(f"/v1/chat/conversations/{id}").status_code in (404, 422)
         assert alice.get(f"/v1/chat/conversations/{id}/messages").status_code in (404, 422)
         assert alice.post(f"/v1/chat/messages/{id}/cancel").status_code in (404, 422)

@@ -151,7 +151,7 @@ class Counted(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientIntercepto
 def test_each_step_stays_within_its_budget_on_the_wire(
     request: pytest.FixtureRequest, alice: str, step: str, reads: int, writes: int
 ) -> None:
-    """Counted where Firestore bills, by an instance that remembers nothing."""
+    """As tests/credits/test_lanes.py, but counted where Firestore bills, by an instance that remembers nothing."""
     if "FIRESTORE_EMULATOR_HOST" not in os.environ:
         request.getfixturevalue("suite")
     from app.kit.firestore import connect

@@ -261,7 +261,7 @@ class TestRememberedHeads:
 
 
 class TestBudget:
-    """Documents read and written by each step, counted at the port; `bench/credits.py` counts them on the wire."""
+    """Reads and writes of each step, counted at the port."""
 
     @pytest.mark.parametrize(
         ("step", "reads", "writes"), [("reserve", 1, 1), ("settle", 1, 2), ("release", 1, 1), ("replay", 2, 0)]

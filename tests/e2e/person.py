@@ -1,6 +1,6 @@
 """A person at the running suite: signs requests, reads streams, and counts what was charged independently of the app.
 
-Refuses to know how the backend is built: what it knows is API.md and the price list of GET /v1/models.
+Refuses to know how the backend is built: what it knows is the OpenAPI document and the price list of GET /v1/models.
 """
 
 import json

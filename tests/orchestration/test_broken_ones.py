@@ -59,6 +59,7 @@ class TestAnUnreadableOperation:
         assert spy.runs == [whole]
 
     def test_does_not_stop_a_lane_of_one(self) -> None:
+        """T-105."""
         spy = Spy()
         shop = Shop([Handler("work", spy, lane="narrow")])
         whole = two_of_which_the_first_is_broken(shop)

@@ -146,6 +146,7 @@ class TestTwoOfALine:
 
 class TestALongLine:
     def test_hides_nobody_however_long_it_is(self) -> None:
+        """T-113."""
         seen: list[str | None] = []
 
         def work(run: Run) -> RunOutcome:

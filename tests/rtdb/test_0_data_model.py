@@ -1,4 +1,4 @@
-"""RTDB_PROTOCOL 0: nodes, JSON in and out, order, hash, server values, push ids, multi-path updates."""
+"""The data model: nodes, JSON in and out, order, hash, server values, push ids, multi-path updates."""
 
 import random
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ def node(data: Json, existing: Json = None) -> Node:
 
 
 class TestNodes:
-    """0.1"""
+    """What a node is: keys, leaves and their priorities, depth and size."""
 
     @pytest.mark.parametrize("nothing", [None, {}, [], {"a": None}, {"a": {"b": {}}}, [None, []], {".priority": 3}])
     def test_what_is_empty_does_not_exist(self, nothing: Json) -> None:
@@ -90,7 +90,7 @@ def shuffled(values: Sequence[T]) -> list[T]:
 
 
 class TestJsonIn:
-    """0.2"""
+    """What a client may send as data."""
 
     def test_arrays_become_objects_without_their_nulls(self) -> None:
         assert export_value(node({"l": ["a", None, "c"]})) == {"l": {"0": "a", "2": "c"}}
@@ -165,7 +165,7 @@ class TestJsonIn:
 
 
 class TestJsonOut:
-    """0.3"""
+    """How data is given back."""
 
     @pytest.mark.parametrize(
         ("stored", "shown"),
@@ -203,7 +203,7 @@ class TestJsonOut:
 
 
 class TestOrder:
-    """0.4, 0.5"""
+    """The order of keys, and the order by an index."""
 
     def test_keys(self) -> None:
         ordered = ["-2147483648", "-5", "0", "1", "01", "001", "10", "2147483647", "-2147483649", "-x", "2147483648"]
@@ -222,7 +222,7 @@ class TestOrder:
 
 
 class TestHash:
-    """0.6"""
+    """The hash of a snapshot, which clients compute as well."""
 
     @pytest.mark.parametrize(
         ("data", "digest"),
@@ -253,7 +253,7 @@ class TestHash:
 
 
 class TestServerValues:
-    """0.7"""
+    """Placeholders that the server fills in."""
 
     def test_every_timestamp_of_a_request_is_the_same(self) -> None:
         stamp: Json = {".sv": "timestamp"}
@@ -277,7 +277,7 @@ class TestServerValues:
 
 
 class TestPushIds:
-    """0.8"""
+    """Keys that clients make and that sort by time."""
 
     def test_they_are_twenty_characters_and_ascend(self) -> None:
         ids = PushIds(lambda bits: 2**bits - 1)
@@ -295,7 +295,7 @@ class TestPushIds:
 
 
 class TestUpdates:
-    """0.9"""
+    """Writes of several places at once."""
 
     def test_no_key_may_be_an_ancestor_of_another(self) -> None:
         with pytest.raises(InvalidData):

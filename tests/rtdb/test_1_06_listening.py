@@ -1,4 +1,4 @@
-"""RTDB_PROTOCOL 1.6 and 1.9: listens, queries, pushes and their order, revocation."""
+"""Listening over a WebSocket: listens, queries, pushes and their order, revocation."""
 
 from typing import Any
 

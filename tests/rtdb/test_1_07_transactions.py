@@ -1,4 +1,4 @@
-"""RTDB_PROTOCOL 1.7: puts, updates, conditional puts."""
+"""Writing over a WebSocket: puts, updates, conditional puts."""
 
 from concurrent.futures import ThreadPoolExecutor
 

@@ -1,4 +1,4 @@
-"""RTDB_PROTOCOL 1.8: writes that wait for the end of a connection."""
+"""onDisconnect: writes that wait for the end of a connection."""
 
 import pytest
 from hypothesis import given
@@ -52,7 +52,7 @@ class TestWhatIsWritten:
         assert after_disconnect(ns, ("o", "/a", {".value": 1, ".priority": 2})) == {"a": {".value": 1, ".priority": 2}}
 
     def test_cancelling_a_child_of_a_set_keeps_its_siblings(self, ns: Namespace) -> None:
-        """The example of the specification."""
+        """A set keeps what is left of it when one of its children is cancelled."""
         got = after_disconnect(
             ns,
             ("o", "/x", {"parent": True, "child": "c1"}),

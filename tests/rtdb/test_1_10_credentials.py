@@ -1,4 +1,4 @@
-"""RTDB_PROTOCOL 1.10 and 1.9: who a connection is, and for how long."""
+"""Credentials: who a connection is, and for how long."""
 
 import time
 from typing import Final

@@ -1,4 +1,4 @@
-"""RTDB_PROTOCOL 1.12: long polling as browsers use it, and its upgrade to a WebSocket."""
+"""Long polling as browsers use it, and its upgrade to a WebSocket."""
 
 import json
 import re

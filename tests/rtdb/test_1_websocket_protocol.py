@@ -1,4 +1,4 @@
-"""RTDB_PROTOCOL 1.1 - 1.5: connecting, frames, envelopes, control messages, requests."""
+"""The WebSocket protocol: connecting, frames, envelopes, control messages, requests."""
 
 import pytest
 

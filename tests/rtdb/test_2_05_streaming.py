@@ -1,4 +1,4 @@
-"""RTDB_PROTOCOL 2.5: server-sent events, raw and with the Python Admin SDK."""
+"""REST streaming: server-sent events, raw and with the Python Admin SDK."""
 
 import time
 from collections.abc import Iterator

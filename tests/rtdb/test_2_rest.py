@@ -1,4 +1,4 @@
-"""RTDB_PROTOCOL 2.1 - 2.4, 2.6, 2.7: reads, writes, parameters, conditional requests, errors over plain HTTP."""
+"""The REST API: reads, writes, parameters, conditional requests, errors over plain HTTP."""
 
 import time
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ def error_of(response: Any) -> str:
 
 
 class TestMethods:
-    """2.2"""
+    """What each method does."""
 
     def test_put_answers_with_the_data_resolved(self, ns: Namespace) -> None:
         response = ns.request("PUT", "a", {"b": [1, 2], "t": {".sv": {"increment": 3}}, "n": None})
@@ -90,7 +90,7 @@ class TestMethods:
 
 
 class TestPaths:
-    """2.1"""
+    """How a path is read."""
 
     def test_segments_are_percent_decoded(self, ns: Namespace) -> None:
         ns.request("PUT", "a%20b/%C3%A9%F0%9F%90%B5", 1)
@@ -113,7 +113,7 @@ class TestPaths:
 
 
 class TestBodies:
-    """2.7"""
+    """Bodies that are refused, and with which status."""
 
     @pytest.mark.parametrize(
         ("method", "body", "message"),
@@ -154,7 +154,7 @@ class TestBodies:
 
 
 class TestRendering:
-    """2.3"""
+    """The parameters that say how the answer looks."""
 
     def test_silent(self, ns: Namespace) -> None:
         for method, body in [("PUT", b"1"), ("GET", None), ("PATCH", b'{"x":1}'), ("POST", b"1"), ("DELETE", None)]:
@@ -194,7 +194,7 @@ class TestRendering:
 
 
 class TestQueries:
-    """2.3"""
+    """The parameters that choose among children."""
 
     @pytest.fixture
     def rows(self, ns: Namespace) -> Namespace:
@@ -262,7 +262,7 @@ class TestQueries:
 
 
 class TestETags:
-    """2.4"""
+    """Conditional requests."""
 
     def test_they_come_when_asked_for(self, ns: Namespace) -> None:
         assert "ETag" not in ns.request("GET", "a").headers
@@ -297,7 +297,7 @@ class TestETags:
 
 
 class TestAuthentication:
-    """2.6"""
+    """Who asks: tokens in the header or in the address."""
 
     @pytest.fixture
     def guarded(self, ns: Namespace) -> Namespace:

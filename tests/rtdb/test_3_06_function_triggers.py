@@ -1,4 +1,4 @@
-"""RTDB_PROTOCOL 3.6: which writes fire which triggers, with which events, in which order; and the faults for tests."""
+"""Function triggers: which writes fire which triggers, with which events, in which order; and the faults for tests."""
 
 import itertools
 import threading

@@ -1,4 +1,4 @@
-"""RTDB_PROTOCOL 3.1 - 3.5: launch and stop, namespaces, rules upload, import and export, as firebase-tools does it."""
+"""The control interface: launch and stop, namespaces, rules upload, import and export, as firebase-tools does it."""
 
 import itertools
 import signal
@@ -19,7 +19,7 @@ FIREBASE_TOOLS = (
 
 
 class TestLaunch:
-    """3.1"""
+    """Start and stop, as firebase-tools does it."""
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
     def test_it_takes_the_options_of_firebase_tools_and_stops_on_a_signal(
@@ -67,7 +67,7 @@ class TestLaunch:
 
 
 class TestNamespaces:
-    """3.2"""
+    """Namespaces are made on the fly and share nothing."""
 
     def test_they_are_separate_and_made_on_the_fly(self, ns: Namespace) -> None:
         other = Namespace(ns.emulator, ns.name + "-default-rtdb")
@@ -86,7 +86,7 @@ class TestNamespaces:
 
 
 class TestOwnerOnly:
-    """3.3"""
+    """Control requests need the owner's credential."""
 
     @pytest.mark.parametrize(
         ("method", "path"),
@@ -106,7 +106,7 @@ class TestOwnerOnly:
 
 
 class TestRulesUpload:
-    """3.3, 3.4"""
+    """Rules are put up and read back; a namespace without any is open."""
 
     def test_new_namespaces_are_open(self, ns: Namespace) -> None:
         strict = ns.request("GET", ".settings/rules", headers=OWNER, format="strict").json()
@@ -144,7 +144,7 @@ class TestRulesUpload:
 
 
 class TestImportAndExport:
-    """3.3, in the order in which firebase-tools does it"""
+    """In the order in which firebase-tools does it."""
 
     def test_a_round_trip(self, ns: Namespace) -> None:
         data: Json = {"a": {".priority": 1, "x": [1, 2]}, "b": {".value": "y", ".priority": "p"}}

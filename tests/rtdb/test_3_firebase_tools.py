@@ -1,4 +1,4 @@
-"""RTDB_PROTOCOL 3 with the real firebase-tools: start, rules, import, a script, export, stop."""
+"""The control interface with the real firebase-tools: start, rules, import, a script, export, stop."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""RTDB_PROTOCOL 4.2 - 4.5 as clients see it: the same decisions over every transport. The language: `rules/`."""
+"""Security rules as clients see them: the same decisions over every transport. The language: `rules/`."""
 
 from typing import Final
 

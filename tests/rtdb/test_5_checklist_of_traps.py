@@ -1,4 +1,4 @@
-"""RTDB_PROTOCOL 5: the traps that cost others tests, as far as no other module here is about nothing else."""
+"""Odd behaviour of the real service that broke other stand-ins, where no module here is about nothing else."""
 
 from socket import create_connection
 

@@ -1,4 +1,4 @@
-"""Durability (issue 3): acknowledged writes survive a kill, torn tails are cut, the file is compacted."""
+"""Durability: acknowledged writes survive a kill, torn tails are cut, the file is compacted."""
 
 import random
 import shutil

@@ -1,4 +1,4 @@
-"""Random trees and operations against a plain model (issue 3): results, and what every listener sees, in order."""
+"""Random trees and operations against a plain model: results, and what every listener sees, in order."""
 
 import random
 from dataclasses import dataclass, field

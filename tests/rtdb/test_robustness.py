@@ -1,4 +1,4 @@
-"""Malformed frames, bombs, sizes, half-open sockets (issue 3): a clear error, the server stays up, nothing changes."""
+"""Malformed frames, bombs, sizes, half-open sockets: a clear error, the server stays up, nothing changes."""
 
 import socket
 import struct

@@ -27,7 +27,7 @@ DEADLINE_S = 240
 
 @dataclass(frozen=True)
 class Mutant:
-    """One fault: in `module`, `find` becomes `replace`. `trap` says which row of TRAPS it stands for."""
+    """One fault: in `module`, `find` becomes `replace`. `trap` says which row of docs/traps.md it stands for."""
 
     name: str
     trap: str

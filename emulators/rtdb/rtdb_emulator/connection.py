@@ -1,4 +1,4 @@
-"""One client on the wire, whichever way it came: envelopes, control messages, handshake (RTDB_PROTOCOL 1.1 - 1.4).
+"""One client on the wire, whichever way it came: envelopes, control messages, handshake.
 Knows sessions, not transports.
 """
 

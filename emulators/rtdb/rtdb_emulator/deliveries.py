@@ -1,4 +1,4 @@
-"""Sends trigger events to the functions emulator (RTDB_PROTOCOL 3.6): in order per trigger and location, different ones
+"""Sends trigger events to the functions emulator: in order per trigger and location, different ones
 in parallel, never retried. Knows no HTTP; the sender is given.
 """
 

@@ -1,4 +1,4 @@
-"""The change that a function trigger's event carries (RTDB_PROTOCOL 3.6). Pure."""
+"""The change that a function trigger's event carries. Pure."""
 
 from rtdb_emulator.json_text import Json, dumps
 

@@ -1,4 +1,4 @@
-"""Puts messages together that a client sent in several text frames (RTDB_PROTOCOL 1.2). Pure."""
+"""Puts messages together that a client sent in several text frames. Pure."""
 
 from typing import Final
 

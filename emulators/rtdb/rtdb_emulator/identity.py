@@ -1,4 +1,4 @@
-"""Who a request is (RTDB_PROTOCOL 1.10, 2.6). Pure: like Google's emulator it decodes tokens and verifies nothing."""
+"""Who a request is. Pure: like Google's emulator it decodes tokens and verifies nothing."""
 
 from base64 import urlsafe_b64decode
 from dataclasses import dataclass

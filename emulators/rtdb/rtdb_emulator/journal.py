@@ -1,4 +1,4 @@
-"""The data file: an append-only journal of what was written (durability of issue 3). Knows no clients and no rules.
+"""The data file: an append-only journal of what was written. Knows no clients and no rules.
 
 Layout: `RTDB1\\n`, then records of a 4-byte length, a 4-byte CRC-32 and a JSON payload:
 `{"n": namespace, "w": [[path, export form], …]}` (a path may end in `.priority`) or `{"n": namespace, "rules": text}`.

@@ -1,4 +1,4 @@
-"""Who listens where, and what a commit means for each of them (RTDB_PROTOCOL 1.6). Knows no transport and no rules.
+"""Who listens where, and what a commit means for each of them. Knows no transport and no rules.
 
 Listens hang in a tree of their own, shaped like the paths. A commit walks only the part of it that it touches.
 """

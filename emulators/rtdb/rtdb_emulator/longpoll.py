@@ -1,4 +1,4 @@
-"""The long-polling transport of browsers, and its upgrade to a WebSocket (RTDB_PROTOCOL 1.12).
+"""The long-polling transport of browsers, and its upgrade to a WebSocket.
 
 Requests are script tags, answers are JavaScript that calls back into the page. Knows envelopes only as bytes.
 """

@@ -1,4 +1,4 @@
-"""Nodes from JSON and to JSON (RTDB_PROTOCOL 0.2, 0.3, 0.7). Pure; the clock comes in as an argument.
+"""Nodes from JSON and to JSON. Pure; the clock comes in as an argument.
 
 Rendering hands orjson the nodes themselves and one level at a time, so no copy of the tree is built.
 """

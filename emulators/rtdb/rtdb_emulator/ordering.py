@@ -1,4 +1,4 @@
-"""The order of keys, values and priorities (RTDB_PROTOCOL 0.4, 0.5). Pure; knows no queries."""
+"""The order of keys, values and priorities. Pure; knows no queries."""
 
 from typing import TypeAlias
 

@@ -1,4 +1,4 @@
-"""Push ids: 20 characters that sort by the time they were made (RTDB_PROTOCOL 0.8). Clock and randomness come in."""
+"""Push ids: 20 characters that sort by the time they were made. Clock and randomness come in."""
 
 from collections.abc import Callable
 from typing import Final

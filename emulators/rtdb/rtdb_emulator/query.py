@@ -1,4 +1,4 @@
-"""Queries: ordering, bounds and limits over the children of one node (RTDB_PROTOCOL 0.5, 1.6). Pure.
+"""Queries: ordering, bounds and limits over the children of one node. Pure.
 
 A query keeps the children whose (index value, key) lies between two such pairs, then the first or last few of them.
 """

@@ -1,4 +1,4 @@
-"""The REST API (RTDB_PROTOCOL 2): reads, writes and conditional requests on one namespace. Streams are in `sse`."""
+"""The REST API: reads, writes and conditional requests on one namespace. Streams are in `sse`."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass

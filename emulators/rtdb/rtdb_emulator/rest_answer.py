@@ -1,4 +1,4 @@
-"""How REST answers look (RTDB_PROTOCOL 2.1, 2.2, 2.7): JSON, pretty, silent, JSONP, download, error. Knows no data."""
+"""How REST answers look: JSON, pretty, silent, JSONP, download, error. Knows no data."""
 
 import re
 from typing import Final

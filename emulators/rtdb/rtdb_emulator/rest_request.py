@@ -1,4 +1,4 @@
-"""What a REST request asks for (RTDB_PROTOCOL 2.1, 2.3, 2.6), read from its URL and headers. Pure; touches no data."""
+"""What a REST request asks for, read from its URL and headers. Pure; touches no data."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,5 +1,5 @@
-"""One client connection: identity, listens, pending disconnect writes, and its requests one after another
-(RTDB_PROTOCOL 1.3 - 1.10). Knows nothing of how messages travel.
+"""One client connection: identity, listens, pending disconnect writes, and its requests one after another.
+Knows nothing of how messages travel.
 """
 
 import asyncio

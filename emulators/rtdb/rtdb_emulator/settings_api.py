@@ -1,4 +1,4 @@
-"""The control interface that firebase-tools uses (RTDB_PROTOCOL 3.3): rules, triggers, list of namespaces."""
+"""The control interface that firebase-tools uses: rules, triggers, list of namespaces."""
 
 from aiohttp import web
 

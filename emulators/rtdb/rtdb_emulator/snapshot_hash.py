@@ -1,4 +1,4 @@
-"""The hash of a snapshot that clients compute too (RTDB_PROTOCOL 0.6). Pure; cached in inner nodes, lazily."""
+"""The hash of a snapshot that clients compute too. Pure; cached in inner nodes, lazily."""
 
 import struct
 from base64 import b64encode

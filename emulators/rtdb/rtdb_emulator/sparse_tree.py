@@ -1,4 +1,4 @@
-"""What a connection wants written when it ends (RTDB_PROTOCOL 1.8). Pure; keeps JSON, because increments and timestamps
+"""What a connection wants written when it ends. Pure; keeps JSON, because increments and timestamps
 are resolved only when the connection ends.
 """
 

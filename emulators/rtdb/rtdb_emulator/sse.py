@@ -1,4 +1,4 @@
-"""REST streaming (RTDB_PROTOCOL 2.5): server-sent events for one location. Knows no rules and no other REST request."""
+"""REST streaming: server-sent events for one location. Knows no rules and no other REST request."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""Function triggers as values: registrations, what a commit fires, and the events (RTDB_PROTOCOL 3.6). Pure.
+"""Function triggers as values: registrations, what a commit fires, and the events. Pure.
 
 Triggers of every region fire; Google's emulator only fires us-central1.
 """

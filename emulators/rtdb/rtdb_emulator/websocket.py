@@ -1,4 +1,4 @@
-"""The WebSocket transport (RTDB_PROTOCOL 1.1, 1.2) on aiohttp. Knows envelopes only as bytes."""
+"""The WebSocket transport on aiohttp. Knows envelopes only as bytes."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""Messages to WebSocket and long-polling clients, as bytes (RTDB_PROTOCOL 1.2 - 1.9). Knows no connection."""
+"""Messages to WebSocket and long-polling clients, as bytes. Knows no connection."""
 
 from collections.abc import Mapping
 from typing import Final

@@ -1,4 +1,4 @@
-"""A second, slow evaluator for random expressions, written from the specification and sharing nothing with the engine.
+"""A second, slow evaluator for random expressions, written from the documentation; it shares nothing with the engine.
 
 An expression is made of nested `Term`s, printed with as few parentheses as the precedence allows, so that a wrong
 precedence in the parser gives a wrong value here.

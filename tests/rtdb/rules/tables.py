@@ -26,7 +26,7 @@ USERS: Mapping[str, Json] = {
 
 @dataclass(frozen=True)
 class Expressions:
-    """Expression lines that follow from one sentence of the specification."""
+    """Expression lines that follow from the rule of the language in `because`."""
 
     because: str
     lines: str
@@ -35,7 +35,7 @@ class Expressions:
 
 @dataclass(frozen=True)
 class Requests:
-    """Request lines that follow from one sentence of the specification, on one rules file and one tree."""
+    """Request lines that follow from the rule in `because`, on one rules file and one tree."""
 
     because: str
     rules: str

@@ -1,4 +1,4 @@
-"""The rules file: its form, where errors point, indexes, and how it is given back (specification 3.3, 3.5, 4.1)."""
+"""The rules file: its form, where errors point, indexes, and how it is given back."""
 
 import json
 from pathlib import Path

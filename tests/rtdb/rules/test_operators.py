@@ -1,4 +1,4 @@
-"""Operators: precedence, strictness, failures and laziness (specification 4.7)."""
+"""Operators: precedence, strictness, failures and laziness."""
 
 from rtdb.rules.tables import Expressions, Line, check_expression, expression_cases
 from rtdb.rules.world import Given

@@ -1,4 +1,4 @@
-"""Regular expressions: what they match, what is refused, and that none can hang the server (specification 4.7)."""
+"""Regular expressions: what they match, what is refused, and that none can hang the server."""
 
 import re
 from random import Random

@@ -1,4 +1,4 @@
-"""Reads: who is let in by which rule (specification 4.1 matching, 4.2, 4.3)."""
+"""Reads: who is let in by which rule."""
 
 import pytest
 

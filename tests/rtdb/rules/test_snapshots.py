@@ -1,4 +1,4 @@
-"""Snapshots: every method, on places that exist and on places that do not (specification 4.6, 4.7)."""
+"""Snapshots: every method, on places that exist and on places that do not."""
 
 from rtdb.rules.tables import Expressions, Line, check_expression, expression_cases
 from rtdb.rules.world import Given

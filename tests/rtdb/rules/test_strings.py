@@ -1,4 +1,4 @@
-"""String methods and literals (specification 4.7)."""
+"""String methods and literals."""
 
 from rtdb.rules.tables import Expressions, Line, check_expression, expression_cases
 from rtdb.rules.world import Given

@@ -1,4 +1,4 @@
-"""What is refused at upload (specification 4.6, 4.7: "upload-time typing")."""
+"""What is refused at upload."""
 
 from rtdb.rules.tables import Expressions, Line, check_expression, expression_cases
 from rtdb.rules.world import Given

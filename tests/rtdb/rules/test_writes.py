@@ -1,4 +1,4 @@
-"""Writes: .write grants on the way down, .validate demands everywhere (specification 4.4, 4.5)."""
+"""Writes: .write grants on the way down, .validate demands everywhere."""
 
 from rtdb.rules.tables import Line, Requests, check_request, request_cases
 

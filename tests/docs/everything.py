@@ -1,0 +1,210 @@
+"""One of everything: a run of the whole backend in memory in which each feature writes all that it ever writes.
+
+What no feature of this deployment uses yet (sagas, operations with a key, the inbox) is used here by a small one.
+"""
+
+import json
+from collections.abc import Generator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+from werkzeug.test import TestResponse
+
+from app.bonus.rules import Evidence
+from app.kit.documents import Merge
+from app.kit.errors import Rejection
+from app.kit.money import credits
+from app.orchestration.assembly import Contributions, Orchestration, QueueDependencies, assemble
+from app.orchestration.queue.handler import Done, Handler, Run
+from app.orchestration.queue.inbox import Inbox
+from app.orchestration.queue.operation_queue import Order
+from app.orchestration.sagas.saga_definition import SagaDefinition, SagaStep, StepDone, StepRun
+from app.orchestration.sagas.sagas import Beginning
+from app.orchestration.sweeper import PAGE, PAGES
+from docs.recording import Journal, RecordedDocuments, RecordedRealtime
+from support.vendor import Vendor
+from support.world import SETTINGS, Caller, MemoryOutside, World
+
+KEY = {"Idempotency-Key": "once"}
+
+
+class Killed(BaseException):
+    """The process is gone."""
+
+
+@dataclass
+class Everything:
+    """What the run left behind in the journals, and the names of archived objects."""
+
+    documents: Journal
+    realtime: Journal
+    archived: list[str]
+
+
+def run(vendor: Vendor) -> Everything:
+    """Plays it all."""
+    documents, realtime = RecordedDocuments(), RecordedRealtime()
+    settings = replace(
+        SETTINGS,
+        ai_platform_base_url=vendor.base_url,
+        welcome_bonus_checks=True,
+        welcome_bonus_on_purchase=credits(1),
+    )
+    verified = {"alice", "root", "ada"}
+    outside = MemoryOutside(
+        settings=settings,
+        documents=documents,
+        realtime=realtime,
+        identities=lambda uid: Evidence(uid, "password", uid, f"{uid}@example.org", uid in verified, created_at_us=1),
+    )
+    world = World(outside=outside)
+    talk(world, vendor)
+    account(world, verified)
+    administrate(world)
+    work = assembled(world)
+    operate(world, work)
+    world.clock.advance(minutes=20)
+    world.services.sweep()
+    flood(world, work)
+    return Everything(documents.journal, realtime.journal, [*outside.archive])
+
+
+def talk(world: World, vendor: Vendor) -> None:
+    """Answers: whole, failed, cancelled from another instance, cut off by a kill; and a deleted conversation."""
+    alice = world.client("alice")
+    conversation = _json(alice.post("/v1/chat/conversations", json={"model": "small"}))["id"]
+    path = f"/v1/chat/conversations/{conversation}"
+    alice.patch(path, json={"title": "Mine"})
+    assert _json(alice.post(f"{path}/messages", json={"content": "Hi"}, headers=KEY))["status"] == "done"
+    vendor.arrange("status=500", times=None, contains="fail")
+    for _ in range(2):  # the second one is another attempt at the same turn
+        assert alice.post(f"{path}/messages", json={"content": "fail"}, headers={"Idempotency-Key": "f"}).status_code
+    _cancel_elsewhere(world, vendor, alice, f"{path}/messages")
+    killed = _stream(alice, f"{path}/messages", "killed")
+    next(killed)
+    world.clock.advance(minutes=6)
+    world.services.sweep()
+    killed.close()
+    alice.get(path)
+    alice.get(f"{path}/messages")
+    alice.get("/v1/chat/conversations")
+    alice.delete(path)
+    world.services.run_lane("default")
+
+
+def account(world: World, verified: set[str]) -> None:
+    """What a user does with credits, and the two ways to the bonus."""
+    alice, bob = world.client("alice"), world.client("bob")
+    bob.get("/v1/credits/balance")
+    verified.add("bob")
+    assert bob.post("/v1/credits/welcome-bonus", json={"device_fingerprint": "abcdefgh"}).status_code == 201
+    amount = {"amount": "1", "purpose": "test"}
+    held = [_json(alice.post("/v1/credits/reserve", json=amount, headers=KEY)) for _ in range(2)]
+    body = {"reservation_id": held[0]["id"]}
+    assert alice.post("/v1/credits/release-reservation", json=body).status_code == 200
+    entry = _json(alice.get("/v1/credits/history"))["items"][0]["id"]
+    for path in ("balance", "analytics", "validate-chain", "reservations", f"verify/{entry}", f"receipts/{entry}"):
+        assert alice.get(f"/v1/credits/{path}").status_code == 200, path
+    alice.post("/v1/credits/sync-balance")
+    stored = world.documents.get("accounts/alice")
+    assert stored is not None
+    world.services.mirror.account_written(stored.fields)
+
+
+def administrate(world: World) -> None:
+    """A correction of one administrator that another approves, one that is rejected, and a repair."""
+    root, ada = (world.client(world.user(uid, role="admin")) for uid in ("root", "ada"))
+    for verdict in ("approve", "reject"):
+        proposal = {"uid": "alice", "amount": "1", "reason": "a mistake"}
+        made = _json(root.post("/v1/credits/corrections", json=proposal))["id"]
+        assert ada.post(f"/v1/credits/corrections/{made}/{verdict}").status_code == 200
+    world.documents.commit([Merge("accounts/alice", {"balance": 1})])
+    assert _json(root.post("/v1/credits/repair", json={"uid": "alice"}))["repaired"] is True
+
+
+def assembled(world: World) -> Orchestration:
+    """A queue beside the deployment's, with an operation that has a key and a vendor, and a saga of each ending."""
+
+    def refuse(_: StepRun) -> StepDone:
+        raise Rejection("not today")
+
+    outside = world.outside
+    sagas = (
+        SagaDefinition("good", 1, (SagaStep("only", action=lambda _: StepDone()),)),
+        SagaDefinition("bad", 1, (SagaStep("only", action=refuse),)),
+    )
+
+    def work(run: Run) -> Done:
+        if run.operation.attempts == 1:
+            raise Killed
+        return Done({"ok": 1})
+
+    dependencies = QueueDependencies(
+        outside.documents, outside.realtime, outside.clock, outside.ids, outside.draw, outside.alarms
+    )
+    return assemble(dependencies, Contributions(handlers=(Handler("keyed", work, vendor="acme"),), sagas=sagas))
+
+
+def operate(world: World, work: Orchestration) -> None:
+    """The queue by hand of an administrator, and what waits for features to come."""
+    root = world.client(world.user("root", role="admin"))
+    letter = world.services.orchestration.queue.enqueue(Order("chat.delete_conversation"))
+    world.services.run_lane("default")
+    for lane in ("pause", "resume"):
+        assert root.post(f"/v1/orchestration/lanes/default/{lane}").status_code == 200
+    assert _json(root.get("/v1/orchestration/dead-letters"))["items"]
+    reason = {"reason": "nobody's"}
+    assert root.post(f"/v1/orchestration/dead-letters/{letter}/discard", json=reason).status_code == 200
+    work.queue.enqueue(Order("keyed", key="k"))
+    with suppress(Killed):
+        work.runner.serve("default")
+    world.clock.advance(minutes=5)
+    work.sweeper.tick()
+    work.runner.serve("default")
+    for name in ("good", "bad"):
+        work.sagas.start(Beginning(f"saga_{name}", name, account="alice"))
+        work.runner.serve("sagas")
+        work.mirror.reflect(f"saga_{name}")
+    for path in ("audit-log", "operations?state=dead", "sagas", "sagas/saga_good", "lanes"):
+        assert root.get(f"/v1/orchestration/{path}").status_code == 200, path
+    assert root.get("/v1/monitoring/metrics").status_code == 200
+    Inbox(world.documents, world.clock).once("handler", "event", lambda: ())
+
+
+def flood(world: World, work: Orchestration) -> None:
+    """More that is overdue than one sweep looks at."""
+    many = PAGE * PAGES + 1
+    rows = work.queue.rows([Order("keyed")] * many)
+    for start in range(0, many, 500):
+        world.documents.commit(rows[start : start + 500])
+    world.clock.advance(minutes=1)
+    for _ in range(2):
+        work.sweeper.tick()
+
+
+def _cancel_elsewhere(world: World, vendor: Vendor, alice: Caller, messages: str) -> None:
+    """Another instance is asked, which leaves word for the one that streams."""
+    vendor.arrange("stall-after=2", contains="stop me")
+    events = _stream(alice, messages, "stop me")
+    start = next(events)
+    message = json.loads(start.split(b"data: ")[1])["message_id"]
+    other = World(outside=world.outside).client("alice")
+    assert other.post(f"/v1/chat/messages/{message}/cancel").status_code == 202
+    assert b'"cancelled"' in b"".join(events)
+
+
+def _stream(client: Caller, messages: str, content: str) -> Generator[bytes, None, None]:
+    """The bytes of an answer as they come."""
+    answer = client.post(messages, json={"content": content}, headers={"Accept": "text/event-stream"})
+    try:
+        for piece in answer.response:
+            yield piece if isinstance(piece, bytes) else piece.encode()
+    finally:
+        answer.close()
+
+
+def _json(answer: TestResponse) -> dict[str, Any]:
+    assert answer.status_code < 400, answer.text
+    assert isinstance(answer.json, dict)
+    return answer.json
