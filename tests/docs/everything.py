@@ -6,15 +6,13 @@ What no feature of this deployment uses yet (sagas, operations with a key, the i
 import json
 from collections.abc import Generator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from werkzeug.test import TestResponse
 
-from app.bonus.rules import Evidence
 from app.kit.documents import Merge
 from app.kit.errors import Rejection
-from app.kit.money import credits
 from app.orchestration.assembly import Contributions, Orchestration, QueueDependencies, assemble
 from app.orchestration.queue.handler import Done, Handler, Run
 from app.orchestration.queue.inbox import Inbox
@@ -22,9 +20,10 @@ from app.orchestration.queue.operation_queue import Order
 from app.orchestration.sagas.saga_definition import SagaDefinition, SagaStep, StepDone, StepRun
 from app.orchestration.sagas.sagas import Beginning
 from app.orchestration.sweeper import PAGE, PAGES
+from app.ports import Identity
 from docs.recording import Journal, RecordedDocuments, RecordedRealtime
 from support.vendor import Vendor
-from support.world import SETTINGS, Caller, MemoryOutside, World
+from support.world import Caller, MemoryPorts, World
 
 KEY = {"Idempotency-Key": "once"}
 
@@ -45,29 +44,27 @@ class Everything:
 def run(vendor: Vendor) -> Everything:
     """Plays it all."""
     documents, realtime = RecordedDocuments(), RecordedRealtime()
-    settings = replace(
-        SETTINGS,
-        ai_platform_base_url=vendor.base_url,
-        welcome_bonus_checks=True,
-        welcome_bonus_on_purchase=credits(1),
-    )
+    variables = {
+        "AI_PLATFORM_BASE_URL": vendor.base_url,
+        "WELCOME_BONUS_CHECKS": "on",
+        "WELCOME_BONUS_ON_PURCHASE": "1",
+    }
     verified = {"alice", "root", "ada"}
-    outside = MemoryOutside(
-        settings=settings,
+    ports = MemoryPorts(
         documents=documents,
         realtime=realtime,
-        identities=lambda uid: Evidence(uid, "password", uid, f"{uid}@example.org", uid in verified, created_at_us=1),
+        identities=lambda uid: Identity(uid, "password", uid, f"{uid}@example.org", uid in verified, created_at_us=1),
     )
-    world = World(outside=outside)
+    world = World(ports=ports, variables=variables)
     talk(world, vendor)
     account(world, verified)
     administrate(world)
     work = assembled(world)
     operate(world, work)
     world.clock.advance(minutes=20)
-    world.services.sweep()
+    world.system.orchestration.sweep()
     flood(world, work)
-    return Everything(documents.journal, realtime.journal, [*outside.archive])
+    return Everything(documents.journal, realtime.journal, [*ports.archive])
 
 
 def talk(world: World, vendor: Vendor) -> None:
@@ -84,13 +81,13 @@ def talk(world: World, vendor: Vendor) -> None:
     killed = _stream(alice, f"{path}/messages", "killed")
     next(killed)
     world.clock.advance(minutes=6)
-    world.services.sweep()
+    world.system.orchestration.sweep()
     killed.close()
     alice.get(path)
     alice.get(f"{path}/messages")
     alice.get("/v1/chat/conversations")
     alice.delete(path)
-    world.services.run_lane("default")
+    world.system.orchestration.run_lane("default")
 
 
 def account(world: World, verified: set[str]) -> None:
@@ -109,7 +106,7 @@ def account(world: World, verified: set[str]) -> None:
     alice.post("/v1/credits/sync-balance")
     stored = world.documents.get("accounts/alice")
     assert stored is not None
-    world.services.mirror.account_written(stored.fields)
+    world.system.credits.account_written(stored.fields)
 
 
 def administrate(world: World) -> None:
@@ -129,7 +126,7 @@ def assembled(world: World) -> Orchestration:
     def refuse(_: StepRun) -> StepDone:
         raise Rejection("not today")
 
-    outside = world.outside
+    ports = world.ports
     sagas = (
         SagaDefinition("good", 1, (SagaStep("only", action=lambda _: StepDone()),)),
         SagaDefinition("bad", 1, (SagaStep("only", action=refuse),)),
@@ -140,17 +137,15 @@ def assembled(world: World) -> Orchestration:
             raise Killed
         return Done({"ok": 1})
 
-    dependencies = QueueDependencies(
-        outside.documents, outside.realtime, outside.clock, outside.ids, outside.draw, outside.alarms
-    )
+    dependencies = QueueDependencies(ports.documents, ports.realtime, ports.clock, ports.ids, ports.draw, ports.alarms)
     return assemble(dependencies, Contributions(handlers=(Handler("keyed", work, vendor="acme"),), sagas=sagas))
 
 
 def operate(world: World, work: Orchestration) -> None:
     """The queue by hand of an administrator, and what waits for features to come."""
     root = world.client(world.user("root", role="admin"))
-    letter = world.services.orchestration.queue.enqueue(Order("chat.delete_conversation"))
-    world.services.run_lane("default")
+    letter = world.system.orchestration.queue.enqueue(Order("chat.delete_conversation"))
+    world.system.orchestration.run_lane("default")
     for lane in ("pause", "resume"):
         assert root.post(f"/v1/orchestration/lanes/default/{lane}").status_code == 200
     assert _json(root.get("/v1/orchestration/dead-letters"))["items"]
@@ -189,7 +184,7 @@ def _cancel_elsewhere(world: World, vendor: Vendor, alice: Caller, messages: str
     events = _stream(alice, messages, "stop me")
     start = next(events)
     message = json.loads(start.split(b"data: ")[1])["message_id"]
-    other = World(outside=world.outside).client("alice")
+    other = World(ports=world.ports).client("alice")
     assert other.post(f"/v1/chat/messages/{message}/cancel").status_code == 202
     assert b'"cancelled"' in b"".join(events)
 
