@@ -10,9 +10,10 @@ from app.kit.realtime import Json
 from app.orchestration.assembly import Contributions, QueueDependencies, assemble
 from app.orchestration.attempt import RunnerDependencies
 from app.orchestration.event_bus import Subscription
+from app.orchestration.queue.dead_letters import operations_in
 from app.orchestration.queue.doorbell import QUEUE
 from app.orchestration.queue.handler import Done, Handler, Lane, Run, RunOutcome
-from app.orchestration.queue.operation import Operation
+from app.orchestration.queue.operation import Operation, OperationState
 from app.orchestration.queue.operation_document import COLLECTION, from_document
 from app.orchestration.queue.operation_queue import Order
 from app.orchestration.runner import Runner
@@ -119,6 +120,10 @@ class Shop:
             for path, document in self.documents.all().items()
             if path.startswith(f"{COLLECTION}/")
         }
+
+    def dead_letters(self) -> tuple[Operation, ...]:
+        """Operations in state `dead`, newest first."""
+        return operations_in(self.documents, OperationState.DEAD, 20, None).items
 
     def states(self) -> list[str]:
         """Their states, in order of creation."""

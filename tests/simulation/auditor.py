@@ -48,7 +48,6 @@ class Auditor:
         self._read: dict[str, list[Entry]] = {}
         self._born: dict[str, int] = {}
         self._ended: dict[str, int] = {}
-        self._touched: dict[str, int] = {}
         self._lines: dict[str, dict[str, Fields]] = {}
         world.documents.watchers.append(self._committed)
 
@@ -94,7 +93,6 @@ class Auditor:
         if was is None:
             self._born[identity] = at_us
             return
-        self._touched[identity] = self._touched.get(identity, 0) + 1
         if was["state"] not in OPEN and now != was:
             self._found.append(f"operation {identity} moved from its end {was['state']} to {now['state']}")
         if int_field(now, "token") < int_field(was, "token"):

@@ -163,11 +163,11 @@ class Products:
         return StepDone()
 
     def _draw(self, run: StepRun) -> StepDone:
-        self._shelf.machine.work(run.key, minutes=4, renew=run.renew)
+        self._shelf.machine.work(minutes=4, renew=run.renew)
         return StepDone()
 
     def _sketch(self, run: StepRun) -> StepDone:
-        self._shelf.machine.work(run.key)
+        self._shelf.machine.work()
         return StepDone()
 
     def _settle(self, run: StepRun) -> StepDone:
@@ -198,7 +198,7 @@ class Products:
         except ReservationSettled:
             # An earlier attempt came this far and died before it could say so.
             return StepDone()
-        self._shelf.machine.work(run.key)
+        self._shelf.machine.work()
         self._shelf.credits.settle(account, Settle(run.key, THOUGHT_PRICE, reference), fenced(run))
         return StepDone()
 
@@ -249,7 +249,7 @@ class Products:
         return self._bump(run)
 
     def _long(self, run: Run) -> RunOutcome:
-        self._shelf.machine.work(run.key, minutes=6, renew=run.renew)
+        self._shelf.machine.work(minutes=6, renew=run.renew)
         return self._bump(run)
 
     def _dull(self, run: Run) -> RunOutcome:

@@ -3,7 +3,7 @@
 They answer late, twice, not at all, or after the deed. What they remember is what the auditor believes.
 """
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -26,11 +26,9 @@ class Models:
     """Plays `Gateway`: text in pieces, a usage report, and every way to go wrong."""
 
     kernel: Kernel
-    asked: int = 0
 
     def stream(self, question: Question, call: VendorCall) -> Generator[ModelEvent, None, None]:
         kernel = self.kernel
-        self.asked += 1
         kernel.pause("model asked")
         if kernel.chance(kernel.faults.vendor):
             raise kernel.random.choice([ModelBusy("busy"), ContentRefused("no"), ModelBroke("broken")])
@@ -170,10 +168,9 @@ class Mailer:
 
 @dataclass
 class Machine:
-    """Draws, thinks, computes: work per key, and how often each key was really worked on."""
+    """A vendor that does long or short pieces of work."""
 
     kernel: Kernel
-    made: dict[str, int] = field(default_factory=dict)
     busy: int = 0
     most: int = 0
     """Long works at the same time, at most."""
@@ -183,7 +180,7 @@ class Machine:
         self.kernel.sleep(self.kernel.random.randrange(1_000_000, most_s * 1_000_000))
         self.kernel.pause("pondered")
 
-    def work(self, key: str, *, minutes: int = 0, renew: Callable[[], None] = lambda: None) -> Mapping[str, str]:
+    def work(self, *, minutes: int = 0, renew: Callable[[], None] = lambda: None) -> None:
         """One piece of work; a long one keeps its lease.
 
         Raises:
@@ -205,6 +202,4 @@ class Machine:
                 renew()
         finally:
             self.busy -= bool(minutes)
-        self.made[key] = self.made.get(key, 0) + 1
         self.kernel.pause("machine done")
-        return {"made": key}

@@ -74,7 +74,6 @@ class Orchestration:
     letters: DeadLetters
     mirror: SagaMirror
     clock: Clock
-    ids: Ids
 
 
 def assemble(
@@ -105,8 +104,7 @@ def assemble(
             RunnerDependencies(outbox, doorbell, clock, ids, dependencies.draw, dependencies.heartbeat), handlers
         ),
         sweeper=Sweeper(sweep, [Chore("sagas", sagas.check), *contributions.chores]),
-        letters=DeadLetters(queue, outbox, clock),
+        letters=DeadLetters(queue, clock),
         mirror=SagaMirror(outbox, dependencies.realtime),
         clock=clock,
-        ids=ids,
     )

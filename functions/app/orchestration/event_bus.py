@@ -94,10 +94,6 @@ class EventBus:
         """What runs the deliveries."""
         return [_handler(one) for listeners in self._subscriptions.values() for one in listeners]
 
-    def listened_to(self, event: str) -> bool:
-        """Whether anybody wants events of this name."""
-        return event in self._subscriptions
-
     def rows(self, events: Sequence[Fact]) -> list[Write]:
         """Writes for the commit that causes the events: one for each event and subscriber."""
         orders = [

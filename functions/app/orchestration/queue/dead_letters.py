@@ -25,14 +25,9 @@ class Letters:
 class DeadLetters:
     """For admins. Every act leaves a line in the audit log, whatever the level of the operation."""
 
-    def __init__(self, queue: OperationQueue, documents: Documents, clock: Clock) -> None:
+    def __init__(self, queue: OperationQueue, clock: Clock) -> None:
         self._queue = queue
-        self._documents = documents
         self._clock = clock
-
-    def page(self, limit: int = 20, after: tuple[str, str] | None = None) -> Letters:
-        """Dead letters by the time of their death."""
-        return operations_in(self._documents, OperationState.DEAD, limit, after)
 
     def replay(self, operation_id: str, *, by: str) -> Operation:
         """Give it all its tries again, now.

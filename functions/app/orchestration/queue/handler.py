@@ -165,7 +165,3 @@ class Handlers:
         ensure(found is not None, f"nobody handles {name}")
         assert found is not None
         return found
-
-    def names(self) -> tuple[str, ...]:
-        """All names, sorted."""
-        return tuple(sorted(self._handlers))

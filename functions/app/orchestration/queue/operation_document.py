@@ -86,14 +86,14 @@ def _read(document: Document) -> Operation:
         position=int_field(fields, "position"),
         vendor=optional_text(fields, "vendor"),
         topic=optional_text(fields, "topic"),
-        deadline_us=optional_time(fields, "deadline_at"),
+        deadline_us=_optional_time(fields, "deadline_at"),
         state=OperationState(text_field(fields, "state")),
         attempts=int_field(fields, "attempts"),
         token=int_field(fields, "token"),
         lease=_lease(map_field(fields, "lease")) if lease is not None else None,
         cancel_requested=fields.get("cancel_requested") is True,
         reason=optional_text(fields, "reason"),
-        finished_us=optional_time(fields, "finished_at"),
+        finished_us=_optional_time(fields, "finished_at"),
         result=map_field(fields, "result") if result is not None else None,
         history=tuple(_attempt(line) for line in list_field(fields, "history")),
     )
@@ -104,7 +104,7 @@ def optional_text(fields: Fields, name: str) -> str | None:
     return None if fields.get(name) is None else text_field(fields, name)
 
 
-def optional_time(fields: Fields, name: str) -> int | None:
+def _optional_time(fields: Fields, name: str) -> int | None:
     """The time in `name` in microseconds, or None."""
     return None if fields.get(name) is None else from_rfc3339(text_field(fields, name))
 

@@ -35,8 +35,5 @@ class RetryPolicy:
 PATIENT: Final = RetryPolicy()
 """About twenty minutes of trying: for effects that must happen."""
 
-BRIEF: Final = RetryPolicy(tries=3, first_us=seconds(1), most_us=seconds(5))
-"""For work whose caller waits."""
-
 STEADFAST: Final = RetryPolicy(tries=20, first_us=seconds(2), most_us=seconds(3600))
 """About twelve hours: for compensations, which have no other way out."""

@@ -94,8 +94,6 @@ class SagaDefinition:
     steps: tuple[SagaStep, ...]
     level: SecurityLevel = SecurityLevel.SYSTEM
     priority: Priority = Priority.NORMAL
-    shown: bool = True
-    """Whether its owner sees its progress under `/users/{uid}/tasks`."""
 
     def __post_init__(self) -> None:
         seen: set[str] = set()
