@@ -102,7 +102,7 @@ class RunningAttempt:
                 self._means.doorbell.extend(longer.lane, longer.id, until_us)
             except Fault as fault:
                 # The slot is a courtesy, the lease is kept: nothing that is paid for is begun again for this.
-                _log.warning("slot_not_extended", reason=str(fault))
+                _log.warning("slot_extension_failed", reason=str(fault))
             return
         raise Unavailable("the lease could not be renewed")
 
@@ -116,9 +116,9 @@ class RunningAttempt:
         try:
             self.renew()
         except (LeaseLost, CancelRequested) as end:
-            _log.info("lease_not_kept", reason=str(end))
+            _log.info("lease_renewal_refused", reason=str(end))
         except Fault as fault:
-            _log.warning("lease_not_kept", reason=str(fault))
+            _log.warning("lease_renewal_failed", reason=str(fault))
 
     def write(self, operation: Operation, participant: Sequence[Write]) -> None:
         """Commit this state over the version that is known, together with `participant`."""

@@ -69,7 +69,7 @@ class Runner:
         """
         lane = self._handlers.lanes.get(lane_name)
         if lane is None:
-            _log.warning("lane_unknown", lane=lane_name)
+            _log.warning("unknown_lane_ignored", lane=lane_name)
             return 0
         broken: list[Exception] = []
         taken = self._serve(lane, for_us, broken)
@@ -124,7 +124,7 @@ class Runner:
         except Fault:
             raise
         except Exception as failure:  # noqa: BLE001  # the queue's edge: one that is broken must not stop its lane
-            _log.error("ticket_broken", operation=ticket.operation_id, exc_info=failure)
+            _log.error("ticket_failed", operation=ticket.operation_id, exc_info=failure)
             broken.append(failure)
             return False
         return claimed
@@ -234,13 +234,13 @@ class Runner:
         policy, number = attempt.handler.retry, attempt.operation.attempts
         hopeless = isinstance(failure, Rejection | InvariantViolation)
         if hopeless or number >= policy.tries:
-            _log.error("dead_letter", reason=detail, attempt=number, exc_info=None if hopeless else failure)
+            _log.error("operation_dead_lettered", reason=detail, attempt=number, exc_info=None if hopeless else failure)
             self._end(attempt, lambda now: bury(now, token=token, now_us=now_us(), reason=detail))
             return
         at_least_us = (failure.retry_after_s or 0) * 1_000_000 if isinstance(failure, Fault) else 0
         due_us = now_us() + policy.delay_us(number, self._means.draw, at_least_us=at_least_us)
         _log.warning(
-            "retry_later", reason=detail, attempt=number, exc_info=None if isinstance(failure, Fault) else failure
+            "operation_retried", reason=detail, attempt=number, exc_info=None if isinstance(failure, Fault) else failure
         )
         self._end(attempt, lambda now: retry(now, token=token, now_us=now_us(), due_us=due_us, detail=detail))
 
@@ -269,7 +269,7 @@ class Runner:
             return (*audit, *handler.on_death(ended, ended.reason or ""))
         except (Rejection, InvariantViolation) as failure:
             # The letter must be written even when nobody can be told; the failure stands in the log.
-            _log.error("death_untold", operation=ended.id, reason=str(failure))
+            _log.error("death_handler_failed", operation=ended.id, reason=str(failure))
             return audit
 
     def _next_in_line(self, operation: Operation) -> None:

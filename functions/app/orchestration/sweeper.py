@@ -87,7 +87,7 @@ class Sweeper:
         try:
             rung, lanes, complete = self._ring_overdue()
         except Exception as failure:  # noqa: BLE001  # the same edge as below
-            _log.error("rings_failed", exc_info=failure)
+            _log.error("overdue_sweep_failed", exc_info=failure)
             failed.append("rings")
         for chore in self._chores:
             try:
@@ -123,7 +123,7 @@ class Sweeper:
         try:
             self._means.realtime.update({LAST: mark})
         except Fault as fault:
-            _log.warning("sweep_unmarked", reason=str(fault))
+            _log.warning("sweep_mark_failed", reason=str(fault))
 
     def _ring_overdue(self) -> tuple[int, tuple[str, ...], bool]:
         """Ring every operation that should have moved by now, and wake the lanes they are in."""
@@ -160,7 +160,7 @@ class Sweeper:
             try:
                 operation = from_document(document)
             except InvariantViolation as broken:
-                _log.error("operation_unreadable", operation=document.id, reason=str(broken))
+                _log.error("unreadable_operation_skipped", operation=document.id, reason=str(broken))
                 continue
             tickets.setdefault(operation.lane, []).append(ticket_of(operation))
         for lane, up in tickets.items():

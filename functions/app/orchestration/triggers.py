@@ -47,9 +47,9 @@ def sweep(orchestration: Orchestration) -> dict[str, object]:
         Unavailable: some chores failed; it names them, and the scheduler shows it.
     """
     swept = orchestration.sweeper.tick()
-    done: dict[str, object] = {"rung": swept.rung, "lanes": list(swept.lanes), **swept.chores}
-    if swept.rung or swept.failed:
-        _log.info("queue_swept", **done, failed=list(swept.failed), complete=swept.complete)
-    if swept.failed:
-        raise Unavailable(f"chores failed: {', '.join(swept.failed)}")
-    return done
+    rung, lanes, failed = swept.rung, list(swept.lanes), list(swept.failed)
+    if rung or failed:
+        _log.info("queue_swept", rung=rung, lanes=lanes, chores=swept.chores, failed=failed, complete=swept.complete)
+    if failed:
+        raise Unavailable(f"chores failed: {', '.join(failed)}")
+    return {"rung": rung, "lanes": lanes, **swept.chores}

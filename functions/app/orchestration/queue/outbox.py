@@ -75,7 +75,7 @@ class Outbox:
             for lane, tickets in due.items():
                 self._doorbell.ring(lane, tickets)
         except Exception as failure:  # noqa: BLE001  # an edge: whatever breaks here, the promise is kept already
-            _log.warning("ring_lost", operations=[one.id for one in operations], reason=f"{failure!r}")
+            _log.warning("ring_failed", operations=[one.id for one in operations], reason=f"{failure!r}")
 
 
 def _queued(write: Write) -> Operation | None:

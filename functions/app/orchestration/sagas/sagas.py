@@ -143,7 +143,7 @@ class Sagas:
                 self._repair(document.id)
             except Failure as failure:
                 # One that cannot be read, or whose version is gone, keeps no other waiting.
-                _log.error("saga_unchecked", saga=document.id, reason=str(failure))
+                _log.error("saga_check_failed", saga=document.id, reason=str(failure))
         return len(found)
 
     def move(self, saga_id: str, decide: Decide) -> Sequence[Write]:
