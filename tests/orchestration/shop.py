@@ -92,8 +92,8 @@ class Shop:
 
     def runner(self) -> Runner:
         """Another process."""
-        means = RunnerDependencies(self.outbox, self.doorbell, self.clock, self.ids, self.draw, self.heartbeat)
-        return Runner(means, self.handlers)
+        deps = RunnerDependencies(self.outbox, self.doorbell, self.clock, self.ids, self.draw, self.heartbeat)
+        return Runner(deps, self.handlers)
 
     def drain(self) -> None:
         """Serve triggers and due alarms until it is quiet."""

@@ -15,7 +15,7 @@ from app.kit.errors import Fault, InvariantViolation
 from app.kit.ids import Ids
 from app.kit.realtime import Json, Realtime
 from app.kit.telemetry import log
-from app.orchestration.queue.admission import Ticket, ticket_of, waiters
+from app.orchestration.queue.admission import Ticket, blocked_by_key, ticket_of
 from app.orchestration.queue.doorbell import Doorbell
 from app.orchestration.queue.handler import Lane
 from app.orchestration.queue.operation_document import COLLECTION, from_document
@@ -72,8 +72,8 @@ class SweeperDependencies:
 class Sweeper:
     """Ticks once a minute."""
 
-    def __init__(self, means: SweeperDependencies, chores: Sequence[Chore] = ()) -> None:
-        self._means = means
+    def __init__(self, deps: SweeperDependencies, chores: Sequence[Chore] = ()) -> None:
+        self._deps = deps
         self._chores = chores
 
     def tick(self) -> SweepReport:
@@ -102,13 +102,13 @@ class Sweeper:
         """Have as many runners look at a lane as may find something. A ticket that is up already fires no trigger, so
         after an outage a whole backlog may wait with nobody on the way to it.
         """
-        known = self._means.lanes.get(lane)
+        known = self._deps.lanes.get(lane)
         runners = max(1, min(waiting, known.limit if known else 1))
-        self._means.doorbell.wake(lane, now_us, [self._means.ids.new("w") for _ in range(runners)])
+        self._deps.doorbell.wake(lane, now_us, [self._deps.ids.new("w") for _ in range(runners)])
 
     def last(self) -> LastSweep | None:
         """The mark of the last tick that came to its end; None when there was none, or its mark is lost."""
-        mark = self._means.realtime.get(LAST)
+        mark = self._deps.realtime.get(LAST)
         if (
             isinstance(mark, dict)
             and isinstance(at := mark.get("at"), int)
@@ -119,15 +119,15 @@ class Sweeper:
 
     def _leave_mark(self, failed: int) -> None:
         """A mark that grows old says that nobody sweeps any more (T-91). It costs no document and stops nothing."""
-        mark: Json = {"at": self._means.clock.now_us(), "failed": failed}
+        mark: Json = {"at": self._deps.clock.now_us(), "failed": failed}
         try:
-            self._means.realtime.update({LAST: mark})
+            self._deps.realtime.update({LAST: mark})
         except Fault as fault:
             _log.warning("sweep_mark_failed", reason=str(fault))
 
     def _ring_overdue(self) -> tuple[int, tuple[str, ...], bool]:
         """Ring every operation that should have moved by now, and wake the lanes they are in."""
-        now_us = self._means.clock.now_us()
+        now_us = self._deps.clock.now_us()
         cursor = began = self._cursor()
         rung, lanes = 0, Counter[str]()
         for _ in range(PAGES):
@@ -144,7 +144,7 @@ class Sweeper:
         return rung, tuple(sorted(lanes)), cursor is None
 
     def _overdue(self, now_us: int, cursor: tuple[str, str] | None) -> list[Document]:
-        return self._means.documents.query(
+        return self._deps.documents.query(
             Query(
                 COLLECTION,
                 where=(Where("wake_at", "<=", to_rfc3339(now_us)),),
@@ -165,15 +165,15 @@ class Sweeper:
             tickets.setdefault(operation.lane, []).append(ticket_of(operation))
         for lane, up in tickets.items():
             # Of a line only the first: the others wait for it, and each ring of theirs would only ask who goes first.
-            behind = {ticket.name for ticket in waiters(up)}
+            behind = {ticket.name for ticket in blocked_by_key(up)}
             first = [ticket for ticket in up if ticket.name not in behind]
-            self._means.doorbell.ring(lane, first)
+            self._deps.doorbell.ring(lane, first)
             lanes[lane] += len(first)
         return len(page)
 
     def _cursor(self) -> tuple[str, str] | None:
         try:
-            value = self._means.realtime.get(CURSOR)
+            value = self._deps.realtime.get(CURSOR)
         except Fault:
             return None
         if isinstance(value, dict) and isinstance(at := value.get("at"), str) and isinstance(i := value.get("id"), str):
@@ -182,4 +182,4 @@ class Sweeper:
 
     def _keep(self, cursor: tuple[str, str] | None) -> None:
         value: Json = None if cursor is None else {"at": cursor[0], "id": cursor[1]}
-        self._means.realtime.update({CURSOR: value})
+        self._deps.realtime.update({CURSOR: value})
