@@ -1,7 +1,7 @@
-"""Orchestration, put together: what the composition root, the tests and the simulation build from the same parts.
+"""Builds orchestration, for the composition root, the tests and the simulation.
 
-Two steps, because features commit through the outbox and the queue runs the features: `Outbox` comes first, then the
-features on top of it, then `assemble` with what they bring.
+There are two steps, because features commit through the `Outbox` and the queue runs the features: first
+`QueueDependencies.outbox()`, then the features, then `assemble` with their contributions.
 """
 
 from collections.abc import Sequence
@@ -28,12 +28,12 @@ from app.orchestration.sagas.sagas import Sagas
 from app.orchestration.sweeper import Chore, Sweeper, SweeperDependencies
 
 LANES: Final = (Lane("default", 16), Lane("events", 32), Lane("sagas", 32))
-"""Every deployment has these; features bring their own beside them."""
+"""Lanes of every deployment; features may contribute others."""
 
 
 @dataclass(frozen=True, slots=True)
 class QueueDependencies:
-    """What orchestration stands on. `documents` are the bare ones."""
+    """Dependencies of the queue. `documents` is the raw store, not the `Outbox`."""
 
     documents: Documents
     realtime: Realtime
@@ -44,13 +44,13 @@ class QueueDependencies:
     heartbeat: Heartbeat = field(default_factory=ThreadHeartbeat)
 
     def outbox(self) -> Outbox:
-        """The documents that every feature commits through."""
+        """The `Documents` through which every feature commits."""
         return Outbox(self.documents, Doorbell(self.realtime), self.alarms, self.clock)
 
 
 @dataclass(frozen=True, slots=True)
 class Contributions:
-    """What the features bring to be run."""
+    """What the features add to orchestration."""
 
     handlers: Sequence[Handler] = ()
     subscriptions: Sequence[Subscription] = ()
@@ -61,7 +61,7 @@ class Contributions:
 
 @dataclass(frozen=True, slots=True)
 class Orchestration:
-    """The feature."""
+    """Everything that `assemble` has built."""
 
     outbox: Outbox
     doorbell: Doorbell
@@ -79,10 +79,11 @@ class Orchestration:
 def assemble(
     dependencies: QueueDependencies, contributions: Contributions, outbox: Outbox | None = None
 ) -> Orchestration:
-    """Orchestration of what was brought. `outbox`: the one that the features got, when they were built before.
+    """Builds orchestration with the features' contributions. `outbox` is the one through which they commit, if they
+    were built before.
 
     Raises:
-        InvariantViolation: a handler in a lane that nobody serves, two of one name, a vendor in two lanes.
+        InvariantViolation: the contributions do not fit together; see `Handlers`, `EventBus` and `Sagas`.
     """
     outbox = outbox or dependencies.outbox()
     clock, ids, doorbell = dependencies.clock, dependencies.ids, Doorbell(dependencies.realtime)
@@ -90,8 +91,8 @@ def assemble(
     sagas = Sagas(contributions.sagas, outbox, clock)
     handlers = Handlers([*contributions.handlers, *bus.handlers(), *sagas.handlers()], [*LANES, *contributions.lanes])
     queue = OperationQueue(outbox, handlers, clock, ids)
-    bus.deliver_through(queue)
-    sagas.run_through(queue)
+    bus.bind_queue(queue)
+    sagas.bind_queue(queue)
     sweep = SweeperDependencies(outbox, dependencies.realtime, doorbell, clock, ids, handlers.lanes)
     return Orchestration(
         outbox=outbox,

@@ -1,4 +1,4 @@
-"""What the triggers call: one line each in `main.py`.
+"""What the deployed functions of `main.py` call, and on which event.
 
 run_operation   RTDB, created   /orchestration/queue/{lane}/{ticket}     run_operation(orchestration, lane)
 due             Cloud Tasks     {"operation": id}                        due(orchestration, data)
@@ -16,19 +16,19 @@ _log = log("orchestration")
 
 
 def run_operation(orchestration: Orchestration, lane: str) -> int:
-    """A ticket was put up: serve its lane. Which ticket it was does not matter; the lane decides who goes first.
+    """A ticket was created: serves its lane. The lane decides which ticket goes first, so its name does not matter.
 
     Raises:
-        Fault: a store is away. The platform may repeat the event; the sweeper comes in any case.
+        Fault: a store is unavailable. The platform may repeat the event; the sweeper rings again in any case.
     """
     return orchestration.runner.serve(lane)
 
 
 def due(orchestration: Orchestration, data: object) -> None:
-    """An alarm fired.
+    """An alarm fired: rings for its operation.
 
     Raises:
-        TooEarly: the task must be repeated, which its queue does when the function fails.
+        TooEarly: the operation is not due. Cloud Tasks repeats the task, because the function fails.
     """
     operation = data.get("operation") if isinstance(data, Mapping) else None
     ensure(isinstance(operation, str), "an alarm names its operation")
@@ -36,15 +36,15 @@ def due(orchestration: Orchestration, data: object) -> None:
 
 
 def show_saga(orchestration: Orchestration, saga_id: str) -> None:
-    """A saga's document was written: bring its owner's view up to it."""
+    """A saga's document was written: updates what its owner sees."""
     orchestration.mirror.reflect(saga_id)
 
 
 def sweep(orchestration: Orchestration) -> dict[str, object]:
-    """One tick of the sweeper; what it did.
+    """One tick of the sweeper. Returns what it did, chore by chore.
 
     Raises:
-        Unavailable: some chores failed; it names them, and the scheduler shows it.
+        Unavailable: some parts failed; the message names them.
     """
     swept = orchestration.sweeper.tick()
     rung, lanes, failed = swept.rung, list(swept.lanes), list(swept.failed)

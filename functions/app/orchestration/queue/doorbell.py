@@ -1,8 +1,7 @@
-"""The Realtime Database's part of the queue: tickets, which fire the trigger, and the slots of each lane.
+"""The Realtime Database's part of the queue: tickets, whose creation fires the trigger, and the slots of each lane.
 
-To *ring* for an operation is to create its ticket. Nothing here is authoritative: the sweeper creates lost tickets
-again, and a lost slot only lets one operation too many run for a while. The claim in Firestore decides that no
-operation runs twice, and no two of a line at once (`line.py`).
+Nothing here is authoritative: the sweeper creates lost tickets again, and a lost slot only lets one operation too many
+run for a while. The claim in Firestore decides that no operation runs twice, and no two of a line at once (`line.py`).
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence

@@ -73,8 +73,8 @@ class Sagas:
         self._clock = clock
         self._queue: OperationQueue | None = None
 
-    def run_through(self, queue: OperationQueue) -> None:
-        """Names the queue, which is built after the handlers."""
+    def bind_queue(self, queue: OperationQueue) -> None:
+        """Sets the queue that runs the steps. It is built later, because it needs the sagas' handlers."""
         self._queue = queue
 
     def handlers(self) -> list[Handler]:
@@ -193,12 +193,12 @@ class Sagas:
     def _operation_of(self, definition: SagaDefinition, state: SagaState, command: SagaCommand) -> Operation | None:
         order = self._order(definition, state, command)
         try:
-            return self._through().get(self._through().id_of(order.name, order.once or ""))
+            return self._bound_queue().get(self._bound_queue().id_of(order.name, order.once or ""))
         except NotFound:
             return None
 
     def _orders(self, definition: SagaDefinition, state: SagaState, commands: Sequence[SagaCommand]) -> list[Write]:
-        return self._through().rows([self._order(definition, state, command) for command in commands])
+        return self._bound_queue().rows([self._order(definition, state, command) for command in commands])
 
     def _order(self, definition: SagaDefinition, state: SagaState, command: SagaCommand) -> Order:
         step = definition.step(command.step)
@@ -297,7 +297,7 @@ class Sagas:
             raise NotFound("There is no such saga", saga_id=saga_id)
         return stored
 
-    def _through(self) -> OperationQueue:
+    def _bound_queue(self) -> OperationQueue:
         ensure(self._queue is not None, "sagas need their queue before they start")
         assert self._queue is not None
         return self._queue
