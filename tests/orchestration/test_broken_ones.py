@@ -14,7 +14,7 @@ from app.orchestration.queue.operation import OperationState
 from app.orchestration.queue.outbox import Outbox
 from app.orchestration.sagas.saga import StepStatus
 from app.orchestration.sagas.saga_definition import SagaDefinition, SagaStep, StepDone
-from app.orchestration.sagas.sagas import Beginning
+from app.orchestration.sagas.sagas import SagaStart
 from app.orchestration.sweeper import Chore
 from orchestration.shop import Shop, Spy, order
 
@@ -73,7 +73,7 @@ def test_a_saga_of_a_version_that_is_gone_is_passed_over() -> None:
     shop = Shop(sagas=[ONE_STEP])
     shop.rings = False
     for id in ("gone", "lost"):
-        shop.sagas.start(Beginning(id, "one"))
+        shop.sagas.start(SagaStart(id, "one"))
         shop.clock.advance(seconds=1)
     rewrite(shop, "sagas/gone", {"version": 7})
     shop.documents.commit([Delete(f"operations/{operation}") for operation in shop.operations()])

@@ -9,7 +9,7 @@ from app.orchestration.assembly import Contributions, QueueDependencies, assembl
 from app.orchestration.queue.handler import Done, Handler, Run, RunOutcome
 from app.orchestration.queue.operation import Priority
 from app.orchestration.sagas.saga_definition import SagaDefinition, SagaStep
-from app.orchestration.sagas.sagas import Beginning
+from app.orchestration.sagas.sagas import SagaStart
 from app.orchestration.sweeper import Chore
 from orchestration.shop import Shop, Spy, order
 from support.memory import MemoryDocuments
@@ -99,7 +99,7 @@ class TestSagas:
         definition = SagaDefinition("trip", 1, (SagaStep("go", waits_for="sun"),))
         shop = Shop(sagas=[definition])
         for number in range(3):
-            shop.sagas.start(Beginning(f"saga-{number}", "trip"))
+            shop.sagas.start(SagaStart(f"saga-{number}", "trip"))
         assert told(shop, "sagas") == {"running": 0, "waiting": 3, "compensating": 0, "stuck": 0}
         shop.sagas.cancel("saga-0", "rain")
         shop.sagas.tell("saga-1", "sun", {})

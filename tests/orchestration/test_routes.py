@@ -13,7 +13,7 @@ from app.orchestration.event_bus import Event, Subscription
 from app.orchestration.queue.handler import Done, Handler, Run, RunOutcome
 from app.orchestration.queue.operation import Priority
 from app.orchestration.sagas.saga_definition import SagaDefinition, SagaStep, StepDone
-from app.orchestration.sagas.sagas import Beginning
+from app.orchestration.sagas.sagas import SagaStart
 from orchestration.shop import Shop, Spy, order
 from support.world import Caller, World
 
@@ -200,7 +200,7 @@ class TestTheAuditLog:
         definition = SagaDefinition("trip", 1, (SagaStep("go", waits_for="sun"),))
         shop = Shop([Handler("work", Spy())], sagas=[definition])
         client = admin(shop)
-        shop.sagas.start(Beginning("saga-1", "trip"))
+        shop.sagas.start(SagaStart("saga-1", "trip"))
         identity = shop.queue.enqueue(order())
         for path in (f"operations/{identity}", "sagas/saga-1"):
             assert client.post(f"/v1/orchestration/{path}/cancel", json={"reason": "rain"}).status_code == 200
@@ -215,7 +215,7 @@ class TestSagas:
             "trip", 1, (SagaStep("pack", lambda run: StepDone()), SagaStep("go", waits_for="sun"))
         )
         shop = Shop(sagas=[definition])
-        shop.sagas.start(Beginning("saga-1", "trip", account="alice"))
+        shop.sagas.start(SagaStart("saga-1", "trip", account="alice"))
         shop.drain()
         client = admin(shop)
         saga = json_of(client.get("/v1/orchestration/sagas/saga-1"))

@@ -13,7 +13,7 @@ from app.orchestration.queue.retry import RetryPolicy
 from app.orchestration.sagas.saga import SagaStatus, StepStatus
 from app.orchestration.sagas.saga_definition import Action, SagaDefinition, SagaStep, StepDone, StepRun
 from app.orchestration.sagas.saga_mirror import SagaMirror
-from app.orchestration.sagas.sagas import TIMER, Beginning
+from app.orchestration.sagas.sagas import TIMER, SagaStart
 from orchestration.shop import Shop
 
 ONCE = RetryPolicy(tries=2)
@@ -80,7 +80,7 @@ def image(trace: Trace) -> SagaDefinition:
 
 
 def started(shop: Shop, name: str) -> str:
-    shop.sagas.start(Beginning("saga-1", name, account="alice", input={"n": 1}))
+    shop.sagas.start(SagaStart("saga-1", name, account="alice", input={"n": 1}))
     shop.drain()
     return "saga-1"
 
@@ -103,7 +103,7 @@ class TestPayment:
     def test_money_that_comes_before_it_is_waited_for_counts(self) -> None:
         trace = Trace()
         shop = Shop(sagas=[payment(trace)])
-        shop.sagas.start(Beginning("saga-1", "payment"))
+        shop.sagas.start(SagaStart("saga-1", "payment"))
         shop.sagas.tell("saga-1", "paid", {"amount": 1})
         shop.drain()
         assert shop.sagas.get("saga-1").status is SagaStatus.SUCCEEDED
@@ -227,7 +227,7 @@ class TestCrashes:
     def _run(self, fail: str | None, *, kill_at: int | None, after: bool) -> tuple[SagaStatus, Fields, int]:
         trace = Trace(fail={fail: Invalid("no")} if fail else {})
         shop = Shop(sagas=[payment(trace)])
-        shop.sagas.start(Beginning("saga-1", "payment", account="alice"))
+        shop.sagas.start(SagaStart("saga-1", "payment", account="alice"))
         shop.sagas.tell("saga-1", "paid", {})
         commits = [0]
 
@@ -257,7 +257,7 @@ class TestDeploys:
         deployed.outbox._documents = shop.documents
         deployed.sagas.tell("saga-1", "paid", {})
         deployed.drain()
-        deployed.sagas.start(Beginning("saga-2", "payment"))
+        deployed.sagas.start(SagaStart("saga-2", "payment"))
         deployed.drain()
         assert deployed.sagas.get("saga-1").status is SagaStatus.SUCCEEDED
         assert old.lines == ["open", "grant", "tell"]
@@ -267,7 +267,7 @@ class TestDeploys:
         trace = Trace()
         shop = Shop(sagas=[payment(trace)])
         shop.rings = False
-        shop.sagas.start(Beginning("saga-1", "payment"))
+        shop.sagas.start(SagaStart("saga-1", "payment"))
         from app.kit.documents import Delete
 
         [operation] = shop.operations()

@@ -16,7 +16,7 @@ from app.metering.billing import Mode
 from app.orchestration.queue.operation import Priority
 from app.orchestration.queue.operation_queue import Order
 from app.orchestration.sagas.saga import ENDED, SagaState, SagaStatus
-from app.orchestration.sagas.sagas import Beginning
+from app.orchestration.sagas.sagas import SagaStart
 from simulation.instance import Backend
 from simulation.products import IMAGE_PRICE
 from simulation.world import World
@@ -176,7 +176,7 @@ class User:
     def _buy(self) -> None:
         saga = self._name("buy")
         amount = self._kernel.random.choice(PRICES)
-        self._begin(Beginning(saga, "buy", self.uid, {"amount": amount}))
+        self._begin(SagaStart(saga, "buy", self.uid, {"amount": amount}))
         if self._kernel.chance(0.25):
             # Paid and given up at once: whoever comes first, money and credits must agree.
             invoice = self._world.rail.keys.get(f"{saga}:open")
@@ -206,7 +206,7 @@ class User:
                 bought = backend.orchestration.sagas.get(payment)
                 if bought.status is SagaStatus.SUCCEEDED:
                     given = {"payment": payment, "amount": bought.input["amount"]}
-                    backend.orchestration.sagas.start(Beginning(f"refund_{payment}", "refund", self.uid, given))
+                    backend.orchestration.sagas.start(SagaStart(f"refund_{payment}", "refund", self.uid, given))
                     self._told.sagas[f"refund_{payment}"] = self.uid
             return None
 
@@ -216,7 +216,7 @@ class User:
 
     def _image(self) -> None:
         saga = self._name("image")
-        self._begin(Beginning(saga, "image", self.uid, {}))
+        self._begin(SagaStart(saga, "image", self.uid, {}))
         if self._kernel.chance(0.25):
             self._kernel.sleep(self._kernel.random.randrange(400_000_000))
             self._give_up(saga)
@@ -228,13 +228,13 @@ class User:
             self._told.bugs.append(f"saga {saga} was cancelled and goes on")
 
     def _agent(self) -> None:
-        self._begin(Beginning(self._name("agent"), "agent", self.uid, {}))
+        self._begin(SagaStart(self._name("agent"), "agent", self.uid, {}))
 
-    def _begin(self, beginning: Beginning) -> None:
+    def _begin(self, start: SagaStart) -> None:
         for _ in range(1 + self._kernel.chance(0.2)):
-            outcome = self._ask(f"begins {beginning.name}", lambda b: b.orchestration.sagas.start(beginning))
+            outcome = self._ask(f"begins {start.name}", lambda b: b.orchestration.sagas.start(start))
             if not isinstance(outcome, Failure):
-                self._told.sagas[beginning.id] = self.uid
+                self._told.sagas[start.id] = self.uid
 
     def _orders(self) -> None:
         """Plain work: some in order, some late, some long, in every priority."""

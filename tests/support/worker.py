@@ -34,7 +34,7 @@ from app.orchestration.queue.operation import SecurityLevel
 from app.orchestration.queue.operation_queue import Order
 from app.orchestration.queue.outbox import NoAlarms, Outbox
 from app.orchestration.sagas.saga_definition import SagaDefinition, SagaStep, StepDone, StepRun
-from app.orchestration.sagas.sagas import Beginning
+from app.orchestration.sagas.sagas import SagaStart
 from app.orchestration.sweeper import Chore
 from app.outside import RealOutside
 
@@ -180,7 +180,7 @@ def answer(orchestration: Orchestration, path: str, body: dict[str, str]) -> Non
             orchestration.queue.enqueue(order)
         case "/saga":
             given = {"refuses": bool(body["refuses"])}
-            orchestration.sagas.start(Beginning(body["id"], "worker.order", body["account"], given))
+            orchestration.sagas.start(SagaStart(body["id"], "worker.order", body["account"], given))
         case _:
             triggers.run_operation(orchestration, body["ref"].split("/")[2])
 

@@ -32,7 +32,7 @@ _log = log("orchestration")
 
 @dataclass(frozen=True, slots=True)
 class Chore:
-    """A feature's work at every tick. `work` handles at most `limit` items, its argument, and returns how many it did."""
+    """A feature's work at every tick. `work` takes `limit`, the most items to handle, and returns how many it did."""
 
     name: str
     work: Callable[[int], int]
