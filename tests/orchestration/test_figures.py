@@ -1,4 +1,4 @@
-"""What an admin's Prometheus is told of orchestration."""
+"""Orchestration's figures for Prometheus."""
 
 from collections.abc import Mapping
 
@@ -109,7 +109,7 @@ class TestSagas:
 
 class TestSweeps:
     def test_a_sweeper_that_never_came_or_stays_away_is_seen(self) -> None:
-        """T-91: scheduled, and nobody works."""
+        """T-91: a sweeper that is scheduled and does not run."""
         shop = Shop()
         assert told(shop, "sweep_age_seconds")[""] > 10**9
         shop.pass_time(minutes=1)
@@ -127,7 +127,7 @@ class TestSweeps:
 
 
 class Away(MemoryDocuments):
-    """Answers no query."""
+    """A store that answers no query."""
 
     def query(self, query: Query) -> list[Document]:
         raise Unavailable("down")

@@ -1,4 +1,4 @@
-"""The admin routes: what they show, what they do, and to whom they do not answer."""
+"""The admin routes: what they show and do, and whom they refuse."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ def admin(shop: Shop, role: str = "admin") -> Caller:
 
 
 def json_of(answer: TestResponse) -> Any:
-    """The body of an answer that has one."""
+    """The JSON body of an answer."""
     assert answer.json is not None, answer.status
     return answer.json
 
