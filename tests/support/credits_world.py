@@ -1,4 +1,4 @@
-"""The credit system in memory, and an auditor that trusts nothing of it."""
+"""The credit system in memory, and an audit of what it has stored."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -44,7 +44,7 @@ def deposit(payment_id: str, amount: int) -> Deposit:
 
 @dataclass
 class CreditsWorld:
-    """A world for one test; `documents` may be any store with the contract."""
+    """The credit system for one test; `documents` may be any implementation of the port."""
 
     documents: Documents = field(default_factory=MemoryDocuments)
     clock: ManualClock = field(default_factory=ManualClock)
@@ -69,7 +69,7 @@ class CreditsWorld:
         self._wait(attempt)
 
     def waits_between_attempts(self) -> None:
-        """Lets a lost race wait as it does in production: a real store needs it."""
+        """From now on an attempt that lost a race waits as in production; a real store needs that."""
         self._wait = pause
 
     def account(self, uid: str) -> Account:

@@ -1,9 +1,9 @@
-"""A process that runs operations over the suite's Firestore, as a worker of the functions emulator would, to be killed.
+"""A process that runs operations over the suite's Firestore, as a worker of the functions emulator does. Tests kill it.
 
     python -m support.worker
 
-The real credit system and orchestration with a few products. A worker prints the port it serves on and takes POST:
-/sweep from the scheduler, /order and /saga from clients, anything else is the event of a ticket that was put up.
+It holds the real credit system and orchestration with a few products. It prints the port that it serves on and takes
+POST: /sweep from the scheduler, /order and /saga from clients, anything else is the event of a created ticket.
 """
 
 import json
@@ -44,7 +44,7 @@ RATE: Final = 20
 
 
 class FastClock:
-    """Every process of a fleet reads the same time, counted from when the fleet started."""
+    """Shows the same time in every process of a fleet, counted from the fleet's start."""
 
     def __init__(self) -> None:
         self._from_us = int(os.environ["WORKER_CLOCK_FROM_US"])
@@ -54,7 +54,7 @@ class FastClock:
 
 
 class Unshippable(Rejection):
-    """The last step of a saga refuses."""
+    """Raised by the last step of a saga."""
 
     status = 409
     code = "unshippable"
@@ -62,7 +62,7 @@ class Unshippable(Rejection):
 
 
 def build() -> Orchestration:
-    """The deployment over what the environment names."""
+    """Builds the deployment over the services that the environment names."""
     outside, clock = RealOutside(), FastClock()
     dependencies = QueueDependencies(
         outside.documents, outside.realtime, clock, outside.ids, random.randrange, NoAlarms()
@@ -79,25 +79,25 @@ def build() -> Orchestration:
 
 
 class Products:
-    """Every effect on an account is fenced by the attempt's lease."""
+    """Operations, subscriptions and sagas; the attempt's lease fences every effect on an account."""
 
     def __init__(self, credits: Credits, documents: Outbox) -> None:
         self.credits = credits
         self._documents = documents
 
     def handlers(self) -> list[Handler]:
-        """A charge."""
+        """One operation, which charges an account."""
         return [Handler("worker.spend", self._spend, level=SecurityLevel.MONEY)]
 
     def subscriptions(self) -> list[Subscription]:
-        """Two who hear of the same event, one of them in order."""
+        """Two subscriptions to one event, one of them ordered."""
         return [
             Subscription("worker.stats", "CreditsSettled", self._count),
             Subscription("worker.feed", "CreditsSettled", self._append, ordered=True),
         ]
 
     def sagas(self) -> list[SagaDefinition]:
-        """Three steps; the last refuses when the input says so, and then the two before it are undone."""
+        """Three steps. The last refuses when the input says so, and then the two before it are undone."""
         steps = (
             SagaStep("hold", self._hold, self._let_go),
             SagaStep("charge", self._charge, self._give_back),
@@ -112,7 +112,7 @@ class Products:
 
     def _reserve_and_settle(self, uid: str, run: Run) -> None:
         reference = Reference("run", run.key)
-        with suppress(ReservationSettled):  # an earlier attempt came this far, and died before it could say so
+        with suppress(ReservationSettled):  # an earlier attempt settled, and died before its end was committed
             self.credits.reserve(uid, Reserve(run.key, PRICE, PRICE, "run", reference, minutes(30)), fenced(run))
             self.credits.settle(uid, Settle(run.key, PRICE, reference), fenced(run))
 
@@ -162,7 +162,7 @@ class Products:
 
 
 def fenced(run: Run | StepRun) -> Participant:
-    """The effect goes through only while this attempt holds the lease."""
+    """Makes a posting succeed only while this attempt holds its lease."""
 
     def writes(_: Outcome, seen: tuple[Document | None, ...]) -> Sequence[Write]:
         return [run.fence(seen[0])]
@@ -171,7 +171,7 @@ def fenced(run: Run | StepRun) -> Participant:
 
 
 def answer(orchestration: Orchestration, path: str, body: dict[str, str]) -> None:
-    """One request; a repeat of it changes nothing."""
+    """Handles one request; a repeated one changes nothing."""
     match path:
         case "/sweep":
             triggers.sweep(orchestration)
@@ -186,7 +186,7 @@ def answer(orchestration: Orchestration, path: str, body: dict[str, str]) -> Non
 
 
 def serve() -> None:
-    """Until killed, or until whoever started it is gone, which ends our standard input."""
+    """Serves until it is killed, or until the death of its parent process ends its standard input."""
     orchestration = build()
 
     class Requests(BaseHTTPRequestHandler):
