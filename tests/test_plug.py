@@ -5,7 +5,7 @@ import pytest
 from app.api.auth import Principal
 from app.api.callables import Invocation
 from app.kit.environment import BadSetting
-from app.orchestration.sagas.sagas import Beginning
+from app.orchestration.sagas.sagas import SagaStart
 from app.wiring import System
 from stub_feature.feature import LANE, GreetingFeature, GreetingSettings
 from support.world import World
@@ -53,7 +53,7 @@ def test_it_hears_events_of_other_features(world: World) -> None:
 
 
 def test_its_sagas_run(world: World) -> None:
-    world.system.orchestration.sagas.start(Beginning("round-1", "greetings.round", "alice", {}))
+    world.system.orchestration.sagas.start(SagaStart("round-1", "greetings.round", "alice", {}))
     world.system.orchestration.run_lane("sagas")
     assert feature_of(world).greeted("round-1") == 1
 

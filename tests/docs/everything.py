@@ -18,7 +18,7 @@ from app.orchestration.queue.handler import Done, Handler, Run
 from app.orchestration.queue.inbox import Inbox
 from app.orchestration.queue.operation_queue import Order
 from app.orchestration.sagas.saga_definition import SagaDefinition, SagaStep, StepDone, StepRun
-from app.orchestration.sagas.sagas import Beginning
+from app.orchestration.sagas.sagas import SagaStart
 from app.orchestration.sweeper import PAGE, PAGES
 from app.ports import Identity
 from docs.recording import Journal, RecordedDocuments, RecordedRealtime
@@ -158,7 +158,7 @@ def operate(world: World, work: Orchestration) -> None:
     work.sweeper.tick()
     work.runner.serve("default")
     for name in ("good", "bad"):
-        work.sagas.start(Beginning(f"saga_{name}", name, account="alice"))
+        work.sagas.start(SagaStart(f"saga_{name}", name, account="alice"))
         work.runner.serve("sagas")
         work.mirror.reflect(f"saga_{name}")
     for path in ("audit-log", "operations?state=dead", "sagas", "sagas/saga_good", "lanes"):

@@ -1,4 +1,4 @@
-"""A deployment of the queue in memory: stores, a clock, runners, and a platform that plays triggers and alarms."""
+"""The queue over stores in memory, with a manual clock; the test fires its triggers and alarms."""
 
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -10,9 +10,10 @@ from app.kit.realtime import Json
 from app.orchestration.assembly import Contributions, QueueDependencies, assemble
 from app.orchestration.attempt import RunnerDependencies
 from app.orchestration.event_bus import Subscription
+from app.orchestration.queue.dead_letters import operations_in
 from app.orchestration.queue.doorbell import QUEUE
 from app.orchestration.queue.handler import Done, Handler, Lane, Run, RunOutcome
-from app.orchestration.queue.operation import Operation
+from app.orchestration.queue.operation import Operation, OperationState
 from app.orchestration.queue.operation_document import COLLECTION, from_document
 from app.orchestration.queue.operation_queue import Order
 from app.orchestration.runner import Runner
@@ -26,7 +27,7 @@ LANES = (Lane("narrow", limit=1), Lane("vendors", 8, {"acme": 2}))
 
 @dataclass
 class Bell:
-    """Alarms that a test lets ring."""
+    """Alarms that are only recorded; `Shop.drain` fires those that are due."""
 
     set_for: dict[str, int] = field(default_factory=dict)
 
@@ -35,7 +36,7 @@ class Bell:
 
 
 class Beats:
-    """A heartbeat that a test lets beat, for whatever works at the time."""
+    """A heartbeat for all running work, which beats when the test calls `beat`."""
 
     def __init__(self) -> None:
         self._beating: list[Callable[[], None]] = []
@@ -54,7 +55,9 @@ class Beats:
 
 
 class Shop:
-    """`drain()` plays the platform until nothing moves; `rings=False` loses every trigger."""
+    """Orchestration with the given handlers. `drain()` serves triggers and alarms until none is left; while `rings` is
+    False, every trigger is lost.
+    """
 
     def __init__(
         self,
@@ -90,12 +93,12 @@ class Shop:
         self.realtime.before_write.append(self._trigger)
 
     def runner(self) -> Runner:
-        """Another process."""
-        means = RunnerDependencies(self.outbox, self.doorbell, self.clock, self.ids, self.draw, self.heartbeat)
-        return Runner(means, self.handlers)
+        """A runner of its own, as another process has."""
+        deps = RunnerDependencies(self.outbox, self.doorbell, self.clock, self.ids, self.draw, self.heartbeat)
+        return Runner(deps, self.handlers)
 
     def drain(self) -> None:
-        """Serve triggers and due alarms until it is quiet."""
+        """Serves triggers and due alarms until none is left."""
         while True:
             for operation_id, due_us in [*self.alarms.set_for.items()]:
                 if due_us <= self.clock.now_us():
@@ -106,22 +109,26 @@ class Shop:
             self.runner().serve(self._triggered.pop(0))
 
     def pass_time(self, minutes: int) -> None:
-        """Minute by minute, with the sweeper's ticks."""
+        """Lets minutes pass; in each the sweeper ticks and the queue is drained."""
         for _ in range(minutes):
             self.clock.advance(minutes=1)
             self.sweeper.tick()
             self.drain()
 
     def operations(self) -> dict[str, Operation]:
-        """All of them by id."""
+        """All operations by id."""
         return {
             document.id: from_document(document)
             for path, document in self.documents.all().items()
             if path.startswith(f"{COLLECTION}/")
         }
 
+    def dead_letters(self) -> tuple[Operation, ...]:
+        """Operations in state `dead`, newest first."""
+        return operations_in(self.documents, OperationState.DEAD, 20, None).items
+
     def states(self) -> list[str]:
-        """Their states, in order of creation."""
+        """States of all operations, in order of creation."""
         return [operation.state.value for operation in sorted(self.operations().values(), key=lambda o: o.position)]
 
     def _trigger(self, values: Mapping[str, Json]) -> None:
@@ -132,7 +139,7 @@ class Shop:
 
 @dataclass
 class Spy:
-    """A handler's work that remembers its runs; fails as told first."""
+    """A handler's work that records its runs. It raises each of `failures` before it succeeds."""
 
     failures: list[BaseException] = field(default_factory=list)
     runs: list[str] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""Work that is not due yet, through the Tasks emulator and the deployed functions `due` and `run_operation`."""
+"""An operation that is not due yet, over the Tasks emulator and the deployed functions `due` and `run_operation`."""
 
 import secrets
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ AHEAD_US: Final = seconds(4)
 
 @pytest.fixture
 def orchestration(suite: RunningSuite) -> Orchestration:
-    """As production has it: its own handlers, and alarms on Cloud Tasks."""
+    """As in production, with no features' handlers and with alarms on Cloud Tasks."""
     firebase(on_emulator=True)
     clock = SystemClock()
     documents, alarms = firestore.connect(PROJECT), CloudTaskAlarms(REGION)
@@ -38,7 +38,7 @@ def orchestration(suite: RunningSuite) -> Orchestration:
 
 @pytest.fixture
 def timer(orchestration: Orchestration) -> Iterator[str]:
-    """The timer of a saga that there is not: the one operation that production can run by itself. It must die of it."""
+    """The timer of a saga that does not exist: the one operation that needs no feature. It becomes a dead letter."""
     saga = f"none_{uuid4().hex}"
     due_us = orchestration.clock.now_us() + AHEAD_US
     operation = orchestration.queue.enqueue(
@@ -52,8 +52,8 @@ def timer(orchestration: Orchestration) -> Iterator[str]:
 def test_an_alarm_rings_when_the_time_has_come_and_not_before(
     suite: RunningSuite, orchestration: Orchestration, timer: str
 ) -> None:
-    """The emulator does not wait: `due` refuses what comes early, and the task comes again until it is time. Nobody
-    sweeps here, so that nothing but the task can have rung.
+    """The emulator does not wait: `due` refuses a task that comes early, and the task is repeated until the operation
+    is due. No sweeper runs here, so that only the task can have rung.
     """
     stats = requests.get(f"{origin(suite.ports.tasks)}/queueStats", timeout=30).json()
     assert f"queue:{PROJECT}-{REGION}-{FUNCTION}" in stats

@@ -1,4 +1,4 @@
-"""One that is broken keeps no other waiting: operations and sagas that cannot be read, stores of which one is away."""
+"""A malformed operation or saga, or a store that is unavailable, does not stop the others."""
 
 from collections.abc import Mapping
 
@@ -14,7 +14,7 @@ from app.orchestration.queue.operation import OperationState
 from app.orchestration.queue.outbox import Outbox
 from app.orchestration.sagas.saga import StepStatus
 from app.orchestration.sagas.saga_definition import SagaDefinition, SagaStep, StepDone
-from app.orchestration.sagas.sagas import Beginning
+from app.orchestration.sagas.sagas import SagaStart
 from app.orchestration.sweeper import Chore
 from orchestration.shop import Shop, Spy, order
 
@@ -22,14 +22,14 @@ ONE_STEP = SagaDefinition("one", 1, (SagaStep("only", lambda _: StepDone()),))
 
 
 def rewrite(shop: Shop, path: str, changes: Mapping[str, Value]) -> None:
-    """As another hand, or a later version of the code, might have."""
+    """Changes a stored document, as a later version of the code might have."""
     stored = shop.documents.get(path)
     assert stored is not None
     shop.documents.commit([Replace(path, {**stored.fields, **changes}, stored.version)])
 
 
 def two_of_which_the_first_is_broken(shop: Shop) -> str:
-    """The id of the one that is whole. Nobody has heard of either."""
+    """Enqueues a malformed operation and a good one, and loses their triggers. Returns the id of the good one."""
     shop.rings = False
     broken, whole = shop.queue.enqueue(order()), shop.queue.enqueue(order())
     shop.rings = True
@@ -38,7 +38,7 @@ def two_of_which_the_first_is_broken(shop: Shop) -> str:
 
 
 def counted(ticks: list[int]) -> Chore:
-    """A chore that leaves a line."""
+    """A chore that appends its limit to `ticks`."""
 
     def work(limit: int) -> int:
         ticks.append(limit)
@@ -49,7 +49,7 @@ def counted(ticks: list[int]) -> Chore:
 
 class TestAnUnreadableOperation:
     def test_is_passed_over_by_the_sweeper(self) -> None:
-        """T-38: or nothing would be swept any more, held credits included."""
+        """T-38: otherwise nothing would be swept any more, expired reservations included."""
         spy, chores = Spy(), list[int]()
         shop = Shop([Handler("work", spy)], chores=[counted(chores)])
         whole = two_of_which_the_first_is_broken(shop)
@@ -74,7 +74,7 @@ def test_a_saga_of_a_version_that_is_gone_is_passed_over() -> None:
     shop = Shop(sagas=[ONE_STEP])
     shop.rings = False
     for id in ("gone", "lost"):
-        shop.sagas.start(Beginning(id, "one"))
+        shop.sagas.start(SagaStart(id, "one"))
         shop.clock.advance(seconds=1)
     rewrite(shop, "sagas/gone", {"version": 7})
     shop.documents.commit([Delete(f"operations/{operation}") for operation in shop.operations()])
@@ -88,7 +88,7 @@ def refuse(_: Mapping[str, Json]) -> None:
 
 
 def test_a_commit_succeeds_though_its_alarm_breaks() -> None:
-    """T-38: credentials that cannot be had for Cloud Tasks are no `Fault`; the caller would undo what is written."""
+    """T-38: missing credentials for Cloud Tasks are no `Fault`; if they failed the commit, its caller would undo it."""
     spy = Spy()
     shop = Shop([Handler("work", spy)])
     outbox = Outbox(shop.documents, shop.doorbell, BrokenAlarms(), shop.clock)
@@ -103,7 +103,7 @@ class BrokenAlarms:
 
 
 def test_long_work_goes_on_while_the_doorbell_is_away() -> None:
-    """T-85: the lease is what counts."""
+    """T-85: only the lease in Firestore counts."""
 
     def work(run: Run) -> RunOutcome:
         shop.realtime.before_write.append(refuse)

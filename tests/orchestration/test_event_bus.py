@@ -1,4 +1,4 @@
-"""Events: published with their cause, delivered at least once, in effect exactly once."""
+"""Events: published with their cause, delivered at least once, with effects that happen exactly once."""
 
 import contextlib
 from dataclasses import replace
@@ -54,7 +54,7 @@ class TestPublishing:
         assert (count(shop, "mirror"), count(shop, "mail")) == (1, 1)
 
     def test_an_effect_happens_once_however_often_the_trigger_fires(self) -> None:
-        """T-44: seven times, and the sweeper besides."""
+        """T-44: the trigger fires seven times, and the sweeper rings as well."""
         shop = Shop(subscriptions=[Subscription("mirror", "CreditsSettled", reaction("mirror"))])
         shop.outbox.commit(shop.bus.rows([happened(shop, 1)]))
         for _ in range(7):
@@ -152,7 +152,7 @@ class TestReplay:
             assert seen == [*range(12)], "in order, although the pages are sent one after the other"
 
     def test_keeps_the_order_of_the_events_of_one_commit(self) -> None:
-        """All of them bear the same time; an ordered subscriber hears them as they were published."""
+        """All have the same time; an ordered subscriber receives them in the order of their publication."""
         seen: list[object] = []
         shop = Shop(subscriptions=[Subscription("mirror", "CreditsSettled", reaction("m", seen), ordered=True)])
         now_us = shop.clock.now_us()
@@ -196,7 +196,7 @@ class TestReplay:
 
 
 def replayed(shop: Shop, question: Replay) -> int:
-    """Page after page, each handled before the next is sent; how many were sent."""
+    """Replays page after page, each handled before the next is sent. Returns how many deliveries were made."""
     sent = 0
     while True:
         page = shop.bus.replay(question, shop.outbox)
@@ -213,7 +213,7 @@ class TestDeadLetters:
         shop = Shop(subscriptions=[Subscription("mail", "CreditsSettled", reaction("mail", failures=failures))])
         shop.outbox.commit(shop.bus.rows([happened(shop, 1)]))
         shop.pass_time(minutes=60)
-        [letter] = shop.letters.page().items
+        [letter] = shop.dead_letters()
         assert letter.reason == "Unavailable: down"
         shop.letters.replay(letter.id, by="ada")
         shop.drain()
@@ -225,13 +225,13 @@ class TestDeadLetters:
         shop = Shop(subscriptions=[Subscription("mail", "CreditsSettled", reaction("mail", failures=failures))])
         shop.outbox.commit(shop.bus.rows([happened(shop, 1)]))
         shop.pass_time(minutes=60)
-        [letter] = shop.letters.page().items
+        [letter] = shop.dead_letters()
         shop.letters.discard(letter.id, by="ada", reason="told by phone")
         assert shop.queue.get(letter.id).state is OperationState.DISCARDED
         acts = [d.fields for path, d in shop.documents.all().items() if path.startswith("audit_log/")]
         assert any(a["actor"] == "ada" and a["action"] == "discarded" for a in acts)
         assert shop.letters.replay(letter.id, by="ada").state is OperationState.QUEUED, "putting away is not for ever"
-        assert shop.letters.page().items == ()
+        assert shop.dead_letters() == ()
 
 
 class TestInbox:

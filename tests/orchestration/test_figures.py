@@ -1,4 +1,4 @@
-"""What an admin's Prometheus is told of orchestration."""
+"""Orchestration's figures for Prometheus."""
 
 from collections.abc import Mapping
 
@@ -9,7 +9,7 @@ from app.orchestration.assembly import Contributions, QueueDependencies, assembl
 from app.orchestration.queue.handler import Done, Handler, Run, RunOutcome
 from app.orchestration.queue.operation import Priority
 from app.orchestration.sagas.saga_definition import SagaDefinition, SagaStep
-from app.orchestration.sagas.sagas import Beginning
+from app.orchestration.sagas.sagas import SagaStart
 from app.orchestration.sweeper import Chore
 from orchestration.shop import Shop, Spy, order
 from support.memory import MemoryDocuments
@@ -99,7 +99,7 @@ class TestSagas:
         definition = SagaDefinition("trip", 1, (SagaStep("go", waits_for="sun"),))
         shop = Shop(sagas=[definition])
         for number in range(3):
-            shop.sagas.start(Beginning(f"saga-{number}", "trip"))
+            shop.sagas.start(SagaStart(f"saga-{number}", "trip"))
         assert told(shop, "sagas") == {"running": 0, "waiting": 3, "compensating": 0, "stuck": 0}
         shop.sagas.cancel("saga-0", "rain")
         shop.sagas.tell("saga-1", "sun", {})
@@ -109,7 +109,7 @@ class TestSagas:
 
 class TestSweeps:
     def test_a_sweeper_that_never_came_or_stays_away_is_seen(self) -> None:
-        """T-91: scheduled, and nobody works."""
+        """T-91: a sweeper that is scheduled and does not run."""
         shop = Shop()
         assert told(shop, "sweep_age_seconds")[""] > 10**9
         shop.pass_time(minutes=1)
@@ -127,7 +127,7 @@ class TestSweeps:
 
 
 class Away(MemoryDocuments):
-    """Answers no query."""
+    """A store that answers no query."""
 
     def query(self, query: Query) -> list[Document]:
         raise Unavailable("down")

@@ -1,4 +1,4 @@
-"""Who goes next: limits, lines, vendors, and fair shares that starve nobody. Delays between tries."""
+"""Admission to a lane: limits, ordering keys, vendors, and fair shares without starvation. Delays between tries."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""One at a time of each line, in order, whatever the Realtime Database lost: the line's own document decides."""
+"""Operations of one line run one at a time and in order, whatever the Realtime Database loses."""
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -13,11 +13,11 @@ from orchestration.shop import Shop, Spy, order
 
 
 class Killed(BaseException):
-    """The process is gone."""
+    """The death of the process: no `except Exception` catches it."""
 
 
 class Line:
-    """Alice's line: `during(n, act)` happens while her operation `n` works."""
+    """The line of alice's operations. `acts[n]` is called while her operation `n` works."""
 
     def __init__(self) -> None:
         self.seen: list[object] = []
@@ -47,7 +47,7 @@ class Line:
         return stored.fields["n"] if stored else 0
 
     def forget(self) -> None:
-        """The Realtime Database loses what it knows of the queue."""
+        """Deletes all that the Realtime Database holds of the queue."""
         self.shop.realtime.update({QUEUE: None, LANES: None})
 
     def sweep(self) -> None:
@@ -92,7 +92,7 @@ class TestTwoOfALine:
         assert (line.seen, line.left()) == ([1, 2], [])
 
     def test_who_lost_the_line_writes_nothing_more(self) -> None:
-        """T-85: the second sleeps through its lease, an earlier one is let through, and the sleeper wakes."""
+        """T-85: operation 2 outlives its lease, operation 1 runs meanwhile, and then 2 goes on."""
         line = Line()
         fences: list[Document | None] = []
 
@@ -140,7 +140,7 @@ class TestTwoOfALine:
             shop.drain()
             return shop.documents.writes, shop.documents.reads
 
-        # Who goes first is asked before and after: found in the first query, nobody in the second.
+        # The first of the line is queried before and after the run; the second query finds no document.
         assert (cost(None), cost("alice")) == ((3, 1), (5, 1))
 
 
@@ -168,7 +168,7 @@ class TestALongLine:
         assert len(seen) == 2 * DEEP + 101
 
     def test_costs_one_ring_a_minute_while_its_head_backs_off(self) -> None:
-        """Not one for each that waits, and no alarm but the head's own."""
+        """The operations behind the first are not rung for, and only the first has an alarm."""
         spy = Spy([Unavailable("down", retry_after_s=600)])
         shop = Shop([Handler("work", spy)])
         for n in range(50):
@@ -190,7 +190,7 @@ class TestALongLine:
 
 
 def work_on(shop: Shop, minutes: int) -> None:
-    """Time passes inside a piece of work, with the heartbeat, the sweeper and another runner about."""
+    """Lets time pass while a handler works; in each minute the heartbeat, the sweeper and another runner act."""
     for _ in range(minutes):
         shop.clock.advance(minutes=1)
         shop.heartbeat.beat()
@@ -200,7 +200,7 @@ def work_on(shop: Shop, minutes: int) -> None:
 
 class TestTheHeartbeat:
     def test_keeps_the_lease_of_work_that_does_not_say_so(self) -> None:
-        """T-85: eight minutes without a word, one run, though a lease lasts two."""
+        """T-85: eight minutes without a call of `renew` are one run, although a lease lasts two."""
         runs: list[str] = []
 
         def work(run: Run) -> RunOutcome:

@@ -35,7 +35,7 @@ FAULTS: Final = {"seed": 7, "duplicate": 0.2, "copies": 2, "drop": 0.1, "delay":
 
 
 class Audit:
-    """Reads the stores directly and believes nobody."""
+    """Reads the stores directly, and checks all that must hold at the end."""
 
     def __init__(self, suite: RunningSuite, documents: Documents) -> None:
         self._suite = suite
@@ -56,7 +56,7 @@ class Audit:
         return sum(mark is not None for mark in self._marks([self.operation_of(order) for order in self.orders]))
 
     def quiet(self) -> bool:
-        """Whether everything has ended, one way or the other."""
+        """Whether every operation and every saga has ended."""
         known = self._operations()
         sagas = [saga_from(one) for one in self._read([f"sagas/{saga}" for saga in self.sagas]) if one]
         ended = len(sagas) == SAGAS and all(one.status in ENDED for one in sagas)

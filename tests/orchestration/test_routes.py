@@ -1,4 +1,4 @@
-"""The admin routes: what they show, what they do, and to whom they do not answer."""
+"""The admin routes: what they show and do, and whom they refuse."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from app.orchestration.event_bus import Event, Subscription
 from app.orchestration.queue.handler import Done, Handler, Run, RunOutcome
 from app.orchestration.queue.operation import Priority
 from app.orchestration.sagas.saga_definition import SagaDefinition, SagaStep, StepDone
-from app.orchestration.sagas.sagas import Beginning
+from app.orchestration.sagas.sagas import SagaStart
 from orchestration.shop import Shop, Spy, order
 from support.world import Caller, World
 
@@ -24,7 +24,7 @@ def admin(shop: Shop, role: str = "admin") -> Caller:
 
 
 def json_of(answer: TestResponse) -> Any:
-    """The body of an answer that has one."""
+    """The JSON body of an answer."""
     assert answer.json is not None, answer.status
     return answer.json
 
@@ -200,7 +200,7 @@ class TestTheAuditLog:
         definition = SagaDefinition("trip", 1, (SagaStep("go", waits_for="sun"),))
         shop = Shop([Handler("work", Spy())], sagas=[definition])
         client = admin(shop)
-        shop.sagas.start(Beginning("saga-1", "trip"))
+        shop.sagas.start(SagaStart("saga-1", "trip"))
         identity = shop.queue.enqueue(order())
         for path in (f"operations/{identity}", "sagas/saga-1"):
             assert client.post(f"/v1/orchestration/{path}/cancel", json={"reason": "rain"}).status_code == 200
@@ -215,7 +215,7 @@ class TestSagas:
             "trip", 1, (SagaStep("pack", lambda run: StepDone()), SagaStep("go", waits_for="sun"))
         )
         shop = Shop(sagas=[definition])
-        shop.sagas.start(Beginning("saga-1", "trip", account="alice"))
+        shop.sagas.start(SagaStart("saga-1", "trip", account="alice"))
         shop.drain()
         client = admin(shop)
         saga = json_of(client.get("/v1/orchestration/sagas/saga-1"))

@@ -50,7 +50,7 @@ class TestTheCommonCase:
         assert (shop.documents.writes, shop.documents.reads) == (0, 0)
 
     def test_the_order_stands_or_falls_with_its_cause(self) -> None:
-        """T-38: nothing between the state change and the row."""
+        """T-38: the state change and the operation are one commit."""
         spy = Spy()
         shop = Shop([Handler("work", spy)])
         shop.documents.commit([Create("things/1", {})])
@@ -229,7 +229,7 @@ class TestTwoRunners:
         assert dead.attempts == 3
 
     def test_effects_that_met_a_newer_version_are_decided_again(self) -> None:
-        """T-43: the handler runs once; only the decision is repeated."""
+        """T-43: the handler runs once; only its effect is decided again."""
         shop: Shop
         raced: list[bool] = []
 
@@ -351,7 +351,7 @@ class TestOrderAndLimits:
         assert [first.count(priority) for priority in Priority] == [32, 16, 8, 4]
 
     def test_one_users_long_line_hides_nobody(self) -> None:
-        """While the first of alice's line runs, the others of it fill the window, and bob stands behind them."""
+        """While alice's first operation runs, the tickets of her others fill the window, and bob's is behind them."""
         seen: list[str | None] = []
 
         def work(run: Run) -> RunOutcome:
@@ -466,7 +466,7 @@ class TestSecurity:
         )
 
     def test_every_lane_and_name_has_somebody_who_serves_it(self) -> None:
-        """T-91: checked when the deployment is put together."""
+        """T-91: checked when the deployment is assembled."""
         with pytest.raises(InvariantViolation, match="nobody serves lane"):
             Handlers([Handler("work", Spy(), lane="nowhere")], [Lane("default")])
         with pytest.raises(InvariantViolation, match="nobody handles"):

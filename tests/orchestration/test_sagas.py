@@ -1,4 +1,4 @@
-"""Sagas of each kind that will be built: payment, refund, images, agent; killed at every step boundary."""
+"""Sagas of the kinds that features will need: payment, images, agent. They are also killed at every commit."""
 
 import contextlib
 from collections.abc import Sequence
@@ -13,25 +13,25 @@ from app.orchestration.queue.retry import RetryPolicy
 from app.orchestration.sagas.saga import SagaStatus, StepStatus
 from app.orchestration.sagas.saga_definition import Action, SagaDefinition, SagaStep, StepDone, StepRun
 from app.orchestration.sagas.saga_mirror import SagaMirror
-from app.orchestration.sagas.sagas import TIMER, Beginning
+from app.orchestration.sagas.sagas import TIMER, SagaStart
 from orchestration.shop import Shop
 
 ONCE = RetryPolicy(tries=2)
 
 
 class Killed(BaseException):
-    """The process is gone."""
+    """The death of the process: no `except Exception` catches it."""
 
 
 @dataclass
 class Trace:
-    """What the steps did, as seen from outside."""
+    """Records what the steps did, and says which of them fail."""
 
     lines: list[str] = field(default_factory=list)
     fail: dict[str, Exception] = field(default_factory=dict)
 
     def step(self, name: str) -> Action:
-        """An action that counts in the database and leaves a line."""
+        """An action that increments a counter in the database and appends its name to `lines`."""
 
         def act(run: StepRun) -> StepDone:
             if name in self.fail:
@@ -66,7 +66,7 @@ def payment(trace: Trace) -> SagaDefinition:
 
 
 def image(trace: Trace) -> SagaDefinition:
-    """Reserve; draw twice side by side; join; settle."""
+    """Reserve, draw two pictures in parallel, join, settle."""
     return SagaDefinition(
         "image",
         1,
@@ -80,7 +80,7 @@ def image(trace: Trace) -> SagaDefinition:
 
 
 def started(shop: Shop, name: str) -> str:
-    shop.sagas.start(Beginning("saga-1", name, account="alice", input={"n": 1}))
+    shop.sagas.start(SagaStart("saga-1", name, account="alice", input={"n": 1}))
     shop.drain()
     return "saga-1"
 
@@ -103,7 +103,7 @@ class TestPayment:
     def test_money_that_comes_before_it_is_waited_for_counts(self) -> None:
         trace = Trace()
         shop = Shop(sagas=[payment(trace)])
-        shop.sagas.start(Beginning("saga-1", "payment"))
+        shop.sagas.start(SagaStart("saga-1", "payment"))
         shop.sagas.tell("saga-1", "paid", {"amount": 1})
         shop.drain()
         assert shop.sagas.get("saga-1").status is SagaStatus.SUCCEEDED
@@ -152,7 +152,7 @@ class TestPayment:
         shop.drain()
         assert shop.sagas.get(saga).status is SagaStatus.STUCK
         trace.fail.clear()
-        [letter] = shop.letters.page().items
+        [letter] = shop.dead_letters()
         shop.letters.replay(letter.id, by="ada")
         shop.drain()
         assert shop.sagas.get(saga).status is SagaStatus.COMPENSATED
@@ -160,7 +160,7 @@ class TestPayment:
 
 class TestImages:
     def test_what_runs_side_by_side_is_joined_once(self) -> None:
-        """T-86: a step with two before it runs once."""
+        """T-86: a step that comes after two others runs once."""
         trace = Trace()
         shop = Shop(sagas=[image(trace)])
         saga = started(shop, "image")
@@ -218,7 +218,7 @@ class TestCrashes:
     @pytest.mark.parametrize("fail", [None, "tell"])
     @pytest.mark.parametrize("after", [False, True])
     def test_killed_at_every_write_it_ends_as_if_it_had_not_been(self, fail: str | None, after: bool) -> None:
-        """T-84, T-87, T-38: before and after each commit, forward and back."""
+        """T-84, T-87, T-38: killed before or after each commit, while steps are done or undone."""
         expected = self._run(fail, kill_at=None, after=after)
         for kill_at in range(1, expected[2] + 1):
             ended = self._run(fail, kill_at=kill_at, after=after)
@@ -227,7 +227,7 @@ class TestCrashes:
     def _run(self, fail: str | None, *, kill_at: int | None, after: bool) -> tuple[SagaStatus, Fields, int]:
         trace = Trace(fail={fail: Invalid("no")} if fail else {})
         shop = Shop(sagas=[payment(trace)])
-        shop.sagas.start(Beginning("saga-1", "payment", account="alice"))
+        shop.sagas.start(SagaStart("saga-1", "payment", account="alice"))
         shop.sagas.tell("saga-1", "paid", {})
         commits = [0]
 
@@ -257,7 +257,7 @@ class TestDeploys:
         deployed.outbox._documents = shop.documents
         deployed.sagas.tell("saga-1", "paid", {})
         deployed.drain()
-        deployed.sagas.start(Beginning("saga-2", "payment"))
+        deployed.sagas.start(SagaStart("saga-2", "payment"))
         deployed.drain()
         assert deployed.sagas.get("saga-1").status is SagaStatus.SUCCEEDED
         assert old.lines == ["open", "grant", "tell"]
@@ -267,7 +267,7 @@ class TestDeploys:
         trace = Trace()
         shop = Shop(sagas=[payment(trace)])
         shop.rings = False
-        shop.sagas.start(Beginning("saga-1", "payment"))
+        shop.sagas.start(SagaStart("saga-1", "payment"))
         from app.kit.documents import Delete
 
         [operation] = shop.operations()
@@ -309,7 +309,7 @@ class TestAStepThatIsRefused:
 
 class TestACompensationThatIsCancelled:
     def test_is_replayed_like_one_that_died(self) -> None:
-        """Or the saga would be stuck with no way out."""
+        """Otherwise the saga would be stuck for ever."""
         trace = Trace(fail={"grant": Invalid("closed"), "void": Unavailable("later")})
         shop = Shop(sagas=[payment(trace)])
         saga = started(shop, "payment")
@@ -326,7 +326,7 @@ class TestACompensationThatIsCancelled:
 
 class TestTheMirror:
     def test_it_never_goes_back(self) -> None:
-        """T-46, T-44: every trigger seven times and in any order."""
+        """T-46, T-44: the trigger fires seven times, and after a later revision was shown."""
         trace = Trace()
         shop = Shop(sagas=[payment(trace)])
         mirror = SagaMirror(shop.outbox, shop.realtime)

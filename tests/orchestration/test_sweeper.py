@@ -1,4 +1,4 @@
-"""Whatever is lost on the way is brought back, by any number of sweepers."""
+"""The sweeper brings back lost tickets, triggers, alarms and runners; several may sweep at once."""
 
 import contextlib
 
@@ -10,7 +10,7 @@ from orchestration.shop import Shop, Spy, order
 
 
 class Killed(BaseException):
-    """The process is gone."""
+    """The death of the process: no `except Exception` catches it."""
 
 
 class TestLostRings:
@@ -44,7 +44,7 @@ class TestLostRings:
         assert len(spy.runs) == 3
 
     def test_a_backlog_without_runners_gets_as_many_as_its_lane_takes(self) -> None:
-        """All its tickets are up, so ringing them again fires no trigger."""
+        """All its tickets exist, so that creating them again fires no trigger."""
         shop = Shop([Handler("work", Spy(), lane="vendors")])
         shop.rings = False
         for _ in range(30):
@@ -113,7 +113,7 @@ class TestTheTick:
         assert shop.realtime.get(CURSOR) is None
 
     def test_leaves_a_mark_of_when_it_ended_and_how(self) -> None:
-        """T-91: a mark that grows old says that nobody sweeps."""
+        """T-91: an old record shows that nobody sweeps."""
 
         def broken(limit: int) -> int:
             raise Unavailable("down")

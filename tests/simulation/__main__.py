@@ -11,7 +11,7 @@ import time
 
 def main() -> int:
     if os.environ.get("PYTHONHASHSEED") != "0":
-        # Sets of text are iterated by hash: a seed must mean the same in every process.
+        # The order of a set of strings depends on the hash seed; a seed must run the same in every process.
         os.execve(
             sys.executable, [sys.executable, "-m", "simulation", *sys.argv[1:]], {**os.environ, "PYTHONHASHSEED": "0"}
         )
@@ -42,13 +42,13 @@ def main() -> int:
 
 
 def say(line: str) -> None:
-    """A line for whoever waits."""
+    """Prints a line at once."""
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 
 
 def one(seed: int) -> tuple[int, list[str], int]:
-    """One seed, in a worker."""
+    """Runs one seed in a worker process. Returns the seed, its violations and its steps."""
     from simulation.simulate import Scenario, hush, simulate
 
     hush()
@@ -57,7 +57,7 @@ def one(seed: int) -> tuple[int, list[str], int]:
 
 
 def explain(seed: int) -> None:
-    """The shortest trace that fails."""
+    """Prints the shortest failing trace of a seed."""
     from simulation.simulate import Scenario, hush, shrink
 
     hush()

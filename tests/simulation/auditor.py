@@ -1,5 +1,5 @@
-"""Knows what must be true: at every commit, and when all is quiet. Believes the vendors and the clients, not the
-code.
+"""Checks what must be true, at every commit and once nothing moves any more. It trusts what vendors and clients have
+recorded, not the code under test.
 """
 
 from collections.abc import Iterator
@@ -31,13 +31,13 @@ _SKEW: Final = 3_000_000
 _LEASE: Final = 60_000_000
 """Every lease is longer than this."""
 _PROMPT: Final = 25_000_000
-"""In calm weather nothing waits for the sweeper."""
+"""Without faults no operation waits longer: none needs the sweeper."""
 
 Found = Iterator[str]
 
 
 class Auditor:
-    """Hears of every commit and gives the verdict."""
+    """Watches every commit, and gives the verdict at the end."""
 
     def __init__(self, world: World, told: Told) -> None:
         self._world = world
@@ -48,12 +48,11 @@ class Auditor:
         self._read: dict[str, list[Entry]] = {}
         self._born: dict[str, int] = {}
         self._ended: dict[str, int] = {}
-        self._touched: dict[str, int] = {}
         self._lines: dict[str, dict[str, Fields]] = {}
         world.documents.watchers.append(self._committed)
 
     def verdict(self) -> list[str]:
-        """Every violation, the online ones first."""
+        """Every violation: those found at a commit, then those of the final state."""
         found = [*self._found, *self._world.bugs, *self._told.bugs]
         for check in (
             self._accounts,
@@ -94,7 +93,6 @@ class Auditor:
         if was is None:
             self._born[identity] = at_us
             return
-        self._touched[identity] = self._touched.get(identity, 0) + 1
         if was["state"] not in OPEN and now != was:
             self._found.append(f"operation {identity} moved from its end {was['state']} to {now['state']}")
         if int_field(now, "token") < int_field(was, "token"):
@@ -108,7 +106,7 @@ class Auditor:
             self._found += self._ended_by(identity, was, now)
 
     def _ended_by(self, identity: str, was: Fields, now: Fields) -> Found:
-        """Who has no lease must not write an end; only a lease that is over may be ended by whoever comes next."""
+        """Only the holder of the lease may end an operation; once the lease has expired, any runner may."""
         process = self._world.kernel.current
         owner = text_field(map_field(was, "lease"), "owner")
         expires_us = from_rfc3339(text_field(map_field(was, "lease"), "expires_at"))
@@ -130,7 +128,7 @@ class Auditor:
             self._found.append(f"{len(lane)} run in lane {name}, which takes {limit}")
 
     def _alone_in_line(self, identity: str, was: Fields | None, now: Fields) -> Found:
-        """Of a line one runs at a time, whatever the Realtime Database has lost."""
+        """Operations of one line run one at a time, whatever the Realtime Database has lost."""
         if now["key"] is None:
             return
         at_us = self._world.kernel.now_us
@@ -203,7 +201,7 @@ class Auditor:
             yield f"operation {operation.id} ({operation.name}) took {waited / 1e6:.1f} s in calm weather"
 
     def _before(self, operation: Operation) -> list[Operation]:
-        """Those of its line that had to go first."""
+        """The operations of its line that had to run first."""
         if operation.key is None:
             return []
         line = (operation.lane, operation.key)
@@ -262,7 +260,7 @@ class Auditor:
         if state.name == "image":
             least = most = IMAGE_PRICE if state.status is SagaStatus.SUCCEEDED else 0
         else:
-            # What a step did that died unheard is not known; it may have been charged, once.
+            # A step whose outcome is unknown may have charged, once.
             least = THOUGHT_PRICE * told.count("done")
             most = least + THOUGHT_PRICE * told.count("doubtful")
         if not least <= charged <= most:
@@ -315,7 +313,7 @@ class Auditor:
             (state.id, moment.what) for state in self._all_sagas for moment in state.timeline if moment.step == "tell"
         }
         done, begun = ({id for id, what in tells if what == wanted} for wanted in ("done", "running"))
-        # One that was given up while its mail went out has been told all the same.
+        # A purchase that was cancelled while its mail was being sent has a mail as well.
         if not done <= mailed <= begun:
             yield "not every purchase, or more than that, was told by mail"
 
@@ -351,7 +349,7 @@ class Auditor:
         if turn.fields["reason"] in ("completed", "client_gone_partial", "cancelled_partial") and cost == 0:
             yield f"turn {turn.id} was delivered ({turn.fields['reason']}) and cost nothing"
         faults = self._world.faults
-        # A reservation whose answer was lost leaves a turn behind; one whose text was seen must have been settled.
+        # A reservation whose answer was lost leaves its turn open. A turn whose text was seen must have been settled.
         seen_once = turn.id in self._told.texts and turn.fields["attempt"] == 1
         certain = not faults.crash and not faults.stall and (not faults.unavailable or seen_once)
         if turn.fields["reason"] == "crashed" and certain:

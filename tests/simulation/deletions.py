@@ -1,4 +1,4 @@
-"""What must be true of deleted conversations when all is quiet: nothing of them is left but their charges."""
+"""What must be true of deleted conversations once nothing moves any more: only their charges are left."""
 
 from collections.abc import Iterator, Sequence
 
@@ -8,12 +8,12 @@ from simulation.workload import Told
 
 
 def gone(told: Told, chat: Sequence[Document]) -> set[str]:
-    """Conversations that somebody wanted gone and that nobody can see any more. `chat`: all that users have."""
+    """Conversations whose deletion was requested and which no user sees any more. `chat`: all documents of chat."""
     return set(told.deletions) - {one.path for one in chat if one.fields["state"] == OPEN}
 
 
 def remains(told: Told, chat: Sequence[Document]) -> Iterator[str]:
-    """Whoever wanted a conversation gone finds it whole, if that was not accepted, or nothing of it."""
+    """Yields the conversations of which a deletion that took effect has left documents behind."""
     unseen = gone(told, chat)
     for path, accepted in told.deletions.items():
         left = [one.path for one in chat if one.path.startswith(path)]

@@ -1,4 +1,4 @@
-"""Many plain operations in bad weather: none lost, none with two effects. What `bench/orchestration.py` counts."""
+"""Many plain operations under faults: none may be lost, none may have two effects. For `bench/orchestration.py`."""
 
 from collections.abc import Iterable
 from contextlib import suppress
@@ -17,8 +17,8 @@ from simulation.kernel import Faults
 from simulation.world import World
 
 BAD: Faults = Faults(crash=0.0001, unavailable=0.03, conflict=0.01, lost=0.03, repeated=0.05, late=0.02)
-"""Three calls in a hundred fail, an instance dies for about every six hundred operations, and the rest of what a
-platform does.
+"""Three calls in a hundred fail, an instance dies for about every six hundred operations, and triggers are lost,
+repeated and late.
 """
 
 BATCH = 50
@@ -37,7 +37,7 @@ class Flood:
     twice: int
     retried: int
     deepest: int
-    """Tickets that waited at once."""
+    """Most tickets that waited at once."""
     crashes: int
     steps: int
     took_us: int
@@ -47,7 +47,7 @@ class Flood:
 
 
 def flood(seed: int, count: int) -> Flood:
-    """`count` operations over three instances, entered much faster than they are done."""
+    """Enqueues `count` operations at three instances, much faster than they run."""
     world = World(seed, BAD)
     kernel = world.kernel
     kernel.most_steps, kernel.crashes_left = 1000 * count, count
@@ -67,7 +67,7 @@ def flood(seed: int, count: int) -> Flood:
 
 
 def _enter(world: World, batches: Iterable[int], accepted: dict[int, list[str]]) -> None:
-    """A client: one batch after the other, each until it is accepted. An instance that dies takes the request along."""
+    """A client that repeats each of its batches until it is accepted: an instance that dies loses the request."""
     kernel = world.kernel
 
     def ask(batch: int, backend: Backend) -> None:
@@ -82,7 +82,7 @@ def _enter(world: World, batches: Iterable[int], accepted: dict[int, list[str]])
 
 
 def _trigger(world: World, path: str, _: Json) -> None:
-    """The queue's trigger as it is deployed: an event that ends in a fault comes again. In the seeds it does not."""
+    """The queue's trigger as deployed, where an event that ends in a fault is repeated. In the seeds it is not."""
     kernel, parts = world.kernel, path.split("/")
 
     def fire() -> None:
@@ -101,13 +101,13 @@ def _trigger(world: World, path: str, _: Json) -> None:
 
 
 def _waiting(world: World) -> int:
-    """Tickets that are up."""
+    """How many tickets exist."""
     tickets = world.realtime.real.peek(_QUEUE)
     return len(tickets) if isinstance(tickets, dict) else 0
 
 
 def _open(world: World, accepted: dict[int, list[str]]) -> bool:
-    """Whether one has not ended. Its ticket does not say so: a runner may die between an end and taking it down."""
+    """Whether an operation has not ended. Tickets do not tell: a runner may die after an end, before it removes one."""
     paths = [f"operations/{identity}" for batch in accepted.values() for identity in batch]
     return any(one is None or one.fields["wake_at"] is not None for one in world.documents.real.get_all(paths))
 

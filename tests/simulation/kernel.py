@@ -1,7 +1,7 @@
-"""Virtual time and a seeded scheduler: the whole backend runs in one thread, one step at a time, from a seed.
+"""Virtual time and a seeded scheduler: the backend runs in one thread, one step at a time, from a seed.
 
-A process is a greenlet. It gives up its turn at every call of a store or a vendor; who goes on, how long it took, what
-failed and who died there is drawn from the seed. Nothing here knows the product.
+A process is a greenlet. It yields at every call of a store or a vendor. Which process goes on, how long the call took,
+whether it failed and whether the instance died is drawn from the seed. Nothing here knows the product.
 """
 
 import heapq
@@ -16,27 +16,27 @@ START_US = 1_800_000_000_000_000
 
 
 class Crash(BaseException):
-    """The process is gone. Raised where it stands, so that nothing after it happens."""
+    """Kills a process: raised inside its current call, so that nothing after it is executed."""
 
 
 class Livelock(Exception):
-    """A seed that never comes to an end."""
+    """A seed that does not come to an end."""
 
 
 @dataclass(frozen=True)
 class Faults:
-    """How the world misbehaves, as probabilities per step (or per trigger)."""
+    """Probabilities of each fault, per step or per trigger."""
 
     crash: float = 0.0
     """The instance dies, with every process in it."""
     unavailable: float = 0.0
-    """A call fails; half of those have happened all the same."""
+    """A store's call fails; half of these calls have taken effect."""
     conflict: float = 0.0
-    """A commit is refused for contention that nobody caused."""
+    """A commit conflicts although no other process wrote."""
     stall: float = 0.0
     """An instance, with every process in it, stands still for up to four minutes."""
     amnesia: float = 0.0
-    """How likely it is, six times, that the Realtime Database loses all that it knows of the orchestration."""
+    """The Realtime Database loses all that is under `/orchestration`; drawn six times per seed."""
     lost: float = 0.0
     """A trigger, alarm or ring never comes."""
     repeated: float = 0.0
@@ -46,7 +46,7 @@ class Faults:
     vendor: float = 0.0
     """A vendor refuses or breaks."""
     slow: float = 0.0
-    """A store takes up to five seconds to hear a call, while others go on."""
+    """A call takes up to five seconds to reach its store, while other processes go on."""
 
 
 CALM = Faults()
@@ -54,7 +54,7 @@ CALM = Faults()
 
 @dataclass(eq=False)
 class Instance:
-    """A running copy of the backend. Its memory dies with it."""
+    """A running copy of the backend, with a memory of its own."""
 
     number: int
     skew_us: int = 0
@@ -71,7 +71,7 @@ class Process:
     body: Callable[[], None]
     instance: Instance | None
     ended: Callable[[], None] = lambda: None
-    """Called when it is over, however that came about, also when it never began."""
+    """Called when the process ends in any way, also when it never started."""
     glet: greenlet.greenlet | None = None
     dead: bool = False
     parked: bool = False
@@ -79,7 +79,7 @@ class Process:
 
 @dataclass
 class Kernel:
-    """The machine. `on_crash` builds a new instance in place of a dead one; `on_error` hears of uncaught exceptions."""
+    """The scheduler. `on_crash` builds a new instance in place of a dead one; `on_error` gets uncaught exceptions."""
 
     seed: int
     faults: Faults = CALM
@@ -97,7 +97,7 @@ class Kernel:
         self.random = random.Random(self.seed)
         self._hub = greenlet.getcurrent()
         self._ready: list[Process] = []
-        # In order of their birth: a set would go by addresses, and a seed would not mean the same twice.
+        # A dict keeps the order of creation. A set is ordered by address, and a seed would not run the same twice.
         self._alive: dict[Process, None] = {}
         self._timers: list[tuple[int, int, Callable[[], None]]] = []
         self._count = 0
@@ -122,7 +122,7 @@ class Kernel:
         self.spawn(name, body)
 
     def after(self, delay_us: int, call: Callable[[], None]) -> None:
-        """Have the hub call something later. It must not pause; it may spawn."""
+        """Calls something later, outside any process. It must not pause; it may spawn."""
         self._count += 1
         heapq.heappush(self._timers, (self.now_us + max(0, delay_us), self._count, call))
 
@@ -131,7 +131,7 @@ class Kernel:
         return probability > 0 and self.random.random() < probability
 
     def pause(self, label: str) -> None:
-        """A point where others may go first, time passes, and the process may die."""
+        """Yields to other processes. Time passes, and the process may be killed here."""
         me = self.current
         if me is None:
             return
@@ -148,12 +148,12 @@ class Kernel:
             raise Crash
 
     def linger(self) -> None:
-        """On the way to a store: usually no time at all."""
+        """Delays a call on its way to a store, with the probability `slow`."""
         if self.current is not None and self.chance(self.faults.slow):
             self.sleep(self.random.randrange(5_000_000))
 
     def sleep(self, delay_us: int) -> None:
-        """Stand still for this long."""
+        """Suspends the current process for this long."""
         me = self.current
         if me is None:
             self.now_us += delay_us
@@ -164,7 +164,7 @@ class Kernel:
             raise Crash
 
     def park(self) -> None:
-        """Stand still until `unpark`."""
+        """Suspends the current process until `unpark`."""
         me = self.current
         assert me is not None
         me.parked = True
@@ -173,13 +173,13 @@ class Kernel:
             raise Crash
 
     def unpark(self, process: Process) -> None:
-        """Let a parked process go on."""
+        """Lets a parked process go on."""
         if process.parked:
             process.parked = False
             self._ready.append(process)
 
     def crash(self, me: Process) -> None:
-        """Kill the instance of `me`, which is the current process."""
+        """Kills the instance of `me`, which is the current process."""
         assert me.instance is not None
         self.crashes_left -= 1
         self.note(f"CRASH of instance {me.instance.number}")
@@ -188,16 +188,16 @@ class Kernel:
         raise Crash
 
     def note(self, what: str) -> None:
-        """A line of the trace."""
+        """Counts a step, and adds a line to the trace if one is kept."""
         self.steps += 1
         if self.keep_trace:
             self.trace.append((self.now_us, self.current.name if self.current else "-", what))
 
     def run(self, until_us: int) -> None:
-        """Go on until nothing moves any more, or the time is reached.
+        """Runs until no process can go on, or the time is reached.
 
         Raises:
-            Livelock: something goes round in circles.
+            Livelock: it took more than `most_steps` steps.
         """
         while True:
             if self.steps > self.most_steps:
@@ -251,7 +251,7 @@ class Kernel:
                 process.glet.throw(Crash)
                 self.current = None
             else:
-                # It never began, so its own end does not say so.
+                # It never started, so that `_run` does not do this.
                 self._alive.pop(process, None)
                 process.ended()
         self._ready = [one for one in self._ready if not one.dead]
@@ -282,7 +282,7 @@ class SimEvent:
 
 
 class SimLock:
-    """`threading.Lock` where nobody is ever interrupted while holding one."""
+    """`threading.Lock` for code that no process yields inside: it does nothing."""
 
     def __enter__(self) -> None:
         pass
@@ -292,7 +292,7 @@ class SimLock:
 
 
 class SimThreading:
-    """What stands for the module `threading` in code that makes its threads wait for each other."""
+    """Stands for the module `threading` in code whose threads wait for each other."""
 
     Event = SimEvent
     Lock = SimLock
@@ -339,7 +339,7 @@ class KernelPulse:
 
 @dataclass
 class InstanceClock:
-    """Machines disagree about the time."""
+    """The clock of one instance, which is wrong by `skew_us`."""
 
     kernel: Kernel
     skew_us: int = 0

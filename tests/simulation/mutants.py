@@ -77,7 +77,11 @@ class Mutated(SourceFileLoader):
 
 
 def planted(source: str, mutant: Mutant) -> str:
-    """The source with the fault in it; a fault that finds no place, or several, is out of date."""
+    """The source with the fault in it.
+
+    Raises:
+        LookupError: the mutant's text does not occur exactly once, so the mutant is out of date.
+    """
     found = source.count(mutant.find)
     if found != 1:
         raise LookupError(f"mutant {mutant.name}: its text stands {found} times in {mutant.module}")
@@ -85,7 +89,7 @@ def planted(source: str, mutant: Mutant) -> str:
 
 
 def mutants() -> list[Mutant]:
-    """The list."""
+    """All mutants of `mutants.toml`."""
     with (HERE / "mutants.toml").open("rb") as file:
         return [Mutant(**fields) for fields in tomllib.load(file)["mutant"]]
 
@@ -106,7 +110,7 @@ def out_of_date(mutant: Mutant) -> str:
 
 
 def hunt(mutant: Mutant, seeds: int) -> Fate:
-    """Runs the seeds in a process of their own."""
+    """Runs a mutant's seeds in a process of its own."""
     import subprocess
 
     started = time.monotonic()
@@ -171,7 +175,7 @@ def _line(fate: Fate) -> str:
 
 
 def say(line: str) -> None:
-    """A line for whoever waits."""
+    """Prints a line at once."""
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 

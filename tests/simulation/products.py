@@ -1,7 +1,7 @@
 """Sagas and subscribers over the real credit system: bought credits, refunds, images, agents, mails, statistics.
 
-The features that will own them do not exist yet; the steps here are as those will be: every effect on an account is
-fenced by the attempt's lease, every vendor gets a key.
+Those features do not exist yet. The steps are written as theirs must be: every effect on an account is fenced by the
+attempt's lease, every call of a vendor has an idempotency key.
 """
 
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ LANES: Final = (Lane("narrow", 8, {"machine": 1}), Lane("single", 1))
 
 @dataclass(frozen=True)
 class Shelf:
-    """What the products are made with."""
+    """Dependencies of the products."""
 
     documents: Documents
     credits: Credits
@@ -42,7 +42,7 @@ class Shelf:
 
 
 def fenced(run: StepRun) -> Participant:
-    """The effect goes through only while this attempt holds the lease."""
+    """Makes a posting succeed only while this attempt holds its lease."""
 
     def writes(_: Outcome, seen: tuple[Document | None, ...]) -> Sequence[Write]:
         return [run.fence(seen[0])]
@@ -51,7 +51,7 @@ def fenced(run: StepRun) -> Participant:
 
 
 def account_of(run: StepRun) -> str:
-    """Whose saga it is."""
+    """The account of the saga."""
     assert run.account is not None
     return run.account
 
@@ -63,7 +63,7 @@ class Products:
         self._shelf = shelf
 
     def sagas(self) -> list[SagaDefinition]:
-        """All of them."""
+        """All definitions."""
         return [self._buy(), self._refund(), self._image(), self._agent()]
 
     def _buy(self) -> SagaDefinition:
@@ -80,7 +80,7 @@ class Products:
         return StepDone({"invoice": invoice})
 
     def _close(self, run: StepRun) -> StepDone:
-        """Void what was not paid, give back what was: whichever happened first."""
+        """Voids the invoice, or refunds it when it was paid before."""
         invoice = self._shelf.rail.find(f"{run.saga_id}:open")
         if invoice is not None:
             try:
@@ -163,11 +163,11 @@ class Products:
         return StepDone()
 
     def _draw(self, run: StepRun) -> StepDone:
-        self._shelf.machine.work(run.key, minutes=4, renew=run.renew)
+        self._shelf.machine.work(minutes=4, renew=run.renew)
         return StepDone()
 
     def _sketch(self, run: StepRun) -> StepDone:
-        self._shelf.machine.work(run.key)
+        self._shelf.machine.work()
         return StepDone()
 
     def _settle(self, run: StepRun) -> StepDone:
@@ -176,7 +176,7 @@ class Products:
         return StepDone()
 
     def _give_back(self, run: StepRun) -> StepDone:
-        """Its owner cancelled while it was being charged, or it died and nobody knows whether it was."""
+        """Refunds the charge if there is one: the step was undone although it ended, or its outcome is unknown."""
         account = account_of(run)
         charge = self._shelf.credits.store.entry_with(account, "key", settle_key(run.saga_id))
         if charge is not None:
@@ -190,20 +190,20 @@ class Products:
         return SagaDefinition("agent", 1, steps, level=SecurityLevel.MONEY)
 
     def _think(self, run: StepRun) -> StepDone:
-        """Reserve, work, settle: under one name per thought, so that a repeat charges nothing more (T-84)."""
+        """Reserves, works and settles under one key per thought, so that a repeat charges nothing more (T-84)."""
         account, reference = account_of(run), Reference("agent", run.saga_id)
         reserve = Reserve(run.key, THOUGHT_PRICE, THOUGHT_PRICE, "agent", reference, minutes(30))
         try:
             self._shelf.credits.reserve(account, reserve, fenced(run))
         except ReservationSettled:
-            # An earlier attempt came this far and died before it could say so.
+            # An earlier attempt settled, and died before its end was committed.
             return StepDone()
-        self._shelf.machine.work(run.key)
+        self._shelf.machine.work()
         self._shelf.credits.settle(account, Settle(run.key, THOUGHT_PRICE, reference), fenced(run))
         return StepDone()
 
     def subscriptions(self) -> list[Subscription]:
-        """Who listens to the credit system."""
+        """Subscriptions to the events of the credit system."""
         spent = [Subscription("stats", name, self._count, retry=PATIENT) for name in _POSTED]
         feed = Subscription("feed", "CreditsSettled", self._append, ordered=True, retry=PATIENT)
         told = Subscription("notify", "CreditsDeposited", self._notify, retry=PATIENT)
@@ -249,11 +249,11 @@ class Products:
         return self._bump(run)
 
     def _long(self, run: Run) -> RunOutcome:
-        self._shelf.machine.work(run.key, minutes=6, renew=run.renew)
+        self._shelf.machine.work(minutes=6, renew=run.renew)
         return self._bump(run)
 
     def _dull(self, run: Run) -> RunOutcome:
-        """Long, and without a word in between: the heartbeat must keep its lease."""
+        """Long work that never calls `renew`: the heartbeat must extend its lease."""
         self._shelf.machine.ponder(400)
         return self._bump(run)
 

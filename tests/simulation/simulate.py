@@ -1,4 +1,4 @@
-"""One seed from the start to the verdict."""
+"""Runs one seed from its start to its verdict."""
 
 import gc
 import sys
@@ -30,12 +30,12 @@ STORMS = (
         slow=0.005,
     ),
 )
-"""Kinds of weather; a seed has one of them."""
+"""Sets of faults; each seed has one of them."""
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """What a seed runs. Shrinking takes users, actions and kinds of fault away."""
+    """What a seed runs. Shrinking removes users, actions and kinds of faults."""
 
     seed: int
     users: int = 2
@@ -51,7 +51,7 @@ class Scenario:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the auditor found; `steps` counts turns of the scheduler."""
+    """What the auditor found; `steps` counts the scheduler's steps."""
 
     scenario: Scenario
     violations: tuple[str, ...]
@@ -64,13 +64,13 @@ def simulate(scenario: Scenario, *, keep_trace: bool = False) -> Verdict:
     loud = sys.unraisablehook
 
     def hook(unraisable: "sys.UnraisableHookArgs") -> None:
-        # A generator that a dying process leaves behind is closed, and dies at its first call as well.
+        # A generator that a killed process leaves behind is closed later, and its first call raises Crash as well.
         if not isinstance(unraisable.exc_value, Crash):
             loud(unraisable)
 
     sys.unraisablehook = hook
-    # Generators that dead processes left in a cycle would be closed in the middle of whatever runs when they are found,
-    # at another place in every run: not before the verdict.
+    # The garbage collector closes generators that killed processes left in cycles, at another point in every run. So it
+    # does not run before the verdict.
     gc.disable()
     try:
         return _simulate(scenario, keep_trace)

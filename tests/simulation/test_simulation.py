@@ -1,6 +1,6 @@
-"""The whole backend from a seed. `python -m simulation` runs thousands; these run with every test.
+"""The backend from a seed. `python -m simulation` runs thousands; these run with every test.
 
-What the auditor holds true covers T-1, T-6, T-9, T-32, T-33, T-36, T-38, T-43, T-44, T-45, T-46, T-51, T-59, T-67,
+The checks of the auditor cover T-1, T-6, T-9, T-32, T-33, T-36, T-38, T-43, T-44, T-45, T-46, T-51, T-59, T-67,
 T-84, T-85, T-86 and T-87.
 """
 
@@ -25,12 +25,12 @@ def test_every_weather_leaves_everything_true(seed: int) -> None:
 
 
 def test_two_attempts_at_an_answer_tell_their_own_costs() -> None:
-    """A frozen attempt is given up for dead and thaws: its client reads for nothing, the other one's paid."""
+    """A frozen attempt is replaced and then goes on: its client reads for nothing, the other one pays."""
     assert simulate(Scenario.of(1162)).violations == ()
 
 
 def test_a_seed_means_the_same_twice() -> None:
-    """In two processes, because sets of text are iterated by hash."""
+    """In two processes, because the order of a set of strings may differ between them."""
     code = "from simulation.simulate import *; hush(); print(simulate(Scenario.of(3), keep_trace=True))"
     environment = {**os.environ, "PYTHONPATH": f"{HERE}/functions:{HERE}/tests:{HERE}", "PYTHONHASHSEED": "0"}
     runs = [
@@ -41,6 +41,6 @@ def test_a_seed_means_the_same_twice() -> None:
 
 
 def test_every_mutant_can_still_be_planted() -> None:
-    """The code moves on; a fault whose text is gone would count as found for ever."""
+    """A mutant whose text is no longer in the code would count as killed."""
     assert [why for one in mutants() if (why := out_of_date(one))] == []
     assert len({one.name for one in mutants()}) >= 60

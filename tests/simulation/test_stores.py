@@ -1,4 +1,4 @@
-"""The simulator's quick stores answer as the plain ones in memory, which the contract tests hold against real ones."""
+"""The simulator's indexed stores answer as the plain ones in memory, which contract tests compare with real ones."""
 
 import pytest
 from hypothesis import given, settings

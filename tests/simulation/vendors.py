@@ -1,9 +1,10 @@
-"""The world outside: a model vendor, a payment rail, a mailer and a plain machine, each with a memory of what is true.
+"""Outside services: a model vendor, a payment rail, a mailer and a machine. Each records what has really happened, and
+the auditor trusts these records.
 
-They answer late, twice, not at all, or after the deed. What they remember is what the auditor believes.
+Their answers are late, repeated or lost, also after the effect has happened.
 """
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -16,21 +17,19 @@ from simulation.kernel import Kernel
 
 
 class Refused(Rejection):
-    """The vendor says no, for good."""
+    """The vendor refuses for good."""
 
     code = "vendor_refused"
 
 
 @dataclass
 class Models:
-    """Plays `Gateway`: text in pieces, a usage report, and every way to go wrong."""
+    """Stands for `Gateway`: streams text and a usage report, and fails in every way."""
 
     kernel: Kernel
-    asked: int = 0
 
     def stream(self, question: Question, call: VendorCall) -> Generator[ModelEvent, None, None]:
         kernel = self.kernel
-        self.asked += 1
         kernel.pause("model asked")
         if kernel.chance(kernel.faults.vendor):
             raise kernel.random.choice([ModelBusy("busy"), ContentRefused("no"), ModelBroke("broken")])
@@ -53,7 +52,7 @@ class Models:
 
 @dataclass
 class Invoice:
-    """At the payment rail."""
+    """An invoice at the payment rail. `told`: a webhook about its payment was accepted."""
 
     id: str
     saga: str
@@ -65,35 +64,35 @@ class Invoice:
 
 @dataclass
 class Rail:
-    """Opens invoices, takes money, tells of it by webhooks until somebody listens, gives money back once per key."""
+    """Opens invoices, takes payments, repeats webhooks until one is accepted, and refunds once per key."""
 
     kernel: Kernel
     webhook: Callable[[str, str], bool] = lambda _, __: False
-    """Delivers (event id, invoice id); whether it was taken."""
+    """Delivers (event id, invoice id) and returns whether it was accepted."""
     invoices: dict[str, Invoice] = field(default_factory=dict)
     keys: dict[str, str] = field(default_factory=dict)
 
     def open(self, key: str, saga: str, amount: int) -> str:
-        """An invoice; the same one for the same key."""
+        """Opens an invoice, one for each key."""
         self._call("rail open")
         if key not in self.keys:
             identity = f"inv_{len(self.invoices)}"
             self.keys[key] = identity
             self.invoices[identity] = Invoice(identity, saga, amount)
             if self.kernel.chance(0.2):
-                # Some pay at once, before we know ourselves that there is an invoice.
+                # Some customers pay before the backend has received the answer.
                 self.kernel.after(500, lambda: self.pay(identity))
         self._answer()
         return self.keys[key]
 
     def find(self, key: str) -> Invoice | None:
-        """What a key made."""
+        """The invoice that was opened with this key, if any."""
         self._call("rail find")
         identity = self.keys.get(key)
         return self.invoices[identity] if identity else None
 
     def pay(self, identity: str) -> None:
-        """The customer's side."""
+        """The customer pays, if the invoice is open."""
         invoice = self.invoices[identity]
         if invoice.state != "open":
             return
@@ -119,7 +118,7 @@ class Rail:
         self.kernel.after(delay, lambda: self.kernel.start(f"webhook {identity}", deliver))
 
     def close(self, identity: str) -> None:
-        """Nothing more is taken on it.
+        """Voids the invoice.
 
         Raises:
             Refused: it has been paid.
@@ -132,7 +131,7 @@ class Rail:
         self._answer()
 
     def refund(self, key: str, identity: str) -> None:
-        """All of it back; the same key once."""
+        """Refunds the whole invoice, once per key."""
         self._call("rail refund")
         if key not in self.keys:
             self.keys[key] = identity
@@ -152,13 +151,13 @@ class Rail:
 
 @dataclass
 class Mailer:
-    """Sends one mail for each key, and remembers what for."""
+    """Sends one mail for each key, and records what about."""
 
     kernel: Kernel
     sent: dict[str, str] = field(default_factory=dict)
 
     def send(self, key: str, about: str) -> None:
-        """A mail."""
+        """Sends a mail, unless one was sent for this key."""
         self.kernel.pause("mail")
         if self.kernel.chance(self.kernel.faults.vendor / 2):
             raise Unavailable("the mailer does not answer")
@@ -170,24 +169,23 @@ class Mailer:
 
 @dataclass
 class Machine:
-    """Draws, thinks, computes: work per key, and how often each key was really worked on."""
+    """A vendor that does long or short pieces of work."""
 
     kernel: Kernel
-    made: dict[str, int] = field(default_factory=dict)
     busy: int = 0
     most: int = 0
-    """Long works at the same time, at most."""
+    """Most long pieces of work at the same time."""
 
     def ponder(self, most_s: int = 20) -> None:
-        """Some time of work that cannot fail."""
+        """Works for a random time, and cannot fail."""
         self.kernel.sleep(self.kernel.random.randrange(1_000_000, most_s * 1_000_000))
         self.kernel.pause("pondered")
 
-    def work(self, key: str, *, minutes: int = 0, renew: Callable[[], None] = lambda: None) -> Mapping[str, str]:
-        """One piece of work; a long one keeps its lease.
+    def work(self, *, minutes: int = 0, renew: Callable[[], None] = lambda: None) -> None:
+        """One piece of work; a long one calls `renew` every minute.
 
         Raises:
-            Refused: the vendor does not do such things.
+            Refused: the vendor does not do this kind of work.
         """
         self.kernel.pause("machine asked")
         if self.kernel.chance(self.kernel.faults.vendor / 3):
@@ -205,6 +203,4 @@ class Machine:
                 renew()
         finally:
             self.busy -= bool(minutes)
-        self.made[key] = self.made.get(key, 0) + 1
         self.kernel.pause("machine done")
-        return {"made": key}

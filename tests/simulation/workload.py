@@ -1,4 +1,4 @@
-"""Users who chat, buy, cancel, refund and race, and what each of them was told: the auditor compares."""
+"""Users who chat, buy, cancel and refund at the same time, and what each was told, for the auditor to compare."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from app.metering.billing import Mode
 from app.orchestration.queue.operation import Priority
 from app.orchestration.queue.operation_queue import Order
 from app.orchestration.sagas.saga import ENDED, SagaState, SagaStatus
-from app.orchestration.sagas.sagas import Beginning
+from app.orchestration.sagas.sagas import SagaStart
 from simulation.instance import Backend
 from simulation.products import IMAGE_PRICE
 from simulation.world import World
@@ -26,20 +26,20 @@ PRICES = (10_000_000, 24_000_000)
 
 @dataclass
 class Told:
-    """What clients know for certain."""
+    """What clients know for certain from the backend's answers."""
 
     orders: dict[str, str] = field(default_factory=dict)
     """Operation ids that were accepted, and their order's name."""
     sagas: dict[str, str] = field(default_factory=dict)
     """Sagas that were accepted, and their account."""
     answers: dict[str, set[int]] = field(default_factory=dict)
-    """Messages whose end a client has seen, and their cost; of each attempt, where one was given up for dead."""
+    """Messages whose end a client has seen, and their cost; of each attempt, where a first one was replaced."""
     texts: set[str] = field(default_factory=set)
     """Messages of which a client has seen text."""
     conversations: dict[str, str] = field(default_factory=dict)
     """Messages that were sent, and the path of their conversation."""
     deletions: dict[str, bool] = field(default_factory=dict)
-    """Paths of conversations that somebody wanted gone, and whether that was accepted."""
+    """Paths of conversations whose deletion was requested, and whether it was accepted."""
     bugs: list[str] = field(default_factory=list)
 
 
@@ -59,7 +59,7 @@ class User:
         self._conversation: str | None = None
 
     def live(self, actions: int) -> None:
-        """Some of everything, with pauses of up to a minute and a half."""
+        """Does `actions` random things, with pauses of up to 90 seconds."""
         doings: list[Callable[[], None]] = [
             self._chat,
             self._chat,
@@ -131,7 +131,7 @@ class User:
 
         outcome = self._ask("asks", read)
         if pieces and isinstance(outcome, Unavailable) and not (self._world.faults.crash or self._world.faults.stall):
-            # A store that is away for a moment costs nobody an answer that was already read, or its price.
+            # A store that is unavailable for a moment must not spoil an answer that was already read.
             self._told.bugs.append(f"turn {message} was read and then failed: {outcome}")
         return outcome
 
@@ -148,7 +148,7 @@ class User:
         self._kernel.spawn(f"{self.uid} cancel", cancel)
 
     def _tidy(self) -> None:
-        """Takes the conversation away, now and then from two devices, and some that stayed empty."""
+        """Deletes the conversation, sometimes from two devices, and some empty ones."""
         conversation, self._conversation = self._conversation, None
         doomed = [conversation, *(self._begun() for _ in range(4))]
         for one in filter(None, doomed):
@@ -157,7 +157,7 @@ class User:
             self._gone(one)
 
     def _changes_mind(self) -> None:
-        """Takes the conversation away under an answer."""
+        """Deletes the conversation while it is being answered."""
         conversation, self._conversation = self._conversation, None
         if conversation is not None:
             self._kernel.spawn(f"{self.uid} deletes", partial(self._gone, conversation))
@@ -176,9 +176,9 @@ class User:
     def _buy(self) -> None:
         saga = self._name("buy")
         amount = self._kernel.random.choice(PRICES)
-        self._begin(Beginning(saga, "buy", self.uid, {"amount": amount}))
+        self._begin(SagaStart(saga, "buy", self.uid, {"amount": amount}))
         if self._kernel.chance(0.25):
-            # Paid and given up at once: whoever comes first, money and credits must agree.
+            # Paid and cancelled at once: whichever comes first, money and credits must agree.
             invoice = self._world.rail.keys.get(f"{saga}:open")
             if invoice is not None:
                 self._world.rail.pay(invoice)
@@ -198,7 +198,7 @@ class User:
             self._kernel.after(10_000_000, lambda: self._pay(saga, tries - 1))
 
     def _refund(self) -> None:
-        """All that was bought by now, and not given up."""
+        """Refunds every purchase that has succeeded by now."""
         mine = [saga for saga, uid in self._told.sagas.items() if uid == self.uid and saga.startswith("buy")]
 
         def refund(backend: Backend) -> object:
@@ -206,7 +206,7 @@ class User:
                 bought = backend.orchestration.sagas.get(payment)
                 if bought.status is SagaStatus.SUCCEEDED:
                     given = {"payment": payment, "amount": bought.input["amount"]}
-                    backend.orchestration.sagas.start(Beginning(f"refund_{payment}", "refund", self.uid, given))
+                    backend.orchestration.sagas.start(SagaStart(f"refund_{payment}", "refund", self.uid, given))
                     self._told.sagas[f"refund_{payment}"] = self.uid
             return None
 
@@ -216,28 +216,28 @@ class User:
 
     def _image(self) -> None:
         saga = self._name("image")
-        self._begin(Beginning(saga, "image", self.uid, {}))
+        self._begin(SagaStart(saga, "image", self.uid, {}))
         if self._kernel.chance(0.25):
             self._kernel.sleep(self._kernel.random.randrange(400_000_000))
             self._give_up(saga)
 
     def _give_up(self, saga: str) -> None:
-        """What a cancel answers knows that it failed, or is over."""
+        """Cancels a saga. The answer must show a failed saga, or an ended one."""
         found = self._ask("gives up", lambda b: b.orchestration.sagas.cancel(saga, "changed my mind"))
         if isinstance(found, SagaState) and found.status not in ENDED and found.failure is None:
             self._told.bugs.append(f"saga {saga} was cancelled and goes on")
 
     def _agent(self) -> None:
-        self._begin(Beginning(self._name("agent"), "agent", self.uid, {}))
+        self._begin(SagaStart(self._name("agent"), "agent", self.uid, {}))
 
-    def _begin(self, beginning: Beginning) -> None:
+    def _begin(self, start: SagaStart) -> None:
         for _ in range(1 + self._kernel.chance(0.2)):
-            outcome = self._ask(f"begins {beginning.name}", lambda b: b.orchestration.sagas.start(beginning))
+            outcome = self._ask(f"begins {start.name}", lambda b: b.orchestration.sagas.start(start))
             if not isinstance(outcome, Failure):
-                self._told.sagas[beginning.id] = self.uid
+                self._told.sagas[start.id] = self.uid
 
     def _orders(self) -> None:
-        """Plain work: some in order, some late, some long, in every priority."""
+        """Orders plain operations: some ordered by key, some due later, some long, in every priority."""
         random = self._kernel.random
         for position in range(random.randrange(1, 5)):
             name = random.choice(["count", "count", "count.ordered", "count.ordered", "long", "dull"])
@@ -255,7 +255,7 @@ class User:
             self._order(order)
 
     def _errands(self) -> None:
-        """A line of long ones, of which some enter before one that stands there, or runs, already."""
+        """Orders long operations with one key, some of them positioned before one that waits or runs already."""
         for _ in range(4):
             once = self._name("order")
             position = 64 * (self._kernel.now_us - self._kernel.random.randrange(60_000_000))
@@ -269,7 +269,7 @@ class User:
                 self._told.orders[outcome] = order.name
 
     def _hold(self) -> None:
-        """Reserves by itself and forgets about it, as a client of the API may."""
+        """Reserves credits and sometimes never releases them, as a client of the API may."""
         reserve = Reserve(
             id=self._name("hold"),
             ceiling=IMAGE_PRICE,

@@ -1,4 +1,4 @@
-// A person's app: signs in with the Firebase JavaScript SDK and takes the steps that standard input lists, one after
+// A user's app: signs in with the Firebase JavaScript SDK and takes the steps that standard input lists, one after
 // another. Prints one JSON line for each: {"value": ...} or {"refused": code}.
 import { deleteApp, initializeApp } from "firebase/app";
 import { connectAuthEmulator, getAuth, signInWithEmailAndPassword } from "firebase/auth";

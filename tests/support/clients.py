@@ -19,7 +19,7 @@ Step = tuple[str, str] | tuple[str, str, object]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a step came to: the value that was read, or the code of the refusal."""
+    """The outcome of a step: the value that was read, or the code of the refusal."""
 
     value: object = None
     refused: str | None = None
@@ -27,7 +27,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Sdk:
-    """The Firebase JavaScript SDK in node, as somebody or as nobody."""
+    """The Firebase JavaScript SDK in node, signed in as `user` or not signed in."""
 
     suite: RunningSuite
     user: User | None
@@ -51,7 +51,7 @@ class Sdk:
 
 @dataclass(frozen=True)
 class Rest:
-    """Both databases over HTTP, as somebody, as nobody or as the servers' owner."""
+    """Both databases over HTTP, as a user, as nobody, or as the emulators' owner."""
 
     suite: RunningSuite
     headers: dict[str, str]
@@ -75,8 +75,8 @@ def rest_as(suite: RunningSuite, user: User | None) -> Rest:
 
 
 def documents_of(uid: str) -> list[str]:
-    """One document of every kind that Firestore holds for a user, and of the shared ones. No account: a trigger
-    would mirror it."""
+    """One document of every kind that Firestore holds for a user, and of the shared ones. No account, because a
+    trigger would mirror it."""
     return [
         f"accounts/{uid}/entries/000000000001",
         f"users/{uid}/conversations/cnv_1",

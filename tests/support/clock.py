@@ -1,4 +1,4 @@
-"""Time and ids that a test or a simulation owns."""
+"""A clock and ids that a test or a simulation controls."""
 
 import random
 import threading
@@ -9,7 +9,7 @@ _START_US = 1_800_000_000_000_000
 
 
 class ManualClock:
-    """Stands still until told to move."""
+    """A clock that moves only when it is told to."""
 
     def __init__(self, at_us: int = _START_US) -> None:
         self._at_us = at_us
@@ -22,7 +22,7 @@ class ManualClock:
         self._at_us += minutes * 60_000_000 + seconds * 1_000_000 + us
 
     def set(self, at_us: int) -> None:
-        """Jumps to a time, which may lie behind: machines disagree about the time."""
+        """Jumps to a time, also to an earlier one, because clocks of machines differ."""
         self._at_us = at_us
 
 

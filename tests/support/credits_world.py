@@ -1,4 +1,4 @@
-"""The credit system in memory, and an auditor that trusts nothing of it."""
+"""The credit system in memory, and an audit of what it has stored."""
 
 from dataclasses import dataclass, field
 from typing import cast

@@ -1,5 +1,5 @@
-"""Workers of our own behind a Realtime Database of their own, whose triggers are duplicated, delayed, dropped and
-reordered. Owns the processes and the way of an event to a worker that lives; knows no operation.
+"""Worker processes behind a Realtime Database of their own, whose triggers are duplicated, delayed, dropped and
+reordered. Starts and kills the workers and sends them events; knows no operation.
 """
 
 import json
@@ -26,12 +26,12 @@ _TICK_S: Final = 1.0
 
 
 class Fleet:
-    """`size` workers, one scheduler that calls the sweeper, and clients' way in."""
+    """`size` workers, a scheduler that calls the sweeper, and `send` and `insist` for clients."""
 
     def __init__(self, suite: RunningSuite, log: Path, size: int = 2) -> None:
         self._log = log.open("wb")
         self.died_over = 0
-        """How many requests a worker's death cut off."""
+        """How many requests the death of a worker has cut off."""
         self._next = count()
         self._ended = threading.Event()
         self._dispatcher = self._dispatch()
@@ -59,18 +59,18 @@ class Fleet:
         self._log.close()
 
     def faults(self, **faults: float) -> None:
-        """What happens to the triggers' events from now on."""
+        """Sets the faults of the triggers' events from now on."""
         answer = requests.put(self.database.url + "/.control/faults", json=faults, headers=OWNER, timeout=TIMEOUT)
         assert answer.ok, answer.text
 
     def kill(self, index: int) -> None:
-        """kill -9 of one worker, and a new one in its place."""
+        """Kills one worker (SIGKILL) and starts a new one in its place."""
         process, _ = self._workers[index]
         _end(process)
         self._workers[index] = self._start()
 
     def send(self, path: str, body: object) -> int:
-        """To one of the workers; 502 when it died over it."""
+        """Sends a request to the next worker. Returns the status, 502 when the worker died meanwhile."""
         _, port = self._workers[next(self._next) % len(self._workers)]
         try:
             return requests.post(f"http://127.0.0.1:{port}{path}", json=body, timeout=300).status_code
@@ -79,7 +79,7 @@ class Fleet:
             return 502
 
     def insist(self, path: str, body: object) -> None:
-        """As a client does that repeats its request until it is told that it was taken."""
+        """Repeats a request until it is answered with 200, as a client does."""
         for _ in range(50):
             if self.send(path, body) == 200:
                 return
@@ -123,7 +123,7 @@ class Fleet:
         assert answer.ok, answer.text
 
     def _dispatch(self) -> ThreadingHTTPServer:
-        """Where the Realtime Database believes the functions emulator to be."""
+        """The server that the Realtime Database takes for the functions emulator."""
         fleet = self
 
         class Requests(BaseHTTPRequestHandler):

@@ -1,4 +1,4 @@
-"""A vendor that sends exactly the bytes of a test, cut where the test cuts them: what no sane simulator would."""
+"""A model vendor that sends exactly the bytes of a test, cut where the test cuts them, also malformed ones."""
 
 import json
 import threading
@@ -20,7 +20,7 @@ def text(content: str) -> bytes:
 
 @dataclass(frozen=True)
 class Trickle:
-    """The same bytes twenty times a second, until told to stop."""
+    """Sends the same bytes twenty times a second, until `stop` is set."""
 
     piece: bytes
     stop: threading.Event = field(default_factory=threading.Event)
@@ -37,7 +37,7 @@ END = event(
 
 @contextmanager
 def sending(*pieces: bytes | Trickle) -> Iterator[str]:
-    """A server whose every answer is these pieces, each flushed by itself. Its base URL."""
+    """Serves these pieces as every answer, each flushed by itself. Yields the base URL."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:

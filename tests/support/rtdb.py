@@ -1,4 +1,4 @@
-"""The adapter of the Realtime Database for a stand-in that a test started; run as a program it counts, in threads.
+"""The adapter of the Realtime Database, connected to a stand-in that a test started. As a program it runs `count`:
 
 python -m support.rtdb URL PATH THREADS TIMES
 """
@@ -16,7 +16,7 @@ def realtime(url: str, timeout_s: float = 10) -> FirebaseRealtime:
 
 
 def count(connected: FirebaseRealtime, path: str, *, threads: int, times: int) -> None:
-    """Every thread adds one to the number at `path` so many times."""
+    """Increments the number at `path`, `times` times in each thread."""
 
     def add() -> None:
         for _ in range(times):
@@ -30,7 +30,7 @@ def count(connected: FirebaseRealtime, path: str, *, threads: int, times: int) -
 
 
 def more(current: Json) -> Json:
-    """One more."""
+    """The number after `current`; 1 after what is no number."""
     return (current if isinstance(current, int) else 0) + 1
 
 

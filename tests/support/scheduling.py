@@ -1,4 +1,4 @@
-"""Which pytest worker gets which test: all that need the suite go to one, for they share its workers and its vendor.
+"""Assigns tests to pytest workers: those that need the suite go to one, because they share its processes and vendor.
 
 xdist's own `loadgroup` writes the group into a private field that pytest 9.2 no longer reads.
 """
@@ -13,7 +13,7 @@ GROUP = "suite"
 
 
 class SuiteOnOneWorker(LoadScopeScheduling):
-    """Every test alone, except those whose ids the workers wrote into `listed` while collecting."""
+    """Assigns every test by itself, except those whose ids the workers wrote into `listed` while collecting."""
 
     def __init__(self, config: pytest.Config, log: Producer | None, listed: Path) -> None:
         super().__init__(config, log)

@@ -1,4 +1,4 @@
-"""A small feature that uses everything the edge offers, so that the edge is tested without any real feature."""
+"""A small feature that uses everything the HTTP edge offers, so that the edge is tested without a real feature."""
 
 import threading
 from collections.abc import Iterator
@@ -56,7 +56,7 @@ class OrderPath(Parameters):
 
 @dataclass
 class Shop:
-    """What the handlers did; tests look here."""
+    """The feature's routes, and what they have done."""
 
     records: Idempotency
     orders: list[OrderAnswer] = field(default_factory=list)

@@ -1,7 +1,7 @@
 """The running suite as tests see it: addresses, users, workers to kill, schedules to fire.
 
-It owns how a test session gets a suite: its own fresh one, started once for all pytest workers, or the one that a
-developer keeps up (SUITE_OFFSET). It refuses to know what any function does.
+Decides how a test session gets a suite: a fresh one, started once for all pytest workers, or the one that a developer
+keeps running (SUITE_OFFSET). It knows nothing of what the functions do.
 """
 
 import contextlib
@@ -114,7 +114,7 @@ class RunningSuite:
         }
 
     def create_user(self, *, claims: Mapping[str, object] | None = None) -> User:
-        """Sign a new person up; `claims` (a role, say) are in the token already."""
+        """Signs up a new user, whose token contains `claims` already (for example a role)."""
         email, password = f"{uuid.uuid4().hex}@example.com", "correct horse"
         signed = seed.sign_up(self.ports, email, password)
         if claims:
@@ -127,7 +127,7 @@ class RunningSuite:
         return workers_of(self.mark, function)
 
     def kill_workers(self, function: str) -> int:
-        """SIGKILL every process of one function, as a crash would; the next call starts anew. Returns how many died.
+        """Sends SIGKILL to every process of one function; its next call starts a new one. Returns how many were killed.
 
         A call that was waiting for such a process to start never gets an answer from the emulator: give it a timeout.
         """
@@ -136,9 +136,12 @@ class RunningSuite:
         return len(workers)
 
     def wait_for_triggers(self, *, within_s: float = 60) -> None:
-        """Block until the Realtime Database has delivered every event that it owes the functions.
+        """Blocks until the Realtime Database has delivered all its events to the functions.
 
         Only the stand-in can tell; on Google's emulator a test waits for the effect instead (`eventually`).
+
+        Raises:
+            AssertionError: events are left after `within_s`.
         """
         answer = requests.get(
             f"{origin(self.ports.database)}/.control/idle?timeout={within_s}",
@@ -153,13 +156,13 @@ class RunningSuite:
         return "database" in self.stand_ins
 
     def fire(self, function: str, *, within_s: float = 60) -> requests.Response:
-        """Run a scheduled function now, and wait for its answer."""
+        """Runs a scheduled function now, and waits for its answer."""
         schedule = next(each for each in scheduled_functions(self.ports) if each.function == function)
         return run_once(self.ports, schedule, timeout_s=within_s)
 
 
 def eventually(probe: Callable[[], T | None], *, what: str, within_s: float = 30) -> T:
-    """The first answer of `probe` that is neither None nor False, for effects that nothing announces."""
+    """Calls `probe` until it returns neither None nor False, and returns that; AssertionError after `within_s`."""
     deadline = time.monotonic() + within_s
     while True:
         found = probe()
@@ -177,7 +180,7 @@ class SuiteOfSession:
         in_worker = "PYTEST_XDIST_WORKER" in os.environ
         self.session_pid = os.getppid() if in_worker else os.getpid()
         self._folder = LOCAL / "test-suite"
-        # Numbers of processes come round again; with its birth the name is the session's own.
+        # Process ids are used again; with the time of its start the name belongs to this session alone.
         self._name = f"{self.session_pid}-{psutil.Process(self.session_pid).create_time():.0f}"
         self._announced = self._folder / f"{self._name}.json"
         self._launcher = self._folder / f"{self._name}.pid"
@@ -186,9 +189,9 @@ class SuiteOfSession:
         self._kept = os.environ.get("SUITE_OFFSET")
 
     def start(self, needing: Sequence[str] = ()) -> None:
-        """Begin to start it, unless another worker did or a developer's is used. Returns at once.
+        """Begins to start it, unless another worker did or a developer's is used. Returns at once.
 
-        The ids of the tests that need it are left for the session's scheduler.
+        Writes `needing`, the ids of the tests that need it, for the session's scheduler (`scheduling.py`).
         """
         with self._exclusive():
             if needing:
@@ -197,7 +200,7 @@ class SuiteOfSession:
                 self._launcher.write_text(str(self._spawn().pid))
 
     def wait(self) -> RunningSuite:
-        """Block until it is up. Raises `SuiteFailed`."""
+        """Blocks until it is up. Raises `SuiteFailed`."""
         self.start()
         announced = self._announced if self._kept is None else Places(int(self._kept)).state
         deadline = time.monotonic() + _STARTING_S
@@ -208,7 +211,7 @@ class SuiteOfSession:
         return RunningSuite(state.offset, state.mark, frozenset(state.stand_ins))
 
     def stop(self) -> None:
-        """End what this session started; only the session's main process calls it."""
+        """Ends what this session started. Only the session's main process calls it."""
         with contextlib.suppress(psutil.NoSuchProcess, FileNotFoundError):
             launcher = psutil.Process(int(self._launcher.read_text()))
             if "emulators.suite" in launcher.cmdline():

@@ -1,4 +1,4 @@
-"""What an attacker may do to an exported account, every way of it, and where an honest verifier must stop."""
+"""Every way to tamper with an exported account, and where an honest verifier must stop."""
 
 import base64
 import copy
@@ -20,7 +20,7 @@ Json = Any  # hostile JSON: anything may stand anywhere
 Export = dict[str, Json]
 
 STRANGER = Signer(b"\x07" * 32)
-"""A key that is in nobody's key set."""
+"""A key that no key set contains."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def _of_entry(export: Export, index: int, signer: Signer) -> Iterator[Case]:
 
 
 def _rehashed(export: Export, index: int, tampered: Json, name: str, signer: Signer) -> Iterator[Case]:
-    """The attacker makes the hash fit; without the ledger's key the signature does not. With it, the links do not."""
+    """The attacker recomputes the hash. Without the ledger's key the signature is wrong, with it the links are."""
     sequence = index + 1
     try:
         hashed = hashlib.sha256(canonical(_without(_without(tampered, "hash"), "signature"))).digest()
@@ -116,7 +116,7 @@ def _structural(export: Export, other: Export, index: int, signer: Signer) -> It
 
 
 def _cut_by_insider(export: Export, index: int, signer: Signer) -> Export:
-    """Everything is made to fit and signed with the real key; only the checkpoint remembers (T-55)."""
+    """Everything fits and is signed with the real key; only the checkpoint shows the cut (T-55)."""
     cut = copy.deepcopy(export)
     report = cut["report"]
     report["entries"] = report["entries"][:index]
@@ -152,7 +152,7 @@ _ANYWHERE: tuple[int | None, ...] = (None, *range(1, 100))
 
 
 def resigned(export: Export, signer: Signer) -> Export:
-    """The same report under a fresh, true signature."""
+    """The report of `export` with a valid signature."""
     hashed = hashlib.sha256(canonical(export["report"])).digest()
     return {
         "report": export["report"],

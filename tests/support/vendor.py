@@ -1,4 +1,4 @@
-"""The model vendor simulator as a process of its own, and what tests ask of it over the wire."""
+"""The model vendor simulator as a process of its own, with its control interface for tests."""
 
 import json
 import subprocess
@@ -32,7 +32,7 @@ class Vendor:
         self._control("POST", "faults", {"fault": fault, "times": times, "contains": contains, "model": model})
 
     def requests(self, *, wait_ms: int | None = 5000) -> list[dict[str, object]]:
-        """What it was asked, oldest first, once nothing is in flight any more."""
+        """The requests that it received, oldest first, after none is in flight any more."""
         path = "requests" if wait_ms is None else f"requests?wait_ms={wait_ms}"
         found = self._control("GET", path)["requests"]
         assert isinstance(found, list)

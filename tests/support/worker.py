@@ -1,9 +1,9 @@
-"""A process that runs operations over the suite's Firestore, as a worker of the functions emulator would, to be killed.
+"""A process that runs operations over the suite's Firestore, as a worker of the functions emulator does. Tests kill it.
 
     python -m support.worker
 
-The real credit system and orchestration with a few products. A worker prints the port it serves on and takes POST:
-/sweep from the scheduler, /order and /saga from clients, anything else is the event of a ticket that was put up.
+It holds the real credit system and orchestration with a few products. It prints the port that it serves on and takes
+POST: /sweep from the scheduler, /order and /saga from clients, anything else is the event of a created ticket.
 """
 
 import json
@@ -33,7 +33,7 @@ from app.orchestration.queue.operation import SecurityLevel
 from app.orchestration.queue.operation_queue import Order
 from app.orchestration.queue.outbox import Alarms, NoAlarms, Outbox
 from app.orchestration.sagas.saga_definition import SagaDefinition, SagaStep, StepDone, StepRun
-from app.orchestration.sagas.sagas import Beginning
+from app.orchestration.sagas.sagas import SagaStart
 from app.outside import RealPorts
 from app.wiring import System
 
@@ -43,7 +43,7 @@ RATE: Final = 20
 
 
 class FastClock:
-    """Every process of a fleet reads the same time, counted from when the fleet started."""
+    """Shows the same time in every process of a fleet, counted from the fleet's start."""
 
     def __init__(self) -> None:
         self._from_us = int(os.environ["WORKER_CLOCK_FROM_US"])
@@ -53,7 +53,7 @@ class FastClock:
 
 
 class Unshippable(Rejection):
-    """The last step of a saga refuses."""
+    """Raised by the last step of a saga."""
 
     status = 409
     code = "unshippable"
@@ -86,18 +86,18 @@ class Products(Feature):
         self._documents = documents
 
     def handlers(self) -> list[Handler]:
-        """A charge."""
+        """One operation, which charges an account."""
         return [Handler("worker.spend", self._spend, level=SecurityLevel.MONEY)]
 
     def subscriptions(self) -> list[Subscription]:
-        """Two who hear of the same event, one of them in order."""
+        """Two subscriptions to one event, one of them ordered."""
         return [
             Subscription("worker.stats", "CreditsSettled", self._count),
             Subscription("worker.feed", "CreditsSettled", self._append, ordered=True),
         ]
 
     def sagas(self) -> list[SagaDefinition]:
-        """Three steps; the last refuses when the input says so, and then the two before it are undone."""
+        """Three steps. The last refuses when the input says so, and then the two before it are undone."""
         steps = (
             SagaStep("hold", self._hold, self._let_go),
             SagaStep("charge", self._charge, self._give_back),
@@ -112,7 +112,7 @@ class Products(Feature):
 
     def _reserve_and_settle(self, uid: str, run: Run) -> None:
         reference = Reference("run", run.key)
-        with suppress(ReservationSettled):  # an earlier attempt came this far, and died before it could say so
+        with suppress(ReservationSettled):  # an earlier attempt settled, and died before its end was committed
             self.credits.reserve(uid, Reserve(run.key, PRICE, PRICE, "run", reference, minutes(30)), fenced(run))
             self.credits.settle(uid, Settle(run.key, PRICE, reference), fenced(run))
 
@@ -162,7 +162,7 @@ class Products(Feature):
 
 
 def fenced(run: Run | StepRun) -> Participant:
-    """The effect goes through only while this attempt holds the lease."""
+    """Makes a posting succeed only while this attempt holds its lease."""
 
     def writes(_: Outcome, seen: tuple[Document | None, ...]) -> Sequence[Write]:
         return [run.fence(seen[0])]
@@ -171,7 +171,7 @@ def fenced(run: Run | StepRun) -> Participant:
 
 
 def answer(orchestration: Orchestration, path: str, body: dict[str, str]) -> None:
-    """One request; a repeat of it changes nothing."""
+    """Handles one request; a repeated one changes nothing."""
     match path:
         case "/sweep":
             orchestration.sweep()
@@ -180,13 +180,13 @@ def answer(orchestration: Orchestration, path: str, body: dict[str, str]) -> Non
             orchestration.queue.enqueue(order)
         case "/saga":
             given = {"refuses": bool(body["refuses"])}
-            orchestration.sagas.start(Beginning(body["id"], "worker.order", body["account"], given))
+            orchestration.sagas.start(SagaStart(body["id"], "worker.order", body["account"], given))
         case _:
             orchestration.run_lane(body["ref"].split("/")[2])
 
 
 def serve() -> None:
-    """Until killed, or until whoever started it is gone, which ends our standard input."""
+    """Serves until it is killed, or until the death of its parent process ends its standard input."""
     orchestration = build()
 
     class Requests(BaseHTTPRequestHandler):

@@ -1,3 +1,1 @@
-"""What administrators do across features. Everything may be asked from here; nobody imports it but the composition
-root.
-"""
+"""Routes and figures for administrators. It may import every feature; only the composition root imports it."""

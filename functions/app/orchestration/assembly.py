@@ -1,7 +1,7 @@
-"""Orchestration, put together: what the composition root, the tests and the simulation build from the same parts.
+"""Builds orchestration, for the composition root, the tests and the simulation.
 
-Two steps, because features commit through the outbox and the queue runs the features: `Outbox` comes first, then the
-features on top of it, then `assemble` with what they bring.
+There are two steps, because features commit through the `Outbox` and the queue runs the features: first
+`QueueDependencies.outbox()`, then the features, then `assemble` with their contributions.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,12 +32,12 @@ from app.orchestration.sweeper import Chore, Sweeper, SweeperDependencies
 _log = log("orchestration")
 
 LANES: Final = (Lane("default", 16), Lane("events", 32), Lane("sagas", 32))
-"""Every deployment has these; features bring their own beside them."""
+"""Lanes of every deployment; features may contribute others."""
 
 
 @dataclass(frozen=True, slots=True)
 class QueueDependencies:
-    """What orchestration stands on. `documents` are the bare ones."""
+    """Dependencies of the queue. `documents` is the raw store, not the `Outbox`."""
 
     documents: Documents
     realtime: Realtime
@@ -48,13 +48,13 @@ class QueueDependencies:
     heartbeat: Heartbeat = field(default_factory=ThreadHeartbeat)
 
     def outbox(self) -> Outbox:
-        """The documents that every feature commits through."""
+        """The `Documents` through which every feature commits."""
         return Outbox(self.documents, Doorbell(self.realtime), self.alarms, self.clock)
 
 
 @dataclass(frozen=True, slots=True)
 class Contributions:
-    """What the features bring to be run."""
+    """What the features add to orchestration."""
 
     handlers: Sequence[Handler] = ()
     subscriptions: Sequence[Subscription] = ()
@@ -65,7 +65,7 @@ class Contributions:
 
 @dataclass(frozen=True, slots=True)
 class Orchestration:
-    """The feature."""
+    """Everything that `assemble` has built."""
 
     outbox: Outbox
     doorbell: Doorbell
@@ -78,7 +78,6 @@ class Orchestration:
     letters: DeadLetters
     mirror: SagaMirror
     clock: Clock
-    ids: Ids
 
     def run_lane(self, lane: str) -> int:
         """Runs what is due in a lane, because a ticket was put up there; how many operations.
@@ -109,21 +108,22 @@ class Orchestration:
             Unavailable: some chores failed; it names them, and the scheduler shows it.
         """
         swept = self.sweeper.tick()
-        done: dict[str, object] = {"rung": swept.rung, "lanes": list(swept.lanes), **swept.chores}
-        if swept.rung or swept.failed:
-            _log.info("queue_swept", **done, failed=list(swept.failed), complete=swept.complete)
-        if swept.failed:
-            raise Unavailable(f"chores failed: {', '.join(swept.failed)}")
-        return done
+        rung, lanes, failed = swept.rung, list(swept.lanes), list(swept.failed)
+        if rung or failed:
+            _log.info("queue_swept", rung=rung, lanes=lanes, chores=swept.chores, failed=failed, complete=swept.complete)
+        if failed:
+            raise Unavailable(f"chores failed: {', '.join(failed)}")
+        return {"rung": rung, "lanes": lanes, **swept.chores}
 
 
 def assemble(
     dependencies: QueueDependencies, contributions: Contributions, outbox: Outbox | None = None
 ) -> Orchestration:
-    """Orchestration of what was brought. `outbox`: the one that the features got, when they were built before.
+    """Builds orchestration with the features' contributions. `outbox` is the one through which they commit, if they
+    were built before.
 
     Raises:
-        InvariantViolation: a handler in a lane that nobody serves, two of one name, a vendor in two lanes.
+        InvariantViolation: the contributions do not fit together; see `Handlers`, `EventBus` and `Sagas`.
     """
     outbox = outbox or dependencies.outbox()
     clock, ids, doorbell = dependencies.clock, dependencies.ids, Doorbell(dependencies.realtime)
@@ -131,8 +131,8 @@ def assemble(
     sagas = Sagas(contributions.sagas, outbox, clock)
     handlers = Handlers([*contributions.handlers, *bus.handlers(), *sagas.handlers()], [*LANES, *contributions.lanes])
     queue = OperationQueue(outbox, handlers, clock, ids)
-    bus.deliver_through(queue)
-    sagas.run_through(queue)
+    bus.bind_queue(queue)
+    sagas.bind_queue(queue)
     sweep = SweeperDependencies(outbox, dependencies.realtime, doorbell, clock, ids, handlers.lanes)
     return Orchestration(
         outbox=outbox,
@@ -145,8 +145,7 @@ def assemble(
             RunnerDependencies(outbox, doorbell, clock, ids, dependencies.draw, dependencies.heartbeat), handlers
         ),
         sweeper=Sweeper(sweep, [Chore("sagas", sagas.check), *contributions.chores]),
-        letters=DeadLetters(queue, outbox, clock),
+        letters=DeadLetters(queue, clock),
         mirror=SagaMirror(outbox, dependencies.realtime),
         clock=clock,
-        ids=ids,
     )

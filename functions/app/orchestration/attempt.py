@@ -1,7 +1,7 @@
-"""One attempt at an operation: the lease and the line that it holds, and every write that needs them.
+"""One attempt at an operation: the lease and the lock that it holds, and every write that needs them.
 
-An attempt is a view of what is stored; it moves only by commits over exactly the version that it knows. The handler
-and the heartbeat may both renew it at once: whoever meets the other's version reads again.
+An attempt commits only over the versions that it last saw. The handler and the heartbeat may renew the lease at the
+same time: the one whose commit conflicts reads again.
 """
 
 from collections.abc import Sequence
@@ -22,20 +22,20 @@ from app.orchestration.queue.operation_document import from_document, path_of, t
 from app.orchestration.queue.outbox import Outbox
 from app.orchestration.queue.retry import Draw
 
-LIFE_US: Final = minutes(9)
-"""The heartbeat keeps no attempt for longer: the platform has ended every trigger by then, and a thread that hangs in
-one must not hold its operation for ever.
+HEARTBEAT_LIMIT_US: Final = minutes(9)
+"""The heartbeat renews no attempt for longer. The platform has ended every trigger by then, and a thread that hangs
+must not hold its operation for ever.
 """
 
-COMMITS: Final = 5
-"""Tries at one commit while others are faster."""
+COMMIT_TRIES: Final = 5
+"""Tries at one commit that conflicts."""
 
 _log = log("orchestration")
 
 
 @dataclass(frozen=True, slots=True)
 class RunnerDependencies:
-    """What a runner works with."""
+    """Dependencies of a runner."""
 
     outbox: Outbox
     doorbell: Doorbell
@@ -46,34 +46,34 @@ class RunnerDependencies:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """The operation as it was last seen, with the versions to write over. `line`: of the line, while it is ours."""
+class Snapshot:
+    """The operation as last seen, and the versions to write over. `lock` is None when this attempt holds no lock."""
 
     operation: Operation
     version: Version
-    line: Version | None = None
+    lock: Version | None = None
 
 
 class RunningAttempt:
-    """The `Run` of one claimed operation. It is replaced whole, never in parts: two threads may look at it."""
+    """The `Run` of one claimed operation. Its snapshot is replaced as a whole, because two threads read it."""
 
-    def __init__(self, means: RunnerDependencies, handler: Handler, known: Known) -> None:
-        self._means = means
-        self._known = known
+    def __init__(self, deps: RunnerDependencies, handler: Handler, snapshot: Snapshot) -> None:
+        self._deps = deps
+        self._snapshot = snapshot
         self.handler = handler
-        self.token = known.operation.token
-        self._ends_us = self.now_us() + LIFE_US
+        self.token = snapshot.operation.token
+        self._heartbeat_ends_us = self.now_us() + HEARTBEAT_LIMIT_US
 
     @property
     def operation(self) -> Operation:
-        return self._known.operation
+        return self._snapshot.operation
 
     @property
     def key(self) -> str:
         return self.operation.id
 
     def now_us(self) -> int:
-        return self._means.clock.now_us()
+        return self._deps.clock.now_us()
 
     @property
     def fence_path(self) -> str:
@@ -82,80 +82,84 @@ class RunningAttempt:
     def fence(self, seen: Document | None) -> Write:
         if seen is None or not self._is_fence(seen):
             raise LeaseOver("this attempt has lost its lease", operation_id=self.operation.id)
-        # Unchanged, over exactly the version that was read: the end of this attempt meets it and reads again.
+        # Writes the same fields over the version that was read. This attempt's next commit conflicts, and reads again.
         return Replace(seen.path, seen.fields, seen.version)
 
     def renew(self) -> None:
-        for _ in range(COMMITS):
-            known = self._known
-            if known.operation.cancel_requested:
-                raise CancelRequested(known.operation.reason or "cancelled")
+        for _ in range(COMMIT_TRIES):
+            seen = self._snapshot
+            if seen.operation.cancel_requested:
+                raise CancelRequested(seen.operation.reason or "cancelled")
             now_us = self.now_us()
-            longer = renew(known.operation, token=self.token, now_us=now_us, lease_us=self.handler.lease_us)
+            longer = renew(seen.operation, token=self.token, now_us=now_us, lease_us=self.handler.lease_us)
             try:
-                self._write(known, longer, ())
+                self._write(seen, longer, ())
             except Conflict:
                 self.refresh()
                 continue
             until_us = now_us + self.handler.lease_us + SKEW_US
             try:
-                self._means.doorbell.extend(longer.lane, longer.id, until_us)
+                self._deps.doorbell.extend(longer.lane, longer.id, until_us)
             except Fault as fault:
-                # The slot is a courtesy, the lease is kept: nothing that is paid for is begun again for this.
-                _log.warning("slot_not_extended", reason=str(fault))
+                # Only the lease matters. To fail here would repeat work that may have cost money.
+                _log.warning("slot_extension_failed", reason=str(fault))
             return
         raise Unavailable("the lease could not be renewed")
 
     def keep(self) -> None:
-        """The heartbeat: renews a lease of which a third is gone, so that work which takes long, and does not say so,
-        is not begun a second time (T-85). Who asks to stop, or took over, is heard by the work's own next write.
+        """Called by the heartbeat: renews the lease once a third of it has passed, so that long work which never calls
+        `renew` is not started a second time (T-85). A cancel or a takeover stops the work at its own next commit.
         """
         now_us, lease = self.now_us(), self.operation.lease
-        if now_us >= self._ends_us or lease is None or 3 * (lease.expires_us - now_us) > 2 * self.handler.lease_us:
+        if (
+            now_us >= self._heartbeat_ends_us
+            or lease is None
+            or 3 * (lease.expires_us - now_us) > 2 * self.handler.lease_us
+        ):
             return
         try:
             self.renew()
         except (LeaseLost, CancelRequested) as end:
-            _log.info("lease_not_kept", reason=str(end))
+            _log.info("lease_renewal_refused", reason=str(end))
         except Fault as fault:
-            _log.warning("lease_not_kept", reason=str(fault))
+            _log.warning("lease_renewal_failed", reason=str(fault))
 
-    def write(self, operation: Operation, participant: Sequence[Write]) -> None:
-        """Commit this state over the version that is known, together with `participant`."""
-        self._write(self._known, operation, participant)
+    def write(self, operation: Operation, others: Sequence[Write]) -> None:
+        """Commits this state over the version that was last seen, together with `others`."""
+        self._write(self._snapshot, operation, others)
 
-    def _write(self, known: Known, operation: Operation, participant: Sequence[Write]) -> None:
-        row = Replace(path_of(operation.id), to_fields(operation), known.version)
-        held = line.keeping(operation, known.line)
-        versions = self._means.outbox.commit([row, *held, *participant])
-        self._known = Known(operation, versions[0], versions[1] if held else None)
+    def _write(self, seen: Snapshot, operation: Operation, others: Sequence[Write]) -> None:
+        row = Replace(path_of(operation.id), to_fields(operation), seen.version)
+        lock = line.lock_writes(operation, seen.lock)
+        versions = self._deps.outbox.commit([row, *lock, *others])
+        self._snapshot = Snapshot(operation, versions[0], versions[1] if lock else None)
 
     def refresh(self) -> None:
-        """Read again after a conflict.
+        """Reads the operation and its lock again after a conflict.
 
         Raises:
-            LeaseLost: the operation, or its line, is not ours any more.
+            LeaseLost: this attempt holds one of them no more.
         """
         operation = self.operation
-        lined = line.path_of(operation)
-        stored, held = read_again(self._means.outbox, operation)
+        lock_path = line.path_of(operation)
+        stored, lock = read_with_lock(self._deps.outbox, operation)
         if stored is None:
             raise LeaseLost("the operation is gone")
         current = from_document(stored)
         if not holds(current, self.token):
             raise LeaseLost(f"it is {current.state.value} under token {current.token}, ours is {self.token}")
-        if lined and not line.is_ours(held, operation, self.token):
-            raise LeaseLost("another of its line has been let through")
-        self._known = Known(current, stored.version, held.version if held else None)
+        if lock_path and not line.is_held_by(lock, operation, self.token):
+            raise LeaseLost("another operation of its line holds the lock")
+        self._snapshot = Snapshot(current, stored.version, lock.version if lock else None)
 
     def _is_fence(self, seen: Document) -> bool:
         if self.operation.key is None:
             return holds(from_document(seen), self.token)
-        return line.is_ours(seen, self.operation, self.token)
+        return line.is_held_by(seen, self.operation, self.token)
 
 
-def read_again(documents: Documents, operation: Operation) -> tuple[Document | None, Document | None]:
-    """The operation and its line as they stand, after somebody else wrote one of them. One round trip."""
-    lined = line.path_of(operation)
-    stored, *held = documents.get_all([path_of(operation.id), *([lined] if lined else [])])
-    return stored, held[0] if held else None
+def read_with_lock(documents: Documents, operation: Operation) -> tuple[Document | None, Document | None]:
+    """The operation and the lock of its line as they are stored now, in one round trip."""
+    lock_path = line.path_of(operation)
+    stored, *lock = documents.get_all([path_of(operation.id), *([lock_path] if lock_path else [])])
+    return stored, lock[0] if lock else None

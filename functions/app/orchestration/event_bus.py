@@ -1,9 +1,8 @@
-"""Events: facts in the past tense, published in the commit that made them true, delivered as one operation per
-subscriber.
+"""Events: published in the commit that caused them, and delivered as one operation per subscriber.
 
-Delivered at least once; the effect is exactly once, because a subscriber's writes are committed with the end of its
-operation. The id of that operation is derived from (subscriber, event id): two subscribers of one event never hide
-each other (T-45). The bus knows subscriptions, never features.
+An event is delivered at least once, and its effect happens exactly once, because a subscriber's writes are committed
+with the end of its operation. The operation's id is derived from (subscriber, event id), so that two subscribers of
+one event do not hide each other (T-45). The bus knows subscriptions, not features.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -20,8 +19,8 @@ from app.orchestration.queue.operation_queue import OperationQueue, Order
 from app.orchestration.queue.retry import PATIENT, RetryPolicy
 
 
-class Fact(Protocol):
-    """What a feature publishes: its own event type, or `Event`."""
+class PublishedEvent(Protocol):
+    """What a feature publishes: a type of its own, or `Event`."""
 
     @property
     def id(self) -> str: ...
@@ -39,8 +38,8 @@ class Fact(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened. `version` is that of the shape of `data`; `at` are microseconds since 1970, and strictly
-    grow per account.
+    """Something that happened, named in the past tense. `version` is that of the shape of `data`; `at` is in
+    microseconds since 1970 and grows strictly per account.
     """
 
     id: str
@@ -56,7 +55,9 @@ Reaction = Callable[[Event, Run], RunOutcome]
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """`subscriber` wants `event`. `ordered`: one at a time per account, in the order of `at`."""
+    """`subscriber` reacts to `event`, in the `versions` of its data that it can read. With `ordered` it receives the
+    events of one account one at a time, in the order of `at`.
+    """
 
     subscriber: str
     event: str
@@ -70,12 +71,16 @@ class Subscription:
 
     @property
     def operation(self) -> str:
-        """Name of the operations that deliver to it."""
+        """Name of the operations that deliver to this subscription."""
         return f"{self.subscriber}.on.{self.event}"
 
 
 class EventBus:
-    """The one table of who listens to what."""
+    """The table of subscriptions. Publishes events to them and replays past ones.
+
+    Raises:
+        InvariantViolation: a subscriber subscribes twice to one event.
+    """
 
     def __init__(self, subscriptions: Iterable[Subscription]) -> None:
         self._subscriptions: dict[str, list[Subscription]] = {}
@@ -86,35 +91,31 @@ class EventBus:
             listeners.append(subscription)
         self._queue: OperationQueue | None = None
 
-    def deliver_through(self, queue: OperationQueue) -> None:
-        """Names the queue, which knows this bus's handlers and is therefore built after it."""
+    def bind_queue(self, queue: OperationQueue) -> None:
+        """Sets the queue to publish through. It is built later, because it needs this bus's handlers."""
         self._queue = queue
 
     def handlers(self) -> list[Handler]:
-        """What runs the deliveries."""
+        """Handlers of the operations that deliver events."""
         return [_handler(one) for listeners in self._subscriptions.values() for one in listeners]
 
-    def listened_to(self, event: str) -> bool:
-        """Whether anybody wants events of this name."""
-        return event in self._subscriptions
-
-    def rows(self, events: Sequence[Fact]) -> list[Write]:
-        """Writes for the commit that causes the events: one for each event and subscriber."""
+    def rows(self, events: Sequence[PublishedEvent]) -> list[Write]:
+        """Writes for the commit that causes the events: one operation for each event and subscriber."""
         orders = [
             _order(subscription, event, index)
             for index, event in enumerate(events)
             for subscription in self._subscriptions.get(event.name, ())
         ]
-        return self._through().rows(orders) if orders else []
+        return self._bound_queue().rows(orders) if orders else []
 
     def subscriptions(self) -> list[Subscription]:
-        """All of them, by event and subscriber."""
+        """All subscriptions, by event and subscriber."""
         return sorted(
             (one for all in self._subscriptions.values() for one in all), key=lambda o: (o.event, o.subscriber)
         )
 
     def subscription(self, subscriber: str, event: str) -> Subscription:
-        """The one of that name to that event.
+        """The subscription of `subscriber` to `event`.
 
         Raises:
             NotFound: there is none.
@@ -124,11 +125,11 @@ class EventBus:
                 return one
         raise NotFound("Nobody of this name subscribes to this event", subscriber=subscriber, event=event)
 
-    def replay(self, question: "Replay", documents: Documents) -> "Replayed":
-        """Deliver again what happened in a range of time, to one subscriber, in order and a page at a time.
+    def replay(self, question: "Replay", documents: Documents) -> "ReplayPage":
+        """Delivers the events of a range of time again to one subscriber, in order, one page per call.
 
-        What the subscriber has handled stays handled. With `again` it is delivered as new, once for each such text.
-        An event is found by its deliveries, whoever they were for: one that nobody listened to was never written.
+        Events that the subscriber has handled are skipped, unless `again` is set: then they are delivered once more for
+        each such text. An event is found by its deliveries to any subscriber; without a subscriber it was never stored.
 
         Raises:
             NotFound: there is no such subscription.
@@ -137,8 +138,8 @@ class EventBus:
         page = documents.query(
             Query(
                 COLLECTION,
-                # By the position, which is the event's and that of all its deliveries: an earlier replay of something
-                # older is no event of this range, and whoever hears in order is given the pages in order.
+                # All deliveries of an event have its position, also replayed ones. So deliveries of older events that
+                # were replayed within the range are not found, and the pages come in the order of the events.
                 where=(
                     Where("topic", "==", question.event),
                     Where("position", ">=", _position(question.from_us)),
@@ -156,30 +157,30 @@ class EventBus:
             orders.setdefault(event.id, replace(order, position=int_field(document.fields, "position")))
         sent = self._send([*orders.values()], documents)
         if len(page) < question.limit:
-            return Replayed(sent, None)
-        return Replayed(sent, (int_field(page[-1].fields, "position"), page[-1].id))
+            return ReplayPage(sent, None)
+        return ReplayPage(sent, (int_field(page[-1].fields, "position"), page[-1].id))
 
     def _send(self, orders: Sequence[Order], documents: Documents) -> int:
-        """Commit those that are not there yet, in one commit; how many."""
-        rows = self._through().rows(orders)
+        """Creates the operations that do not exist yet, in one commit. Returns how many."""
+        rows = self._bound_queue().rows(orders)
         there = documents.get_all([row.path for row in rows]) if rows else []
         missing = [row for row, stored in zip(rows, there) if stored is None]
         try:
             if missing:
                 documents.commit(missing)
         except AlreadyExists:
-            # Another replay is sending the same ones.
-            return sum(self._sent_alone(row, documents) for row in missing)
+            # Another replay creates the same ones now.
+            return sum(self._send_one(row, documents) for row in missing)
         return len(missing)
 
-    def _sent_alone(self, row: Write, documents: Documents) -> bool:
+    def _send_one(self, row: Write, documents: Documents) -> bool:
         try:
             documents.commit([row])
         except AlreadyExists:
             return False
         return True
 
-    def _through(self) -> OperationQueue:
+    def _bound_queue(self) -> OperationQueue:
         ensure(self._queue is not None, "the event bus needs its queue before it publishes")
         assert self._queue is not None
         return self._queue
@@ -187,8 +188,8 @@ class EventBus:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """Which events, by when they happened, for whom. `again` marks a replay that also repeats what was handled.
-    `after`: where the last page ended.
+    """Which events to deliver again, by when they happened (from `from_us` on, before `to_us`), and to whom. `again`
+    names a replay that repeats handled events. `after` is where the previous page ended.
     """
 
     subscriber: str
@@ -201,19 +202,20 @@ class Replay:
 
 
 @dataclass(frozen=True, slots=True)
-class Replayed:
-    """How many deliveries were made, and where to go on; None at the end."""
+class ReplayPage:
+    """How many deliveries were made, and where the next page starts; None at the end."""
 
     sent: int
     after: tuple[int, str] | None
 
 
 _PER_MICROSECOND: Final = 64
-"""Positions within one microsecond: the events of one commit keep their order."""
+"""Positions per microsecond, so that the events of one commit keep their order."""
 _LAST: Final = 2**63 - 1
+"""The largest integer that Firestore holds."""
 
 
-def _order(subscription: Subscription, event: Fact, index: int, *, again: str | None = None) -> Order:
+def _order(subscription: Subscription, event: PublishedEvent, index: int, *, again: str | None = None) -> Order:
     once = event.id if again is None else f"{event.id} again {again}"
     return Order(
         name=subscription.operation,
@@ -228,7 +230,7 @@ def _order(subscription: Subscription, event: Fact, index: int, *, again: str | 
 
 
 def _position(at_us: int) -> int:
-    """The first position of a microsecond; the last that the database can hold for times beyond."""
+    """The first position of a microsecond, at most `_LAST`."""
     return min(at_us * _PER_MICROSECOND, _LAST)
 
 
@@ -236,7 +238,7 @@ def _handler(subscription: Subscription) -> Handler:
     def work(run: Run) -> RunOutcome:
         event = _read(run.operation.payload)
         if event.version not in subscription.versions:
-            # During a deploy the subscriber of the newer shape may be a minute away.
+            # During a deploy an instance that knows this version may start later; the operation is retried until then.
             raise Unavailable(f"{subscription.subscriber} does not know version {event.version} of {event.name}")
         return subscription.react(event, run)
 
@@ -250,7 +252,7 @@ def _handler(subscription: Subscription) -> Handler:
     )
 
 
-def _write(event: Fact) -> Fields:
+def _write(event: PublishedEvent) -> Fields:
     fields: dict[str, Value] = {
         "id": event.id,
         "name": event.name,

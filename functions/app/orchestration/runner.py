@@ -1,7 +1,7 @@
-"""Runs operations: admits a ticket, claims its operation, lets the handler work, and writes the end with the effects.
+"""Runs operations: admits a ticket, claims its operation, calls the handler, and commits the end with the effects.
 
-Holds no lock and no transaction. A runner may die anywhere: what it had not committed did not happen, and what it
-held is over with its lease. Knows nothing of what the operations do.
+A runner has no transaction open while a handler works. It may die at any point: what it has not committed did not
+happen, and its leases expire. It knows nothing of what the operations do.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ from app.kit.clock import minutes
 from app.kit.documents import Document, Version, Write
 from app.kit.errors import Conflict, Fault, InvariantViolation, Rejection, Unavailable
 from app.kit.telemetry import context, log
-from app.orchestration.attempt import COMMITS, Known, RunnerDependencies, RunningAttempt, read_again
+from app.orchestration.attempt import COMMIT_TRIES, RunnerDependencies, RunningAttempt, Snapshot, read_with_lock
 from app.orchestration.queue import line
 from app.orchestration.queue.admission import Ticket
 from app.orchestration.queue.audit import audit_rows
@@ -44,32 +44,34 @@ from app.orchestration.queue.retry import PATIENT
 from app.orchestration.queue.security import RunnerPlace, may_run
 
 BUDGET_US: Final = minutes(4)
-"""How long one trigger goes on serving its lane; below the platform's nine minutes for events."""
+"""How long one trigger serves its lane; an event function may run for nine minutes
+(https://firebase.google.com/docs/functions/quotas).
+"""
 
 _CLAIMS: Final = 3
 _log = log("orchestration")
 
 
 class Runner:
-    """Serves lanes. `place` says which security levels may run here; `owner` stands in the leases it takes."""
+    """Serves lanes. `place` decides which security levels may run here; `owner` names this runner in its leases."""
 
-    def __init__(self, means: RunnerDependencies, handlers: Handlers, place: RunnerPlace = "trigger") -> None:
-        self._means = means
+    def __init__(self, deps: RunnerDependencies, handlers: Handlers, place: RunnerPlace = "trigger") -> None:
+        self._deps = deps
         self._handlers = handlers
         self._place = place
-        self.owner = means.ids.new("runner")
+        self.owner = deps.ids.new("runner")
 
     def serve(self, lane_name: str, *, for_us: int = BUDGET_US) -> int:
-        """Run what the lane admits until nothing may start or the time is over; how many tickets were taken.
+        """Runs what the lane admits until nothing may start or `for_us` is over. Returns how many tickets it took.
 
         Raises:
-            Fault: a store is away. Whatever was left is found by the sweeper.
-            Exception: an operation could not be read, or one of our own promises was broken; raised when all the
-                others were served.
+            Fault: a store is unavailable. The sweeper finds what was left.
+            Exception: an operation could not be read, or an invariant was violated; raised after the other tickets
+                were served.
         """
         lane = self._handlers.lanes.get(lane_name)
         if lane is None:
-            _log.warning("lane_unknown", lane=lane_name)
+            _log.warning("unknown_lane_ignored", lane=lane_name)
             return 0
         broken: list[Exception] = []
         taken = self._serve(lane, for_us, broken)
@@ -78,26 +80,26 @@ class Runner:
         return taken
 
     def _serve(self, lane: Lane, for_us: int, broken: list[Exception]) -> int:
-        lane_name, clock, doorbell = lane.name, self._means.clock, self._means.doorbell
+        lane_name, clock, doorbell = lane.name, self._deps.clock, self._deps.doorbell
         ends_us, taken = clock.now_us() + for_us, 0
-        passing: set[str] = set()
+        skip: set[str] = set()
         while clock.now_us() < ends_us:
             now_us = clock.now_us()
             until_us = now_us + self._handlers.slot_us[lane_name] + SKEW_US
-            ticket = doorbell.admit(lane, now_us=now_us, until_us=until_us, passing=passing)
+            ticket = doorbell.admit(lane, now_us=now_us, until_us=until_us, skip=skip)
             if ticket is None:
                 return taken
             taken += 1
-            keep = self._take(ticket, broken)
+            keep = self._serve_ticket(ticket, broken)
             doorbell.release(lane_name, ticket, keep=keep)
             if keep:
-                passing.add(ticket.name)
-        doorbell.wake(lane_name, clock.now_us(), [self._means.ids.new("w")])
+                skip.add(ticket.name)
+        doorbell.wake(lane_name, clock.now_us(), [self._deps.ids.new("w")])
         return taken
 
     def run(self, operation_id: str) -> OperationState | None:
-        """Claim and run one operation without asking its lane: for tests and for work inside a request."""
-        stored = self._means.outbox.get(path_of(operation_id))
+        """Claims and runs one operation without admission by its lane: for tests, and for work inside a request."""
+        stored = self._deps.outbox.get(path_of(operation_id))
         if stored is None:
             return None
         claimed = self._claim(stored)
@@ -106,90 +108,90 @@ class Runner:
         return self._state(operation_id)
 
     def _state(self, operation_id: str) -> OperationState | None:
-        stored = self._means.outbox.get(path_of(operation_id))
+        stored = self._deps.outbox.get(path_of(operation_id))
         return from_document(stored).state if stored else None
 
-    def _take(self, ticket: Ticket, broken: list[Exception]) -> bool:
-        """Serve one ticket; whether it should stay up for another runner. What must not happen is added to `broken`.
+    def _serve_ticket(self, ticket: Ticket, broken: list[Exception]) -> bool:
+        """Serves one ticket. Returns whether it should stay for another runner. Adds to `broken` what is no `Fault`.
 
         Raises:
-            Fault: a store is away.
+            Fault: a store is unavailable.
         """
         try:
-            stored = self._stored(ticket)
+            stored = self._operation_for(ticket)
             claimed = False if stored is None else self._claim(stored)
             if isinstance(claimed, RunningAttempt):
                 self._perform(claimed)
                 return False
         except Fault:
             raise
-        except Exception as failure:  # noqa: BLE001  # the queue's edge: one that is broken must not stop its lane
-            _log.error("ticket_broken", operation=ticket.operation_id, exc_info=failure)
+        except Exception as failure:  # noqa: BLE001  # the queue's edge: a broken operation must not stop its lane
+            _log.error("ticket_failed", operation=ticket.operation_id, exc_info=failure)
             broken.append(failure)
             return False
         return claimed
 
-    def _stored(self, ticket: Ticket) -> Document | None:
-        """The operation of a ticket; None when it must wait for another of its line, which is rung instead."""
+    def _operation_for(self, ticket: Ticket) -> Document | None:
+        """The operation of a ticket; None when another of its line must run first, for which this rings."""
         if ticket.key is None:
-            return self._means.outbox.get(path_of(ticket.operation_id))
-        head = head_of_line(self._means.outbox, f"{ticket.lane}/{ticket.key}")
+            return self._deps.outbox.get(path_of(ticket.operation_id))
+        head = head_of_line(self._deps.outbox, f"{ticket.lane}/{ticket.key}")
         if head is None or head.id == ticket.operation_id:
             return head
-        self._ring(head)
+        self._ring_if_due(head)
         return None
 
     def _claim(self, stored: Document) -> RunningAttempt | bool:
-        """A claimed attempt; or whether the ticket should stay up."""
-        lined = self._line_left_by(stored)
+        """The claimed attempt; when there is none, whether the ticket should stay for another runner."""
+        lock = self._lock_of_lost_runner(stored)
         for _ in range(_CLAIMS):
             operation = from_document(stored)
             if not may_run(operation.level, self._place):
                 return True
-            handler = self._handlers.find(operation.name) or _stranger(operation.name)
+            handler = self._handlers.find(operation.name) or _unknown_handler(operation.name)
             claimed = claim(
                 operation,
                 owner=self.owner,
-                now_us=self._means.clock.now_us(),
+                now_us=self._deps.clock.now_us(),
                 lease_us=handler.lease_us,
                 tries=handler.retry.tries,
             )
             if not isinstance(claimed, Operation):
                 if claimed == "early":
-                    self._means.outbox.ring([operation])
+                    self._deps.outbox.ring([operation])
                 return False
-            if lined is not None and self._is_held_by_another(lined, operation):
+            if lock is not None and self._is_held_by_another(lock, operation):
                 return False
             attempt = RunningAttempt(
-                self._means, handler, Known(claimed, stored.version, _ours_to_write(lined, claimed))
+                self._deps, handler, Snapshot(claimed, stored.version, _lock_to_write(lock, claimed))
             )
             try:
-                attempt.write(claimed, self._endings(handler, claimed))
+                attempt.write(claimed, self._final_writes(handler, claimed))
             except Conflict:
-                again, lined = read_again(self._means.outbox, operation)
+                again, lock = read_with_lock(self._deps.outbox, operation)
                 if again is None:
                     return False
                 stored = again
                 continue
             if claimed.state is OperationState.RUNNING:
                 return attempt
-            self._next_in_line(claimed)
+            self._ring_next(claimed)
             return False
         return True
 
-    def _line_left_by(self, stored: Document) -> Document | None:
-        """The line of an operation whose runner seems to be gone; of any other, nobody is thought to hold it."""
+    def _lock_of_lost_runner(self, stored: Document) -> Document | None:
+        """The lock left by a runner that seems to be dead. For other operations the lock is assumed to be free."""
         operation = from_document(stored)
         path = line.path_of(operation) if operation.state is OperationState.RUNNING else None
-        return None if path is None else self._means.outbox.get(path)
+        return None if path is None else self._deps.outbox.get(path)
 
-    def _is_held_by_another(self, lined: Document, operation: Operation) -> bool:
-        """Whether another of the line runs; its end rings whoever is next."""
-        holder = line.holder_of(lined)
+    def _is_held_by_another(self, lock: Document, operation: Operation) -> bool:
+        """Whether another operation of the line runs; its end will ring for the next."""
+        holder = line.holder_of(lock)
         if holder.operation_id == operation.id:
             return False
-        stored = self._means.outbox.get(path_of(holder.operation_id))
-        return line.is_held(holder, from_document(stored) if stored else None, self._means.clock.now_us())
+        stored = self._deps.outbox.get(path_of(holder.operation_id))
+        return line.is_alive(holder, from_document(stored) if stored else None, self._deps.clock.now_us())
 
     def _perform(self, attempt: RunningAttempt) -> None:
         operation = attempt.operation
@@ -199,18 +201,18 @@ class Runner:
             except LeaseLost as lost:
                 _log.warning("lease_lost", reason=str(lost), attempt=operation.attempts)
                 return
-        self._next_in_line(operation)
+        self._ring_next(operation)
 
     def _work(self, attempt: RunningAttempt) -> None:
-        """One attempt from its start to its written end.
+        """Runs one attempt to its committed end.
 
         Raises:
-            LeaseLost: somebody else ends it, or we have without hearing so.
+            LeaseLost: another runner took over, or our own commit of the end succeeded and its answer was lost.
         """
-        now_us = self._means.clock.now_us
+        now_us = self._deps.clock.now_us
         token = attempt.token
         try:
-            with self._means.heartbeat.during(attempt.handler.lease_us // 3, attempt.keep):
+            with self._deps.heartbeat.during(attempt.handler.lease_us // 3, attempt.keep):
                 outcome = attempt.handler.work(attempt)
             if isinstance(outcome, Done):
                 result = outcome.result
@@ -228,76 +230,81 @@ class Runner:
             self._fail(attempt, failure)
 
     def _fail(self, attempt: RunningAttempt, failure: Exception) -> None:
-        """Retry what the world did; bury what will not get better."""
-        now_us, token = self._means.clock.now_us, attempt.token
+        """Retries after a failure that may pass; makes a dead letter after any other, or after the last try."""
+        now_us, token = self._deps.clock.now_us, attempt.token
         detail = f"{type(failure).__name__}: {failure}"
         policy, number = attempt.handler.retry, attempt.operation.attempts
-        hopeless = isinstance(failure, Rejection | InvariantViolation)
-        if hopeless or number >= policy.tries:
-            _log.error("dead_letter", reason=detail, attempt=number, exc_info=None if hopeless else failure)
+        permanent = isinstance(failure, Rejection | InvariantViolation)
+        if permanent or number >= policy.tries:
+            _log.error(
+                "operation_dead_lettered", reason=detail, attempt=number, exc_info=None if permanent else failure
+            )
             self._end(attempt, lambda now: bury(now, token=token, now_us=now_us(), reason=detail))
             return
         at_least_us = (failure.retry_after_s or 0) * 1_000_000 if isinstance(failure, Fault) else 0
-        due_us = now_us() + policy.delay_us(number, self._means.draw, at_least_us=at_least_us)
+        due_us = now_us() + policy.delay_us(number, self._deps.draw, at_least_us=at_least_us)
         _log.warning(
-            "retry_later", reason=detail, attempt=number, exc_info=None if isinstance(failure, Fault) else failure
+            "operation_retried", reason=detail, attempt=number, exc_info=None if isinstance(failure, Fault) else failure
         )
         self._end(attempt, lambda now: retry(now, token=token, now_us=now_us(), due_us=due_us, detail=detail))
 
     def _end(
         self, attempt: RunningAttempt, decide: Callable[[Operation], Operation], effects: EffectWrites = no_writes
     ) -> None:
-        """Commit the end and everything that belongs to it; decided again when one of the documents moved."""
-        for _ in range(COMMITS):
+        """Commits the end with its effects; decides again after a conflict.
+
+        Raises:
+            LeaseLost: another runner took over.
+            Unavailable: it conflicted too often.
+        """
+        for _ in range(COMMIT_TRIES):
             ended = decide(attempt.operation)
             try:
-                attempt.write(ended, [*effects(), *self._endings(attempt.handler, ended)])
+                attempt.write(ended, [*effects(), *self._final_writes(attempt.handler, ended)])
             except Conflict:
                 attempt.refresh()
                 continue
             return
-        raise Unavailable(f"{attempt.operation.id}: its effects met newer versions {COMMITS} times")
+        raise Unavailable(f"{attempt.operation.id}: its effects met newer versions {COMMIT_TRIES} times")
 
-    def _endings(self, handler: Handler, ended: Operation) -> Sequence[Write]:
-        """What an end brings with it: the audit line, and word to the owner of what died."""
+    def _final_writes(self, handler: Handler, ended: Operation) -> Sequence[Write]:
+        """Writes that belong to an end: the audit line and, unless it succeeded, those of `Handler.on_death`."""
         if ended.state in OPEN:
             return ()
-        audit = audit_rows(ended, now_us=self._means.clock.now_us())
+        audit = audit_rows(ended, now_us=self._deps.clock.now_us())
         if ended.state is OperationState.SUCCEEDED:
             return audit
         try:
             return (*audit, *handler.on_death(ended, ended.reason or ""))
         except (Rejection, InvariantViolation) as failure:
-            # The letter must be written even when nobody can be told; the failure stands in the log.
-            _log.error("death_untold", operation=ended.id, reason=str(failure))
+            # The end is written even when the feature cannot record it.
+            _log.error("death_handler_failed", operation=ended.id, reason=str(failure))
             return audit
 
-    def _next_in_line(self, operation: Operation) -> None:
-        """Ring whoever waited for this operation; a lost ring is repeated by the sweeper."""
+    def _ring_next(self, operation: Operation) -> None:
+        """Rings for the operation of the line that may run next. The sweeper repeats a lost ring."""
         if operation.key is None:
             return
-        head = head_of_line(self._means.outbox, f"{operation.lane}/{operation.key}")
+        head = head_of_line(self._deps.outbox, f"{operation.lane}/{operation.key}")
         if head is not None:
-            self._ring(head)
+            self._ring_if_due(head)
 
-    def _ring(self, head: Document) -> None:
-        """Ring the first of a line, if it may run: what is not due has an alarm of its own."""
+    def _ring_if_due(self, head: Document) -> None:
+        """Rings for the first operation of a line if it is due; until then it has its alarm."""
         operation = from_document(head)
-        if operation.state is OperationState.QUEUED and operation.due_us <= self._means.clock.now_us():
-            self._means.outbox.ring([operation])
+        if operation.state is OperationState.QUEUED and operation.due_us <= self._deps.clock.now_us():
+            self._deps.outbox.ring([operation])
 
 
-def _ours_to_write(lined: Document | None, claimed: Operation) -> Version | None:
-    """The version of the line's document, where this claim takes it over or, as an end, gives it back."""
-    if lined is None or not (
-        claimed.state is OperationState.RUNNING or line.holder_of(lined).operation_id == claimed.id
-    ):
+def _lock_to_write(lock: Document | None, claimed: Operation) -> Version | None:
+    """The version of the lock, when this claim takes the lock over or ends the operation that holds it."""
+    if lock is None or not (claimed.state is OperationState.RUNNING or line.holder_of(lock).operation_id == claimed.id):
         return None
-    return lined.version
+    return lock.version
 
 
-def _stranger(name: str) -> Handler:
-    """For an operation of a deployment newer or older than this one: tried again later, then a dead letter."""
+def _unknown_handler(name: str) -> Handler:
+    """For operations of a newer or older deployment: they are retried, and become dead letters in the end."""
 
     def work(_: object) -> Done:
         raise Unavailable(f"nobody here handles {name}")

@@ -1,7 +1,8 @@
-"""Brings back what was lost: rings that nobody heard, leases that are over, chores of the features.
+"""Brings back what was lost: rings for operations that should have moved by now, and does the chores of the features.
 
-It only rings again and never runs anything, so exactly one runner claims (the habit of dbos' recovery). Bounded per
-tick, resumable by a cursor, and safe to run twice at once: ringing an operation that is up already changes nothing.
+It only rings and never runs an operation, so that recovery and normal work meet in one claim, as in
+https://github.com/dbos-inc/dbos-transact-py/blob/main/dbos/_recovery.py. A tick is bounded, goes on at a cursor where
+the last one stopped, and may overlap another: to ring for an operation that has a ticket changes nothing.
 """
 
 from collections import Counter
@@ -15,7 +16,7 @@ from app.kit.errors import Fault, InvariantViolation
 from app.kit.ids import Ids
 from app.kit.realtime import Json, Realtime
 from app.kit.telemetry import log
-from app.orchestration.queue.admission import Ticket, ticket_of, waiters
+from app.orchestration.queue.admission import Ticket, blocked_by_key, ticket_of
 from app.orchestration.queue.doorbell import Doorbell
 from app.orchestration.queue.handler import Lane
 from app.orchestration.queue.operation_document import COLLECTION, from_document
@@ -24,14 +25,14 @@ CURSOR: Final = "orchestration/sweeper/cursor"
 LAST: Final = "orchestration/sweeper/last"
 PAGE: Final = 100
 PAGES: Final = 10
-"""A tick looks at no more than a thousand operations; the next one goes on where it stopped."""
+"""Pages per tick: a tick rings for at most PAGE * PAGES operations, and the next one goes on from there."""
 
 _log = log("orchestration")
 
 
 @dataclass(frozen=True, slots=True)
 class Chore:
-    """Something a feature wants done at every tick: at most `limit` of them; returns how many it did."""
+    """A feature's work at every tick. `work` takes `limit`, the most items to handle, and returns how many it did."""
 
     name: str
     work: Callable[[int], int]
@@ -40,7 +41,9 @@ class Chore:
 
 @dataclass(frozen=True, slots=True)
 class SweepReport:
-    """What a tick did. `failed` names what raised, chores or `rings`; it is tried again at the next tick."""
+    """What a tick did. `failed` names the chores that raised, and `rings` if ringing did; the next tick tries again.
+    `complete` is False when overdue operations are left for the next tick.
+    """
 
     rung: int = 0
     lanes: tuple[str, ...] = ()
@@ -51,7 +54,7 @@ class SweepReport:
 
 @dataclass(frozen=True, slots=True)
 class LastSweep:
-    """When a tick came to its end, and how many of its parts failed."""
+    """When the last tick ended, and how many of its parts failed."""
 
     at_us: int
     failed: int
@@ -59,7 +62,7 @@ class LastSweep:
 
 @dataclass(frozen=True, slots=True)
 class SweeperDependencies:
-    """What a sweeper works with."""
+    """Dependencies of a sweeper."""
 
     documents: Documents
     realtime: Realtime
@@ -70,15 +73,15 @@ class SweeperDependencies:
 
 
 class Sweeper:
-    """Ticks once a minute."""
+    """The scheduler calls `tick` once a minute."""
 
-    def __init__(self, means: SweeperDependencies, chores: Sequence[Chore] = ()) -> None:
-        self._means = means
+    def __init__(self, deps: SweeperDependencies, chores: Sequence[Chore] = ()) -> None:
+        self._deps = deps
         self._chores = chores
 
     def tick(self) -> SweepReport:
-        """One bounded sweep. Whatever fails is named, and keeps nothing else from being done: credits that must go back
-        do not wait for a doorbell.
+        """One bounded sweep. A part that fails is named in the report and does not stop the others: reservations expire
+        although the Realtime Database is unavailable.
         """
         rung, complete = 0, False
         lanes: tuple[str, ...] = ()
@@ -86,48 +89,48 @@ class Sweeper:
         failed: list[str] = []
         try:
             rung, lanes, complete = self._ring_overdue()
-        except Exception as failure:  # noqa: BLE001  # the same edge as below
-            _log.error("rings_failed", exc_info=failure)
+        except Exception as failure:  # noqa: BLE001  # an edge, as below
+            _log.error("overdue_sweep_failed", exc_info=failure)
             failed.append("rings")
         for chore in self._chores:
             try:
                 done[chore.name] = chore.work(chore.limit)
-            except Exception as failure:  # noqa: BLE001  # an edge: one chore must not keep the others from being done
+            except Exception as failure:  # noqa: BLE001  # an edge: a chore that fails must not stop the others
                 _log.error("chore_failed", chore=chore.name, exc_info=failure)
                 failed.append(chore.name)
-        self._leave_mark(len(failed))
+        self._record_end(len(failed))
         return SweepReport(rung, lanes, done, tuple(failed), complete)
 
     def wake(self, lane: str, waiting: int, now_us: int) -> None:
-        """Have as many runners look at a lane as may find something. A ticket that is up already fires no trigger, so
-        after an outage a whole backlog may wait with nobody on the way to it.
+        """Starts as many runners for a lane as may find work. A ticket that exists already fires no trigger, so that
+        after an outage a whole backlog may have no runner.
         """
-        known = self._means.lanes.get(lane)
+        known = self._deps.lanes.get(lane)
         runners = max(1, min(waiting, known.limit if known else 1))
-        self._means.doorbell.wake(lane, now_us, [self._means.ids.new("w") for _ in range(runners)])
+        self._deps.doorbell.wake(lane, now_us, [self._deps.ids.new("w") for _ in range(runners)])
 
     def last(self) -> LastSweep | None:
-        """The mark of the last tick that came to its end; None when there was none, or its mark is lost."""
-        mark = self._means.realtime.get(LAST)
+        """The record of the last tick that ended; None when there was none, or its record is lost."""
+        record = self._deps.realtime.get(LAST)
         if (
-            isinstance(mark, dict)
-            and isinstance(at := mark.get("at"), int)
-            and isinstance(n := mark.get("failed"), int)
+            isinstance(record, dict)
+            and isinstance(at := record.get("at"), int)
+            and isinstance(n := record.get("failed"), int)
         ):
             return LastSweep(at, n)
         return None
 
-    def _leave_mark(self, failed: int) -> None:
-        """A mark that grows old says that nobody sweeps any more (T-91). It costs no document and stops nothing."""
-        mark: Json = {"at": self._means.clock.now_us(), "failed": failed}
+    def _record_end(self, failed: int) -> None:
+        """Records in the Realtime Database when the tick ended: an old record shows that nobody sweeps (T-91)."""
+        record: Json = {"at": self._deps.clock.now_us(), "failed": failed}
         try:
-            self._means.realtime.update({LAST: mark})
+            self._deps.realtime.update({LAST: record})
         except Fault as fault:
-            _log.warning("sweep_unmarked", reason=str(fault))
+            _log.warning("sweep_record_failed", reason=str(fault))
 
     def _ring_overdue(self) -> tuple[int, tuple[str, ...], bool]:
-        """Ring every operation that should have moved by now, and wake the lanes they are in."""
-        now_us = self._means.clock.now_us()
+        """Rings for every operation that should have moved by now, and starts runners for their lanes."""
+        now_us = self._deps.clock.now_us()
         cursor = began = self._cursor()
         rung, lanes = 0, Counter[str]()
         for _ in range(PAGES):
@@ -140,11 +143,11 @@ class Sweeper:
         for lane, waiting in sorted(lanes.items()):
             self.wake(lane, waiting, now_us)
         if cursor != began:
-            self._keep(cursor)
+            self._save_cursor(cursor)
         return rung, tuple(sorted(lanes)), cursor is None
 
     def _overdue(self, now_us: int, cursor: tuple[str, str] | None) -> list[Document]:
-        return self._means.documents.query(
+        return self._deps.documents.query(
             Query(
                 COLLECTION,
                 where=(Where("wake_at", "<=", to_rfc3339(now_us)),),
@@ -160,26 +163,26 @@ class Sweeper:
             try:
                 operation = from_document(document)
             except InvariantViolation as broken:
-                _log.error("operation_unreadable", operation=document.id, reason=str(broken))
+                _log.error("unreadable_operation_skipped", operation=document.id, reason=str(broken))
                 continue
             tickets.setdefault(operation.lane, []).append(ticket_of(operation))
-        for lane, up in tickets.items():
-            # Of a line only the first: the others wait for it, and each ring of theirs would only ask who goes first.
-            behind = {ticket.name for ticket in waiters(up)}
-            first = [ticket for ticket in up if ticket.name not in behind]
-            self._means.doorbell.ring(lane, first)
+        for lane, overdue in tickets.items():
+            # Only the first of each line: the others cannot start before it, and each would cost a query to find out.
+            blocked = {ticket.name for ticket in blocked_by_key(overdue)}
+            first = [ticket for ticket in overdue if ticket.name not in blocked]
+            self._deps.doorbell.ring(lane, first)
             lanes[lane] += len(first)
         return len(page)
 
     def _cursor(self) -> tuple[str, str] | None:
         try:
-            value = self._means.realtime.get(CURSOR)
+            value = self._deps.realtime.get(CURSOR)
         except Fault:
             return None
         if isinstance(value, dict) and isinstance(at := value.get("at"), str) and isinstance(i := value.get("id"), str):
             return at, i
         return None
 
-    def _keep(self, cursor: tuple[str, str] | None) -> None:
+    def _save_cursor(self, cursor: tuple[str, str] | None) -> None:
         value: Json = None if cursor is None else {"at": cursor[0], "id": cursor[1]}
-        self._means.realtime.update({CURSOR: value})
+        self._deps.realtime.update({CURSOR: value})

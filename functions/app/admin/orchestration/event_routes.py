@@ -1,4 +1,4 @@
-"""`/orchestration/subscriptions` and `/orchestration/events/replay`: who listens to what, and telling it again."""
+"""`/orchestration/subscriptions` and `/orchestration/events/replay`: subscriptions, and replays of events."""
 
 from flask_openapi import APIBlueprint
 
@@ -13,9 +13,9 @@ from app.orchestration.queue.audit import replay_row
 
 
 def add(blueprint: APIBlueprint, orchestration: Orchestration) -> None:
-    """To the routes of orchestration."""
+    """Adds these routes to those of orchestration."""
 
-    @blueprint.get("/subscriptions", summary="Who listens to what", responses={200: SubscriptionsAnswer})
+    @blueprint.get("/subscriptions", summary="All subscriptions to events", responses={200: SubscriptionsAnswer})
     @only("admin", "support")
     def subscriptions() -> SubscriptionsAnswer:
         return SubscriptionsAnswer(
@@ -31,14 +31,14 @@ def add(blueprint: APIBlueprint, orchestration: Orchestration) -> None:
     def replay_events(body: ReplayBody) -> ReplayAnswer:
         question = _question(body)
         subscription = orchestration.bus.subscription(body.subscriber, body.event)
-        # Before it is done: a replay that stops half way has been made by somebody as well.
+        # Recorded before the replay, so that the audit log also shows one that fails half way.
         orchestration.outbox.commit(
             [
                 replay_row(
                     delivery=subscription.operation,
                     actor=caller().uid,
                     now_us=orchestration.clock.now_us(),
-                    reason=_words(body),
+                    reason=_reason(body),
                 )
             ]
         )
@@ -60,7 +60,7 @@ def _question(body: ReplayBody) -> Replay:
 
 
 def _place(cursor: str | None) -> tuple[int, str] | None:
-    """Position and id of the last delivery that was looked at."""
+    """Position and id of the last delivery on the previous page."""
     place = serializers.read_cursor(cursor)
     if place is None:
         return None
@@ -73,6 +73,6 @@ def _place(cursor: str | None) -> tuple[int, str] | None:
     return position, place[1]
 
 
-def _words(body: ReplayBody) -> str:
+def _reason(body: ReplayBody) -> str:
     again = f", again as {body.again}" if body.again else ""
     return f"from {body.from_} to {body.to}{again}{', the next page' if body.cursor else ''}"

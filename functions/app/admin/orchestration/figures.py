@@ -1,7 +1,7 @@
-"""What orchestration has to say to an admin's Prometheus: what waits, what is stuck, and whether anybody sweeps.
+"""Orchestration's figures for Prometheus: what waits, what is stuck, and when a sweep last ended.
 
-Every figure is read from the stores when it is asked for, so it is the same whichever instance answers, and every count
-has a bound. Documents are counted and not read, so that one which cannot be read hides no other.
+Every figure is read from the stores when it is asked for, so that all instances answer the same, and every count has a
+bound. Documents are counted without being parsed, so that a malformed one hides no other.
 """
 
 from collections import Counter
@@ -19,7 +19,7 @@ from app.orchestration.sagas import saga_document
 from app.orchestration.sagas.saga import ENDED, SagaStatus
 
 BOUND: Final = 100
-"""Where a count of documents stops. A hundred is a reason to look, and more would only cost more to ask for."""
+"""Where a count of documents stops: every counted document costs a read, and a hundred is reason enough to look."""
 
 OVERDUE_US: Final = minutes(15)
 
@@ -27,7 +27,7 @@ Group = Callable[[Orchestration], Iterator[Figure]]
 
 
 def figures(orchestration: Orchestration) -> Iterator[Figure]:
-    """All of them. A store that is away takes its own figures with it, and nothing else."""
+    """All figures. When a store is unavailable, only the figures that are read from it are missing."""
     missing = 0
     for group in _GROUPS:
         try:

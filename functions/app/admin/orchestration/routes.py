@@ -1,8 +1,8 @@
-"""`/orchestration/...`: what waits and runs, sagas with their timeline, dead letters, events, the audit log. Admins
-only.
+"""`/orchestration/...`: lanes, operations, dead letters, sagas, events and the audit log. Administrators act and read;
+the role `support` reads all but the audit log.
 
-Every act is written to the audit log with the admin's id. Acts are idempotent by nature: pausing twice is paused, and a
-dead letter that is not dead any more answers 409.
+Every act is written to the audit log with the administrator's id. Acts may be repeated: pausing a paused lane changes
+nothing, and replaying an operation that is open or succeeded answers 409.
 """
 
 from typing import Final
@@ -37,7 +37,7 @@ _TAG: Final = Tag(name="orchestration", description="Operations, sagas and dead 
 
 
 def routes(orchestration: Orchestration) -> APIBlueprint:
-    """The blueprint; see the module."""
+    """The blueprint of all these routes."""
     blueprint = APIBlueprint("orchestration", __name__, url_prefix="/orchestration", abp_tags=[_TAG])
     _lanes(blueprint, orchestration)
     _operations(blueprint, orchestration)
@@ -54,12 +54,14 @@ def _lanes(blueprint: APIBlueprint, orchestration: Orchestration) -> None:
     def lanes() -> LanesAnswer:
         return LanesAnswer(lanes=[_lane(orchestration, name) for name in sorted(orchestration.handlers.lanes)])
 
-    @blueprint.post("/lanes/<lane>/pause", summary="Start nothing more in a lane", responses={200: LaneAnswer})
+    @blueprint.post(
+        "/lanes/<lane>/pause", summary="Pause a lane: start nothing more in it", responses={200: LaneAnswer}
+    )
     @only("admin")
     def pause(path: LanePath) -> LaneAnswer:
         return _set_paused(orchestration, path.lane, paused=True)
 
-    @blueprint.post("/lanes/<lane>/resume", summary="Let a lane go on", responses={200: LaneAnswer})
+    @blueprint.post("/lanes/<lane>/resume", summary="Resume a paused lane", responses={200: LaneAnswer})
     @only("admin")
     def resume(path: LanePath) -> LaneAnswer:
         return _set_paused(orchestration, path.lane, paused=False)
@@ -90,14 +92,14 @@ def _operations(blueprint: APIBlueprint, orchestration: Orchestration) -> None:
 
 
 def _letters(blueprint: APIBlueprint, orchestration: Orchestration) -> None:
-    @blueprint.get("/dead-letters", summary="What failed for good", responses={200: Page[OperationAnswer]})
+    @blueprint.get("/dead-letters", summary="Dead letters, newest first", responses={200: Page[OperationAnswer]})
     @only("admin", "support")
     def letters(query: PageParameters) -> Page[OperationAnswer]:
         return _page_of(orchestration, OperationState.DEAD, query)
 
     @blueprint.post(
         "/dead-letters/<operation_id>/replay",
-        summary="Try it again, with all its tries",
+        summary="Queue a dead letter again, with all its tries",
         responses={200: OperationAnswer, 404: Problem, 409: Problem},
     )
     @only("admin")
@@ -106,7 +108,7 @@ def _letters(blueprint: APIBlueprint, orchestration: Orchestration) -> None:
 
     @blueprint.post(
         "/dead-letters/<operation_id>/discard",
-        summary="Put it away",
+        summary="Discard a dead letter",
         responses={200: OperationAnswer, 404: Problem, 409: Problem},
     )
     @only("admin")

@@ -1,4 +1,4 @@
-"""Shapes of the admin routes. Pydantic only."""
+"""Bodies, parameters and answers of the admin routes."""
 
 from typing import Literal, Self
 
@@ -13,53 +13,53 @@ LaneName = Field(pattern=r"^[a-z][a-z0-9_-]{0,63}$", description="Name of a lane
 
 
 class LanePath(Parameters):
-    """Of a lane."""
+    """Names one lane."""
 
     lane: str = LaneName
 
 
 class OperationPath(Parameters):
-    """Of an operation."""
+    """Names one operation."""
 
     operation_id: Id
 
 
 class SagaPath(Parameters):
-    """Of a saga."""
+    """Names one saga."""
 
     saga_id: Id
 
 
 class OperationsParameters(PageParameters):
-    """Which operations."""
+    """Which operations to list."""
 
     state: Literal["queued", "running", "succeeded", "dead", "cancelled", "discarded"] = OperationState.RUNNING.value
 
 
 class SagasParameters(PageParameters):
-    """Which sagas; all when no status is given."""
+    """Which sagas to list; all when no status is given."""
 
     status: SagaStatus | None = None
 
 
 class AuditLogParameters(PageParameters):
-    """Which lines of the audit log."""
+    """Which lines of the audit log to list."""
 
     uid: str | None = Field(default=None, max_length=128)
     operation: str | None = Field(default=None, max_length=128)
 
 
 class Reason(RequestBody):
-    """Why somebody does this; it stands in the audit log."""
+    """Why the administrator does this; it is written to the audit log."""
 
     reason: str = Field(min_length=1, max_length=300)
 
 
 class ReplayBody(RequestBody):
-    """Which events are delivered again, by when they happened, and to whom: `from` is inclusive, `to` is not.
+    """Which events to deliver again, by when they happened (`from` is inclusive, `to` is not), and to which subscriber.
 
-    What the subscriber has handled stays handled, so the same request twice sends nothing twice. With `again` it is
-    delivered as new, once for each such text.
+    Events that the subscriber has handled are skipped, so that a repeated request sends nothing twice. With `again`
+    they are delivered once more for each such text.
     """
 
     subscriber: str = Field(min_length=1, max_length=64, examples=["welcome"])
@@ -67,7 +67,7 @@ class ReplayBody(RequestBody):
     from_: TimeIn = Field(alias="from")
     to: TimeIn
     again: str | None = Field(default=None, pattern=r"^[!-~]([ -~]{0,98}[!-~])?$", examples=["rebuild-1"])
-    limit: int = Field(default=100, ge=1, le=100, description="Most deliveries looked at in one call")
+    limit: int = Field(default=100, ge=1, le=100, description="Most deliveries read in one call")
     cursor: str | None = Field(default=None, max_length=512, description="`next_cursor` of the call before")
 
     @model_validator(mode="after")
@@ -85,7 +85,7 @@ class ReplayAnswer(ResponseBody):
 
 
 class SubscriptionAnswer(ResponseBody):
-    """`subscriber` wants `event`. `operation` is the name of the operations that deliver to it."""
+    """`subscriber` receives `event`. `operation` is the name of the operations that deliver it."""
 
     subscriber: str
     event: str
@@ -97,13 +97,13 @@ class SubscriptionAnswer(ResponseBody):
 
 
 class SubscriptionsAnswer(ResponseBody):
-    """The whole table of who listens to what."""
+    """All subscriptions."""
 
     subscriptions: list[SubscriptionAnswer]
 
 
 class WaitingAnswer(ResponseBody):
-    """What waits in one priority of a lane."""
+    """The oldest waiting operation of one priority in a lane."""
 
     priority: str
     oldest_age_seconds: float
@@ -137,7 +137,7 @@ class AttemptAnswer(ResponseBody):
 
 
 class OperationAnswer(ResponseBody):
-    """An operation as admins see it; its payload may speak of its user and is not shown."""
+    """An operation without its payload, which may contain data of its user."""
 
     id: str
     name: str

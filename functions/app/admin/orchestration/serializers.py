@@ -1,4 +1,4 @@
-"""Operations, lanes, sagas and audit lines in the words of the admin routes."""
+"""Turns operations, lanes, sagas and audit lines into the answers of the admin routes."""
 
 import base64
 import binascii
@@ -32,7 +32,7 @@ _PLACE: Final = (re.compile(r"[0-9TZ:.-]{1,40}"), re.compile(r"[A-Za-z0-9-][A-Za
 
 
 def lane(known: Lane, depth: Depth, now_us: int) -> LaneAnswer:
-    """A lane and what waits in it."""
+    """A lane, and what waits and runs in it."""
     return LaneAnswer(
         lane=known.name,
         paused=depth.paused,
@@ -47,7 +47,7 @@ def lane(known: Lane, depth: Depth, now_us: int) -> LaneAnswer:
 
 
 def operation(known: Operation) -> OperationAnswer:
-    """An operation without its payload."""
+    """An operation without its payload, which may contain data of its user."""
     return OperationAnswer(
         id=known.id,
         name=known.name,
@@ -77,7 +77,7 @@ def operation(known: Operation) -> OperationAnswer:
 
 
 def saga(state: SagaState) -> SagaAnswer:
-    """A saga without its input, facts and results, which may speak of its user."""
+    """A saga without its input, facts and results, which may contain data of its user."""
     return SagaAnswer(
         id=state.id,
         name=state.name,
@@ -104,12 +104,12 @@ def saga(state: SagaState) -> SagaAnswer:
 
 
 def audit_line(line: AuditLine) -> AuditLineAnswer:
-    """One line of the log."""
+    """One line of the audit log."""
     return AuditLineAnswer(**asdict(line))
 
 
 def subscription(known: Subscription) -> SubscriptionAnswer:
-    """One line of the table of who listens to what."""
+    """One subscription to an event."""
     return SubscriptionAnswer(
         subscriber=known.subscriber,
         event=known.event,
@@ -122,7 +122,7 @@ def subscription(known: Subscription) -> SubscriptionAnswer:
 
 
 def cursor(place: tuple[str, str]) -> str:
-    """Where a page ended, opaque."""
+    """An opaque text for where a page ended."""
     return base64.urlsafe_b64encode(json.dumps(place).encode()).decode().rstrip("=")
 
 
@@ -130,7 +130,7 @@ def read_cursor(text: str | None) -> tuple[str, str] | None:
     """The place that a cursor names.
 
     Raises:
-        Invalid: nobody here gave it out.
+        Invalid: `cursor` did not make it.
     """
     if text is None:
         return None
@@ -148,5 +148,5 @@ def read_cursor(text: str | None) -> tuple[str, str] | None:
 
 
 def not_ours(text: str) -> Invalid:
-    """The refusal of a cursor."""
+    """The error for a cursor that `cursor` did not make."""
     return Invalid("This cursor is not one that this list gave out.", cursor=text[:80])

@@ -1,8 +1,9 @@
-"""Who goes next in a lane. Pure: tickets and the lane's node come in, one admission comes out.
+"""Decides which ticket of a lane starts next. Pure: takes tickets and the lane's state, returns a ticket and a state.
 
-Fair shares are stride scheduling (Waldspurger and Weihl, 1995, "Stride Scheduling: Deterministic Proportional-Share
-Resource Management"): each priority has a pass, the smallest goes, and going adds its stride. A class that was idle
-starts at the lane's present turn and cannot save up. So low is slow, and never starved.
+Fair shares use stride scheduling (Waldspurger and Weihl, 1995, "Stride Scheduling: Deterministic Proportional-Share
+Resource Management"): each priority has a pass; the priority with the smallest pass starts next, and its pass grows
+by its stride. A priority that was idle resumes at the lane's current pass, so it cannot save up turns. Low priorities
+run seldom and are never starved.
 """
 
 import re
@@ -20,6 +21,7 @@ SHARES: Final[Mapping[Priority, int]] = {
     Priority.NORMAL: 2,
     Priority.LOW: 1,
 }
+"""Starts of each priority, relative to the others, while all of them have tickets."""
 _STRIDE: Final = 8
 
 _TICKET = re.compile(r"(?P<rank>[0-3])-(?P<due>[0-9]{13})-(?P<id>[A-Za-z0-9_]+)", re.ASCII)
@@ -28,7 +30,7 @@ _WAKE: Final = "wake_"
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """An operation that is due, as the lane's queue shows it. Its name sorts by priority, then by due time."""
+    """An operation that is due, as the lane's queue holds it. Names sort by priority, then by due time."""
 
     name: str
     operation_id: str
@@ -41,17 +43,17 @@ class Ticket:
 
     @property
     def value(self) -> Json:
-        """What stands under the name."""
+        """The JSON stored under the name."""
         return {"id": self.operation_id, "key": self.key, "vendor": self.vendor, "position": self.position}
 
     @property
     def is_wake(self) -> bool:
-        """Not an operation, only a reason to look."""
+        """Whether the ticket stands for no operation and only makes the trigger fire."""
         return self.operation_id.startswith(_WAKE)
 
 
 def ticket_of(operation: Operation) -> Ticket:
-    """The ticket of an operation in its present state; the same for the same due time, so ringing twice makes one."""
+    """The ticket of an operation. The name depends on nothing that changes while it is due: ringing twice makes one."""
     due_ms = operation.due_us // 1000
     return Ticket(
         name=f"{int(operation.priority)}-{due_ms:013d}-{operation.id}",
@@ -66,14 +68,14 @@ def ticket_of(operation: Operation) -> Ticket:
 
 
 def wake_ticket(lane: str, now_us: int, mark: str) -> Ticket:
-    """A ticket that only makes the trigger fire."""
+    """A ticket without an operation, which only makes the trigger fire; `mark` makes its name unique."""
     due_ms = now_us // 1000
     identity = f"{_WAKE}{mark}"
     return Ticket(f"0-{due_ms:013d}-{identity}", identity, lane, Priority.CRITICAL, due_ms)
 
 
 def read_ticket(lane: str, name: str, value: Json) -> Ticket | None:
-    """The ticket stored under `name`; None for what is none."""
+    """The ticket stored under `name`; None when the name is not a ticket's."""
     found = _TICKET.fullmatch(name)
     if found is None:
         return None
@@ -93,7 +95,7 @@ def read_ticket(lane: str, name: str, value: Json) -> Ticket | None:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """Somebody runs an operation of this lane, until at most `until_us`."""
+    """Counts one running operation against the limits of its lane, until `until_us` at most."""
 
     until_us: int
     key: str | None
@@ -102,7 +104,10 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class LaneState:
-    """The node `/orchestration/lanes/{lane}`. Never authoritative: lost slots only let more run for a moment."""
+    """The node `/orchestration/lanes/{lane}`. Not authoritative: lost slots only let more operations run for a while.
+
+    `passes` are those of the priorities, `turn` is the pass of the last start.
+    """
 
     paused: bool
     slots: Mapping[str, Slot]
@@ -111,7 +116,7 @@ class LaneState:
 
 
 def pick(lane: Lane, state: LaneState, tickets: Sequence[Ticket], now_us: int) -> Ticket | None:
-    """The ticket that may start now, or None: paused, full, or nothing that may."""
+    """The ticket to start now; None when the lane is paused or full, or a key or vendor blocks every ticket."""
     if not has_room(lane, state, now_us):
         return None
     live = _live(state, now_us)
@@ -129,19 +134,19 @@ def pick(lane: Lane, state: LaneState, tickets: Sequence[Ticket], now_us: int) -
     return best[min(best, key=lambda priority: (_pass(state, priority), priority))]
 
 
-def waiters(tickets: Sequence[Ticket]) -> list[Ticket]:
-    """Those that stand behind another of their key."""
+def blocked_by_key(tickets: Sequence[Ticket]) -> list[Ticket]:
+    """The tickets that another ticket with the same ordering key must precede."""
     heads = {ticket.name for ticket in _heads(tickets)}
     return [ticket for ticket in tickets if ticket.name not in heads]
 
 
 def has_room(lane: Lane, state: LaneState, now_us: int) -> bool:
-    """Whether anything at all may start."""
+    """Whether the lane may start anything: it is not paused, and below its limit."""
     return not state.paused and len(_live(state, now_us)) < lane.limit
 
 
 def admit(state: LaneState, ticket: Ticket, *, now_us: int, until_us: int) -> LaneState:
-    """The lane after `ticket` took a slot; slots whose time is over are dropped."""
+    """The lane's state after `ticket` took a slot; expired slots are dropped."""
     turn = _pass(state, ticket.priority)
     slots = {identity: slot for identity, slot in state.slots.items() if slot.until_us > now_us}
     slots[ticket.operation_id] = Slot(until_us, ticket.key, ticket.vendor)
@@ -150,7 +155,7 @@ def admit(state: LaneState, ticket: Ticket, *, now_us: int, until_us: int) -> La
 
 
 def read_lane(value: Json) -> LaneState:
-    """The node as a value; whatever is missing or odd counts as not there."""
+    """The lane's state from its node; missing or malformed parts count as empty."""
     node = value if isinstance(value, dict) else {}
     slots, passes, turn = node.get("running"), node.get("passes"), node.get("turn")
     return LaneState(
@@ -162,7 +167,7 @@ def read_lane(value: Json) -> LaneState:
 
 
 def lane_node(state: LaneState) -> Json:
-    """The value as a node."""
+    """The node that stores this state."""
     return {
         "paused": state.paused,
         "turn": state.turn,
@@ -175,7 +180,7 @@ def lane_node(state: LaneState) -> Json:
 
 
 def _heads(tickets: Sequence[Ticket]) -> list[Ticket]:
-    """Of the tickets with one key only the first in line."""
+    """Keeps, per ordering key, only the ticket with the lowest position; all tickets without a key stay."""
     first: dict[str, Ticket] = {}
     for ticket in tickets:
         if ticket.key is not None:

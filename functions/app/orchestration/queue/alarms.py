@@ -1,6 +1,6 @@
 """Alarms on Cloud Tasks: one task per due time, which calls the function `due` with the operation's id.
 
-Tasks are not named: the queue may have rung already when one fires, and ringing twice is harmless.
+Tasks have no names and are therefore not deduplicated: ringing for an operation twice is harmless.
 """
 
 import math
@@ -10,11 +10,13 @@ from typing import Final
 from app.kit.errors import Unavailable
 
 FUNCTION: Final = "due"
-"""The task function's name. Without an underscore: names of task queues have none."""
+"""Name of the task function and so of its queue, which may hold letters, digits and hyphens only
+(https://cloud.google.com/tasks/docs/reference/rest/v2/projects.locations.queues).
+"""
 
 
 class CloudTaskAlarms:
-    """Over firebase_admin.functions, which must be initialised by the composition root."""
+    """`Alarms` over firebase_admin.functions; the composition root initialises the SDK before."""
 
     def __init__(self, region: str) -> None:
         self._queue = f"locations/{region}/functions/{FUNCTION}"
@@ -23,7 +25,7 @@ class CloudTaskAlarms:
         from firebase_admin import functions
         from firebase_admin.exceptions import FirebaseError
 
-        # Whole seconds, rounded up: a task that fires early has to come again.
+        # Rounded up to whole seconds: a task that fires too early fails and is repeated (`TooEarly`).
         at = datetime.fromtimestamp(math.ceil(due_us / 1_000_000), UTC)
         try:
             # The emulator answers 400 to a body that is not wrapped in `data`; the SDK does not wrap it.

@@ -1,7 +1,8 @@
-"""The audit log: one immutable line for every end of an operation of level `money` or `system`, and for every hand
-laid on one.
+"""The audit log: one line for every end of an operation of level `money` or `system`, and for every act of an
+administrator on operations, lanes, sagas and events.
 
-Lines are created in the commit that they speak of and are never changed: who, what, from where, with what result.
+A line says who did what, from where and with what result. It is created in the commit that it records where there is
+one, and never changed.
 """
 
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ COLLECTION: Final = "audit_log"
 
 @dataclass(frozen=True, slots=True)
 class AuditLine:
-    """As admins read it. `where` is the source that caused the operation and the runner that ended it."""
+    """One line. `source` is what caused the operation; `actor` the administrator who acted, if one did."""
 
     id: str
     at: str
@@ -38,7 +39,7 @@ class AuditLine:
 def audit_rows(
     operation: Operation, *, now_us: int, action: str = "ended", actor: str | None = None
 ) -> Sequence[Write]:
-    """The line for what happened to `operation`; none for a level that is not audited, unless a person acted."""
+    """The line for `action` on `operation`; none for a level that is not audited, unless an `actor` did it."""
     if operation.level not in AUDITED and actor is None:
         return ()
     line = derived("aud", operation.id, action, str(operation.token), str(len(operation.history)), str(now_us))
@@ -59,27 +60,27 @@ def audit_rows(
 
 
 def lane_row(*, lane: str, action: str, actor: str, now_us: int) -> Write:
-    """The line for a lane that somebody paused or resumed."""
-    return _hand_row(f"lane {lane}", action, actor, now_us)
+    """The line for a lane that `actor` paused or resumed."""
+    return _admin_row(f"lane {lane}", action, actor, now_us)
 
 
 def saga_row(*, saga: str, actor: str, now_us: int, reason: str) -> Write:
-    """The line for a saga that somebody stopped."""
-    return _hand_row(f"saga {saga}", "cancelled", actor, now_us, reason)
+    """The line for a saga that `actor` cancelled."""
+    return _admin_row(f"saga {saga}", "cancelled", actor, now_us, reason)
 
 
 def replay_row(*, delivery: str, actor: str, now_us: int, reason: str) -> Write:
-    """The line for events that somebody had delivered again; `delivery` names the operations that deliver them."""
-    return _hand_row(delivery, "events_replayed", actor, now_us, reason)
+    """The line for a replay of events; `delivery` is the name of the operations that deliver them."""
+    return _admin_row(delivery, "events_replayed", actor, now_us, reason)
 
 
-def _hand_row(laid_on: str, action: str, actor: str, now_us: int, reason: str | None = None) -> Write:
-    line = derived("aud", laid_on, action, actor, str(now_us), reason or "")
+def _admin_row(target: str, action: str, actor: str, now_us: int, reason: str | None = None) -> Write:
+    line = derived("aud", target, action, actor, str(now_us), reason or "")
     fields: Fields = {
         "at": to_rfc3339(now_us),
         "action": action,
         "operation_id": "",
-        "operation": laid_on,
+        "operation": target,
         "level": "system",
         "account": None,
         "actor": actor,
@@ -93,7 +94,7 @@ def _hand_row(laid_on: str, action: str, actor: str, now_us: int, reason: str | 
 
 @dataclass(frozen=True, slots=True)
 class AuditQuestion:
-    """Which lines; newest first. `before` is the id and time where the last page ended."""
+    """Which lines, newest first. `before` is the time and id of the last line of the previous page."""
 
     account: str | None = None
     operation: str | None = None
@@ -102,7 +103,7 @@ class AuditQuestion:
 
 
 def audit_lines(documents: Documents, question: AuditQuestion) -> list[AuditLine]:
-    """A page of the log."""
+    """One page of the log."""
     named = (("account", question.account), ("operation", question.operation))
     found = documents.query(
         Query(

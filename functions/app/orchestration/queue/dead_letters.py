@@ -1,4 +1,4 @@
-"""What failed for good and waits for a person: read it, replay it, or discard it with a reason.
+"""Dead letters: operations that failed for good. An administrator replays them, or discards them with a reason.
 
 A dead letter is the operation itself in state `dead`, with its reason and history; nothing is moved or copied.
 """
@@ -15,27 +15,22 @@ from app.orchestration.queue.operation_queue import OperationQueue
 
 
 @dataclass(frozen=True, slots=True)
-class Letters:
-    """A page of dead letters, newest first. `after` is where to go on."""
+class OperationPage:
+    """A page of operations, newest first. `after` starts the next page; None at the end."""
 
     items: tuple[Operation, ...]
     after: tuple[str, str] | None
 
 
 class DeadLetters:
-    """For admins. Every act leaves a line in the audit log, whatever the level of the operation."""
+    """Acts of administrators on dead letters. Each is written to the audit log, whatever the level of the operation."""
 
-    def __init__(self, queue: OperationQueue, documents: Documents, clock: Clock) -> None:
+    def __init__(self, queue: OperationQueue, clock: Clock) -> None:
         self._queue = queue
-        self._documents = documents
         self._clock = clock
 
-    def page(self, limit: int = 20, after: tuple[str, str] | None = None) -> Letters:
-        """Dead letters by the time of their death."""
-        return operations_in(self._documents, OperationState.DEAD, limit, after)
-
     def replay(self, operation_id: str, *, by: str) -> Operation:
-        """Give it all its tries again, now.
+        """Queues the operation again, due now and with all its tries.
 
         Raises:
             NotFound, NotADeadLetter
@@ -49,7 +44,7 @@ class DeadLetters:
         return self._queue.change(operation_id, decide)
 
     def discard(self, operation_id: str, *, by: str, reason: str) -> Operation:
-        """Put it away.
+        """Closes the dead letter without another try.
 
         Raises:
             NotFound, NotADeadLetter
@@ -63,8 +58,10 @@ class DeadLetters:
         return self._queue.change(operation_id, decide)
 
 
-def operations_in(documents: Documents, state: OperationState, limit: int, after: tuple[str, str] | None) -> Letters:
-    """A page of the operations in one state: ended ones by their end, open ones by their creation, newest first."""
+def operations_in(
+    documents: Documents, state: OperationState, limit: int, after: tuple[str, str] | None
+) -> OperationPage:
+    """A page of the operations in one state, newest first: open ones by creation, the others by their end."""
     field = "created_at" if state in (OperationState.QUEUED, OperationState.RUNNING) else "finished_at"
     found = documents.query(
         Query(
@@ -77,7 +74,7 @@ def operations_in(documents: Documents, state: OperationState, limit: int, after
     )
     items = tuple(from_document(document) for document in found)
     if len(items) < limit or not items:
-        return Letters(items, None)
+        return OperationPage(items, None)
     last = items[-1]
     at_us = last.created_us if field == "created_at" else last.finished_us or 0
-    return Letters(items, (to_rfc3339(at_us), last.id))
+    return OperationPage(items, (to_rfc3339(at_us), last.id))

@@ -1,4 +1,6 @@
-"""What a feature hands in to have its operations run: the handler, what it is told, and what it may answer."""
+"""What a feature provides to have its operations run: a `Handler`, whose work receives a `Run` and returns a
+`RunOutcome`.
+"""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,11 +13,11 @@ from app.orchestration.queue.operation import Operation, Priority, SecurityLevel
 from app.orchestration.queue.retry import PATIENT, RetryPolicy
 
 EffectWrites = Callable[[], Sequence[Write]]
-"""Decides the writes of an effect from a fresh read; called again when one of them met a newer version."""
+"""Builds the writes of an effect from a fresh read; it is called again when the commit conflicts."""
 
 
 def no_writes() -> Sequence[Write]:
-    """Of an effect that is complete already."""
+    """For work whose effect is complete already."""
     return ()
 
 
@@ -29,7 +31,7 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """Not yet: look again at `due_us`. Does not count as a try."""
+    """The work must wait: run it again at `due_us`. The attempt does not count as a try."""
 
     due_us: int
     why: str
@@ -39,11 +41,11 @@ RunOutcome = Done | Later
 
 
 class LeaseLost(Failure):
-    """Another runner took the operation over. Stop; nothing of ours may be written any more."""
+    """Another runner took the operation over. The handler must stop: this attempt can commit nothing more."""
 
 
 class LeaseOver(Rejection):
-    """As `LeaseLost`, for a fence in another feature's commit, which a refusal keeps from being written."""
+    """`LeaseLost` for a fence in another feature's commit: a `Rejection`, so that the commit is refused."""
 
     status = 409
     code = "lease_over"
@@ -51,8 +53,8 @@ class LeaseOver(Rejection):
 
 
 class CancelRequested(Failure):
-    """Somebody asked to stop. What was done stays done; the handler may catch this to tidy up, and must raise it
-    again.
+    """Somebody asked to stop the operation. Committed effects stay. A handler may catch this to clean up, and must
+    raise it again.
     """
 
 
@@ -64,7 +66,7 @@ class Run(Protocol):
 
     @property
     def key(self) -> str:
-        """What to hand to a vendor as idempotency key: the same in every attempt at this operation (T-65)."""
+        """Idempotency key for vendors: the same in every attempt at this operation (T-65)."""
         ...
 
     @property
@@ -76,26 +78,26 @@ class Run(Protocol):
 
     @property
     def fence_path(self) -> str:
-        """The document to read beside what a fenced effect reads; see `fence`."""
+        """Path of the document that a fenced commit reads and passes to `fence`."""
         ...
 
     def fence(self, seen: Document | None) -> Write:
-        """A write for an effect that another feature commits: it goes through only while this attempt holds the lease.
+        """A write with which another feature's commit succeeds only while this attempt holds the lease.
 
-        `seen` is the document at `fence_path`, as that commit's attempt read it.
+        `seen` is the document at `fence_path`, as that commit read it.
 
         Raises:
-            LeaseOver: it does not any more.
+            LeaseOver: this attempt no longer holds the lease.
         """
         ...
 
     def renew(self) -> None:
-        """Say that the work goes on, and hear whether it should. The lease is kept without it for as long as the
-        platform lets a trigger live; work in pieces asks between them.
+        """Extends the lease and checks for a cancel request. Work in several pieces calls it between them, although the
+        heartbeat extends the lease anyway.
 
         Raises:
-            LeaseLost: too late, another runner has it.
-            CancelRequested: stop here.
+            LeaseLost: another runner took the operation over.
+            CancelRequested: somebody asked to stop.
         """
         ...
 
@@ -103,17 +105,19 @@ class Run(Protocol):
 HandlerWork = Callable[[Run], RunOutcome]
 
 OnDeath = Callable[[Operation, str], Sequence[Write]]
-"""Writes for the commit in which an operation becomes a dead letter or is cancelled, with the reason."""
+"""Builds writes for the commit in which an operation becomes a dead letter or is cancelled, from it and the reason."""
 
 
 def no_final_writes(_operation: Operation, _reason: str) -> Sequence[Write]:
-    """The dead letter itself is all that remains."""
+    """For operations whose death nothing else must record."""
     return ()
 
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """A queue with its own limits. Operations that call one vendor live in one lane, so that its limit is exact."""
+    """A queue in which at most `limit` operations run at once, and per vendor at most as `vendor_limits` says.
+    All operations that call one vendor are in one lane, so that its limit is exact.
+    """
 
     name: str
     limit: int = 16
@@ -122,8 +126,8 @@ class Lane:
 
 @dataclass(frozen=True, slots=True)
 class Handler:
-    """How operations of one name are run. `lease_us`: how long a dead runner is waited for; a living one keeps its
-    lease for as long as it works (T-85).
+    """How operations of one name are run. `lease_us`: how long an operation stays with a runner that died; a living
+    runner extends its lease while it works (T-85).
     """
 
     name: str
@@ -138,12 +142,16 @@ class Handler:
 
 
 class Handlers:
-    """Every handler and lane of a deployment; built once by the composition root, and checked then (T-91)."""
+    """Every handler and lane of a deployment, checked when it is built (T-91).
+
+    Raises:
+        InvariantViolation: a handler in an unknown lane, two handlers of one name, a vendor in two lanes.
+    """
 
     def __init__(self, handlers: Iterable[Handler], lanes: Iterable[Lane]) -> None:
         self.lanes: Mapping[str, Lane] = {lane.name: lane for lane in lanes}
         self.slot_us: dict[str, int] = dict.fromkeys(self.lanes, 0)
-        """How long a slot of each lane is blocked by a runner that died: the longest lease of the lane's handlers."""
+        """For each lane the longest lease of its handlers: how long a runner that died blocks a slot."""
         self._handlers: dict[str, Handler] = {}
         vendors: dict[str, str] = {}
         for handler in handlers:
@@ -160,12 +168,12 @@ class Handlers:
         return self._handlers.get(name)
 
     def get(self, name: str) -> Handler:
-        """The handler of that name, which must exist: nothing is enqueued that nobody runs (T-91)."""
+        """The handler of that name.
+
+        Raises:
+            InvariantViolation: there is none; what nobody runs must not be enqueued (T-91).
+        """
         found = self._handlers.get(name)
         ensure(found is not None, f"nobody handles {name}")
         assert found is not None
         return found
-
-    def names(self) -> tuple[str, ...]:
-        """All names, sorted."""
-        return tuple(sorted(self._handlers))

@@ -1,8 +1,8 @@
 """Exactly-once effects for deliveries that are no operations: Firestore triggers, webhooks.
 
-The effect's commit creates `inbox/{...}` as well; a repeat meets it and changes nothing. The key is (handler, event
-id), because two handlers of one change are told the same event id (T-45). Marked with success, never before it
-(T-60).
+The commit of the effect also creates `inbox/{id}`, never before it (T-60); a repeated delivery finds the document and
+changes nothing. The id is derived from (handler, event id), because two handlers of one change receive the same event
+id (T-45).
 """
 
 from collections.abc import Callable, Sequence
@@ -16,23 +16,28 @@ from app.kit.ids import derived
 
 COLLECTION: Final = "inbox"
 KEEP: Final = timedelta(days=7)
-"""Longer than any platform goes on delivering."""
+"""How long deliveries are remembered. Cloud Functions repeats an event for 24 hours
+(https://cloud.google.com/functions/docs/bestpractices/retries).
+"""
 
 _TRIES: Final = 8
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Inbox:
-    """Remembers what each handler has done."""
+    """Remembers which events each handler has handled."""
 
     def __init__(self, documents: Documents, clock: Clock) -> None:
         self._documents = documents
         self._clock = clock
 
     def once(self, handler: str, event_id: str, effect: Callable[[], Sequence[Write]]) -> bool:
-        """Commit `effect`'s writes unless this handler has had this event; whether it was new.
+        """Commits `effect`'s writes unless this handler has handled the event before. Returns whether it was new.
 
-        `effect` decides from a fresh read and is called again when that was outdated; it does nothing else (T-43).
+        `effect` builds its writes from a fresh read, is called again after a conflict, and does nothing else (T-43).
+
+        Raises:
+            Unavailable: the commit conflicted too often.
         """
         path = f"{COLLECTION}/{derived('in', handler, event_id)}"
         expires = _EPOCH + timedelta(microseconds=self._clock.now_us()) + KEEP

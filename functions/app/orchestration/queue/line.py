@@ -1,8 +1,9 @@
-"""Who of a line runs: operations of one lane and key go one at a time, whatever the Realtime Database has lost.
+"""The lock of a line, which holds whatever the Realtime Database has lost.
 
-`lines/{lane and key}` exists while one of them runs and names it with its token. It is created in the commit of the
-claim and deleted in the commit of the end, so the usual way costs no read: a create that meets a document is how a
-runner learns that the line is held. Slots and tickets in the Realtime Database only make such meetings rare.
+A *line* is all open operations of one lane with one ordering key (`Operation.key`). They run one at a time, by
+`position`. While one runs, the lock `lines/{id}` exists and names it and its fencing token. The commit of the claim
+creates the lock and the commit of the end deletes it, so the common case costs no read: when the create fails, another
+operation of the line runs. Slots and tickets in the Realtime Database only make that rare.
 """
 
 from collections.abc import Sequence
@@ -18,37 +19,39 @@ COLLECTION: Final = "lines"
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """The attempt that the line belongs to."""
+    """The attempt that holds a lock."""
 
     operation_id: str
     token: int
 
 
 def path_of(operation: Operation) -> str | None:
-    """Where the line of an operation stands; None for one that waits for nobody."""
+    """Path of an operation's lock; None for an operation without an ordering key."""
     return None if operation.key is None else f"{COLLECTION}/{derived('line', operation.lane, operation.key)}"
 
 
 def holder_of(stored: Document) -> Holder:
-    """Who holds it."""
+    """The attempt that a lock names."""
     return Holder(text_field(stored.fields, "operation"), int_field(stored.fields, "token"))
 
 
-def is_ours(stored: Document | None, operation: Operation, token: int) -> bool:
-    """Whether this attempt holds the line."""
-    return stored is not None and holder_of(stored) == Holder(operation.id, token)
+def is_held_by(lock: Document | None, operation: Operation, token: int) -> bool:
+    """Whether the attempt at `operation` with this token holds the lock."""
+    return lock is not None and holder_of(lock) == Holder(operation.id, token)
 
 
-def is_held(holder: Holder, by: Operation | None, now_us: int) -> bool:
-    """Whether the holder still lives: it runs under the token that took the line, and its lease is not over."""
-    if by is None or not holds(by, holder.token):
+def is_alive(holder: Holder, operation: Operation | None, now_us: int) -> bool:
+    """Whether the holder of a lock still runs. `operation` is the stored one that the lock names: it must run under the
+    holder's token, with a lease that has not expired.
+    """
+    if operation is None or not holds(operation, holder.token):
         return False
-    return by.wake_us is not None and now_us < by.wake_us
+    return operation.wake_us is not None and now_us < operation.wake_us
 
 
-def keeping(operation: Operation, known: Version | None) -> Sequence[Write]:
-    """Writes for the commit that leaves `operation` in this state. `known` is the version of the line's document that
-    is ours to replace; None when there is none.
+def lock_writes(operation: Operation, known: Version | None) -> Sequence[Write]:
+    """Creates, replaces or deletes the lock in the commit that stores `operation`. `known` is the version of the lock
+    that this attempt may overwrite; None when it has none.
     """
     path = path_of(operation)
     if path is None:

@@ -1,7 +1,7 @@
 """One unit of durable work and every decision about it. Pure: knows no database, clock or random source.
 
-Each function takes the operation as it is stored and returns what it becomes; the store writes that over exactly the
-version it read, so that of two runners who decide at once one wins and the other reads again.
+Each function takes the stored operation and returns its next state. The caller writes that over exactly the version
+that it read: when two runners decide at once, one write fails and its runner reads again.
 """
 
 from dataclasses import dataclass, replace
@@ -13,10 +13,10 @@ from app.kit.documents import Fields
 from app.kit.errors import Rejection, ensure
 
 SKEW_US: Final = seconds(5)
-"""How far the clocks of two machines may differ: a lease is over only when it is over for everybody."""
+"""How far the clocks of two machines may differ. A lease may be taken over only this long after its end."""
 
 GRACE_US: Final = seconds(30)
-"""How long a queued operation may go unserved before the sweeper thinks that its ring was lost."""
+"""How long after its due time an operation may stay queued before the sweeper rings for it again."""
 
 HISTORY: Final = 20
 """Attempts kept on the document, newest last."""
@@ -25,7 +25,7 @@ _DETAIL: Final = 300
 
 
 class Priority(IntEnum):
-    """Smaller goes first; `lanes.SHARES` says how much more often."""
+    """Smaller values start first; `admission.SHARES` says how much more often."""
 
     CRITICAL = 0
     HIGH = 1
@@ -34,7 +34,7 @@ class Priority(IntEnum):
 
 
 class SecurityLevel(StrEnum):
-    """Who may cause an operation and where it may run; `security.py` holds the table."""
+    """Decides who may cause an operation and where it may run; `security.py` holds the tables."""
 
     PUBLIC = "public"
     USER = "user"
@@ -43,7 +43,7 @@ class SecurityLevel(StrEnum):
 
 
 class OperationState(StrEnum):
-    """Where an operation stands; the last four are ends."""
+    """State of an operation; in the last four it has ended."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -58,7 +58,9 @@ OPEN: Final = frozenset({OperationState.QUEUED, OperationState.RUNNING})
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to run an operation and to write its end. `token` grows with every claim and is never given twice."""
+    """The right to run an operation and to write its end. `token` is the fencing token: it grows with every claim
+    (https://martin.kleppmann.com/2016/02/08/how-to-do-distributed-locking.html).
+    """
 
     owner: str
     token: int
@@ -67,7 +69,7 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class PastAttempt:
-    """One line of the history: what `owner` met at `at_us`."""
+    """One line of the history: the outcome of an attempt by `owner`."""
 
     at_us: int
     number: int
@@ -87,16 +89,16 @@ class Operation:
     priority: Priority
     level: SecurityLevel
     source: str
-    """From where it was caused: `api`, `trigger`, `event`, `saga`, `system`, `admin`."""
+    """What caused it: a `security.Origin`."""
     created_us: int
     due_us: int
     account: str | None = None
     key: str | None = None
-    """Operations of one lane and key run one at a time, by `position`."""
+    """Ordering key: operations of one lane and key run one at a time, by `position` (`line.py`)."""
     position: int = 0
     vendor: str | None = None
     topic: str | None = None
-    """Name of the event that this delivers."""
+    """Name of the event that this operation delivers."""
     deadline_us: int | None = None
     state: OperationState = OperationState.QUEUED
     attempts: int = 0
@@ -104,21 +106,19 @@ class Operation:
     lease: Lease | None = None
     cancel_requested: bool = False
     reason: str | None = None
-    """Why it ended other than by success."""
+    """Why it did not succeed, or is asked to stop."""
     finished_us: int | None = None
     result: Fields | None = None
     history: tuple[PastAttempt, ...] = ()
 
     @property
     def line(self) -> str | None:
-        """The queue of operations that wait for each other; None for one that waits for nobody, or for nobody any
-        more.
-        """
+        """Lane and ordering key, by which a line's open operations are found; None without a key, or when it ended."""
         return f"{self.lane}/{self.key}" if self.key is not None and self.state in OPEN else None
 
     @property
     def wake_us(self) -> int | None:
-        """When the sweeper should look, unless something happened before; None when nothing more will."""
+        """When the sweeper rings for it again unless it moves before; None when it has ended."""
         if self.state is OperationState.QUEUED:
             return self.due_us + GRACE_US
         if self.state is OperationState.RUNNING and self.lease is not None:
@@ -127,14 +127,15 @@ class Operation:
 
 
 Obstacle = Literal["closed", "held", "early"]
-"""Why an operation cannot be claimed: it has ended, another runs it, or its time has not come."""
+"""Why an operation cannot be claimed: it has ended, another runner holds it, or it is not due yet."""
 
 
 def claim(operation: Operation, *, owner: str, now_us: int, lease_us: int, tries: int) -> Operation | Obstacle:
-    """Take an operation to run it, or say why not. May end it instead: cancelled, out of time, or out of tries.
+    """Claims an operation for `owner`, or says why that is impossible. Ends it instead if it was cancelled, or has no
+    time or no tries left.
 
-    An operation whose lease is over was lost with its runner. That attempt counts, so that work which kills its
-    runner dies as well.
+    A running operation with an expired lease lost its runner. That attempt counts as a try, so that work which kills
+    its runners becomes a dead letter.
     """
     obstacle = _obstacle(operation, now_us)
     if obstacle is not None:
@@ -158,7 +159,7 @@ def claim(operation: Operation, *, owner: str, now_us: int, lease_us: int, tries
 
 
 def renew(operation: Operation, *, token: int, now_us: int, lease_us: int) -> Operation:
-    """Keep a lease that is still ours; it may even have run out, as long as nobody took it."""
+    """Extends the lease that `token` holds, also after it expired if nobody has claimed the operation since."""
     lease = _held(operation, token)
     return replace(operation, lease=replace(lease, expires_us=max(lease.expires_us, now_us + lease_us)))
 
@@ -169,13 +170,13 @@ def holds(operation: Operation, token: int) -> bool:
 
 
 def succeed(operation: Operation, *, token: int, now_us: int, result: Fields | None) -> Operation:
-    """The work is done; written in one commit with its effects."""
+    """Ends the operation; the caller commits this together with its effects."""
     _held(operation, token)
     return replace(_close(operation, OperationState.SUCCEEDED, now_us, None), result=result)
 
 
 def retry(operation: Operation, *, token: int, now_us: int, due_us: int, detail: str) -> Operation:
-    """The world failed; try again at `due_us`, unless the deadline comes first."""
+    """Queues the operation again for `due_us` after a failure, unless its deadline comes first."""
     lease = _held(operation, token)
     noted = _note(operation, now_us, lease.owner, "failed", detail)
     if noted.cancel_requested:
@@ -186,26 +187,26 @@ def retry(operation: Operation, *, token: int, now_us: int, due_us: int, detail:
 
 
 def postpone(operation: Operation, *, token: int, now_us: int, due_us: int, detail: str) -> Operation:
-    """Not yet, and nobody's fault: look again at `due_us`. The attempt does not count."""
+    """Queues the operation again for `due_us`; the attempt does not count as a try."""
     later = retry(operation, token=token, now_us=now_us, due_us=due_us, detail=detail)
     return replace(later, attempts=operation.attempts - 1) if later.state is OperationState.QUEUED else later
 
 
 def bury(operation: Operation, *, token: int, now_us: int, reason: str) -> Operation:
-    """It failed for good and becomes a dead letter, which somebody replays or discards."""
+    """Ends the operation as a dead letter, which an administrator replays or discards."""
     lease = _held(operation, token)
     return _close(_note(operation, now_us, lease.owner, "died", reason), OperationState.DEAD, now_us, reason)
 
 
 def abandon(operation: Operation, *, token: int, now_us: int) -> Operation:
-    """The runner stopped because a cancel was asked for."""
+    """Ends the operation as cancelled, after its runner stopped on request."""
     lease = _held(operation, token)
     reason = operation.reason or "cancelled"
     return _close(_note(operation, now_us, lease.owner, "stopped", reason), OperationState.CANCELLED, now_us, reason)
 
 
 def cancel(operation: Operation, *, now_us: int, reason: str) -> Operation:
-    """Stop what has not run; ask what runs to stop. What has ended stays as it ended."""
+    """Cancels a queued operation and asks a running one to stop; an ended one stays as it is."""
     match operation.state:
         case OperationState.QUEUED:
             return _close(operation, OperationState.CANCELLED, now_us, reason)
@@ -216,8 +217,11 @@ def cancel(operation: Operation, *, now_us: int, reason: str) -> Operation:
 
 
 def replay(operation: Operation, *, now_us: int, by: str) -> Operation:
-    """A dead letter gets all its tries again, and so does what was cancelled or put away: a saga may hang on it. The
-    deadline that killed it is lifted; the history stays.
+    """Queues a dead letter again with all its tries, without a deadline, keeping its history. A cancelled or discarded
+    operation may be replayed too, because a saga may depend on it.
+
+    Raises:
+        NotADeadLetter: it is open, or succeeded.
     """
     if operation.state not in (OperationState.CANCELLED, OperationState.DISCARDED):
         _refuse_unless_dead(operation)
@@ -236,13 +240,17 @@ def replay(operation: Operation, *, now_us: int, by: str) -> Operation:
 
 
 def discard(operation: Operation, *, now_us: int, by: str, reason: str) -> Operation:
-    """A dead letter that nobody needs; a replay takes it out again, should that prove wrong."""
+    """Closes a dead letter that nobody needs; a replay can still queue it again.
+
+    Raises:
+        NotADeadLetter: it is in another state.
+    """
     _refuse_unless_dead(operation)
     return _close(_note(operation, now_us, by, "discarded", reason), OperationState.DISCARDED, now_us, reason)
 
 
 class NotADeadLetter(Rejection):
-    """Only what has failed for good is replayed or discarded."""
+    """The operation is in a state that can be neither replayed nor discarded."""
 
     status = 409
     code = "not_a_dead_letter"

@@ -1,7 +1,7 @@
-"""How an operation stands in Firestore: `operations/{id}`, times as RFC 3339 text.
+"""How an operation is stored in Firestore: `operations/{id}`, times as RFC 3339 text.
 
-`line` and `wake_at` exist for queries and are null once the operation has ended, so that closed operations leave those
-indexes. `expire_at` is for the TTL policy; dead letters have none.
+`line` and `wake_at` exist for queries and are null once the operation has ended, so that these no longer find it.
+`expire_at` is for the TTL policy; dead letters have none.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -14,13 +14,13 @@ from app.orchestration.queue.operation import Lease, Operation, OperationState, 
 
 COLLECTION: Final = "operations"
 KEEP: Final = timedelta(days=30)
-"""How long ended operations are kept: the reach of an event replay."""
+"""How long ended operations are kept, and so how far back events can be replayed."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def path_of(operation_id: str) -> str:
-    """Where the operation is stored."""
+    """The path of an operation's document."""
     return f"{COLLECTION}/{operation_id}"
 
 
@@ -60,7 +60,7 @@ def from_document(document: Document) -> Operation:
     """The operation stored in `document`.
 
     Raises:
-        InvariantViolation: it cannot be read: another hand wrote it, or a later version of this code.
+        InvariantViolation: it is malformed, or was written by a later version of this code.
     """
     try:
         return _read(document)
@@ -86,14 +86,14 @@ def _read(document: Document) -> Operation:
         position=int_field(fields, "position"),
         vendor=optional_text(fields, "vendor"),
         topic=optional_text(fields, "topic"),
-        deadline_us=optional_time(fields, "deadline_at"),
+        deadline_us=_optional_time(fields, "deadline_at"),
         state=OperationState(text_field(fields, "state")),
         attempts=int_field(fields, "attempts"),
         token=int_field(fields, "token"),
         lease=_lease(map_field(fields, "lease")) if lease is not None else None,
         cancel_requested=fields.get("cancel_requested") is True,
         reason=optional_text(fields, "reason"),
-        finished_us=optional_time(fields, "finished_at"),
+        finished_us=_optional_time(fields, "finished_at"),
         result=map_field(fields, "result") if result is not None else None,
         history=tuple(_attempt(line) for line in list_field(fields, "history")),
     )
@@ -104,7 +104,7 @@ def optional_text(fields: Fields, name: str) -> str | None:
     return None if fields.get(name) is None else text_field(fields, name)
 
 
-def optional_time(fields: Fields, name: str) -> int | None:
+def _optional_time(fields: Fields, name: str) -> int | None:
     """The time in `name` in microseconds, or None."""
     return None if fields.get(name) is None else from_rfc3339(text_field(fields, name))
 

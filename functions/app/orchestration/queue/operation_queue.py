@@ -1,4 +1,4 @@
-"""Orders become operations: rows for the commit that causes them, and the way to look at, cancel and ring them."""
+"""Turns orders into operations, as writes for the commit that causes them; reads and cancels operations."""
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -21,8 +21,10 @@ _TRIES: Final = 12
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What somebody wants done once. `key`: one at a time and in order of `position`. `once`: at most one operation for
-    this text, for as long as operations are kept; without it every order is a new one."""
+    """A request for one operation. `key` is its ordering key, `position` its place in the line (None: by creation).
+    `once` deduplicates: orders of one name and `once` make one operation for as long as it is kept; without it every
+    order makes a new one.
+    """
 
     name: str
     payload: Fields = field(default_factory=dict)
@@ -38,13 +40,13 @@ class Order:
 
 
 class TooEarly(Fault):
-    """An alarm fired before its time: the local emulator does not wait, and clocks differ."""
+    """An alarm fired before its operation was due: the local emulator does not wait, and clocks differ."""
 
     code = "too_early"
 
 
 class OperationQueue:
-    """Takes orders. Everything that runs them is `runner.py`."""
+    """Takes orders and acts on single operations; `runner.py` runs them."""
 
     def __init__(self, outbox: Outbox, handlers: Handlers, clock: Clock, ids: Ids) -> None:
         self._outbox = outbox
@@ -63,7 +65,7 @@ class OperationQueue:
         return [Create(path_of(operation.id), to_fields(operation)) for operation in made]
 
     def enqueue(self, order: Order) -> str:
-        """Commit one order by itself; the id. An order that was there already (`once`) is left as it is."""
+        """Commits one order by itself and returns the operation's id. A repeated order (`once`) changes nothing."""
         [row] = self.rows([order])
         with suppress(AlreadyExists):
             self._outbox.commit([row])
@@ -74,7 +76,7 @@ class OperationQueue:
         return derived("op", name, once)
 
     def get(self, operation_id: str) -> Operation:
-        """The operation as it stands.
+        """The stored operation.
 
         Raises:
             NotFound: there is none.
@@ -82,7 +84,12 @@ class OperationQueue:
         return from_document(_existing(self._outbox, operation_id))
 
     def cancel(self, operation_id: str, reason: str, *, by: str | None = None) -> Operation:
-        """Stop it if it has not run; else ask it to stop. Ended ones stay as they are. `by`: whose act it is."""
+        """Cancels a queued operation and asks a running one to stop; an ended one stays as it is. `by` names the
+        administrator who acts, if one does.
+
+        Raises:
+            NotFound: there is no such operation.
+        """
         handler_for = self._handlers.find
 
         def decide(operation: Operation) -> tuple[Operation, Sequence[Write]]:
@@ -96,10 +103,10 @@ class OperationQueue:
         return self.change(operation_id, decide)
 
     def ring(self, operation_id: str) -> None:
-        """Called when an alarm fires: put up the ticket if the operation still waits.
+        """Called when an alarm fires: creates the operation's ticket if it is still queued.
 
         Raises:
-            TooEarly: its time has not come; fire again.
+            TooEarly: it is not due yet; the alarm must fire again.
         """
         stored = self._outbox.get(path_of(operation_id))
         operation = from_document(stored) if stored else None
@@ -110,7 +117,12 @@ class OperationQueue:
         self._outbox.ring([operation])
 
     def change(self, operation_id: str, decide: Callable[[Operation], tuple[Operation, Sequence[Write]]]) -> Operation:
-        """Apply a decision to the stored operation, with whatever else belongs to it, again while others are faster."""
+        """Commits what `decide` makes of the stored operation, with its other writes; decides again after a conflict.
+
+        Raises:
+            NotFound: there is no such operation.
+            Unavailable: it conflicted too often.
+        """
         for _ in range(_TRIES):
             stored = _existing(self._outbox, operation_id)
             operation = from_document(stored)
@@ -147,7 +159,7 @@ class OperationQueue:
 
 
 def head_of_line(documents: Documents, line: str) -> Document | None:
-    """The open operation that must go first among those of one lane and key. One query, one document."""
+    """The open operation with the lowest position in `line` (`{lane}/{key}`), if any; one query of one document."""
     found = documents.query(Query(COLLECTION, where=(Where("line", "==", line),), order_by=("position",), limit=1))
     return found[0] if found else None
 

@@ -1,6 +1,7 @@
-"""`Documents` that ring after a commit which leaves an operation queued, so that no feature can forget to.
+"""`Documents` that ring for every operation that a commit leaves queued, so that no feature can forget to.
 
-The row in the commit is the promise; the ring only makes it quick. When the ring fails the sweeper finds the row.
+The operation's document guarantees that it runs; ringing only makes it start at once. When ringing fails, the sweeper
+finds the document.
 """
 
 from collections.abc import Sequence
@@ -19,24 +20,22 @@ _log = log("orchestration")
 
 
 class Alarms(Protocol):
-    """Something that calls `OperationQueue.ring` for an operation at its due time: Cloud Tasks, or a test's
-    scheduler.
-    """
+    """Calls `OperationQueue.ring` for an operation at its due time: Cloud Tasks, or a test's scheduler."""
 
     def set(self, operation_id: str, due_us: int) -> None:
-        """May raise `Fault`; may fire early, late, twice or never."""
+        """The alarm may fire early, late, twice or never. May raise `Fault`."""
         ...
 
 
 class NoAlarms:
-    """The sweeper alone brings due work back."""
+    """Sets none: the sweeper alone rings for operations that become due."""
 
     def set(self, operation_id: str, due_us: int) -> None:
         pass
 
 
 class Outbox:
-    """Every feature commits through this."""
+    """The `Documents` through which every feature commits."""
 
     def __init__(self, documents: Documents, doorbell: Doorbell, alarms: Alarms, clock: Clock) -> None:
         self._documents = documents
@@ -61,8 +60,8 @@ class Outbox:
         return versions
 
     def ring(self, operations: Sequence[Operation]) -> None:
-        """Put up tickets for what is due and alarms for what is not. Raises nothing: the sweeper stands behind, and the
-        commit that was rung for has succeeded, which its caller must not hear otherwise.
+        """Creates tickets for operations that are due and sets alarms for the others. Raises nothing: their commit has
+        succeeded, and the sweeper repairs what fails here.
         """
         now_us = self._clock.now_us()
         due: dict[str, list[Ticket]] = {}
@@ -74,12 +73,12 @@ class Outbox:
                     due.setdefault(operation.lane, []).append(ticket_of(operation))
             for lane, tickets in due.items():
                 self._doorbell.ring(lane, tickets)
-        except Exception as failure:  # noqa: BLE001  # an edge: whatever breaks here, the promise is kept already
-            _log.warning("ring_lost", operations=[one.id for one in operations], reason=f"{failure!r}")
+        except Exception as failure:  # noqa: BLE001  # an edge: the operations are committed already
+            _log.warning("ring_failed", operations=[one.id for one in operations], reason=f"{failure!r}")
 
 
 def _queued(write: Write) -> Operation | None:
-    """The operation that this write leaves waiting, if it is one."""
+    """The operation that this write leaves queued, if it does."""
     if not write.path.startswith(_PREFIX) or not isinstance(write, Create | Replace):
         return None
     if write.fields.get("state") != OperationState.QUEUED:

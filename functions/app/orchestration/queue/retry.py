@@ -1,4 +1,4 @@
-"""When to try again: exponential backoff with jitter, from a source that the caller hands in. Pure."""
+"""When to try again: exponential backoff with jitter. Pure: the caller passes the source of randomness."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,18 +13,18 @@ Draw = Callable[[int], int]
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """`tries` in all, waiting about `first_us`, doubled each time, never more than `most_us`."""
+    """At most `tries` attempts. The delay starts at about `first_us` and doubles each time, up to `most_us`."""
 
     tries: int = 8
     first_us: int = seconds(2)
     most_us: int = seconds(600)
 
     def delay_us(self, attempt: int, draw: Draw, *, at_least_us: int = 0) -> int:
-        """How long to wait after `attempt` (from 1) failed.
+        """Microseconds to wait after `attempt` (counted from 1) failed.
 
         Half of the delay is fixed and half is drawn ("equal jitter",
-        https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/), so that those who failed together
-        do not come back together, and none at once. `at_least_us` is what the failing side asked for.
+        https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/), so that operations which failed
+        together are not retried together, and none is at once. `at_least_us` is what the failing side asked for.
         """
         ensure(attempt >= 1, "attempts count from one")
         full = min(self.most_us, self.first_us << min(attempt - 1, 40))
@@ -33,10 +33,7 @@ class RetryPolicy:
 
 
 PATIENT: Final = RetryPolicy()
-"""About twenty minutes of trying: for effects that must happen."""
-
-BRIEF: Final = RetryPolicy(tries=3, first_us=seconds(1), most_us=seconds(5))
-"""For work whose caller waits."""
+"""Eight tries within about four minutes: for effects that must happen."""
 
 STEADFAST: Final = RetryPolicy(tries=20, first_us=seconds(2), most_us=seconds(3600))
-"""About twelve hours: for compensations, which have no other way out."""
+"""Twenty tries over five to nine hours: for compensations, which have no fallback."""

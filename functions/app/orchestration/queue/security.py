@@ -1,4 +1,4 @@
-"""Which operation may be caused by whom and run where. One table; pure."""
+"""What may cause an operation of each security level, and where it may run. Pure."""
 
 from typing import Final, Literal
 
@@ -6,10 +6,10 @@ from app.kit.errors import Forbidden
 from app.orchestration.queue.operation import SecurityLevel
 
 Origin = Literal["client", "api", "trigger", "event", "saga", "system", "admin"]
-"""Who causes an operation: a client by name (callable), a route on a user's behalf, or the backend itself."""
+"""What causes an operation: a client that names it (callable), a route on a user's behalf, or the backend itself."""
 
 RunnerPlace = Literal["api", "trigger"]
-"""Where a runner stands: inside a request, or behind the queue."""
+"""Where a runner works: inside a request, or in the queue's trigger."""
 
 SOURCES: Final[dict[SecurityLevel, frozenset[Origin]]] = {
     SecurityLevel.PUBLIC: frozenset({"client", "api", "trigger", "event", "saga", "system", "admin"}),
@@ -17,8 +17,8 @@ SOURCES: Final[dict[SecurityLevel, frozenset[Origin]]] = {
     SecurityLevel.SYSTEM: frozenset({"trigger", "event", "saga", "system", "admin"}),
     SecurityLevel.MONEY: frozenset({"trigger", "event", "saga", "system", "admin"}),
 }
-"""A route causes money to move only through a service of the feature (source `system`), never by naming the
-operation.
+"""Routes (`api`) are missing where money moves: they call a service of the feature, which orders the operation with
+source `system`.
 """
 
 PLACES: Final[dict[SecurityLevel, frozenset[RunnerPlace]]] = {
@@ -29,22 +29,22 @@ PLACES: Final[dict[SecurityLevel, frozenset[RunnerPlace]]] = {
 }
 
 AUDITED: Final = frozenset({SecurityLevel.SYSTEM, SecurityLevel.MONEY})
-"""Levels whose every end is written to the audit log."""
+"""Levels whose operations leave a line in the audit log when they end."""
 
 
 class LevelForbidden(Forbidden):
-    """This operation may not be caused from there."""
+    """The source may not cause operations of this level."""
 
     code = "operation_not_allowed"
     title = "This operation cannot be started from here"
 
 
 def refuse_source(name: str, level: SecurityLevel, source: Origin) -> None:
-    """Stops what may not be caused by `source`."""
+    """Raises `LevelForbidden` when `source` may not cause operations of this level."""
     if source not in SOURCES[level]:
         raise LevelForbidden(f"{name} cannot be started by {source}", operation=name, level=level.value)
 
 
 def may_run(level: SecurityLevel, place: RunnerPlace) -> bool:
-    """Whether a runner in this place may take it."""
+    """Whether a runner in this place may run operations of this level."""
     return place in PLACES[level]

@@ -1,1 +1,1 @@
-""""""
+"""Sagas: their definitions, their states, and what runs and shows them."""

@@ -1,14 +1,13 @@
-"""Sagas as values: a frozen state, and pure functions that say what starts next. Definitions are `saga_definition.py`.
+"""Sagas as values: a frozen state, and pure functions that return the next state and what starts next.
 
-    running --all steps done--> succeeded
-       | \\--a step waits for a fact--> (running, the step is `waiting`)
+    running / waiting --all steps done--> succeeded
        +--a step failed--> compensating --all undone--> compensated
-                               +--a compensation died--> stuck --its letter is replayed--> compensating
+                               +--a compensation died--> stuck --its dead letter is replayed--> compensating
 
-Steps run as soon as those they come `after` are done: side by side where they may, joined by whoever comes after
-both. When a step fails nothing new starts; what runs is let finish, then everything done is undone in the reverse
-order of its end. A step that waits is a state, not a sleep: an outside fact ends it, or its timer. Facts may come
-before they are waited for, twice, or too late.
+A step starts as soon as the steps that it comes `after` are done, so steps may run in parallel and be joined by a later
+one. When a step fails, no other starts; those that run finish, then all done steps are undone in reverse order of their
+end. A step may wait for a fact from outside, until its timer fires. It blocks no process meanwhile. A fact may arrive
+before a step waits for it, twice, or too late.
 """
 
 from collections.abc import Mapping
@@ -20,11 +19,11 @@ from app.kit.documents import Fields
 from app.orchestration.sagas.saga_definition import SagaDefinition, SagaStep
 
 TIMELINE: Final = 100
-"""Lines kept of a saga's timeline, newest last."""
+"""Most lines kept of a saga's timeline, newest last."""
 
 
 class SagaStatus(StrEnum):
-    """Of a whole saga. What waits is running: its steps tell."""
+    """Status of a whole saga. `waiting`: no step runs, and at least one waits for a fact."""
 
     RUNNING = "running"
     WAITING = "waiting"
@@ -38,8 +37,8 @@ ENDED: Final = frozenset({SagaStatus.SUCCEEDED, SagaStatus.COMPENSATED})
 
 
 class StepStatus(StrEnum):
-    """Of one step. `failed` has nothing to undo; `doubtful` failed without our knowing what it did, so it is undone as
-    well; `undone` is what a compensation leaves.
+    """Status of one step. `failed`: it did nothing that must be undone. `doubtful`: it failed and may have done
+    something, so it is undone as well. `stuck`: its compensation is a dead letter.
     """
 
     PENDING = "pending"
@@ -58,7 +57,7 @@ _TO_UNDO: Final = frozenset({StepStatus.DONE, StepStatus.DOUBTFUL})
 
 @dataclass(frozen=True, slots=True)
 class StepState:
-    """Where a step stands. `ended` counts the ends of steps, so that they are undone in reverse."""
+    """State of one step. `ended` numbers the ends of steps, so that they are undone in reverse order."""
 
     status: StepStatus = StepStatus.PENDING
     result: Fields = field(default_factory=dict)
@@ -95,38 +94,39 @@ class SagaState:
     timeline: tuple[Moment, ...] = ()
 
     def progress(self) -> int:
-        """Steps done, in thousandths of all."""
+        """Steps that are done, in thousandths of all steps."""
         done = sum(step.status is StepStatus.DONE for step in self.steps.values())
         return 1000 * done // max(1, len(self.steps))
 
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """Start an action."""
+    """Command to run a step's action."""
 
     step: str
 
 
 @dataclass(frozen=True, slots=True)
 class Undo:
-    """Start a compensation."""
+    """Command to run a step's compensation."""
 
     step: str
 
 
 @dataclass(frozen=True, slots=True)
 class Timer:
-    """Fail the step at `due_us` if it still waits."""
+    """Command to fail the step at `due_us` if it still waits then."""
 
     step: str
     due_us: int
 
 
 SagaCommand = Act | Undo | Timer
-Moved = tuple[SagaState, tuple[SagaCommand, ...]]
+Transition = tuple[SagaState, tuple[SagaCommand, ...]]
+"""A saga's next state, and the commands to order in the same commit."""
 
 
-def begin(definition: SagaDefinition, *, id: str, account: str | None, input: Fields, now_us: int) -> Moved:
+def begin(definition: SagaDefinition, *, id: str, account: str | None, input: Fields, now_us: int) -> Transition:
     """A new saga and its first commands."""
     state = SagaState(
         id=id,
@@ -139,65 +139,65 @@ def begin(definition: SagaDefinition, *, id: str, account: str | None, input: Fi
         created_us=now_us,
         updated_us=now_us,
     )
-    return _advance(definition, _told(state, now_us, "", "started"))
+    return _advance(definition, _record(state, now_us, "", "started"))
 
 
-def acted(definition: SagaDefinition, state: SagaState, step: str, result: Fields, now_us: int) -> Moved:
-    """The action of a step has succeeded. A repeat changes nothing."""
+def acted(definition: SagaDefinition, state: SagaState, step: str, result: Fields, now_us: int) -> Transition:
+    """A step's action succeeded. A repeat changes nothing."""
     if state.steps[step].status is not StepStatus.RUNNING:
         return state, ()
     state = _put(state, step, replace(state.steps[step], result=result))
     return _advance(definition, _finish(state, step, StepStatus.DONE, now_us))
 
 
-def refused(definition: SagaDefinition, state: SagaState, step: str, reason: str, now_us: int) -> Moved:
-    """A step was refused and has done nothing: undo the others. A repeat changes nothing."""
+def refused(definition: SagaDefinition, state: SagaState, step: str, reason: str, now_us: int) -> Transition:
+    """A step was refused and has done nothing: the others are undone. A repeat changes nothing."""
     return _failed(definition, state, step, (StepStatus.FAILED, reason), now_us)
 
 
-def died(definition: SagaDefinition, state: SagaState, step: str, reason: str, now_us: int) -> Moved:
-    """A step ran out of tries or time, and what it did is not known: undo it with the others. A repeat changes
+def died(definition: SagaDefinition, state: SagaState, step: str, reason: str, now_us: int) -> Transition:
+    """A step ran out of tries or time, and may have done something: it is undone with the others. A repeat changes
     nothing.
     """
     return _failed(definition, state, step, (StepStatus.DOUBTFUL, reason), now_us)
 
 
-def undone(definition: SagaDefinition, state: SagaState, step: str, now_us: int) -> Moved:
-    """The compensation of a step has succeeded."""
+def undone(definition: SagaDefinition, state: SagaState, step: str, now_us: int) -> Transition:
+    """A step's compensation succeeded. A repeat changes nothing."""
     if state.steps[step].status not in (StepStatus.UNDOING, StepStatus.STUCK):
         return state, ()
     return _advance(definition, _finish(state, step, StepStatus.UNDONE, now_us))
 
 
-def stuck(state: SagaState, step: str, reason: str, now_us: int) -> Moved:
-    """A compensation is a dead letter: a person must help. Replaying the letter takes the saga on."""
+def stuck(state: SagaState, step: str, reason: str, now_us: int) -> Transition:
+    """A step's compensation became a dead letter. The saga goes on when an administrator replays it."""
     if state.steps[step].status is not StepStatus.UNDOING:
         return state, ()
     state = _finish(state, step, StepStatus.STUCK, now_us, detail=reason)
     return replace(state, status=SagaStatus.STUCK), ()
 
 
-def learned(definition: SagaDefinition, state: SagaState, fact: str, content: Fields, now_us: int) -> Moved:
-    """An outside fact arrived. Only the first of its name counts; one that nobody waits for yet is kept."""
+def learned(definition: SagaDefinition, state: SagaState, fact: str, content: Fields, now_us: int) -> Transition:
+    """A fact from outside arrived. Only the first of its name counts; it is kept for steps that start later."""
     if fact in state.facts:
         return state, ()
     state = replace(state, facts={**state.facts, fact: content})
-    return _advance(definition, _told(state, now_us, "", "learned", fact))
+    return _advance(definition, _record(state, now_us, "", "learned", fact))
 
 
-def timed_out(definition: SagaDefinition, state: SagaState, step: str, now_us: int) -> Moved:
-    """A waiting step's timer rang. Before its time, or after the fact came, it changes nothing."""
+def timed_out(definition: SagaDefinition, state: SagaState, step: str, now_us: int) -> Transition:
+    """A step's timer fired: a step that still waits fails. Before its time the timer changes nothing."""
     known, limit = state.steps[step], definition.step(step).within_us
     if known.status is not StepStatus.WAITING or limit is None or now_us < (known.started_us or 0) + limit:
         return state, ()
     return refused(definition, state, step, f"waited too long for {definition.step(step).waits_for}", now_us)
 
 
-def cancelled(definition: SagaDefinition, state: SagaState, reason: str, now_us: int) -> Moved:
-    """Its owner wants it stopped: nothing new starts, waiting ends, what was done is undone."""
+def cancelled(definition: SagaDefinition, state: SagaState, reason: str, now_us: int) -> Transition:
+    """The saga is cancelled: no other step starts, waiting steps fail, and done ones are undone."""
     if state.status not in (SagaStatus.RUNNING, SagaStatus.WAITING) or state.failure is not None:
         return state, ()
-    state = _told(replace(state, failure=reason), now_us, "", "cancelled", reason)
+    state = _record(replace(state, failure=reason), now_us, "", "cancelled", reason)
     for name, step in state.steps.items():
         if step.status is StepStatus.WAITING:
             state = _finish(state, name, StepStatus.FAILED, now_us, detail=reason)
@@ -205,7 +205,7 @@ def cancelled(definition: SagaDefinition, state: SagaState, reason: str, now_us:
 
 
 def commands_of(definition: SagaDefinition, state: SagaState) -> tuple[SagaCommand, ...]:
-    """The commands that must be under way in this state: what a lost operation is rebuilt from."""
+    """The commands whose operations must exist in this state, so that lost operations can be ordered again."""
     found: list[SagaCommand] = []
     for step in definition.steps:
         known = state.steps[step.name]
@@ -218,7 +218,9 @@ def commands_of(definition: SagaDefinition, state: SagaState) -> tuple[SagaComma
     return tuple(found)
 
 
-def _failed(definition: SagaDefinition, state: SagaState, step: str, end: tuple[StepStatus, str], now_us: int) -> Moved:
+def _failed(
+    definition: SagaDefinition, state: SagaState, step: str, end: tuple[StepStatus, str], now_us: int
+) -> Transition:
     if state.steps[step].status not in (StepStatus.RUNNING, StepStatus.WAITING):
         return state, ()
     status, reason = end
@@ -226,10 +228,10 @@ def _failed(definition: SagaDefinition, state: SagaState, step: str, end: tuple[
     return _advance(definition, replace(state, failure=state.failure or reason))
 
 
-def _advance(definition: SagaDefinition, state: SagaState) -> Moved:
-    """Start whatever may start, until nothing more follows; every change of a saga ends here."""
+def _advance(definition: SagaDefinition, state: SagaState) -> Transition:
+    """Starts every step that may start now. All transitions end here."""
     if state.failure is not None:
-        return _retreat(definition, state)
+        return _compensate(definition, state)
     commands: list[SagaCommand] = []
     moved = True
     while moved:
@@ -237,20 +239,20 @@ def _advance(definition: SagaDefinition, state: SagaState) -> Moved:
         for step in definition.steps:
             state, started = _start(definition, state, step)
             commands += started
-            moved = moved or bool(started) or _just_learned(state, step)
-            if _just_learned(state, step):
+            moved = moved or bool(started) or _may_end_waiting(state, step)
+            if _may_end_waiting(state, step):
                 known = replace(state.steps[step.name], result=_fact(state, step))
                 state = _finish(_put(state, step.name, known), step.name, StepStatus.DONE, state.updated_us)
     statuses = {step.status for step in state.steps.values()}
     if statuses == {StepStatus.DONE}:
-        state = replace(_told(state, state.updated_us, "", "succeeded"), status=SagaStatus.SUCCEEDED)
+        state = replace(_record(state, state.updated_us, "", "succeeded"), status=SagaStatus.SUCCEEDED)
     else:
         busy = StepStatus.RUNNING in statuses
         state = replace(state, status=SagaStatus.RUNNING if busy else SagaStatus.WAITING)
     return state, tuple(commands)
 
 
-def _start(definition: SagaDefinition, state: SagaState, step: SagaStep) -> Moved:
+def _start(definition: SagaDefinition, state: SagaState, step: SagaStep) -> Transition:
     if state.steps[step.name].status is not StepStatus.PENDING:
         return state, ()
     if any(state.steps[name].status is not StepStatus.DONE for name in definition.before(step)):
@@ -258,7 +260,7 @@ def _start(definition: SagaDefinition, state: SagaState, step: SagaStep) -> Move
     now_us = state.updated_us
     status = StepStatus.RUNNING if step.action else StepStatus.WAITING
     known = replace(state.steps[step.name], status=status, started_us=now_us)
-    state = _told(_put(state, step.name, known), now_us, step.name, status.value)
+    state = _record(_put(state, step.name, known), now_us, step.name, status.value)
     if step.action:
         return state, (Act(step.name),)
     if step.within_us is None or _fact_known(state, step):
@@ -266,8 +268,8 @@ def _start(definition: SagaDefinition, state: SagaState, step: SagaStep) -> Move
     return state, (Timer(step.name, now_us + step.within_us),)
 
 
-def _retreat(definition: SagaDefinition, state: SagaState) -> Moved:
-    """After a failure: wait for what runs, then undo one step after the other, the last first."""
+def _compensate(definition: SagaDefinition, state: SagaState) -> Transition:
+    """After a failure: waits for steps that run, then undoes the others one at a time, the last first."""
     statuses = {step.status for step in state.steps.values()}
     for name, known in state.steps.items():
         if known.status is StepStatus.WAITING:
@@ -279,13 +281,13 @@ def _retreat(definition: SagaDefinition, state: SagaState) -> Moved:
     while True:
         done = [name for name, step in state.steps.items() if step.status in _TO_UNDO]
         if not done:
-            return replace(_told(state, state.updated_us, "", "compensated"), status=SagaStatus.COMPENSATED), ()
+            return replace(_record(state, state.updated_us, "", "compensated"), status=SagaStatus.COMPENSATED), ()
         last = max(done, key=lambda name: state.steps[name].ended or 0)
         if definition.step(last).compensation is not None:
             break
         state = _put(state, last, replace(state.steps[last], status=StepStatus.UNDONE))
     state = _put(state, last, replace(state.steps[last], status=StepStatus.UNDOING))
-    state = _told(replace(state, status=SagaStatus.COMPENSATING), state.updated_us, last, "undoing")
+    state = _record(replace(state, status=SagaStatus.COMPENSATING), state.updated_us, last, "undoing")
     return state, (Undo(last),)
 
 
@@ -293,20 +295,20 @@ def _finish(state: SagaState, name: str, status: StepStatus, now_us: int, *, det
     ended = 1 + max((step.ended or 0 for step in state.steps.values()), default=0)
     known = state.steps[name]
     changed = replace(known, status=status, ended=ended)
-    return _told(_put(state, name, changed), now_us, name, status.value, detail)
+    return _record(_put(state, name, changed), now_us, name, status.value, detail)
 
 
 def _put(state: SagaState, name: str, step: StepState) -> SagaState:
     return replace(state, steps={**state.steps, name: step})
 
 
-def _told(state: SagaState, now_us: int, step: str, what: str, detail: str = "") -> SagaState:
+def _record(state: SagaState, now_us: int, step: str, what: str, detail: str = "") -> SagaState:
     line = Moment(now_us, step, what, detail[:200])
     at_us = max(state.updated_us, now_us)
     return replace(state, updated_us=at_us, timeline=(*state.timeline, line)[-TIMELINE:])
 
 
-def _just_learned(state: SagaState, step: SagaStep) -> bool:
+def _may_end_waiting(state: SagaState, step: SagaStep) -> bool:
     return state.steps[step.name].status is StepStatus.WAITING and _fact_known(state, step)
 
 

@@ -1,7 +1,7 @@
-"""What a saga is made of: steps that act or wait, their compensations, and the order between them.
+"""Definitions of sagas: steps that act or wait, their compensations, and the order between them.
 
-A definition has a version. A running saga keeps the one it started with, so both are deployed until the old ones have
-ended.
+A running saga keeps the version that it started with. A deployment therefore contains every version of which sagas have
+not ended.
 """
 
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from app.orchestration.queue.retry import PATIENT, STEADFAST, RetryPolicy
 
 
 class StepRun(Protocol):
-    """One attempt at a step, as its action or compensation sees it."""
+    """One attempt at a step, as passed to its action or compensation."""
 
     @property
     def saga_id(self) -> str: ...
@@ -26,7 +26,7 @@ class StepRun(Protocol):
 
     @property
     def input(self) -> Fields:
-        """What the saga was started with."""
+        """The `SagaStart.input` of the saga."""
         ...
 
     @property
@@ -35,7 +35,7 @@ class StepRun(Protocol):
         ...
 
     def result(self, step: str) -> Fields:
-        """What an earlier step returned, or the fact that it waited for."""
+        """The result of an earlier step, or the fact that it waited for."""
         ...
 
     def now_us(self) -> int: ...
@@ -56,7 +56,7 @@ class StepRun(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class StepDone:
-    """A step's result, kept in the saga, and effects for the commit that records it."""
+    """A step's result, which is stored in the saga, and writes for the commit that stores it."""
 
     result: Fields = field(default_factory=dict)
     writes: EffectWrites = no_writes
@@ -68,8 +68,8 @@ class Action(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SagaStep:
-    """One step: either `action`, or `waits_for` a fact. `after` names the steps before it; None means the one listed
-    before. `within_us`: longer than that after its start, it has failed.
+    """One step: it either runs `action` or `waits_for` a fact. `after` names the steps that must be done first; None
+    means the step listed before. The step fails when it has not ended `within_us` after its start.
     """
 
     name: str
@@ -87,15 +87,17 @@ class SagaStep:
 
 @dataclass(frozen=True, slots=True)
 class SagaDefinition:
-    """A saga of one name and version."""
+    """One version of a saga.
+
+    Raises:
+        InvariantViolation: the steps do not fit together.
+    """
 
     name: str
     version: int
     steps: tuple[SagaStep, ...]
     level: SecurityLevel = SecurityLevel.SYSTEM
     priority: Priority = Priority.NORMAL
-    shown: bool = True
-    """Whether its owner sees its progress under `/users/{uid}/tasks`."""
 
     def __post_init__(self) -> None:
         seen: set[str] = set()
@@ -106,7 +108,11 @@ class SagaDefinition:
             seen.add(step.name)
 
     def step(self, name: str) -> SagaStep:
-        """The step of that name, which must exist."""
+        """The step of that name.
+
+        Raises:
+            InvariantViolation: there is none.
+        """
         for step in self.steps:
             if step.name == name:
                 return step

@@ -1,4 +1,6 @@
-"""How a saga stands in Firestore: `sagas/{id}`. `check_at` is for the sweeper; null when nothing more is expected."""
+"""How a saga is stored in Firestore: `sagas/{id}`. `check_at` is for the sweeper; null once only a person can help, or
+when the saga has ended.
+"""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -12,18 +14,19 @@ from app.orchestration.sagas.saga import ENDED, Moment, SagaState, SagaStatus, S
 
 COLLECTION: Final = "sagas"
 KEEP: Final = timedelta(days=90)
+"""How long ended sagas are kept."""
 CHECK_US: Final = {
     SagaStatus.RUNNING: minutes(15),
     SagaStatus.COMPENSATING: minutes(15),
     SagaStatus.WAITING: minutes(360),
 }
-"""How long after its last change the sweeper looks at a saga in each of these states."""
+"""How long after its last change the sweeper checks a saga, by status."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def path_of(saga_id: str) -> str:
-    """Where the saga is stored."""
+    """The path of a saga's document."""
     return f"{COLLECTION}/{saga_id}"
 
 
@@ -52,10 +55,10 @@ def to_fields(state: SagaState) -> dict[str, Value]:
 
 
 def from_document(document: Document) -> SagaState:
-    """The saga stored in `document`. Steps keep their order, which maps of the database do not.
+    """The saga stored in `document`. The steps' order is a field of its own, because Firestore's maps have none.
 
     Raises:
-        InvariantViolation: it cannot be read: another hand wrote it, or a later version of this code.
+        InvariantViolation: it is malformed, or was written by a later version of this code.
     """
     try:
         return _read(document)

@@ -1,7 +1,7 @@
 """Shows a saga's progress to its owner: `/users/{uid}/tasks/{saga id}`, from the trigger on the saga's document.
 
-Triggers come late, twice and in any order (T-44, T-46), so the mirror reads the saga afresh and never goes back a
-revision.
+Triggers come late, twice and in any order (T-44, T-46). The mirror therefore reads the stored saga and never replaces a
+later revision.
 """
 
 from app.kit.documents import Documents
@@ -11,14 +11,14 @@ from app.orchestration.sagas.saga_document import from_document, path_of
 
 
 class SagaMirror:
-    """Writes what owners see; never read by the backend."""
+    """Writes what owners see. The backend never reads it."""
 
     def __init__(self, documents: Documents, realtime: Realtime) -> None:
         self._documents = documents
         self._realtime = realtime
 
     def reflect(self, saga_id: str) -> None:
-        """Bring the mirror up to the stored saga."""
+        """Brings the mirror up to date with the stored saga."""
         stored = self._documents.get(path_of(saga_id))
         if stored is None:
             return
@@ -35,7 +35,7 @@ class SagaMirror:
 
 
 def view(state: SagaState) -> dict[str, Json]:
-    """What the owner sees. `progress` is 0..1."""
+    """What the owner sees. `progress` is from 0 to 1, `updated_at` in milliseconds since 1970."""
     at = [name for name, step in state.steps.items() if step.status in (StepStatus.RUNNING, StepStatus.WAITING)]
     shown: dict[str, Json] = {
         "kind": state.name,

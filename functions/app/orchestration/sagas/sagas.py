@@ -1,8 +1,6 @@
-"""Runs sagas: each move is one commit of the saga's state, the operations that follow from it, and the step's own
-effects.
+"""Runs sagas: each transition is one commit of the saga's state, the operations that it orders, and the step's effects.
 
-Actions and compensations run as operations, with no transaction open. Who shows a saga to its owner is
-`saga_mirror.py`.
+Actions and compensations run as operations, with no transaction open. `saga_mirror.py` shows a saga to its owner.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -20,12 +18,12 @@ from app.orchestration.queue.operation_queue import OperationQueue, Order
 from app.orchestration.queue.retry import STEADFAST
 from app.orchestration.sagas.saga import (
     Act,
-    Moved,
     SagaCommand,
     SagaState,
     SagaStatus,
     StepStatus,
     Timer,
+    Transition,
     Undo,
     acted,
     begin,
@@ -45,12 +43,12 @@ TIMER: Final = "sagas.timer"
 _TRIES: Final = 12
 _log = log("orchestration")
 
-Decide = Callable[[SagaDefinition, SagaState], Moved]
+Decide = Callable[[SagaDefinition, SagaState], Transition]
 
 
 @dataclass(frozen=True, slots=True)
-class Beginning:
-    """A saga to start. The id is the caller's, derived from what the saga is about: a repeat starts nothing."""
+class SagaStart:
+    """A saga to start. The caller derives `id` from what the saga is about, so that a repeat starts nothing."""
 
     id: str
     name: str
@@ -59,7 +57,11 @@ class Beginning:
 
 
 class Sagas:
-    """Every saga of a deployment. Built before the queue, which knows its handlers."""
+    """Every saga of a deployment.
+
+    Raises:
+        InvariantViolation: two definitions have one name and version.
+    """
 
     def __init__(self, definitions: Iterable[SagaDefinition], documents: Documents, clock: Clock) -> None:
         self._definitions: dict[tuple[str, int], SagaDefinition] = {}
@@ -73,39 +75,39 @@ class Sagas:
         self._clock = clock
         self._queue: OperationQueue | None = None
 
-    def run_through(self, queue: OperationQueue) -> None:
-        """Names the queue, which is built after the handlers."""
+    def bind_queue(self, queue: OperationQueue) -> None:
+        """Sets the queue that runs the steps. It is built later, because it needs the sagas' handlers."""
         self._queue = queue
 
     def handlers(self) -> list[Handler]:
-        """What runs the steps of every definition, and their timers."""
-        found = [Handler(name=TIMER, work=self._ring, lane="sagas", level=SecurityLevel.SYSTEM, retry=STEADFAST)]
+        """Handlers of the operations that run steps and timers."""
+        found = [Handler(name=TIMER, work=self._time_out, lane="sagas", level=SecurityLevel.SYSTEM, retry=STEADFAST)]
         for definition in self._definitions.values():
             for step in definition.steps:
                 found += self._step_handlers(definition, step)
         return found
 
-    def rows(self, beginning: Beginning) -> list[Write]:
-        """Writes that start a saga, for the commit that causes it."""
-        version = self._newest.get(beginning.name, 0)
-        definition = self._definition(beginning.name, version)
+    def rows(self, start: SagaStart) -> list[Write]:
+        """Writes that start a saga in its newest version, for the commit that causes it."""
+        version = self._newest.get(start.name, 0)
+        definition = self._definition(start.name, version)
         state, commands = begin(
             definition,
-            id=beginning.id,
-            account=beginning.account,
-            input=beginning.input,
+            id=start.id,
+            account=start.account,
+            input=start.input,
             now_us=self._clock.now_us(),
         )
         return [Create(path_of(state.id), to_fields(state)), *self._orders(definition, state, commands)]
 
-    def start(self, beginning: Beginning) -> SagaState:
-        """Start a saga by itself; one of that id that has started already is left alone."""
+    def start(self, start: SagaStart) -> SagaState:
+        """Starts a saga in a commit of its own. A saga with this id that has started already is returned as it is."""
         with suppress(AlreadyExists):
-            self._documents.commit(self.rows(beginning))
-        return self.get(beginning.id)
+            self._documents.commit(self.rows(start))
+        return self.get(start.id)
 
     def get(self, saga_id: str) -> SagaState:
-        """The saga as it stands.
+        """The stored saga.
 
         Raises:
             NotFound: there is none.
@@ -113,28 +115,32 @@ class Sagas:
         return from_document(self._stored(saga_id))
 
     def tell(self, saga_id: str, fact: str, content: Fields) -> SagaState:
-        """An outside fact for a saga. The first of a name counts; a saga that has ended only keeps the answer.
+        """Delivers a fact from outside. Only the first of its name counts; a saga that has ended just stores it.
 
         Raises:
             NotFound: there is no such saga.
-            Unavailable: too many changed it at once; tell it again.
+            Unavailable: it conflicted too often; deliver the fact again.
         """
         return self._change(saga_id, lambda d, s: learned(d, s, fact, content, self._clock.now_us()))
 
     def cancel(self, saga_id: str, reason: str) -> SagaState:
-        """Stop a saga and undo what it did; one that has ended stays as it ended."""
+        """Stops a saga and undoes what it did; an ended one stays as it is.
+
+        Raises:
+            NotFound, Unavailable: as `tell`.
+        """
         return self._change(saga_id, lambda d, s: cancelled(d, s, reason, self._clock.now_us()))
 
     def page(self, status: SagaStatus | None, limit: int, after: tuple[str, str] | None = None) -> list[SagaState]:
-        """Sagas, newest first."""
+        """One page of sagas, newest first."""
         where = () if status is None else (Where("status", "==", status.value),)
         order = ("-created_at", "-__name__")
         found = self._documents.query(Query(COLLECTION, where, order, limit, after or ()))
         return [from_document(document) for document in found]
 
     def check(self, limit: int) -> int:
-        """For the sweeper: sagas that should have moved by now get back an operation that is missing, and word of one
-        that died without their hearing it.
+        """For the sweeper: repairs sagas that should have moved by now, by ordering an operation that is missing, or by
+        handling the end of one that the saga did not record. Returns how many it looked at.
         """
         overdue = (Where("check_at", "<=", to_rfc3339(self._clock.now_us())),)
         found = self._documents.query(Query(COLLECTION, overdue, ("check_at", "__name__"), limit))
@@ -142,12 +148,12 @@ class Sagas:
             try:
                 self._repair(document.id)
             except Failure as failure:
-                # One that cannot be read, or whose version is gone, keeps no other waiting.
-                _log.error("saga_unchecked", saga=document.id, reason=str(failure))
+                # A saga that cannot be read, or whose version is not deployed, must not stop the others.
+                _log.error("saga_check_failed", saga=document.id, reason=str(failure))
         return len(found)
 
     def move(self, saga_id: str, decide: Decide) -> Sequence[Write]:
-        """The writes of one move, decided from a fresh read; nothing when nothing changes."""
+        """The writes of one transition, decided from a fresh read; none when nothing changes."""
         stored = self._stored(saga_id)
         state = from_document(stored)
         definition = self._definition(state.name, state.version)
@@ -170,12 +176,12 @@ class Sagas:
         raise Unavailable(f"saga {saga_id} is being moved by too many at once")
 
     def _repair(self, saga_id: str) -> None:
-        def decide(definition: SagaDefinition, state: SagaState) -> Moved:
+        def decide(definition: SagaDefinition, state: SagaState) -> Transition:
             now_us = self._clock.now_us()
             for command in commands_of(definition, state):
                 operation = self._operation_of(definition, state, command)
                 if operation is None:
-                    # The lost operation is ordered again by this move, which touches the saga and nothing else.
+                    # This transition orders the lost operation again, and changes only the saga's time.
                     return replace(state, updated_us=now_us), (command,)
                 if isinstance(command, Timer) and command.due_us <= now_us:
                     return timed_out(definition, state, command.step, now_us)
@@ -193,12 +199,12 @@ class Sagas:
     def _operation_of(self, definition: SagaDefinition, state: SagaState, command: SagaCommand) -> Operation | None:
         order = self._order(definition, state, command)
         try:
-            return self._through().get(self._through().id_of(order.name, order.once or ""))
+            return self._bound_queue().get(self._bound_queue().id_of(order.name, order.once or ""))
         except NotFound:
             return None
 
     def _orders(self, definition: SagaDefinition, state: SagaState, commands: Sequence[SagaCommand]) -> list[Write]:
-        return self._through().rows([self._order(definition, state, command) for command in commands])
+        return self._bound_queue().rows([self._order(definition, state, command) for command in commands])
 
     def _order(self, definition: SagaDefinition, state: SagaState, command: SagaCommand) -> Order:
         step = definition.step(command.step)
@@ -254,7 +260,7 @@ class Sagas:
             done = step.action(_StepRun(run, state))
         except Rejection as rejection:
             reason = f"{rejection.code}: {rejection.detail}"
-            # Only a first attempt that is refused has surely done nothing: an earlier one may have acted unheard.
+            # A refused first attempt has done nothing. Before a later one, an attempt may have acted without an answer.
             end = refused if run.operation.attempts == 1 else died
             return Done(
                 {"refused": reason},
@@ -271,7 +277,7 @@ class Sagas:
         return self._done(saga_id, done, lambda d, s: undone(d, s, step.name, self._clock.now_us()))
 
     def _done(self, saga_id: str, done: StepDone, decide: Decide) -> Done:
-        """The effects of a step stand or fall with the move of the saga: where it does not move, nothing is written."""
+        """The step's writes are committed with the saga's transition, or not at all when the saga does not change."""
 
         def writes() -> Sequence[Write]:
             moved = self.move(saga_id, decide)
@@ -279,15 +285,15 @@ class Sagas:
 
         return Done(None, writes)
 
-    def _ring(self, run: Run) -> RunOutcome:
-        """A timer's operation."""
+    def _time_out(self, run: Run) -> RunOutcome:
+        """Runs a timer's operation."""
         saga_id, step = _saga_of(run.operation), text_field(run.operation.payload, "step")
         return Done(None, lambda: self.move(saga_id, lambda d, s: timed_out(d, s, step, self._clock.now_us())))
 
     def _definition(self, name: str, version: int) -> SagaDefinition:
         found = self._definitions.get((name, version))
         if found is None:
-            # During a deploy the instance that knows this version may be a minute away.
+            # During a deploy an instance that knows this version may start later; the operation is retried until then.
             raise Unavailable(f"nobody here knows version {version} of saga {name}")
         return found
 
@@ -297,14 +303,14 @@ class Sagas:
             raise NotFound("There is no such saga", saga_id=saga_id)
         return stored
 
-    def _through(self) -> OperationQueue:
+    def _bound_queue(self) -> OperationQueue:
         ensure(self._queue is not None, "sagas need their queue before they start")
         assert self._queue is not None
         return self._queue
 
 
 class _StepRun:
-    """A step's view of its run."""
+    """The `StepRun` over an operation's `Run`."""
 
     def __init__(self, run: Run, state: SagaState) -> None:
         self._run = run
