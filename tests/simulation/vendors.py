@@ -1,17 +1,13 @@
-"""The world outside: a model vendor, a payment rail, a mailer and a plain machine, each with a memory of what is true.
+"""The world outside: a payment rail, a mailer and a plain machine, each with a memory of what is true.
 
 They answer late, twice, not at all, or after the deed. What they remember is what the auditor believes.
 """
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 from app.kit.errors import Rejection, Unavailable
-from app.models import usage
-from app.models.faults import ContentRefused, ModelBroke, ModelBusy
-from app.models.gateway import AnsweredBy, Counted, Delta, Finished, ModelEvent, Question, Silence
-from app.models.transport import Stopped, VendorCall
 from simulation.kernel import Kernel
 
 
@@ -19,36 +15,6 @@ class Refused(Rejection):
     """The vendor says no, for good."""
 
     code = "vendor_refused"
-
-
-@dataclass
-class Models:
-    """Plays `Gateway`: text in pieces, a usage report, and every way to go wrong."""
-
-    kernel: Kernel
-    asked: int = 0
-
-    def stream(self, question: Question, call: VendorCall) -> Generator[ModelEvent, None, None]:
-        kernel = self.kernel
-        self.asked += 1
-        kernel.pause("model asked")
-        if kernel.chance(kernel.faults.vendor):
-            raise kernel.random.choice([ModelBusy("busy"), ContentRefused("no"), ModelBroke("broken")])
-        yield AnsweredBy(question.model)
-        pieces = min(kernel.random.randrange(1, 9), question.max_output_tokens)
-        for number in range(pieces):
-            kernel.pause("model writes")
-            if call.stopped:
-                raise Stopped
-            if kernel.chance(kernel.faults.vendor / 4):
-                raise ModelBroke("cut off")
-            if kernel.chance(0.1):
-                yield Silence()
-            yield Delta(f"word {number} ", 1)
-        if not kernel.chance(kernel.faults.vendor / 2):
-            written = (pieces, 0, 0)
-            yield Counted(usage.Reported((20, 0), written), {"completion_tokens": pieces})
-        yield Finished("stop")
 
 
 @dataclass
