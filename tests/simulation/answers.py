@@ -123,7 +123,7 @@ def _of_usage(given: VendorAnswer) -> int:
 
 def _cost(given: VendorAnswer, tokens: Mapping[str, int]) -> int:
     """In micro-credits, rounded up once."""
-    prices = _MODELS[given.model]["prices"]
+    prices: Mapping[str, int] = _MODELS[given.model]["prices"]
     return -(-sum(count * prices[bucket] for bucket, count in tokens.items()) // 1_000_000)
 
 

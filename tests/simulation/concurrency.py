@@ -51,7 +51,9 @@ class GreenletSignal:
     def wait(self, timeout: float | None = None) -> bool:
         if self._set:
             return True
-        assert self._kernel.current is not None, "only a process can wait"
+        if self._kernel.current is None:
+            # An auditor, or what a dead process left behind: nothing moves any more that could set it.
+            return False
         wait = _Wait(self._kernel, self._kernel.current)
         self._waits.append(wait)
         if timeout is not None:

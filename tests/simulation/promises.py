@@ -1,9 +1,9 @@
 """What must be true when all is quiet of the bonus, of seals over the ledger, and of requests that were sent twice."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import pairwise
-from typing import Final, cast
+from typing import Final
 
 from app.credits.core.entry import Entry, Kind
 from app.kit.documents import Fields, int_field, text_field
@@ -112,5 +112,4 @@ def keyed(world: World, known: Known) -> Found:
 
 def _said(told: Told) -> tuple[int, str]:
     """Status and body; every problem names the request that met it, and a kept one the first request."""
-    fields = cast(Mapping[str, object], told.fields)
-    return told.status, json.dumps({name: value for name, value in fields.items() if name != "request_id"})
+    return told.status, json.dumps({name: value for name, value in told.fields.items() if name != "request_id"})

@@ -7,10 +7,16 @@ from functools import partial
 
 import structlog
 
+from app.chat import conversation as conversations
+from app.chat.conversation import Conversation
+from app.chat.store import BATCH, conversation_path
+from app.chat.turn import End, Turn, write
+from app.kit.clock import to_rfc3339
+from app.kit.documents import Create, Write
 from app.ports import Identity
 from simulation.auditor import Auditor
-from simulation.kernel import CALM, Crash, Faults, Livelock
-from simulation.workload import Known, User
+from simulation.kernel import CALM, START_US, Crash, Faults, Livelock
+from simulation.workload import OLD, Known, User
 from simulation.world import World
 
 STORMS = (
@@ -85,6 +91,8 @@ def _simulate(scenario: Scenario, keep_trace: bool) -> Verdict:
     kernel, known = world.kernel, Known()
     auditor = Auditor(world, known)
     _introduce(world, scenario.users)
+    if kernel.chance(0.3):
+        _remember(world)
     for number in range(scenario.users):
         user = User(world, known, f"user{number}")
         for device in range(scenario.devices):
@@ -115,6 +123,17 @@ def _introduce(world: World, users: int) -> None:
         if whose == "verified later":
             later = replace(known[uid], email_verified=True)
             kernel.after(kernel.random.randrange(300_000_000), partial(known.__setitem__, uid, later))
+
+
+def _remember(world: World) -> None:
+    """An old conversation that takes several commits to delete; its answers all failed, and cost nothing."""
+    end = End("error", "error", "vendor_failed", "", "small", to_rfc3339(START_US))
+    turn = Turn("", "user0", OLD, 1, "", "why?", (), "small", "default", "", 0, 1, False, "", end.ended_at, "", end)
+    conversation = Conversation(OLD, "", None, "", "buffer", end.ended_at, end.ended_at)
+    path = conversation_path("user0", OLD)
+    messages = [f"msg-{number:03d}" for number in range(world.kernel.random.randrange(BATCH + 1, 2 * BATCH + 9))]
+    writes: list[Write] = [Create(f"{path}/messages/{id}", write(replace(turn, id=id))) for id in messages]
+    world.documents.real.commit([Create(path, conversations.write(conversation)), *writes])
 
 
 def hush() -> None:

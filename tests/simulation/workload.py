@@ -20,6 +20,8 @@ from simulation.products import IMAGE_PRICE
 from simulation.world import World
 
 PRICES = (10_000_000, 24_000_000)
+OLD = "cnv-old"
+"""A conversation that the first user has had for long, in some seeds."""
 
 
 @dataclass
@@ -165,6 +167,9 @@ class User:
         """Takes the conversation away, now and then from two devices, and some that stayed empty."""
         conversation, self._conversation = self._conversation, None
         doomed = [conversation, *(self._begun() for _ in range(4))]
+        path = conversation_path(self.uid, OLD)
+        if path not in self._known.deletions and self._world.documents.real.get(path) is not None:
+            doomed.append(OLD)
         for one in filter(None, doomed):
             if self._kernel.chance(0.3):
                 self._kernel.spawn(f"{self.uid} twice", partial(self._gone, one))
@@ -287,12 +292,15 @@ class User:
         hand, key = self._device(), self._name("hold")
         copies = 1 + self._kernel.chance(0.3)
         if copies > 1 and self._kernel.chance(0.5):
-            self._kernel.spawn(f"{self.uid} twice", lambda: self._held(hand, key))
+            self._kernel.spawn(f"{self.uid} twice", partial(self._hold_again, hand, key))
         made = [self._held(hand, key) for _ in range(copies)]
         reservation = next(filter(None, made), None)
         if reservation is not None and self._kernel.chance(0.5):
             for _ in range(1 + self._kernel.chance(0.3)):
                 self._ask("lets go", lambda b: hand.let_go(b, f"{key}-back", reservation))
+
+    def _hold_again(self, hand: Direct, key: str) -> None:
+        self._held(hand, key)
 
     def _held(self, hand: Direct, key: str) -> str | None:
         made = self._ask("holds", lambda b: hand.hold(b, key, IMAGE_PRICE))
