@@ -267,6 +267,17 @@ class TestTheSweep:
         assert world.realtime.get("users") is None
         assert world.realtime.get("orchestration/stream_ends") is None
 
+    def test_removes_a_stream_whose_writer_died_before_its_end(self) -> None:
+        realtime, clock = MemoryRealtime(), ManualClock()
+        coalescer = Coalescer(clock)
+        coalescer.open("alice", "m", "small")
+        assert send(coalescer, realtime)
+        clock.advance(minutes=70)
+        assert remove_old_streams(realtime, clock) == 0
+        clock.advance(minutes=6)
+        assert remove_old_streams(realtime, clock) == 1
+        assert realtime.get("users") is None
+
     def test_does_a_bounded_part_at_a_time(self, world: ChatWorld) -> None:
         world.answered(world.conversation())
         world.clock.advance(minutes=16)
