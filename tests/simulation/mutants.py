@@ -62,7 +62,9 @@ class Planter:
         spec = PathFinder.find_spec(name, path, target)
         if spec is None or spec.origin is None:
             return None
-        return importlib.util.spec_from_loader(name, Mutated(name, spec.origin, self._mutant), origin=spec.origin)
+        return importlib.util.spec_from_file_location(
+            name, spec.origin, loader=Mutated(name, spec.origin, self._mutant)
+        )
 
 
 class Mutated(SourceFileLoader):
