@@ -18,6 +18,7 @@ from app.chat.live.stream_mirror import (
     remove_old_streams,
     send,
 )
+from app.kit.concurrency import Threads
 from app.kit.errors import Unavailable
 from app.kit.realtime import Json
 from app.models.gateway import VendorCall
@@ -193,7 +194,7 @@ class TestTheFlusher:
 
     def test_starts_a_thread_with_the_first_stream_only(self, running: Running) -> None:
         before = threading.active_count()
-        flusher = Flusher(MemoryRealtime(), ManualClock(), running, "ins")
+        flusher = Flusher(MemoryRealtime(), ManualClock(), running, "ins", Threads())
         assert threading.active_count() == before
         flusher.open("alice", "a", "small")
         flusher.open("alice", "b", "small")
@@ -202,7 +203,7 @@ class TestTheFlusher:
 
     def test_has_written_the_end_when_it_is_drained(self, running: Running) -> None:
         realtime = MemoryRealtime()
-        flusher = Flusher(realtime, ManualClock(), running, "ins")
+        flusher = Flusher(realtime, ManualClock(), running, "ins", Threads())
         for number in range(3):
             flusher.open("alice", f"m{number}", "small")
             flusher.append(f"m{number}", "Hello ")
@@ -222,7 +223,7 @@ class TestTheFlusher:
                 raise ValueError("no such thing was ever seen")
 
         realtime.before_write.append(break_for_bob)
-        flusher = Flusher(realtime, ManualClock(), running, "ins")
+        flusher = Flusher(realtime, ManualClock(), running, "ins", Threads())
         flusher.open("bob", "b", "small")
         flusher.close("b", END)
         while flusher.coalescer.live("b"):
@@ -238,7 +239,7 @@ class TestTheFlusher:
         realtime, call, heard = MemoryRealtime(), VendorCall(), threading.Event()
         word = cancel_path("ins", "m")
         realtime.before_write.append(lambda values: heard.set() if values.get(word, 0) is None else None)
-        flusher = Flusher(realtime, ManualClock(), running, "ins")
+        flusher = Flusher(realtime, ManualClock(), running, "ins", Threads())
         running.add("alice", "m", call)
         flusher.open("alice", "m", "small")
         realtime.update({word: True})
@@ -265,6 +266,17 @@ class TestTheSweep:
         assert remove_old_streams(world.realtime, world.clock) == 1
         assert world.realtime.get("users") is None
         assert world.realtime.get("orchestration/stream_ends") is None
+
+    def test_removes_a_stream_whose_writer_died_before_its_end(self) -> None:
+        realtime, clock = MemoryRealtime(), ManualClock()
+        coalescer = Coalescer(clock)
+        coalescer.open("alice", "m", "small")
+        assert send(coalescer, realtime)
+        clock.advance(minutes=70)
+        assert remove_old_streams(realtime, clock) == 0
+        clock.advance(minutes=6)
+        assert remove_old_streams(realtime, clock) == 1
+        assert realtime.get("users") is None
 
     def test_does_a_bounded_part_at_a_time(self, world: ChatWorld) -> None:
         world.answered(world.conversation())

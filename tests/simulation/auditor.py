@@ -8,22 +8,22 @@ from itertools import pairwise
 from typing import Final
 
 from app.credits.balance_mirror import view
-from app.credits.core import entry as ledger
-from app.credits.core.account import Account
-from app.credits.core.entry import Entry, Kind
+from app.credits.core.entry import Kind
 from app.credits.ledger import document as account_document
 from app.kit.clock import from_rfc3339
-from app.kit.documents import Document, Fields, int_field, map_field, text_field
+from app.kit.documents import Fields, int_field, map_field, text_field
 from app.kit.errors import Failure
 from app.orchestration.queue.doorbell import QUEUE
 from app.orchestration.queue.operation import OPEN, Operation, OperationState
 from app.orchestration.queue.operation_document import from_document
 from app.orchestration.sagas.saga import ENDED, SagaState, SagaStatus, StepStatus
 from app.orchestration.sagas.saga_document import from_document as saga_from
-from simulation import deletions
+from simulation.answers import Streams, turns
 from simulation.kernel import CALM
 from simulation.products import IMAGE_PRICE, THOUGHT_PRICE
-from simulation.workload import Told
+from simulation.promises import bonus, keyed, sealed
+from simulation.records import Records
+from simulation.workload import Known
 from simulation.world import World
 from support.memory import Change
 
@@ -39,13 +39,14 @@ Found = Iterator[str]
 class Auditor:
     """Watches every commit, and gives the verdict at the end."""
 
-    def __init__(self, world: World, told: Told) -> None:
+    def __init__(self, world: World, known: Known) -> None:
         self._world = world
-        self._told = told
+        self._known = known
+        self._records = Records(world.documents.real)
+        self._streams = Streams(world)
         self._calm = world.faults == CALM
         self._found: list[str] = []
         self._running: dict[str, set[str]] = {}
-        self._read: dict[str, list[Entry]] = {}
         self._born: dict[str, int] = {}
         self._ended: dict[str, int] = {}
         self._lines: dict[str, dict[str, Fields]] = {}
@@ -53,7 +54,7 @@ class Auditor:
 
     def verdict(self) -> list[str]:
         """Every violation: those found at a commit, then those of the final state."""
-        found = [*self._found, *self._world.bugs, *self._told.bugs]
+        found = [*self._found, *self._world.bugs, *self._known.bugs]
         for check in (
             self._accounts,
             self._operations,
@@ -61,10 +62,14 @@ class Auditor:
             self._sagas,
             self._payments,
             self._effects,
-            self._turns,
             self._mirrors,
         ):
             found += check()
+        found += turns(self._world, self._known, self._records)
+        found += self._streams.verdict(self._known, self._records)
+        found += bonus(self._world, self._records)
+        found += sealed(self._world, self._records)
+        found += keyed(self._world, self._known)
         return found
 
     def _committed(self, changes: list[Change]) -> None:
@@ -112,7 +117,7 @@ class Auditor:
         expires_us = from_rfc3339(text_field(map_field(was, "lease"), "expires_at"))
         if process is None or self._world.kernel.now_us >= expires_us - _SKEW:
             return
-        names = [one.runner_name for one in self._world.backends if one.instance is process.instance]
+        names = [one.orchestration.runner.owner for one in self._world.backends if one.instance is process.instance]
         if owner not in names:
             yield f"operation {identity} was ended as {now['state']} by {names}, {owner} had the lease"
 
@@ -144,13 +149,10 @@ class Auditor:
             if other != identity and at_us < expires_us - _SKEW:
                 yield f"operation {identity} was claimed while {other} of its line ran"
 
-    def _documents(self, prefix: str) -> list[Document]:
-        return [one for path, one in self._world.documents.real.all().items() if path.startswith(prefix)]
-
     def _accounts(self) -> Found:
-        for uid in self._uids():
-            account = self._account(uid)
-            entries = self._entries(uid)
+        for uid in self._records.uids():
+            account = self._records.account(uid)
+            entries = self._records.entries(uid)
             if account.reserved or account.reservations:
                 yield f"{uid} has open reservations after the sweep: {[one.id for one in account.reservations]}"
             total = sum(entry.amount for entry in entries)
@@ -165,12 +167,10 @@ class Auditor:
                 yield f"{uid}: the chain does not verify: {report.verified.fault}"
             for handler in ("greet", "enrol"):
                 yield from self._count(f"opened/{handler}:{uid}", 1)
-            if sum(entry.kind is Kind.GRANT for entry in entries) != 1:
-                yield f"{uid} has not exactly one welcome bonus"
 
     def _operations(self) -> Found:
         audited: dict[str, int] = {}
-        for line in self._documents("audit_log/"):
+        for line in self._records.documents("audit_log/"):
             if line.fields["action"] == "ended":
                 ended = text_field(line.fields, "operation_id")
                 audited[ended] = audited.get(ended, 0) + 1
@@ -184,7 +184,7 @@ class Auditor:
             if operation.level in ("money", "system") and audited.get(operation.id, 0) != 1:
                 yield f"operation {operation.id} ({operation.name}) has {audited.get(operation.id, 0)} audit lines"
             yield from self._promptness(operation)
-        for held in self._documents("lines/"):
+        for held in self._records.documents("lines/"):
             yield f"line {held.fields['lane']}/{held.fields['key']} is held by nobody that runs"
         tickets = self._world.realtime.real.get(QUEUE)
         if tickets is not None:
@@ -210,7 +210,7 @@ class Auditor:
 
     def _orders(self) -> Found:
         known = {operation.id: operation for operation in self._all_operations}
-        for identity, name in self._told.orders.items():
+        for identity, name in self._known.orders.items():
             if identity not in known:
                 yield f"order {identity} ({name}) was accepted and is gone"
         for operation in known.values():
@@ -233,7 +233,7 @@ class Auditor:
 
     def _sagas(self) -> Found:
         known = {state.id: state for state in self._all_sagas}
-        for identity in self._told.sagas:
+        for identity in self._known.sagas:
             if identity not in known:
                 yield f"saga {identity} was accepted and is gone"
         for state in known.values():
@@ -249,7 +249,7 @@ class Auditor:
         """T-84: what a saga charged is what its steps cost, whatever crashed on the way."""
         if state.name not in ("image", "agent") or state.account is None:
             return
-        settled = [entry for entry in self._entries(state.account) if entry.kind in (Kind.SETTLE, Kind.REFUND)]
+        settled = [entry for entry in self._records.entries(state.account) if entry.kind in (Kind.SETTLE, Kind.REFUND)]
         charged = -sum(entry.amount for entry in settled if entry.draft.reference.id == state.id)
         told = [moment.what for moment in state.timeline]
         lines = [(moment.step, moment.what) for moment in state.timeline]
@@ -273,7 +273,7 @@ class Auditor:
             if state is None or state.account is None:
                 yield f"invoice {invoice.id} belongs to no saga"
                 continue
-            entries = self._entries(state.account)
+            entries = self._records.entries(state.account)
             given = sum(e.amount for e in entries if e.key == f"deposit:{invoice.saga}")
             taken = -sum(e.amount for e in entries if e.key == f"clawback:{invoice.saga}")
             kept = (invoice.amount if invoice.state == "captured" else 0) - invoice.refunded
@@ -293,8 +293,8 @@ class Auditor:
         if self._calm and self._world.outside.machine.most > 1:
             yield f"{self._world.outside.machine.most} works at once for a vendor that takes one"
         mails = self._world.outside.mailer.sent
-        for uid in self._uids():
-            entries = self._entries(uid)
+        for uid in self._records.uids():
+            entries = self._records.entries(uid)
             stats = self._world.documents.real.get(f"stats/{uid}")
             counted = (int_field(stats.fields, "amount"), int_field(stats.fields, "entries")) if stats else (0, 0)
             if counted != (sum(e.amount for e in entries), len(entries)):
@@ -317,50 +317,9 @@ class Auditor:
         if not done <= mailed <= begun:
             yield "not every purchase, or more than that, was told by mail"
 
-    def _turns(self) -> Found:
-        charged: dict[str, list[Entry]] = {}
-        for uid in self._uids():
-            for entry in self._entries(uid):
-                if entry.draft.reference.type == "message":
-                    charged.setdefault(entry.draft.reference.id, []).append(entry)
-        chat = self._documents("users/")
-        gone = deletions.gone(self._told, chat)
-        turns = [one for one in chat if "/messages/" in one.path and one.path.partition("/messages/")[0] not in gone]
-        yield from deletions.remains(self._told, chat)
-        for answered in self._told.answers.keys() - {turn.id for turn in turns}:
-            if self._told.conversations[answered] not in gone:
-                yield f"turn {answered} was answered and is gone"
-            elif -sum(entry.amount for entry in charged.get(answered, [])) not in self._told.answers[answered]:
-                yield f"turn {answered} was deleted, and what it cost is not what is charged"
-        for turn in turns:
-            yield from self._turn(turn, charged.get(turn.id, []))
-
-    def _turn(self, turn: Document, entries: list[Entry]) -> Found:
-        if turn.fields["state"] == "running":
-            yield f"turn {turn.id} still runs at the end"
-            return
-        cost = int_field(turn.fields, "cost")
-        if len(entries) > 1:
-            yield f"turn {turn.id} was charged {len(entries)} times"
-        if cost != -sum(entry.amount for entry in entries):
-            yield f"turn {turn.id} says it cost {cost}, charged was {[entry.amount for entry in entries]}"
-        if not 0 <= cost <= int_field(turn.fields, "reserved"):
-            yield f"turn {turn.id} cost {cost}, reserved was {turn.fields['reserved']}"
-        if turn.fields["reason"] in ("completed", "client_gone_partial", "cancelled_partial") and cost == 0:
-            yield f"turn {turn.id} was delivered ({turn.fields['reason']}) and cost nothing"
-        faults = self._world.faults
-        # A reservation whose answer was lost leaves its turn open. A turn whose text was seen must have been settled.
-        seen_once = turn.id in self._told.texts and turn.fields["attempt"] == 1
-        certain = not faults.crash and not faults.stall and (not faults.unavailable or seen_once)
-        if turn.fields["reason"] == "crashed" and certain:
-            yield f"turn {turn.id} was left behind though nothing crashed"
-        seen = self._told.answers.get(turn.id)
-        if seen is not None and cost not in seen and turn.fields["state"] == "done":
-            yield f"turn {turn.id}: the client was told {seen}, charged was {cost}"
-
     def _mirrors(self) -> Found:
-        for uid in self._uids():
-            account = self._account(uid)
+        for uid in self._records.uids():
+            account = self._records.account(uid)
             shown = self._world.realtime.real.get(f"users/{uid}/balance")
             if shown != view(account, account.updated_at_us):
                 yield f"{uid}: the mirror shows {shown}"
@@ -376,27 +335,13 @@ class Auditor:
         if count != expected:
             yield f"{path} counts {count}, should be {expected}"
 
-    def _uids(self) -> list[str]:
-        return [one.id for one in self._documents("accounts/") if one.path.count("/") == 1]
-
-    def _account(self, uid: str) -> Account:
-        stored = self._world.documents.real.get(f"accounts/{uid}")
-        assert stored is not None
-        return account_document.read(stored.fields)
-
-    def _entries(self, uid: str) -> list[Entry]:
-        if uid not in self._read:
-            found = [ledger.read(one.fields) for one in self._documents(f"accounts/{uid}/entries/")]
-            self._read[uid] = sorted(found, key=lambda entry: entry.sequence)
-        return self._read[uid]
-
     @cached_property
     def _all_operations(self) -> list[Operation]:
-        return [from_document(one) for one in self._documents("operations/")]
+        return [from_document(one) for one in self._records.documents("operations/")]
 
     @cached_property
     def _all_sagas(self) -> list[SagaState]:
-        return [saga_from(one) for one in self._documents("sagas/")]
+        return [saga_from(one) for one in self._records.documents("sagas/")]
 
 
 def _account_now(uid: str, fields: Fields, now_us: int) -> Found:

@@ -4,18 +4,18 @@ from collections.abc import Iterator, Sequence
 
 from app.chat.conversation import OPEN
 from app.kit.documents import Document
-from simulation.workload import Told
+from simulation.workload import Known
 
 
-def gone(told: Told, chat: Sequence[Document]) -> set[str]:
+def gone(known: Known, chat: Sequence[Document]) -> set[str]:
     """Conversations whose deletion was requested and which no user sees any more. `chat`: all documents of chat."""
-    return set(told.deletions) - {one.path for one in chat if one.fields["state"] == OPEN}
+    return set(known.deletions) - {one.path for one in chat if one.fields["state"] == OPEN}
 
 
-def remains(told: Told, chat: Sequence[Document]) -> Iterator[str]:
-    """Yields the conversations of which a deletion that took effect has left documents behind."""
-    unseen = gone(told, chat)
-    for path, accepted in told.deletions.items():
+def remains(known: Known, chat: Sequence[Document]) -> Iterator[str]:
+    """Whoever wanted a conversation gone finds it whole, if that was not accepted, or nothing of it."""
+    unseen = gone(known, chat)
+    for path, accepted in known.deletions.items():
         left = [one.path for one in chat if one.path.startswith(path)]
         if left and (accepted or path in unseen):
             yield f"conversation {path} was deleted, and left are {left}"

@@ -8,7 +8,6 @@ from functools import partial
 from app.kit.documents import int_field
 from app.kit.errors import Failure, Fault
 from app.kit.realtime import Json
-from app.orchestration import triggers
 from app.orchestration.queue.operation import OperationState
 from app.orchestration.queue.operation_document import from_document
 from app.orchestration.queue.operation_queue import Order
@@ -91,7 +90,7 @@ def _trigger(world: World, path: str, _: Json) -> None:
 
     def run(backend: Backend) -> None:
         try:
-            triggers.run_operation(backend.orchestration, parts[2])
+            backend.orchestration.run_lane(parts[2])
         except Fault:
             kernel.after(_PATIENCE_US, fire)
 

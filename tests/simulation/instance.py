@@ -1,35 +1,75 @@
-"""One running copy of the backend: the real services over the simulated stores."""
+"""One running copy of the backend: `app.wiring.System` over simulated ports, with the products plugged in."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import cast
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Final, Protocol
 
-from app.chat import deletion
-from app.chat.assembly import ChatNeeds, ChatSystem
-from app.chat.assembly import assemble as assemble_chat
-from app.chat.live.stream_mirror import SteppedStreamMirror
-from app.credits.balance_mirror import BalanceMirror
-from app.credits.core import events
-from app.credits.proofs.signing import Signer
-from app.credits.service import Credits, CreditsParts, CreditsSettings
-from app.kit.documents import Write
-from app.kit.money import credits
+from app.credits.service import Credits
+from app.kit.concurrency import Concurrency
+from app.kit.environment import Environment
+from app.kit.errors import Unavailable
+from app.kit.heartbeat import Heartbeat
 from app.models import catalogue
-from app.models.gateway import Gateway
-from app.models.pricing import PriceBook
-from app.orchestration.assembly import Contributions, Orchestration, QueueDependencies, assemble
+from app.orchestration.assembly import Orchestration
 from app.orchestration.queue.inbox import Inbox
-from app.orchestration.sweeper import Chore
-from simulation.kernel import Instance, InstanceClock, Kernel, KernelPulse
-from simulation.products import LANES, Products, Shelf
-from simulation.stepped import GroupCommit
+from app.orchestration.queue.retry import Draw
+from app.ports import Dependency, Identity
+from app.wiring import System
+from simulation.concurrency import Greenlets, TaskHeartbeat
+from simulation.edge import SimulatedSystem
+from simulation.kernel import Instance, InstanceClock, Kernel
+from simulation.model_vendor import ModelVendor, VendorNetwork
+from simulation.products import Products, Shelf
 from simulation.stores import SimDocuments, SimRealtime
-from simulation.vendors import Machine, Mailer, Models, Rail
+from simulation.vendors import Machine, Mailer, Rail
 from support.clock import SeededIds
+from support.world import ENVIRONMENT, TestTokens
 
-BOOK = PriceBook(catalogue.load())
-SIGNER = Signer(bytes(range(32)))
-WELCOME = credits(40)
+WELCOME: Final = 40_000_000
+ON_VERIFIED: Final = 5_000_000
+VARIABLES: Final = ENVIRONMENT | {
+    "AI_PLATFORM_BASE_URL": "https://models.example/v1",
+    "MODEL_CATALOGUE": str(catalogue.BUNDLED),
+    "WELCOME_BONUS_CHECKS": "on",
+    "WELCOME_BONUS_AMOUNT": "50",
+    "WELCOME_BONUS_ON_VERIFIED": "5",
+    "WELCOME_BONUS_ON_PURCHASE": "5",
+}
+"""The book is named so that it is read once per process; what is in it is the bundled one."""
+
+
+class Archive:
+    """Cloud Storage: keeps what is new, sometimes without saying so."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+        self.kept: dict[str, bytes] = {}
+
+    def __call__(self, name: str, content: bytes) -> None:
+        self._fail("archive asked")
+        self.kept.setdefault(name, content)
+        self._fail("archived")
+
+    def _fail(self, label: str) -> None:
+        self._kernel.pause(label)
+        if self._kernel.current is not None and self._kernel.chance(self._kernel.faults.unavailable / 2):
+            raise Unavailable("the archive does not answer")
+
+
+class People:
+    """The identity provider: who signed in how."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+        self.known: dict[str, Identity] = {}
+        self.deserving: list[str] = []
+        """Who may have a bonus from the start, in whichever of their accounts."""
+
+    def __call__(self, uid: str) -> Identity:
+        self._kernel.pause("identity asked")
+        if self._kernel.current is not None and self._kernel.chance(self._kernel.faults.unavailable / 2):
+            raise Unavailable("the identity provider does not answer")
+        return self.known.get(uid, Identity(uid))
 
 
 @dataclass
@@ -43,93 +83,81 @@ class Outside:
     rail: Rail
     mailer: Mailer
     machine: Machine
-    models: Models
+    models: ModelVendor
+    archive: Archive
+    people: People
+    tokens: TestTokens = field(default_factory=TestTokens)
 
 
+class Ring(Protocol):
+    """What an alarm does when it fires."""
+
+    def __call__(self, operation_id: str) -> None: ...
+
+
+@dataclass(frozen=True)
 class KernelAlarms:
     """Cloud Tasks: at least once in the end, early or late."""
 
-    def __init__(self, kernel: Kernel, ring: "Ringer") -> None:
-        self._kernel = kernel
-        self._ring = ring
+    kernel: Kernel
+    ring: Ring
 
     def set(self, operation_id: str, due_us: int) -> None:
-        kernel = self._kernel
+        kernel = self.kernel
         kernel.pause("alarm set")
         if not kernel.chance(kernel.faults.lost):
             delay = due_us - kernel.now_us + kernel.random.randrange(-1_000_000, 2_000_000)
-            kernel.after(delay, lambda: self._ring(operation_id))
+            kernel.after(delay, lambda: self.ring(operation_id))
 
 
-class Ringer:
-    """Named by the world: what an alarm does when it fires."""
+class SimPorts:
+    """`app.ports.Ports` of one instance."""
 
-    def __call__(self, operation_id: str) -> None:
-        raise NotImplementedError
+    environment: Final = Environment(VARIABLES)
+    dependencies: tuple[Dependency, ...] = ()
+
+    def __init__(self, outside: Outside, instance: Instance, ring: Ring) -> None:
+        kernel = outside.kernel
+        self.clock = InstanceClock(kernel, instance.skew_us)
+        self.ids = outside.ids
+        self.draw: Draw = kernel.random.randrange
+        self.concurrency: Concurrency = Greenlets(kernel, instance)
+        self.heartbeat: Heartbeat = TaskHeartbeat(self.concurrency)
+        self.network = VendorNetwork(kernel, outside.models)
+        self.documents = outside.documents
+        self.realtime = outside.realtime
+        self.alarms = KernelAlarms(kernel, ring)
+        self.archive = outside.archive
+        self.verify_token = outside.tokens
+        self.identities = outside.people
+
+    def start_logging(self) -> None:
+        """Leaves the logs as the simulation wants them."""
 
 
 class Backend:
-    """The services of one instance."""
+    """The system of one instance."""
 
-    def __init__(self, outside: Outside, instance: Instance, ring: Ringer) -> None:
+    def __init__(self, outside: Outside, instance: Instance, ring: Ring) -> None:
         self.instance = instance
-        kernel, documents, realtime = outside.kernel, outside.documents, outside.realtime
-        clock = InstanceClock(kernel, instance.skew_us)
-        dependencies = QueueDependencies(
-            documents=documents,
-            realtime=realtime,
-            clock=clock,
-            ids=outside.ids,
-            draw=kernel.random.randrange,
-            alarms=KernelAlarms(kernel, ring),
-            heartbeat=KernelPulse(kernel, instance),
-        )
-        outbox = dependencies.outbox()
 
-        def pause(attempt: int) -> None:
-            kernel.sleep(kernel.random.randrange(4_000 << min(attempt, 6)))
+        def products(system: System) -> Products:
+            shelf = Shelf(system.outbox, system.credits.service, outside.rail, outside.mailer, outside.machine)
+            return Products(shelf)
 
-        self.credits = Credits(
-            CreditsParts(
-                documents=outbox,
-                clock=clock,
-                signer=SIGNER,
-                settings=CreditsSettings(welcome_bonus=WELCOME, low_threshold=credits(5)),
-                publish=self._publish,
-                pause=pause,
-            )
-        )
-        vars(self.credits)["_lanes"] = GroupCommit(self.credits.store)
-        self.chat: ChatSystem = assemble_chat(
-            ChatNeeds(
-                documents=outbox,
-                realtime=realtime,
-                clock=clock,
-                ids=outside.ids,
-                credits=self.credits,
-                gateway=cast(Gateway, outside.models),
-                book=BOOK,
-                orders=lambda orders: self.orchestration.queue.rows(orders),
-                pause=pause,
-                mirror=SteppedStreamMirror(realtime, clock),
-            )
-        )
-        self.balance_mirror = BalanceMirror(outbox, realtime)
-        products = Products(Shelf(outbox, self.credits, outside.rail, outside.mailer, outside.machine))
-        contributions = Contributions(
-            # So few at once that the conversations here, which are short, take several.
-            handlers=[*products.handlers(), deletion.handler(outbox, batch=2)],
-            subscriptions=products.subscriptions(),
-            sagas=products.sagas(),
-            chores=[
-                Chore("reservations", lambda limit: self.credits.expire_due(limit).accounts),
-                Chore("chat", lambda _: self.chat.sweep()),
-            ],
-            lanes=LANES,
-        )
-        self.orchestration: Orchestration = assemble(dependencies, contributions, outbox)
-        self.inbox = Inbox(outbox, clock)
-        self.runner_name = self.orchestration.runner.owner
+        self.system = SimulatedSystem(SimPorts(outside, instance, ring), [products])
 
-    def _publish(self, told: Sequence[events.AccountEvent]) -> Sequence[Write]:
-        return self.orchestration.bus.rows(told)
+    @property
+    def orchestration(self) -> Orchestration:
+        """The queue and what runs it."""
+        return self.system.orchestration
+
+    @property
+    def credits(self) -> Credits:
+        """The credit system."""
+        return self.system.credits.service
+
+    @cached_property
+    def inbox(self) -> Inbox:
+        """For deliveries that no feature takes yet."""
+        return Inbox(self.system.outbox, self.system.ports.clock)

@@ -6,8 +6,7 @@ whether it failed and whether the instance died is drawn from the seed. Nothing 
 
 import heapq
 import random
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import greenlet  # type: ignore[import-untyped]  # its stubs are no dependency of ours
@@ -158,6 +157,8 @@ class Kernel:
         if me is None:
             self.now_us += delay_us
             return
+        if me.dead:
+            raise Crash
         self.after(delay_us, lambda: self._ready.append(me))
         self._hub.switch()
         if me.dead:
@@ -167,6 +168,8 @@ class Kernel:
         """Suspends the current process until `unpark`."""
         me = self.current
         assert me is not None
+        if me.dead:
+            raise Crash
         me.parked = True
         self._hub.switch()
         if me.dead:
@@ -256,85 +259,6 @@ class Kernel:
                 process.ended()
         self._ready = [one for one in self._ready if not one.dead]
         self.on_crash(instance)
-
-
-class SimEvent:
-    """`threading.Event` for greenlets."""
-
-    kernel: Kernel
-
-    def __init__(self) -> None:
-        self._set = False
-        self._waiting: list[Process] = []
-
-    def set(self) -> None:
-        self._set = True
-        for process in self._waiting:
-            self.kernel.unpark(process)
-        self._waiting.clear()
-
-    def wait(self) -> bool:
-        while not self._set:
-            assert self.kernel.current is not None
-            self._waiting.append(self.kernel.current)
-            self.kernel.park()
-        return True
-
-
-class SimLock:
-    """`threading.Lock` for code that no process yields inside: it does nothing."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-
-class SimThreading:
-    """Stands for the module `threading` in code whose threads wait for each other."""
-
-    Event = SimEvent
-    Lock = SimLock
-    RLock = SimLock
-
-
-@dataclass
-class KernelPulse:
-    """A heartbeat as a process of its own, which dies with the instance."""
-
-    kernel: Kernel
-    instance: Instance
-
-    @contextmanager
-    def during(self, every_us: int, beat: Callable[[], None]) -> Iterator[None]:
-        kernel, work = self.kernel, self.kernel.current
-        assert work is not None
-        over: list[bool] = []
-        beating: list[bool] = []
-
-        def run() -> None:
-            if over:
-                return
-            beating.append(True)
-            try:
-                beat()
-            finally:
-                beating.clear()
-                kernel.unpark(work)
-            kernel.after(every_us, fire)
-
-        def fire() -> None:
-            if not over and not self.instance.dead:
-                kernel.spawn("pulse", run, self.instance)
-
-        kernel.after(every_us, fire)
-        try:
-            yield
-        finally:
-            over.append(True)
-            while beating and not work.dead:
-                kernel.park()
 
 
 @dataclass

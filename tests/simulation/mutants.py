@@ -8,6 +8,7 @@ fails.
 
 import argparse
 import importlib.util
+import multiprocessing
 import os
 import sys
 import time
@@ -19,10 +20,15 @@ from functools import partial
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
 
 HERE = Path(__file__).parent
 SEEDS = 200
 DEADLINE_S = 240
+_FORK = multiprocessing.get_context("fork")
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,9 @@ class Planter:
         spec = PathFinder.find_spec(name, path, target)
         if spec is None or spec.origin is None:
             return None
-        return importlib.util.spec_from_loader(name, Mutated(name, spec.origin, self._mutant), origin=spec.origin)
+        return importlib.util.spec_from_file_location(
+            name, spec.origin, loader=Mutated(name, spec.origin, self._mutant)
+        )
 
 
 class Mutated(SourceFileLoader):
@@ -111,47 +119,65 @@ def out_of_date(mutant: Mutant) -> str:
 
 def hunt(mutant: Mutant, seeds: int) -> Fate:
     """Runs a mutant's seeds in a process of its own."""
-    import subprocess
-
     started = time.monotonic()
-    command = [sys.executable, "-m", "simulation.mutants", "--only", mutant.name, "--seeds", str(seeds), "--child"]
-    environment = {**os.environ, "PYTHONHASHSEED": "0"}
+    receiver, sender = _FORK.Pipe(duplex=False)
+    process = _FORK.Process(target=child, args=(mutant, seeds, sender))
+    process.start()
+    sender.close()
+    seed: int | None = -1
+    why = "ran out of time"
     try:
-        ran = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
-        seed, _, why = ran.stdout.strip().rpartition("\n")[2].partition(" ")
-        alive = seed == "alive"
-        if not alive and not seed.isdigit():
-            seed, why = "0", "broke: " + (ran.stderr.strip().rpartition("\n")[2] or "no output")
-    except subprocess.TimeoutExpired:
-        alive, seed, why = False, "-1", "ran out of time"
-    return Fate(mutant, None if alive else int(seed), why, time.monotonic() - started)
+        if receiver.poll(DEADLINE_S):
+            seed, why = receiver.recv()
+    except EOFError:
+        seed, why = 0, "broke"
+    finally:
+        process.kill()
+        process.join()
+    return Fate(mutant, seed, why, time.monotonic() - started)
 
 
-def child(mutant: Mutant, seeds: int) -> None:
-    """In the process of one mutant: prints the seed that killed it and how, or `alive`."""
+def child(mutant: Mutant, seeds: int, sender: "Connection[tuple[int | None, str], object]") -> None:
+    """In the process of one mutant: sends the seed that killed it and how, or None."""
     sys.meta_path.insert(0, Planter(mutant))
-    from simulation.simulate import Scenario, hush, simulate
+    try:
+        from simulation.simulate import Scenario, hush, simulate
 
-    hush()
-    for seed in range(seeds):
-        violations = simulate(Scenario.of(seed)).violations
-        if violations:
-            sys.stdout.write(f"{seed} {violations[0]}\n")
-            return
-    sys.stdout.write("alive\n")
+        hush()
+        for seed in range(seeds):
+            if violations := simulate(Scenario.of(seed)).violations:
+                sender.send((seed, violations[0]))
+                return
+    except Exception as error:  # noqa: BLE001 - a mutant may break anything
+        sender.send((0, f"broke: {type(error).__name__}: {error}"))
+    else:
+        sender.send((None, ""))
+
+
+def load_libraries() -> None:
+    """Imports what the backend stands on, once for all mutants, and nothing of the backend itself."""
+    import firebase_functions.https_fn
+    import flask_openapi
+    import greenlet  # type: ignore[import-untyped]  # its stubs are no dependency of ours
+    import h11
+    import structlog
+
+    assert all((firebase_functions.https_fn, flask_openapi, greenlet, h11, structlog))
+    assert not any(name == "app" or name.startswith("app.") for name in sys.modules)
 
 
 def main() -> int:
+    if os.environ.get("PYTHONHASHSEED") != "0":
+        # As for the simulation itself: a seed must mean the same in every process.
+        command = [sys.executable, "-m", "simulation.mutants", *sys.argv[1:]]
+        os.execve(sys.executable, command, {**os.environ, "PYTHONHASHSEED": "0"})
     parser = argparse.ArgumentParser(prog="simulation.mutants", description=__doc__)
     parser.add_argument("--only", help="the mutants whose names contain this")
     parser.add_argument("--seeds", type=int, default=SEEDS)
     parser.add_argument("--processes", type=int, default=min(2, os.cpu_count() or 1))
-    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     wanted = [one for one in mutants() if not chosen.only or chosen.only in one.name]
-    if chosen.child:
-        child(next(one for one in wanted if one.name == chosen.only), chosen.seeds)
-        return 0
+    load_libraries()
     stale = [why for one in wanted if (why := out_of_date(one))]
     fates: list[Fate] = []
     with ThreadPoolExecutor(chosen.processes) as pool:

@@ -14,6 +14,7 @@ from app.credits.core.entry import Reference
 from app.credits.core.rejections import ReservationClosed, ReservationSettled, ReservationUnknown
 from app.credits.ledger.step import Participant
 from app.credits.service import Credits
+from app.feature import Feature
 from app.kit.clock import minutes, seconds
 from app.kit.documents import Document, Documents, Increment, Merge, Replace, Value, Write, int_field, text_field
 from app.orchestration.event_bus import Event, Subscription
@@ -56,11 +57,16 @@ def account_of(run: StepRun) -> str:
     return run.account
 
 
-class Products:
-    """Builds the definitions of one instance."""
+class Products(Feature):
+    """A plugin: the definitions of one instance."""
 
     def __init__(self, shelf: Shelf) -> None:
+        super().__init__()
         self._shelf = shelf
+
+    def lanes(self) -> Sequence[Lane]:
+        """A lane with a vendor's limit, and one that runs one at a time."""
+        return LANES
 
     def sagas(self) -> list[SagaDefinition]:
         """All definitions."""

@@ -7,9 +7,16 @@ from functools import partial
 
 import structlog
 
+from app.chat import conversation as conversations
+from app.chat.conversation import Conversation
+from app.chat.store import BATCH, conversation_path
+from app.chat.turn import End, Turn, write
+from app.kit.clock import to_rfc3339
+from app.kit.documents import Create, Write
+from app.ports import Identity
 from simulation.auditor import Auditor
-from simulation.kernel import CALM, Crash, Faults, Livelock
-from simulation.workload import Told, User
+from simulation.kernel import CALM, START_US, Crash, Faults, Livelock
+from simulation.workload import OLD, Known, User
 from simulation.world import World
 
 STORMS = (
@@ -81,10 +88,13 @@ def simulate(scenario: Scenario, *, keep_trace: bool = False) -> Verdict:
 
 def _simulate(scenario: Scenario, keep_trace: bool) -> Verdict:
     world = World(scenario.seed, scenario.faults, keep_trace=keep_trace)
-    kernel, told = world.kernel, Told()
-    auditor = Auditor(world, told)
+    kernel, known = world.kernel, Known()
+    auditor = Auditor(world, known)
+    _introduce(world, scenario.users)
+    if kernel.chance(0.3):
+        _remember(world)
     for number in range(scenario.users):
-        user = User(world, told, f"user{number}")
+        user = User(world, known, f"user{number}")
         for device in range(scenario.devices):
             kernel.spawn(f"{user.uid}/{device}", partial(user.live, scenario.actions))
     try:
@@ -97,6 +107,33 @@ def _simulate(scenario: Scenario, keep_trace: bool) -> Verdict:
         violations = (f"livelock: {livelock}",)
     trace = tuple(f"{(at - 1_800_000_000_000_000) / 1e6:12.6f} {who:24} {what}" for at, who, what in kernel.trace)
     return Verdict(scenario, violations, kernel.steps, trace)
+
+
+def _introduce(world: World, users: int) -> None:
+    """Signs the users in: some share a mailbox with the first, some have not verified theirs, or not yet."""
+    kernel, known = world.kernel, world.outside.people.known
+    for number in range(users):
+        uid = f"user{number}"
+        whose = kernel.random.choice(("own", "own", "shared", "verified later", "nobody's")) if number else "own"
+        email = {"shared": f"User0+{uid}@firm.example", "nobody's": None}.get(whose, f"{uid}@firm.example")
+        verified = whose in ("own", "shared")
+        known[uid] = Identity(uid, "google.com", f"google-{uid}", email, verified, kernel.now_us)
+        if whose == "own":
+            world.outside.people.deserving.append(uid)
+        if whose == "verified later":
+            later = replace(known[uid], email_verified=True)
+            kernel.after(kernel.random.randrange(300_000_000), partial(known.__setitem__, uid, later))
+
+
+def _remember(world: World) -> None:
+    """An old conversation that takes several commits to delete; its answers all failed, and cost nothing."""
+    end = End("error", "error", "vendor_failed", "", "small", to_rfc3339(START_US))
+    turn = Turn("", "user0", OLD, 1, "", "why?", (), "small", "default", "", 0, 1, False, "", end.ended_at, "", end)
+    conversation = Conversation(OLD, "", None, "", "buffer", end.ended_at, end.ended_at)
+    path = conversation_path("user0", OLD)
+    messages = [f"msg-{number:03d}" for number in range(world.kernel.random.randrange(BATCH + 1, 2 * BATCH + 9))]
+    writes: list[Write] = [Create(f"{path}/messages/{id}", write(replace(turn, id=id))) for id in messages]
+    world.documents.real.commit([Create(path, conversations.write(conversation)), *writes])
 
 
 def hush() -> None:

@@ -1,18 +1,13 @@
-"""Outside services: a model vendor, a payment rail, a mailer and a machine. Each records what has really happened, and
-the auditor trusts these records.
+"""The world outside: a payment rail, a mailer and a plain machine, each with a memory of what is true.
 
 Their answers are late, repeated or lost, also after the effect has happened.
 """
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
 from app.kit.errors import Rejection, Unavailable
-from app.models import usage
-from app.models.faults import ContentRefused, ModelBroke, ModelBusy
-from app.models.gateway import AnsweredBy, Counted, Delta, Finished, ModelEvent, Question, Silence
-from app.models.transport import Stopped, VendorCall
 from simulation.kernel import Kernel
 
 
@@ -20,34 +15,6 @@ class Refused(Rejection):
     """The vendor refuses for good."""
 
     code = "vendor_refused"
-
-
-@dataclass
-class Models:
-    """Stands for `Gateway`: streams text and a usage report, and fails in every way."""
-
-    kernel: Kernel
-
-    def stream(self, question: Question, call: VendorCall) -> Generator[ModelEvent, None, None]:
-        kernel = self.kernel
-        kernel.pause("model asked")
-        if kernel.chance(kernel.faults.vendor):
-            raise kernel.random.choice([ModelBusy("busy"), ContentRefused("no"), ModelBroke("broken")])
-        yield AnsweredBy(question.model)
-        pieces = min(kernel.random.randrange(1, 9), question.max_output_tokens)
-        for number in range(pieces):
-            kernel.pause("model writes")
-            if call.stopped:
-                raise Stopped
-            if kernel.chance(kernel.faults.vendor / 4):
-                raise ModelBroke("cut off")
-            if kernel.chance(0.1):
-                yield Silence()
-            yield Delta(f"word {number} ", 1)
-        if not kernel.chance(kernel.faults.vendor / 2):
-            written = (pieces, 0, 0)
-            yield Counted(usage.Reported((20, 0), written), {"completion_tokens": pieces})
-        yield Finished("stop")
 
 
 @dataclass

@@ -4,12 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
-from app.chat.answering import Over, Text
+from app.api.auth import Principal
 from app.chat.opening import Ask
-from app.chat.service import ConversationDraft
 from app.chat.store import conversation_path
-from app.credits.core.commands import Reserve
-from app.credits.core.entry import Reference
 from app.kit.errors import Failure, InvariantViolation, Unavailable
 from app.kit.ids import derived
 from app.metering.billing import Mode
@@ -17,15 +14,18 @@ from app.orchestration.queue.operation import Priority
 from app.orchestration.queue.operation_queue import Order
 from app.orchestration.sagas.saga import ENDED, SagaState, SagaStatus
 from app.orchestration.sagas.sagas import SagaStart
+from simulation.devices import Direct, Reading, Told, device
 from simulation.instance import Backend
 from simulation.products import IMAGE_PRICE
 from simulation.world import World
 
 PRICES = (10_000_000, 24_000_000)
+OLD = "cnv-old"
+"""A conversation that the first user has had for long, in some seeds."""
 
 
 @dataclass
-class Told:
+class Known:
     """What clients know for certain from the backend's answers."""
 
     orders: dict[str, str] = field(default_factory=dict)
@@ -36,6 +36,12 @@ class Told:
     """Messages whose end a client has seen, and their cost; of each attempt, where a first one was replaced."""
     texts: set[str] = field(default_factory=set)
     """Messages of which a client has seen text."""
+    whole: dict[str, set[str]] = field(default_factory=dict)
+    """Messages whose end a client has seen, and the text that came before it."""
+    questions: dict[str, str] = field(default_factory=dict)
+    """Messages that were sent, and what they say; no two say the same."""
+    keyed: dict[str, list[Told]] = field(default_factory=dict)
+    """By idempotency key, what was answered over HTTP."""
     conversations: dict[str, str] = field(default_factory=dict)
     """Messages that were sent, and the path of their conversation."""
     deletions: dict[str, bool] = field(default_factory=dict)
@@ -50,16 +56,19 @@ def _enqueue(order: Order, backend: Backend) -> str:
 class User:
     """One person with one or two devices."""
 
-    def __init__(self, world: World, told: Told, uid: str) -> None:
+    def __init__(self, world: World, known: Known, uid: str) -> None:
         self._world = world
         self._kernel = world.kernel
-        self._told = told
+        self._known = known
         self.uid = uid
+        self._who = Principal(uid)
+        self._token = world.outside.tokens.issue(self._who)
         self._count = 0
         self._conversation: str | None = None
 
     def live(self, actions: int) -> None:
         """Does `actions` random things, with pauses of up to 90 seconds."""
+        self._world.comes_online(self.uid)
         doings: list[Callable[[], None]] = [
             self._chat,
             self._chat,
@@ -72,7 +81,10 @@ class User:
             self._errands,
             self._errands,
             self._hold,
+            self._hold,
             self._tidy,
+            self._claim,
+            self._look,
         ]
         for _ in range(actions):
             self._kernel.sleep(self._kernel.random.randrange(90_000_000))
@@ -81,8 +93,13 @@ class User:
     def _ask(self, label: str, body: Callable[[Backend], object]) -> object:
         outcome = self._world.request(f"{self.uid} {label}", body)
         if isinstance(outcome, InvariantViolation):
-            self._told.bugs.append(f"{self.uid} {label}: {outcome}")
+            self._known.bugs.append(f"{self.uid} {label}: {outcome}")
         return outcome
+
+    def _device(self) -> Direct:
+        """Whatever is at hand: most devices speak HTTP."""
+        kind = self._kernel.random.choice(("http", "http", "callables", "direct"))
+        return device(kind, self._kernel, self._who, self._token, self._known.keyed)
 
     def _name(self, kind: str) -> str:
         self._count += 1
@@ -94,15 +111,17 @@ class User:
         if self._conversation is None:
             return
         conversation, key = self._conversation, self._name("key")
-        ask = Ask(self.uid, conversation, "what is new?", key=key)
+        model = self._kernel.random.choice((None, "small", "large", "reasoning"))
+        ask = Ask(self.uid, conversation, f"what is new, {key}?", model=model, key=key)
         message = derived("msg", self.uid, conversation, key)
-        self._told.conversations[message] = conversation_path(self.uid, conversation)
+        self._known.conversations[message] = conversation_path(self.uid, conversation)
+        self._known.questions[message] = ask.content
         mode = self._kernel.random.choice([Mode.JSON, Mode.STREAM])
         hang_up = self._kernel.random.randrange(1, 6) if mode is Mode.STREAM and self._kernel.chance(0.2) else None
         if self._kernel.chance(0.15):
-            self._kernel.after(self._kernel.random.randrange(200_000), lambda: self._cancel(message))
+            self._kernel.after(self._kernel.random.choice((20_000, 2_000_000)), lambda: self._cancel(message))
         if self._kernel.chance(0.1):
-            self._kernel.after(self._kernel.random.randrange(100_000), self._changes_mind)
+            self._kernel.after(self._kernel.random.randrange(1_000_000), self._changes_mind)
         if self._kernel.chance(0.15):
             self._kernel.spawn(f"{self.uid} twice", lambda: self._again(ask, mode, message))
         for _ in range(3):
@@ -113,26 +132,23 @@ class User:
 
     def _answer(self, ask: Ask, mode: Mode, hang_up: int | None, message: str) -> object:
         pieces = 0
+        hand = self._device()
 
-        def read(backend: Backend) -> object:
+        def text(_: str) -> bool:
             nonlocal pieces
-            answer = backend.chat.chat.answer(ask, mode)
-            for event in answer:
-                self._kernel.pause("client reads")
-                if isinstance(event, Text):
-                    pieces += 1
-                    self._told.texts.add(message)
-                    if hang_up is not None and pieces >= hang_up:
-                        answer.close()
-                        return None
-                if isinstance(event, Over) and event.end.state == "done":
-                    self._told.answers.setdefault(event.turn.id, set()).add(event.end.cost)
-            return None
+            pieces += 1
+            self._known.texts.add(message)
+            return hang_up is not None and pieces >= hang_up
 
-        outcome = self._ask("asks", read)
+        def over(identity: str, state: str, cost: int, whole: str) -> None:
+            if state == "done":
+                self._known.answers.setdefault(identity, set()).add(cost)
+                self._known.whole.setdefault(identity, set()).add(whole)
+
+        outcome = self._ask("asks", lambda b: hand.answer(b, ask, mode, Reading(text, over)))
         if pieces and isinstance(outcome, Unavailable) and not (self._world.faults.crash or self._world.faults.stall):
-            # A store that is unavailable for a moment must not spoil an answer that was already read.
-            self._told.bugs.append(f"turn {message} was read and then failed: {outcome}")
+            # A store that is away for a moment costs nobody an answer that was already read, or its price.
+            self._known.bugs.append(f"turn {message} was read and then failed: {outcome}")
         return outcome
 
     def _again(self, ask: Ask, mode: Mode, message: str) -> None:
@@ -143,7 +159,7 @@ class User:
 
     def _cancel(self, message: str) -> None:
         def cancel() -> None:
-            self._ask("cancels", lambda b: b.chat.chat.cancel(self.uid, message))
+            self._ask("cancels", lambda b: self._device().cancel(b, message))
 
         self._kernel.spawn(f"{self.uid} cancel", cancel)
 
@@ -151,6 +167,9 @@ class User:
         """Deletes the conversation, sometimes from two devices, and some empty ones."""
         conversation, self._conversation = self._conversation, None
         doomed = [conversation, *(self._begun() for _ in range(4))]
+        path = conversation_path(self.uid, OLD)
+        if path not in self._known.deletions and self._world.documents.real.get(path) is not None:
+            doomed.append(OLD)
         for one in filter(None, doomed):
             if self._kernel.chance(0.3):
                 self._kernel.spawn(f"{self.uid} twice", partial(self._gone, one))
@@ -163,15 +182,15 @@ class User:
             self._kernel.spawn(f"{self.uid} deletes", partial(self._gone, conversation))
 
     def _begun(self) -> str | None:
-        made = self._ask("new conversation", lambda b: b.chat.chat.create(self.uid, ConversationDraft()).id)
+        made = self._ask("new conversation", lambda b: self._device().begin(b))
         return made if isinstance(made, str) else None
 
     def _gone(self, conversation: str) -> None:
         path = conversation_path(self.uid, conversation)
-        self._told.deletions.setdefault(path, False)
-        outcome = self._ask("deletes", lambda b: b.chat.chat.delete(self.uid, conversation))
+        self._known.deletions.setdefault(path, False)
+        outcome = self._ask("deletes", lambda b: self._device().delete(b, conversation))
         if not isinstance(outcome, Failure):
-            self._told.deletions[path] = True
+            self._known.deletions[path] = True
 
     def _buy(self) -> None:
         saga = self._name("buy")
@@ -199,7 +218,7 @@ class User:
 
     def _refund(self) -> None:
         """Refunds every purchase that has succeeded by now."""
-        mine = [saga for saga, uid in self._told.sagas.items() if uid == self.uid and saga.startswith("buy")]
+        mine = [saga for saga, uid in self._known.sagas.items() if uid == self.uid and saga.startswith("buy")]
 
         def refund(backend: Backend) -> object:
             for payment in mine:
@@ -207,7 +226,7 @@ class User:
                 if bought.status is SagaStatus.SUCCEEDED:
                     given = {"payment": payment, "amount": bought.input["amount"]}
                     backend.orchestration.sagas.start(SagaStart(f"refund_{payment}", "refund", self.uid, given))
-                    self._told.sagas[f"refund_{payment}"] = self.uid
+                    self._known.sagas[f"refund_{payment}"] = self.uid
             return None
 
         if self._kernel.chance(0.3):
@@ -225,7 +244,7 @@ class User:
         """Cancels a saga. The answer must show a failed saga, or an ended one."""
         found = self._ask("gives up", lambda b: b.orchestration.sagas.cancel(saga, "changed my mind"))
         if isinstance(found, SagaState) and found.status not in ENDED and found.failure is None:
-            self._told.bugs.append(f"saga {saga} was cancelled and goes on")
+            self._known.bugs.append(f"saga {saga} was cancelled and goes on")
 
     def _agent(self) -> None:
         self._begin(SagaStart(self._name("agent"), "agent", self.uid, {}))
@@ -234,7 +253,7 @@ class User:
         for _ in range(1 + self._kernel.chance(0.2)):
             outcome = self._ask(f"begins {start.name}", lambda b: b.orchestration.sagas.start(start))
             if not isinstance(outcome, Failure):
-                self._told.sagas[start.id] = self.uid
+                self._known.sagas[start.id] = self.uid
 
     def _orders(self) -> None:
         """Orders plain operations: some ordered by key, some due later, some long, in every priority."""
@@ -266,18 +285,33 @@ class User:
         for _ in range(1 + self._kernel.chance(0.3)):
             outcome = self._ask(f"orders {order.name}", partial(_enqueue, order))
             if isinstance(outcome, str):
-                self._told.orders[outcome] = order.name
+                self._known.orders[outcome] = order.name
 
     def _hold(self) -> None:
         """Reserves credits and sometimes never releases them, as a client of the API may."""
-        reserve = Reserve(
-            id=self._name("hold"),
-            ceiling=IMAGE_PRICE,
-            at_least=1,
-            purpose="api",
-            reference=Reference("run", "x"),
-            expires_in_us=600_000_000,
-        )
-        self._ask("holds", lambda b: b.credits.reserve(self.uid, reserve))
-        if self._kernel.chance(0.5):
-            self._ask("lets go", lambda b: b.credits.release(self.uid, reserve.id, "unused"))
+        hand, key = self._device(), self._name("hold")
+        copies = 1 + self._kernel.chance(0.3)
+        if copies > 1 and self._kernel.chance(0.5):
+            self._kernel.spawn(f"{self.uid} twice", partial(self._hold_again, hand, key))
+        made = [self._held(hand, key) for _ in range(copies)]
+        reservation = next(filter(None, made), None)
+        if reservation is not None and self._kernel.chance(0.5):
+            for _ in range(1 + self._kernel.chance(0.3)):
+                self._ask("lets go", lambda b: hand.let_go(b, f"{key}-back", reservation))
+
+    def _hold_again(self, hand: Direct, key: str) -> None:
+        self._held(hand, key)
+
+    def _held(self, hand: Direct, key: str) -> str | None:
+        made = self._ask("holds", lambda b: hand.hold(b, key, IMAGE_PRICE))
+        return made if isinstance(made, str) else None
+
+    def _claim(self) -> None:
+        """Claims the welcome bonus, which most have and some may not have."""
+        hand, key = self._device(), self._name("claim")
+        for _ in range(1 + self._kernel.chance(0.3)):
+            self._ask("claims", lambda b: hand.claim(b, key))
+
+    def _look(self) -> None:
+        hand = self._device()
+        self._ask("looks", lambda b: hand.look(b))

@@ -94,7 +94,8 @@ def assess(
         return Ineligibility.VERIFY_EMAIL
     if is_disposable(who.email):
         return Ineligibility.NOT_AVAILABLE
-    if now_us - who.created_at_us < policy.min_age_us:
+    # An account that Auth made a moment ago may lie ahead of this machine's clock: it is new, and no younger than that.
+    if max(0, now_us - who.created_at_us) < policy.min_age_us:
         return Ineligibility.COME_BACK_LATER
     if step is BonusStep.PURCHASE:
         # One card backs one bonus, however many accounts it pays for (T-97).

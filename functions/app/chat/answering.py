@@ -25,7 +25,7 @@ from app.metering.billing import Ending, Mode
 from app.metering.meter import Meter
 from app.models import gateway
 from app.models.faults import ContentRefused, ModelTimeout
-from app.models.gateway import Gateway, Question, Stopped, VendorCall
+from app.models.gateway import Gateway, Question, Stopped
 from app.models.pricing import PriceBook
 from app.models.transport import Patience
 
@@ -152,7 +152,7 @@ class _Stream:
         self._stopwatch = stopwatch
         self._opened = opened
         self._mode = mode
-        self._call = VendorCall()
+        self._call = parts.gateway.call()
         self._texts: list[str] = []
         self._deadline_us = parts.clock.now_us() + parts.longest_us
         self._meter = Meter(

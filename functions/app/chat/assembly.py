@@ -4,9 +4,8 @@ Nothing is connected or started here; the first answer does both.
 """
 
 import secrets
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from app.chat.answering import Answering, AnsweringParts
 from app.chat.live.flusher import Flusher
@@ -19,6 +18,7 @@ from app.chat.settling import Settling, SettlingParts
 from app.chat.store import ChatStore
 from app.credits.service import Credits
 from app.kit.clock import Clock, seconds
+from app.kit.concurrency import Concurrency, Pause, Threads
 from app.kit.documents import Documents
 from app.kit.ids import Ids
 from app.kit.realtime import Realtime
@@ -41,10 +41,14 @@ def between_tries_us(attempt: int) -> tuple[int, int]:
     return most // 2, most
 
 
-def patient(attempt: int) -> None:
-    """Waits after failed settlement number `attempt`."""
-    least, most = between_tries_us(attempt)
-    time.sleep((least + secrets.randbelow(most - least)) / 1_000_000)
+def patient(concurrency: Concurrency, draw: Callable[[int], int] = secrets.randbelow) -> Pause:
+    """Waits after failed settlements, as long as `between_tries_us` says."""
+
+    def pause(attempt: int) -> None:
+        least, most = between_tries_us(attempt)
+        concurrency.sleep_us(least + draw(most - least))
+
+    return pause
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +67,12 @@ class ChatNeeds:
     orders: Orders
     timeout_s: int = 300
     patience: Patience | None = None
-    pause: Callable[[int], None] = patient
+    concurrency: Concurrency = field(default_factory=Threads)
+    draw: Callable[[int], int] = secrets.randbelow
+    pause: Pause | None = None
+    """`patient` unless given."""
     mirror: StreamMirror | None = None
-    """The threaded one unless given."""
+    """One that flushes beside the answers unless given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +96,7 @@ class ChatSystem:
 def assemble(needs: ChatNeeds) -> ChatSystem:
     """Chat over `needs`."""
     store, running, instance = ChatStore(needs.documents), Running(), needs.ids.new("ins")
-    mirror = needs.mirror or Flusher(needs.realtime, needs.clock, running, instance)
+    mirror = needs.mirror or Flusher(needs.realtime, needs.clock, running, instance, needs.concurrency)
     policy = billing.default_policy()
     lease_us = seconds(needs.timeout_s + MARGIN_S)
     opening = OpeningParts(store, needs.credits, needs.book, needs.clock, needs.ids, instance, lease_us)
@@ -102,7 +109,7 @@ def assemble(needs: ChatNeeds) -> ChatSystem:
         mirror=mirror,
         running=running,
         clock=needs.clock,
-        pause=needs.pause,
+        pause=needs.pause or patient(needs.concurrency, needs.draw),
         longest_us=seconds(max(needs.timeout_s - MARGIN_S, needs.timeout_s // 2)),
         patience=needs.patience or Patience(),
     )

@@ -56,6 +56,8 @@ class ChatFeature(Feature):
                 book=needs.models.book,
                 orders=needs.orders,
                 timeout_s=needs.timeout_s,
+                concurrency=ports.concurrency,
+                draw=ports.draw,
             )
         )
 

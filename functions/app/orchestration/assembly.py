@@ -110,7 +110,9 @@ class Orchestration:
         swept = self.sweeper.tick()
         rung, lanes, failed = swept.rung, list(swept.lanes), list(swept.failed)
         if rung or failed:
-            _log.info("queue_swept", rung=rung, lanes=lanes, chores=swept.chores, failed=failed, complete=swept.complete)
+            _log.info(
+                "queue_swept", rung=rung, lanes=lanes, chores=swept.chores, failed=failed, complete=swept.complete
+            )
         if failed:
             raise Unavailable(f"chores failed: {', '.join(failed)}")
         return {"rung": rung, "lanes": lanes, **swept.chores}

@@ -1,23 +1,23 @@
-"""The thread that writes the live mirror and hears of cancels: one per instance, started when the first answer begins.
+"""The task that writes the live mirror and hears of cancels: one per instance, started when the first answer begins.
 
 Functions are loaded in one process and served in another that is forked from it, so nothing may be started at import
 (PLATFORM, section 1). Refuses to know what a stream says.
 """
 
 import threading
-import time
 from typing import Final
 
 from app.chat.live.running import Running
 from app.chat.live.stream_mirror import EVERY_US, Closing, Coalescer, send
 from app.kit import telemetry
 from app.kit.clock import Clock
+from app.kit.concurrency import Concurrency, Task
 from app.kit.errors import Fault
 from app.kit.realtime import Json, Realtime
 
 POLL_EVERY: Final = 4
 """Turns of the mirror between two looks for cancels, while answers are given."""
-_DRAIN_S: Final = 2
+_DRAIN_US: Final = 2_000_000
 
 _log = telemetry.log("chat.flusher")
 
@@ -28,23 +28,27 @@ def cancel_path(instance: str, message_id: str = "") -> str:
 
 
 class Flusher:
-    """A `Mirror` with a thread behind it."""
+    """A `StreamMirror` with a task behind it."""
 
-    def __init__(self, realtime: Realtime, clock: Clock, running: Running, instance: str) -> None:
+    def __init__(
+        self, realtime: Realtime, clock: Clock, running: Running, instance: str, concurrency: Concurrency
+    ) -> None:
         self.coalescer = Coalescer(clock)
         self._realtime = realtime
         self._running = running
         self._instance = instance
+        self._concurrency = concurrency
         self._lock = threading.Lock()
-        self._work = threading.Event()
-        self._ended = threading.Event()
-        self._flushed = threading.Condition()
-        self._stopped = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._work = concurrency.signal()
+        self._ended = concurrency.signal()
+        self._stopped = concurrency.signal()
+        self._next_send = concurrency.signal()
+        """Set after the next update, by which time another one stands here."""
+        self._task: Task | None = None
 
     def open(self, uid: str, message_id: str, model: str, *, keep: bool = False) -> None:
         self.coalescer.open(uid, message_id, model, keep=keep)
-        if self._thread is None:
+        if self._task is None:
             self._start()
         self._work.set()
 
@@ -57,39 +61,42 @@ class Flusher:
         self._ended.set()
 
     def drained(self, message_id: str) -> None:
-        with self._flushed:
-            self._flushed.wait_for(lambda: not self.coalescer.live(message_id), timeout=_DRAIN_S)
+        until_us = self._concurrency.monotonic_us() + _DRAIN_US
+        while True:
+            # Taken before the look: an update that ends between the two has set it.
+            sent = self._next_send
+            if not self.coalescer.live(message_id) or not sent.wait(self._seconds_until(until_us)):
+                return
 
     def stop(self) -> None:
-        """Ends the thread, for tests; a function's instance never does."""
+        """Ends the task, for tests; a function's instance never does."""
         self._stopped.set()
         self._work.set()
         self._ended.set()
-        if self._thread is not None:
-            self._thread.join()
+        if self._task is not None:
+            self._task.join()
 
     def _start(self) -> None:
         with self._lock:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="stream-mirror", daemon=True)
-                self._thread.start()
+            if self._task is None:
+                self._task = self._concurrency.start("stream-mirror", self._run)
 
     def _run(self) -> None:
         turn = 0
         while not self._stopped.is_set():
             self._work.wait()
-            due = time.monotonic() + EVERY_US / 1_000_000
+            due_us = self._concurrency.monotonic_us() + EVERY_US
             turn += 1
             try:
-                self._serve(turn, due)
-            except Exception as error:  # noqa: BLE001 - the edge of this thread: without it no stream is mirrored any more
+                self._serve(turn, due_us)
+            except Exception as error:  # noqa: BLE001 - the edge of this task: without it no stream is mirrored any more
                 _log.error("a turn of the live mirror broke", exc_info=error)
-                self._stopped.wait(max(0.0, due - time.monotonic()))
+                self._stopped.wait(self._seconds_until(due_us))
 
-    def _serve(self, turn: int, due: float) -> None:
+    def _serve(self, turn: int, due_us: int) -> None:
         # Ends leave at once. Beginnings wait their turn: at once they would take the CPU from the very request that
         # is about to ask the vendor.
-        while (left := due - time.monotonic()) > 0 and self._ended.wait(left) and not self._stopped.is_set():
+        while (left := self._seconds_until(due_us)) and self._ended.wait(left) and not self._stopped.is_set():
             self._ended.clear()
             self._send(ends_only=True)
         self._send()
@@ -99,8 +106,11 @@ class Flusher:
 
     def _send(self, *, ends_only: bool = False) -> None:
         if send(self.coalescer, self._realtime, ends_only=ends_only):
-            with self._flushed:
-                self._flushed.notify_all()
+            sent, self._next_send = self._next_send, self._concurrency.signal()
+            sent.set()
+
+    def _seconds_until(self, until_us: int) -> float:
+        return max(0, until_us - self._concurrency.monotonic_us()) / 1_000_000
 
     def _rest_if_idle(self) -> None:
         if self.coalescer.busy or len(self._running):

@@ -21,6 +21,8 @@ EVERY_US: Final = 120_000
 TRIES: Final = 5
 """An update that fails so often is given up, and the streams in it are no longer mirrored."""
 _MINUTE_US: Final = 60_000_000
+_LONGEST_US: Final = 60 * _MINUTE_US
+"""No function runs longer: https://firebase.google.com/docs/functions/quotas"""
 
 _log = telemetry.log("chat.mirror")
 
@@ -64,6 +66,8 @@ class _MirroredStream:
     chunks: int = 0
     pending: list[str] = field(default_factory=list)
     closing: Closing | None = None
+    listed: str = ""
+    """Where it stands on a list of streams to be removed."""
 
     def path(self, message_id: str) -> str:
         return f"users/{self.uid}/streams/{message_id}"
@@ -182,9 +186,13 @@ class Coalescer:
         if not stream.opened:
             fields |= {"status": "running", "model": stream.model, "started_at": stream.started_at}
             stream.opened = True
+            # Whoever dies before the end is written leaves it on the list of the last minute in which it could end.
+            stream.listed = f"{_bucket(self._clock.now_us() + _LONGEST_US)}/{message_id}"
+            values[stream.listed] = stream.uid
         if stream.closing is not None:
             closing = stream.closing
             fields |= {"status": closing.status, "finish_reason": closing.finish_reason, "cost": closing.cost}
+            values[stream.listed] = None
             values[f"{_bucket(self._clock.now_us())}/{message_id}"] = stream.uid
         values |= {path: fields} if anew else {f"{path}/{name}": value for name, value in fields.items()}
         return stream.closing is not None
@@ -247,7 +255,7 @@ _SWEPT: Final = "orchestration/streams_swept_until"
 
 
 def _bucket(at_us: int) -> str:
-    """Where ended streams of one minute are listed for their removal."""
+    """Where streams that ended in one minute, or in that minute at the latest, are listed for their removal."""
     return f"{_ENDS}/{at_us // _MINUTE_US}"
 
 

@@ -1,0 +1,166 @@
+"""What must be true of messages when all is quiet: their text, their price and their live view.
+
+Text and price are computed anew from what the vendor really sent, with the price book and the billing table alone.
+"""
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from typing import Final, cast
+
+from app.credits.core.entry import Entry
+from app.kit.documents import Document, int_field, text_field
+from app.kit.realtime import Json
+from app.metering import billing
+from app.models import catalogue
+from simulation import deletions
+from simulation.model_vendor import VendorAnswer
+from simulation.records import Records
+from simulation.workload import Known
+from simulation.world import World
+
+_MODELS: Final = {one["vendor_id"]: one for one in tomllib.loads(catalogue.BUNDLED.read_text())["models"].values()}
+_BASIS: Final = {
+    row["reason"]: row["basis"]
+    for ending, rows in tomllib.loads(billing.PATH.read_text()).items()
+    if ending != "version"
+    for row in rows.values()
+}
+_LETTERS_PER_TOKEN: Final = 8
+"""At most: what was made is estimated from below."""
+
+Found = Iterator[str]
+
+
+def turns(world: World, known: Known, records: Records) -> Found:
+    """Every turn is over, and charged once for what its owner got."""
+    charged: dict[str, list[Entry]] = {}
+    for uid in records.uids():
+        for entry in records.entries(uid):
+            if entry.draft.reference.type == "message":
+                charged.setdefault(entry.draft.reference.id, []).append(entry)
+    chat = records.documents("users/")
+    gone = deletions.gone(known, chat)
+    left = [one for one in chat if "/messages/" in one.path and one.path.partition("/messages/")[0] not in gone]
+    yield from deletions.remains(known, chat)
+    for answered in known.answers.keys() - {turn.id for turn in left}:
+        if known.conversations[answered] not in gone:
+            yield f"turn {answered} was answered and is gone"
+        elif -sum(entry.amount for entry in charged.get(answered, [])) not in known.answers[answered]:
+            yield f"turn {answered} was deleted, and what it cost is not what is charged"
+    for turn in left:
+        yield from _turn(world, known, turn, charged.get(turn.id, []))
+    for message, entries in charged.items():
+        yield from _priced(world, known, message, entries)
+
+
+def _turn(world: World, known: Known, turn: Document, entries: list[Entry]) -> Found:
+    if turn.fields["state"] == "running":
+        yield f"turn {turn.id} still runs at the end"
+        return
+    cost = int_field(turn.fields, "cost")
+    if len(entries) > 1:
+        yield f"turn {turn.id} was charged {len(entries)} times"
+    if cost != -sum(entry.amount for entry in entries):
+        yield f"turn {turn.id} says it cost {cost}, charged was {[entry.amount for entry in entries]}"
+    if not 0 <= cost <= int_field(turn.fields, "reserved"):
+        yield f"turn {turn.id} cost {cost}, reserved was {turn.fields['reserved']}"
+    if turn.fields["reason"] in ("completed", "client_gone_partial", "cancelled_partial") and cost == 0:
+        yield f"turn {turn.id} was delivered ({turn.fields['reason']}) and cost nothing"
+    faults = world.faults
+    # A reservation whose answer was lost leaves a turn behind; one whose text was seen must have been settled.
+    seen_once = turn.id in known.texts and turn.fields["attempt"] == 1
+    certain = not faults.crash and not faults.stall and (not faults.unavailable or seen_once)
+    if turn.fields["reason"] == "crashed" and certain:
+        yield f"turn {turn.id} was left behind though nothing crashed"
+    seen = known.answers.get(turn.id)
+    if seen is not None and cost not in seen and turn.fields["state"] == "done":
+        yield f"turn {turn.id}: the client was told {seen}, charged was {cost}"
+    yield from _text(world, known, turn)
+
+
+def _text(world: World, known: Known, turn: Document) -> Found:
+    """The answer is what the vendor wrote, and what its reader has seen."""
+    answer = text_field(turn.fields, "answer")
+    if not answer:
+        return
+    source = world.outside.models.answers[int(answer.partition(".")[0])]
+    if source.question != known.questions[turn.id]:
+        yield f"turn {turn.id} is answered with what was written for another"
+    if answer != "".join(source.texts):
+        yield f"turn {turn.id} holds {answer!r}, the vendor wrote {source.texts}"
+    if turn.fields["state"] == "done" and turn.fields["attempt"] == 1:
+        for seen in known.whole.get(turn.id, ()):
+            if seen != answer:
+                yield f"turn {turn.id} holds {answer!r}, its reader has seen {seen!r}"
+
+
+def _priced(world: World, known: Known, message: str, entries: list[Entry]) -> Found:
+    """What was charged is the price of one of the answers that the vendor gave to this message."""
+    given = [one for one in world.outside.models.answers if one.question == known.questions[message]]
+    for entry in entries:
+        prices = {_price(one, _BASIS.get(entry.draft.reason, "nothing")) for one in given if one.texts}
+        if -entry.amount not in prices:
+            yield f"message {message} ({entry.draft.reason}) was charged {-entry.amount}, its answers cost {prices}"
+
+
+def _price(given: VendorAnswer, basis: str) -> int:
+    if basis == "nothing":
+        return 0
+    if given.usage is not None:
+        return _of_usage(given)
+    text = "".join(given.texts)
+    written = max(len(given.texts), len(text) // _LETTERS_PER_TOKEN)
+    return _cost(given, {"input": given.letters // _LETTERS_PER_TOKEN, "output": written})
+
+
+def _of_usage(given: VendorAnswer) -> int:
+    usage = cast(Mapping[str, int], given.usage)
+    cached = cast(Mapping[str, int], usage["prompt_tokens_details"])["cached_tokens"]
+    thought = cast(Mapping[str, int], usage["completion_tokens_details"])["reasoning_tokens"]
+    tokens = {"input": usage["prompt_tokens"] - cached, "cached_input": cached}
+    return _cost(given, {**tokens, "output": usage["completion_tokens"] - thought, "reasoning": thought})
+
+
+def _cost(given: VendorAnswer, tokens: Mapping[str, int]) -> int:
+    """In micro-credits, rounded up once."""
+    prices: Mapping[str, int] = _MODELS[given.model]["prices"]
+    return -(-sum(count * prices[bucket] for bucket, count in tokens.items()) // 1_000_000)
+
+
+class Streams:
+    """Live views of answers: it looks at each when it is taken away."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._last: dict[str, Json] = {}
+        world.realtime.real.before_write.append(self._written)
+
+    def _written(self, values: Mapping[str, Json]) -> None:
+        for path, value in values.items():
+            parts = path.split("/")
+            if value is None and len(parts) == 4 and parts[2] == "streams":
+                self._last[parts[3]] = self._world.realtime.real.peek(path) or self._last.get(parts[3])
+
+    def verdict(self, known: Known, records: Records) -> Found:
+        """All are gone. Where nothing died and every write arrived, they were whole and closed before they went."""
+        users = self._world.realtime.real.peek("users")
+        assert isinstance(users, dict)
+        for uid, node in users.items():
+            if isinstance(node, dict) and node.get("streams"):
+                yield f"live streams of {uid} are left: {node['streams']}"
+        if left := self._world.realtime.real.peek("orchestration/stream_ends"):
+            yield f"ends of streams are left: {left}"
+        faults = self._world.faults
+        if faults.crash or faults.stall or faults.unavailable:
+            return
+        for turn in records.documents("users/"):
+            shown = self._last.get(turn.id)
+            if isinstance(shown, dict) and "/messages/" in turn.path:
+                yield from _shown(turn, shown)
+
+
+def _shown(turn: Document, shown: Mapping[str, Json]) -> Found:
+    chunks = shown.get("chunks")
+    text = "".join(str(chunks[key]) for key in sorted(chunks)) if isinstance(chunks, dict) else ""
+    if (shown.get("status"), text) != (turn.fields["state"], text_field(turn.fields, "answer")):
+        yield f"the live stream of {turn.id} shows {shown}, its turn is {turn.fields['state']}"

@@ -1,0 +1,180 @@
+"""The HTTP edge of simulated instances: each has its own `Edge`, and one routed application serves all of them.
+
+Mounting the routes takes longer than a whole seed, because pydantic builds schemas. So it is done once per process,
+over stand-ins for the instance that serves the request at hand.
+"""
+
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
+from io import BytesIO
+from typing import ClassVar, Final, cast
+
+from flask_openapi import APIBlueprint, OpenAPI
+
+from app.feature import Feature
+from app.kit.environment import Environment
+from app.kit.once import once
+from app.ports import Ports
+from app.settings import Settings
+from app.wiring import System
+
+_SERVING: Final[ContextVar[System]] = ContextVar("serving")
+"""The instance that serves the request of this greenlet."""
+
+
+class SimulatedSystem(System):
+    """`System` that shares with all others what no instance changes: settings once read, and routes once mounted."""
+
+    @once
+    def settings(self) -> Settings:
+        return _read(tuple(self.ports.environment.variables.items()))
+
+    @once
+    def app(self) -> OpenAPI:
+        return _routed().app
+
+
+@functools.cache
+def _read(variables: tuple[tuple[str, str], ...]) -> Settings:
+    return Settings.read(Environment(dict(variables)))
+
+
+@functools.cache
+def _routed() -> System:
+    """Made by the first request of a process, for all that follow."""
+    _Late.mounting = True
+    try:
+        routed = _RoutedSystem([type(feature) for feature in _SERVING.get().features])
+        assert routed.app
+    finally:
+        _Late.mounting = False
+    return routed
+
+
+class _Late:
+    """Something of the instance that serves. While routes are mounted, what it gives is as late as itself."""
+
+    mounting: ClassVar[bool] = False
+
+    def __init__(self, find: Callable[[], object]) -> None:
+        self._find = find
+
+    def __getattr__(self, name: str) -> object:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        find = functools.partial(_attribute, self._find, name)
+        return _Late(find) if _Late.mounting else find()
+
+    def __call__(self, *arguments: object, **named: object) -> object:
+        return cast(Callable[..., object], self._find())(*arguments, **named)
+
+
+def _attribute(find: Callable[[], object], name: str) -> object:
+    return getattr(find(), name)
+
+
+class _RoutedSystem(System):
+    """`System.app` over stand-ins: `features` are their kinds, in order."""
+
+    def __init__(self, features: Sequence[type[Feature]]) -> None:
+        super().__init__(cast(Ports, _Late(lambda: _SERVING.get().ports)))
+        self._kinds = features
+
+    @once
+    def settings(self) -> Settings:
+        return _SERVING.get().settings
+
+    @once
+    def features(self) -> tuple[Feature, ...]:
+        return tuple(_RoutesAlone(kind, index) for index, kind in enumerate(self._kinds))
+
+
+class _RoutesAlone(Feature):
+    """The routes of a feature, over the one of the instance that serves."""
+
+    def __init__(self, kind: type[Feature], index: int) -> None:
+        super().__init__()
+        self._kind, self._index = kind, index
+
+    def routes(self) -> Sequence[APIBlueprint]:
+        return self._kind.routes(cast(Feature, _Late(lambda: _SERVING.get().features[self._index])))
+
+
+@dataclass(frozen=True)
+class HttpAnswer:
+    """`body` is read by the client, which closes it when it leaves earlier."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: Iterable[bytes]
+
+    def whole(self) -> bytes:
+        """The body to its end."""
+        try:
+            return b"".join(self.body)
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """What a server does when the body was read, or its client has gone."""
+        if callable(close := getattr(self.body, "close", None)):
+            close()
+
+
+@dataclass(frozen=True)
+class HttpRequest:
+    """`query` is the part of the address behind the question mark."""
+
+    method: str
+    path: str
+    token: str
+    body: bytes = b""
+    query: str = ""
+    headers: Mapping[str, str] | None = None
+
+
+def serve(system: System, request: HttpRequest) -> HttpAnswer:
+    """What an instance answers to a request, as a WSGI server asks for it."""
+    _SERVING.set(system)
+    started: list[tuple[str, list[tuple[str, str]]]] = []
+
+    def start(status: str, headers: list[tuple[str, str]], _: object = None, /) -> Callable[[bytes], object]:
+        started[:] = [(status, headers)]
+        return _no_write
+
+    body = system.edge(_environ(request), start)
+    status, headers = started[0]
+    return HttpAnswer(int(status[:3]), dict(headers), body)
+
+
+def _no_write(_: bytes) -> object:
+    raise NotImplementedError
+
+
+def _environ(request: HttpRequest) -> dict[str, object]:
+    environ: dict[str, object] = {
+        "REQUEST_METHOD": request.method,
+        "SCRIPT_NAME": "",
+        "PATH_INFO": request.path,
+        "QUERY_STRING": request.query,
+        "SERVER_NAME": "api.example",
+        "SERVER_PORT": "443",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "REMOTE_ADDR": "192.0.2.1",
+        "CONTENT_LENGTH": str(len(request.body)),
+        "HTTP_AUTHORIZATION": f"Bearer {request.token}",
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": "https",
+        "wsgi.input": BytesIO(request.body),
+        "wsgi.errors": BytesIO(),
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": False,
+        "wsgi.run_once": False,
+    }
+    if request.body:
+        environ["CONTENT_TYPE"] = "application/json"
+    for name, value in (request.headers or {}).items():
+        environ[f"HTTP_{name.upper().replace('-', '_')}"] = value
+    return environ

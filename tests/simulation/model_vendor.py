@@ -1,0 +1,217 @@
+"""The model vendor as the other end of outgoing connections: chat completions over HTTP/1.1, and every way to go wrong.
+
+https://platform.openai.com/docs/api-reference/chat/streaming. It remembers what it was asked and what really arrived at
+the other end: the auditor computes from that what an answer may cost. Refuses to know who is charged for what.
+"""
+
+import json
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from simulation.concurrency import GreenletSignal
+from simulation.kernel import Kernel
+
+_SECOND: Final = 1_000_000
+_FOR_EVER: Final = 10**15
+_STREAM: Final = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+_PAGE: Final = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 2\r\n\r\nno"
+
+
+@dataclass
+class VendorAnswer:
+    """One request, and of its answer what arrived. `letters` are those of the whole prompt."""
+
+    number: int
+    model: str
+    question: str
+    letters: int
+    limit: int
+    texts: list[str] = field(default_factory=list)
+    usage: Mapping[str, object] | None = None
+    finish: str | None = None
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """Bytes that arrive together, this long after those before, and what they mean; None: the connection ends."""
+
+    after_us: int
+    data: bytes | None
+    text: str = ""
+    usage: Mapping[str, object] | None = None
+    finish: str | None = None
+
+
+class ModelVendor:
+    """What all connections lead to."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+        self.answers: list[VendorAnswer] = []
+
+    def answer(self, request: bytes) -> tuple[VendorAnswer, Iterator[Arrival]]:
+        """What comes back for a whole request."""
+        asked = json.loads(request.partition(b"\r\n\r\n")[2])
+        texts = [str(message["content"]) for message in asked["messages"]]
+        limit = asked.get("max_completion_tokens", asked.get("max_tokens"))
+        letters = sum(len(text) for text in texts)
+        answer = VendorAnswer(len(self.answers), asked["model"], texts[-1], letters, limit)
+        self.answers.append(answer)
+        return answer, self._arrivals(answer)
+
+    def _arrivals(self, answer: VendorAnswer) -> Iterator[Arrival]:
+        random, faults = self._kernel.random, self._kernel.faults
+        pace_us = random.choice((4_000, 40_000, 400_000))
+        if self._kernel.chance(faults.vendor):
+            failing = random.choice(_REFUSALS)
+            yield failing if failing.data is None else Arrival(random.randrange(pace_us), failing.data)
+            return
+        yield Arrival(random.randrange(pace_us), _STREAM)
+        filtered = self._kernel.chance(faults.vendor / 4)
+        rude = self._kernel.chance(faults.vendor / 4)
+        wanted = 0 if filtered else random.randrange(1, 9) + (answer.limit if rude and answer.limit < 100 else 0)
+        written = wanted if rude else min(wanted, answer.limit)
+        for index in range(written):
+            yield from self._disturbance(pace_us)
+            yield self._piece(f"{answer.number}.{index} ", random.randrange(pace_us))
+        finish = "content_filter" if filtered else "length" if written < wanted else "stop"
+        yield Arrival(0, _chunk({"choices": [{"index": 0, "delta": {}, "finish_reason": finish}]}), finish=finish)
+        yield from self._reports(answer, written, pace_us)
+        yield Arrival(0, _bytes(b"data: [DONE]\n\n") + b"0\r\n\r\n")
+
+    def _disturbance(self, pace_us: int) -> Iterator[Arrival]:
+        """Something between two pieces of text, now and then."""
+        random, faults = self._kernel.random, self._kernel.faults
+        if self._kernel.chance(0.05):
+            # A comment says that it still thinks; to whoever waits that is silence.
+            yield Arrival(random.choice((pace_us, 11 * _SECOND)), _bytes(b": thinking\n\n"))
+        if self._kernel.chance(faults.vendor / 4):
+            yield random.choice(_BREAKS)
+
+    def _piece(self, text: str, after_us: int) -> Arrival:
+        chunk = _chunk({"choices": [{"index": 0, "delta": {"content": text}}]})
+        return Arrival(after_us, chunk, text)
+
+    def _reports(self, answer: VendorAnswer, written: int, pace_us: int) -> Iterator[Arrival]:
+        """The usage, sometimes none, sometimes one that does not add up, sometimes twice."""
+        random, faults = self._kernel.random, self._kernel.faults
+        if self._kernel.chance(faults.vendor / 2):
+            return
+        read, thought = answer.letters // 4 + 3, random.choice((0, 0, 2))
+        usage: dict[str, object] = {
+            "prompt_tokens": read,
+            "completion_tokens": written + thought,
+            "prompt_tokens_details": {"cached_tokens": random.choice((0, 0, read // 2))},
+            "completion_tokens_details": {"reasoning_tokens": thought},
+        }
+        if self._kernel.chance(faults.vendor / 4):
+            wrong = {**usage, "total_tokens": 1}
+            yield Arrival(random.randrange(pace_us), _chunk({"choices": [], "usage": wrong}))
+            return
+        for _ in range(random.choice((1, 1, 2))):
+            yield Arrival(random.randrange(pace_us), _chunk({"choices": [], "usage": usage}), usage=usage)
+
+
+def _bytes(data: bytes) -> bytes:
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+def _chunk(event: Mapping[str, object]) -> bytes:
+    return _bytes(b"data: " + json.dumps(event).encode() + b"\n\n")
+
+
+def _refusal(status: str, error: Mapping[str, str], header: str = "") -> Arrival:
+    body = json.dumps({"error": error}).encode()
+    head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\n{header}Content-Length: {len(body)}\r\n\r\n"
+    return Arrival(0, head.encode() + body)
+
+
+_REFUSALS: Final = (
+    _refusal("429 Too Many Requests", {"code": "rate_limit_exceeded"}),
+    _refusal("429 Too Many Requests", {"code": "rate_limit_exceeded"}, "Retry-After: 1\r\n"),
+    _refusal("429 Too Many Requests", {"code": "rate_limit_exceeded"}, "Retry-After: 30\r\n"),
+    _refusal("500 Internal Server Error", {"type": "server_error"}),
+    _refusal("400 Bad Request", {"code": "content_policy_violation"}),
+    Arrival(0, _PAGE),
+    Arrival(0, None),
+    Arrival(_FOR_EVER, None),
+)
+"""Answers without text: busy, broken, against the rules, of the wrong type, none, and silence."""
+
+_BREAKS: Final = (
+    Arrival(0, None),
+    Arrival(_FOR_EVER, None),
+    Arrival(0, _bytes(b'data: {"choi') + _bytes(b"\n\n")),
+    Arrival(0, _chunk({"error": {"type": "server_error"}})),
+    Arrival(0, _chunk({"error": {"code": "content_filter"}})),
+)
+"""Ends in the middle: cut off, silence, something unreadable, and errors of its own."""
+
+
+class VendorConnection:
+    """`app.kit.network.Connection`. Each `receive` gets what arrived together and no more."""
+
+    def __init__(self, kernel: Kernel, vendor: ModelVendor) -> None:
+        self._kernel, self._vendor = kernel, vendor
+        self._shut = GreenletSignal(kernel)
+        self._arrivals: deque[Arrival] = deque()
+        self._answer: VendorAnswer | None = None
+        self._at_us = 0
+        """When the last of what was received arrived."""
+
+    def send(self, data: bytes, timeout_s: float) -> None:
+        self._kernel.pause("model asked")
+        if self._shut.is_set() or self._kernel.chance(self._kernel.faults.vendor / 8):
+            raise ConnectionResetError
+        self._answer, arrivals = self._vendor.answer(data)
+        self._arrivals.extend(arrivals)
+        self._at_us = self._kernel.now_us
+
+    def receive(self, timeout_s: float) -> bytes:
+        self._kernel.pause("model writes")
+        until_us = self._kernel.now_us + round(timeout_s * _SECOND)
+        arrives_us = self._at_us + self._arrivals[0].after_us if self._arrivals else _FOR_EVER * 10
+        left_us = min(until_us, arrives_us) - self._kernel.now_us
+        if self._shut.is_set() or (left_us > 0 and self._shut.wait(left_us / _SECOND)):
+            return b""
+        if arrives_us > self._kernel.now_us:
+            raise TimeoutError
+        return self._arrive(self._arrivals.popleft(), arrives_us)
+
+    def _arrive(self, arrived: Arrival, at_us: int) -> bytes:
+        self._at_us = at_us
+        assert self._answer is not None
+        if arrived.text:
+            self._answer.texts.append(arrived.text)
+        self._answer.usage = arrived.usage or self._answer.usage
+        self._answer.finish = arrived.finish or self._answer.finish
+        return arrived.data or b""
+
+    def quiet(self) -> bool:
+        """A kept connection may have been closed by the vendor in the meantime."""
+        return not (self._shut.is_set() or self._kernel.chance(0.1))
+
+    def shut(self) -> None:
+        self._shut.set()
+
+    def close(self) -> None:
+        self._shut.set()
+
+
+@dataclass(frozen=True)
+class VendorNetwork:
+    """`app.kit.network.Network`: every address is the vendor's."""
+
+    kernel: Kernel
+    vendor: ModelVendor
+
+    def connect(self, host: str, port: int, *, tls: bool, timeout_s: float) -> VendorConnection:
+        self.kernel.pause("model dialled")
+        if self.kernel.chance(self.kernel.faults.vendor / 8):
+            if self.kernel.chance(0.5):
+                raise ConnectionRefusedError
+            self.kernel.sleep(round(timeout_s * _SECOND))
+            raise TimeoutError
+        return VendorConnection(self.kernel, self.vendor)
