@@ -25,12 +25,13 @@ import grpc  # noqa: E402
 from app.credits.core.commands import Reserve, Settle  # noqa: E402
 from app.credits.core.entry import Reference  # noqa: E402
 from app.credits.ledger.step import PendingCommand  # noqa: E402
-from app.credits.ledger.store import Contended  # noqa: E402
+from app.credits.ledger.store import AccountContended  # noqa: E402
 from app.credits.proofs.signing import Signer  # noqa: E402
 from app.credits.service import Credits, CreditsParts  # noqa: E402
 from app.kit.clock import SystemClock, minutes  # noqa: E402
 from app.kit.documents import Create, Documents, Replace  # noqa: E402
 from app.kit.firestore import connect  # noqa: E402
+from app.kit.optimistic import pause  # noqa: E402
 
 JAR = Path("/usr/lib/google-cloud-sdk/platform/cloud-firestore-emulator/cloud-firestore-emulator.jar")
 EMULATOR = "com.google.cloud.datastore.emulator.firestore.CloudFirestore"
@@ -140,7 +141,7 @@ def _rush(bank: Credits, uid: str, each: int, *, plain: bool) -> float:
             bank.settle(uid, command)
             return
         while True:
-            with suppress(Contended):
+            with suppress(AccountContended):
                 bank.store.apply(uid, command)
                 return
 
@@ -238,7 +239,7 @@ def act(bank: Credits, uid: str, step: str, id: str) -> None:
 def instance(intercept: Callable[[grpc.Channel], grpc.Channel] | None = None) -> tuple[Credits, Documents]:
     """An instance of the product, with a connection of its own."""
     documents = connect(PROJECT, intercept=intercept)
-    return Credits(CreditsParts(documents, SystemClock(), Signer(bytes(range(32))))), documents
+    return Credits(CreditsParts(documents, SystemClock(), Signer(bytes(range(32))), pause=pause)), documents
 
 
 @contextmanager

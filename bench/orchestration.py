@@ -126,6 +126,7 @@ class Plant:
 
     def __init__(self, documents, realtime, clock, ids) -> None:  # type: ignore[no-untyped-def]  # the ports, as outside gives them
         from app.kit.clock import seconds
+        from app.kit.optimistic import pause
         from app.orchestration.assembly import Contributions, QueueDependencies, assemble
         from app.orchestration.queue.handler import Handler, Lane
         from app.orchestration.queue.operation import SecurityLevel
@@ -140,7 +141,7 @@ class Plant:
         self._ids = ids
         self._alarms = Alarms(self._alarm)
         dependencies = QueueDependencies(
-            self._counted, Ringing(realtime, self._bell.put), clock, ids, random.randrange, self._alarms
+            self._counted, Ringing(realtime, self._bell.put), clock, ids, random.randrange, self._alarms, pause=pause
         )
         handler = Handler(
             name="bench.count",

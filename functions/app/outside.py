@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar, overload
 
 from app.kit.clock import Clock, SystemClock
 from app.kit.ids import Ids, RandomIds
+from app.kit.optimistic import Pause, pause
 from app.kit.settings import Settings
 
 if TYPE_CHECKING:
@@ -82,6 +83,8 @@ class Outside(Protocol):
     @property
     def draw(self) -> "Draw": ...
     @property
+    def pause(self) -> Pause: ...
+    @property
     def alarms(self) -> "Alarms": ...
     @property
     def documents(self) -> "Documents": ...
@@ -115,6 +118,10 @@ class RealOutside(Locked):
     @once
     def draw(self) -> "Draw":
         return secrets.randbelow
+
+    @once
+    def pause(self) -> Pause:
+        return pause
 
     @once
     def alarms(self) -> "Alarms":

@@ -83,6 +83,7 @@ class Services(Locked):
                 documents=self.outbox,
                 clock=self.outside.clock,
                 signer=Signer(settings.ledger_signing_key),
+                pause=self.outside.pause,
                 settings=CreditsSettings(
                     welcome_bonus=settings.welcome_bonus,
                     max_reservation=settings.max_reservation,
@@ -112,7 +113,9 @@ class Services(Locked):
         """Claims of the bonus; None when every account is given all of it at first touch."""
         from app.bonus.welcome import Welcome
 
-        return Welcome(self.bonus, self.credits) if self.outside.settings.welcome_bonus_checks else None
+        if not self.outside.settings.welcome_bonus_checks:
+            return None
+        return Welcome(self.bonus, self.credits, self.outside.pause)
 
     @once
     def mirror(self) -> "BalanceMirror":
@@ -230,7 +233,13 @@ class Services(Locked):
 
         outside = self.outside
         return QueueDependencies(
-            outside.documents, outside.realtime, outside.clock, outside.ids, outside.draw, outside.alarms
+            documents=outside.documents,
+            realtime=outside.realtime,
+            clock=outside.clock,
+            ids=outside.ids,
+            draw=outside.draw,
+            alarms=outside.alarms,
+            pause=outside.pause,
         )
 
     @once

@@ -7,6 +7,7 @@ from app.credits.core.entry import Reference
 from app.credits.core.events import AccountEvent
 from app.credits.service import Credits, CreditsParts
 from app.kit.documents import Create, Write
+from support.clock import no_pause
 from support.credits_world import DAY, NO_BONUS, ONE, CreditsWorld, promo, reserve, settle
 
 
@@ -18,7 +19,9 @@ def test_a_lot_that_a_refund_fills_again_is_noticed_again() -> None:
         told.extend(event for event in events if event.name == "LotExpiring")
         return [Create(f"outbox/{event.id}", {}) for event in events]
 
-    credits = Credits(CreditsParts(world.documents, world.clock, world.signer, NO_BONUS, publish=publish))
+    credits = Credits(
+        CreditsParts(world.documents, world.clock, world.signer, NO_BONUS, publish=publish, pause=no_pause)
+    )
     credits.post("alice", promo("gift", ONE, world.clock.now_us() + 20 * DAY))
     credits.sweep("alice")
     credits.reserve("alice", reserve("r", ONE))

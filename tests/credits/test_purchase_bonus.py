@@ -16,6 +16,7 @@ from app.kit.money import credits
 from app.orchestration.event_bus import Replay
 from app.orchestration.queue.operation import Operation, OperationState
 from app.orchestration.queue.operation_document import COLLECTION, from_document
+from support.clock import no_pause
 from support.credits_world import deposit
 from support.world import SETTINGS, MemoryOutside, World
 
@@ -57,7 +58,7 @@ class Shop:
     def deploys(self, policy: BonusPolicy) -> None:
         """The same backend with another policy."""
         rules = replace(self.services.bonus, policy=policy)
-        self.services.__dict__["welcome"] = Welcome(rules, self.services.credits)
+        self.services.__dict__["welcome"] = Welcome(rules, self.services.credits, no_pause)
         self.services.__dict__.pop("orchestration", None)
 
     def buys(self, uid: str, payment: str, *, card: str | None = None) -> None:
@@ -226,5 +227,5 @@ class TestNobodyListens:
 
     def test_of_a_desk_that_holds_nothing_back(self, shop: Shop) -> None:
         rules = BonusRules(BonusPolicy(), Evidence, shop.world.clock, 0)
-        assert subscriptions(Welcome(rules, shop.services.credits), no_cards) == ()
+        assert subscriptions(Welcome(rules, shop.services.credits, no_pause), no_cards) == ()
         assert subscriptions(None, no_cards) == ()

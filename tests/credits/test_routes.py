@@ -24,6 +24,7 @@ from app.credits.routes.admin_routes import admin_routes
 from app.credits.service import Credits, CreditsParts
 from app.kit.canonical import canonical
 from app.kit.money import credits as whole
+from support.clock import no_pause
 from support.credits_world import SEED, deposit, reserve, settle
 from support.world import Caller, World
 
@@ -33,7 +34,7 @@ class Bank:
 
     def __init__(self) -> None:
         self.world = World()
-        parts = CreditsParts(self.world.documents, self.world.clock, Signer(SEED), pause=lambda _: None)
+        parts = CreditsParts(self.world.documents, self.world.clock, Signer(SEED), pause=no_pause)
         self.credits = Credits(parts)
         self.mirror = BalanceMirror(self.world.documents, self.world.realtime)
         records = Idempotency(self.world.documents, self.world.clock)
@@ -379,10 +380,10 @@ class TestTheWelcomeBonus:
         people = {"bob": Evidence("bob", "password", None, "bob@web.de")}
         rules = BonusRules(BonusPolicy(), people.__getitem__, bank.world.clock, whole(50))
         parts = CreditsParts(
-            bank.world.documents, bank.world.clock, Signer(SEED), opening=rules.opening, pause=lambda _: None
+            bank.world.documents, bank.world.clock, Signer(SEED), opening=rules.opening, pause=no_pause
         )
         bank.credits = Credits(parts)
-        welcome = Welcome(rules, bank.credits)
+        welcome = Welcome(rules, bank.credits, no_pause)
         plain = bank.blueprint
         bank.blueprint = lambda: replace(plain(), welcome=welcome)
         bob = bank.client("bob")

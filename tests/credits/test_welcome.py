@@ -11,7 +11,7 @@ from app.bonus.welcome import BonusAlreadyGranted, BonusNotEligible, BonusRules,
 from app.credits.proofs.signing import Signer
 from app.credits.service import Credits, CreditsParts
 from app.kit.money import credits
-from support.clock import ManualClock
+from support.clock import ManualClock, no_pause
 from support.credits_world import DAY, SEED, deposit
 from support.memory import MemoryDocuments
 
@@ -26,9 +26,9 @@ class Town:
     def __post_init__(self) -> None:
         self.clock, documents = ManualClock(), MemoryDocuments()
         rules = BonusRules(self.policy, lambda uid: self.people.get(uid, Evidence(uid)), self.clock, credits(50))
-        parts = CreditsParts(documents, self.clock, Signer(SEED), opening=rules.opening, pause=lambda _: None)
+        parts = CreditsParts(documents, self.clock, Signer(SEED), opening=rules.opening, pause=no_pause)
         self.credits = Credits(parts)
-        self.welcome = Welcome(rules, self.credits)
+        self.welcome = Welcome(rules, self.credits, no_pause)
 
     def person(self, uid: str, email: str | None = None, *, verified: bool = True, provider: str = "google.com") -> str:
         self.people[uid] = Evidence(

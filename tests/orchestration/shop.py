@@ -72,8 +72,16 @@ class Shop:
         self.realtime = MemoryRealtime()
         self.alarms = Bell()
         self.heartbeat = Beats()
+        self.pauses: list[int] = []
         dependencies = QueueDependencies(
-            self.documents, self.realtime, self.clock, self.ids, self.draw, self.alarms, self.heartbeat
+            self.documents,
+            self.realtime,
+            self.clock,
+            self.ids,
+            self.draw,
+            self.alarms,
+            self.heartbeat,
+            pause=self.pauses.append,
         )
         contributions = Contributions([*handlers], [*subscriptions], [*sagas], chores, lanes)
         self.orchestration = assemble(dependencies, contributions)
@@ -91,7 +99,9 @@ class Shop:
 
     def runner(self) -> Runner:
         """Another process."""
-        means = RunnerDependencies(self.outbox, self.doorbell, self.clock, self.ids, self.draw, self.heartbeat)
+        means = RunnerDependencies(
+            self.outbox, self.doorbell, self.clock, self.ids, self.draw, self.pauses.append, self.heartbeat
+        )
         return Runner(means, self.handlers)
 
     def drain(self) -> None:

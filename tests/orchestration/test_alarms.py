@@ -11,6 +11,7 @@ import requests
 from app.kit import firestore
 from app.kit.clock import SystemClock, seconds
 from app.kit.ids import RandomIds
+from app.kit.optimistic import pause
 from app.kit.realtime import FirebaseRealtime
 from app.orchestration.assembly import Contributions, Orchestration, QueueDependencies, assemble
 from app.orchestration.queue.alarms import FUNCTION, CloudTaskAlarms
@@ -31,7 +32,9 @@ def orchestration(suite: RunningSuite) -> Orchestration:
     clock = SystemClock()
     documents, alarms = firestore.connect(PROJECT), CloudTaskAlarms(REGION)
     return assemble(
-        QueueDependencies(documents, FirebaseRealtime(), clock, RandomIds(clock), secrets.randbelow, alarms),
+        QueueDependencies(
+            documents, FirebaseRealtime(), clock, RandomIds(clock), secrets.randbelow, alarms, pause=pause
+        ),
         Contributions(),
     )
 

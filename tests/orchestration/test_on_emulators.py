@@ -18,6 +18,7 @@ from app.kit import firestore
 from app.kit.clock import SystemClock
 from app.kit.documents import Document, Documents, Query, Where
 from app.kit.ids import derived
+from app.kit.optimistic import pause
 from app.kit.settings import Settings
 from app.orchestration.queue.operation import OperationState
 from app.orchestration.queue.operation_document import from_document
@@ -49,7 +50,9 @@ class Audit:
         self.refusing = {saga for n, saga in enumerate(self.sagas) if n % 2}
         variables = function_variables(suite.ports, users_own=False).values
         settings = Settings.from_env({**suite.environment(), **variables, "FUNCTIONS_EMULATOR": "true"})
-        self._credits = Credits(CreditsParts(documents, SystemClock(), Signer(settings.ledger_signing_key)))
+        self._credits = Credits(
+            CreditsParts(documents, SystemClock(), Signer(settings.ledger_signing_key), pause=pause)
+        )
 
     def operation_of(self, order: str) -> str:
         return derived("op", "worker.spend", order)

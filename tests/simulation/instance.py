@@ -14,6 +14,7 @@ from app.credits.proofs.signing import Signer
 from app.credits.service import Credits, CreditsParts, CreditsSettings
 from app.kit.documents import Write
 from app.kit.money import credits
+from app.kit.optimistic import ceiling_us
 from app.models import catalogue
 from app.models.gateway import Gateway
 from app.models.pricing import PriceBook
@@ -75,6 +76,10 @@ class Backend:
         self.instance = instance
         kernel, documents, realtime = outside.kernel, outside.documents, outside.realtime
         clock = InstanceClock(kernel, instance.skew_us)
+
+        def pause(attempt: int) -> None:
+            kernel.sleep(kernel.random.randrange(ceiling_us(attempt)))
+
         dependencies = QueueDependencies(
             documents=documents,
             realtime=realtime,
@@ -82,12 +87,10 @@ class Backend:
             ids=outside.ids,
             draw=kernel.random.randrange,
             alarms=KernelAlarms(kernel, ring),
+            pause=pause,
             heartbeat=KernelPulse(kernel, instance),
         )
         outbox = dependencies.outbox()
-
-        def pause(attempt: int) -> None:
-            kernel.sleep(kernel.random.randrange(4_000 << min(attempt, 6)))
 
         self.credits = Credits(
             CreditsParts(
@@ -128,7 +131,7 @@ class Backend:
             lanes=LANES,
         )
         self.orchestration: Orchestration = assemble(dependencies, contributions, outbox)
-        self.inbox = Inbox(outbox, clock)
+        self.inbox = Inbox(outbox, clock, pause)
         self.runner_name = self.orchestration.runner.owner
 
     def _publish(self, told: Sequence[events.AccountEvent]) -> Sequence[Write]:

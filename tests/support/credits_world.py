@@ -1,6 +1,5 @@
 """The credit system in memory, and an auditor that trusts nothing of it."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from app.credits.core import entry as ledger
@@ -10,10 +9,11 @@ from app.credits.core.entry import Entry, Reference
 from app.credits.ledger import document
 from app.credits.proofs.signing import Signer
 from app.credits.proofs.verification import Link, verify_chain
-from app.credits.service import Credits, CreditsParts, CreditsSettings, pause
+from app.credits.service import Credits, CreditsParts, CreditsSettings
 from app.kit.documents import Documents
 from app.kit.money import credits
-from support.clock import ManualClock
+from app.kit.optimistic import Pause, pause
+from support.clock import ManualClock, no_pause
 from support.memory import MemoryDocuments
 
 SEED = bytes(range(32))
@@ -54,7 +54,7 @@ class CreditsWorld:
 
     def __post_init__(self) -> None:
         self.pauses = 0
-        self._wait: Callable[[int], None] = lambda attempt: None
+        self._wait: Pause = no_pause
         self.credits = self.instance()
 
     def instance(self) -> Credits:

@@ -65,12 +65,12 @@ def build() -> Orchestration:
     """The deployment over what the environment names."""
     outside, clock = RealOutside(), FastClock()
     dependencies = QueueDependencies(
-        outside.documents, outside.realtime, clock, outside.ids, random.randrange, NoAlarms()
+        outside.documents, outside.realtime, clock, outside.ids, random.randrange, NoAlarms(), pause=outside.pause
     )
     outbox = dependencies.outbox()
     late: list[Orchestration] = []
     signer = Signer(outside.settings.ledger_signing_key)
-    parts = CreditsParts(outbox, clock, signer, publish=lambda events: late[0].bus.rows(events))
+    parts = CreditsParts(outbox, clock, signer, publish=lambda events: late[0].bus.rows(events), pause=outside.pause)
     products = Products(Credits(parts), outbox)
     chore = Chore("overdue", lambda limit: products.credits.expire_due(limit).accounts)
     contributions = Contributions(products.handlers(), products.subscriptions(), products.sagas(), (chore,))

@@ -17,12 +17,13 @@ from app.api.app import Edges, create_app
 from app.api.auth import Principal, Role, TokenExpired, TokenInvalid
 from app.api.edge import Edge
 from app.bonus.rules import Evidence
+from app.kit.optimistic import Pause
 from app.kit.settings import Settings
 from app.monitoring.service import Dependency
 from app.orchestration.queue.outbox import Alarms, NoAlarms
 from app.orchestration.queue.retry import Draw
 from app.wiring import Services
-from support.clock import ManualClock, SeededIds
+from support.clock import ManualClock, SeededIds, no_pause
 from support.memory import MemoryDocuments, MemoryRealtime
 
 SETTINGS = Settings.from_env(
@@ -86,6 +87,7 @@ class MemoryOutside:
     clock: ManualClock = field(default_factory=ManualClock)
     ids: SeededIds = field(default_factory=SeededIds)
     draw: Draw = field(default_factory=lambda: random.Random(0).randrange)
+    pause: Pause = no_pause
     alarms: Alarms = field(default_factory=NoAlarms)
     documents: MemoryDocuments = field(default_factory=MemoryDocuments)
     realtime: MemoryRealtime = field(default_factory=MemoryRealtime)

@@ -17,12 +17,12 @@ from app.credits.ledger.step import AccountOpening, OpeningGrants, Participant, 
 from app.credits.service import WELCOME_KEY, Credits
 from app.kit.clock import Clock
 from app.kit.documents import Create, Document, Replace, Value, Write, int_field
-from app.kit.errors import AlreadyExists, Forbidden, Rejection
+from app.kit.errors import Forbidden, Rejection
+from app.kit.optimistic import Pause, optimistic
 
 Identities = Callable[[str], Evidence]
 """What Auth knows of a user; an `Evidence` without an e-mail when it knows nobody."""
 
-_TRIES: Final = 8
 _KEYS: Final = {
     BonusStep.OPENING: WELCOME_KEY,
     BonusStep.VERIFIED: f"{WELCOME_KEY}:verified",
@@ -84,8 +84,8 @@ class BonusRules:
 class Welcome:
     """Claims of the bonus, and its later steps."""
 
-    def __init__(self, rules: BonusRules, credits: Credits) -> None:
-        self._rules, self._credits = rules, credits
+    def __init__(self, rules: BonusRules, credits: Credits, pause: Pause) -> None:
+        self._rules, self._credits, self._pause = rules, credits, pause
 
     def claim(self, uid: str, claims: BonusClaims, address: str | None) -> Posted:
         """Grants the next step that the evidence allows now.
@@ -128,13 +128,8 @@ class Welcome:
 
         grant = _grant(uid, step, self._rules.policy.amount(step))
         participant = Participant(tuple(_path(mark) for mark in marks), writes)
-        for _ in range(_TRIES):
-            try:
-                return self._credits.post(uid, grant, participant)
-            except AlreadyExists:
-                # Another account of the same cluster made a mark first; it is read anew and counted.
-                continue
-        raise BonusNotEligible(Ineligibility.COME_BACK_LATER)
+        # Where another account of the same cluster made a mark first, that is read anew and counted.
+        return optimistic(lambda: self._credits.post(uid, grant, participant), pause=self._pause)
 
 
 def counted(marks: Sequence[Mark], uid: str, seen: Seen) -> list[Write] | None:

@@ -5,10 +5,8 @@ outcome and writes nothing.
 """
 
 import contextlib
-import secrets
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from app.credits.balance_mirror import BalanceView, view
@@ -52,6 +50,7 @@ from app.kit.clock import Clock, to_rfc3339
 from app.kit.documents import Create, Documents, Query, Value, Where
 from app.kit.errors import AlreadyExists, Conflict, InvariantViolation, NotFound, Unavailable
 from app.kit.money import credits
+from app.kit.optimistic import Pause
 
 WELCOME_KEY: Final = "welcome"
 
@@ -73,11 +72,11 @@ class CreditsParts:
     documents: Documents
     clock: Clock
     signer: Signer
+    pause: Pause = field(kw_only=True)
     settings: CreditsSettings = CreditsSettings()
     retired: tuple[str, ...] = ()
     publish: events.Publish = events.publish_nothing
     opening: Callable[[str], AccountOpening] | None = None
-    pause: Callable[[int], None] | None = None
     archive: Archive | None = None
 
 
@@ -114,10 +113,10 @@ class Credits:
                 rules=Rules(parts.settings.max_reservation),
                 opening=parts.opening or self._welcome,
                 publish=parts.publish,
-                pause=parts.pause or pause,
+                pause=parts.pause,
             )
         )
-        self.analyst = Analyst(parts.documents, self.ledger, parts.clock)
+        self.analyst = Analyst(parts.documents, self.ledger, parts.clock, parts.pause)
         self._lanes = GroupCommit(self.store)
 
     def account(self, uid: str) -> Account:
@@ -274,9 +273,3 @@ class Credits:
         if not isinstance(outcome, kind):
             raise InvariantViolation(f"a {type(outcome).__name__} answers another command")
         return outcome
-
-
-def pause(attempt: int) -> None:
-    """Full jitter under a ceiling that doubles from 4 to 256 ms: writers that met once do not meet again."""
-    ceiling_us = 4_000 << min(attempt - 1, 6)
-    time.sleep(secrets.randbelow(ceiling_us) / 1_000_000)

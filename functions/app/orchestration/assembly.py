@@ -12,6 +12,7 @@ from app.kit.clock import Clock
 from app.kit.documents import Documents
 from app.kit.heartbeat import Heartbeat, ThreadHeartbeat
 from app.kit.ids import Ids
+from app.kit.optimistic import Pause
 from app.kit.realtime import Realtime
 from app.orchestration.attempt import RunnerDependencies
 from app.orchestration.event_bus import EventBus, Subscription
@@ -41,6 +42,7 @@ class QueueDependencies:
     ids: Ids
     draw: Draw
     alarms: Alarms
+    pause: Pause = field(kw_only=True)
     heartbeat: Heartbeat = field(default_factory=ThreadHeartbeat)
 
     def outbox(self) -> Outbox:
@@ -86,11 +88,16 @@ def assemble(
         InvariantViolation: a handler in a lane that nobody serves, two of one name, a vendor in two lanes.
     """
     outbox = outbox or dependencies.outbox()
-    clock, ids, doorbell = dependencies.clock, dependencies.ids, Doorbell(dependencies.realtime)
+    clock, ids, pause, doorbell = (
+        dependencies.clock,
+        dependencies.ids,
+        dependencies.pause,
+        Doorbell(dependencies.realtime),
+    )
     bus = EventBus(contributions.subscriptions)
-    sagas = Sagas(contributions.sagas, outbox, clock)
+    sagas = Sagas(contributions.sagas, outbox, clock, pause)
     handlers = Handlers([*contributions.handlers, *bus.handlers(), *sagas.handlers()], [*LANES, *contributions.lanes])
-    queue = OperationQueue(outbox, handlers, clock, ids)
+    queue = OperationQueue(outbox, handlers, clock, ids, pause)
     bus.deliver_through(queue)
     sagas.run_through(queue)
     sweep = SweeperDependencies(outbox, dependencies.realtime, doorbell, clock, ids, handlers.lanes)
@@ -102,7 +109,7 @@ def assemble(
         bus=bus,
         sagas=sagas,
         runner=Runner(
-            RunnerDependencies(outbox, doorbell, clock, ids, dependencies.draw, dependencies.heartbeat), handlers
+            RunnerDependencies(outbox, doorbell, clock, ids, dependencies.draw, pause, dependencies.heartbeat), handlers
         ),
         sweeper=Sweeper(sweep, [Chore("sagas", sagas.check), *contributions.chores]),
         letters=DeadLetters(queue, outbox, clock),

@@ -10,9 +10,10 @@ from typing import Final
 
 from app.kit.clock import Clock, minutes
 from app.kit.documents import Document, Documents, Replace, Version, Write
-from app.kit.errors import Conflict, Fault, Unavailable
+from app.kit.errors import Fault
 from app.kit.heartbeat import Heartbeat
 from app.kit.ids import Ids
+from app.kit.optimistic import Pause, optimistic
 from app.kit.telemetry import log
 from app.orchestration.queue import line
 from app.orchestration.queue.doorbell import Doorbell
@@ -27,9 +28,6 @@ LIFE_US: Final = minutes(9)
 one must not hold its operation for ever.
 """
 
-COMMITS: Final = 5
-"""Tries at one commit while others are faster."""
-
 _log = log("orchestration")
 
 
@@ -42,6 +40,7 @@ class RunnerDependencies:
     clock: Clock
     ids: Ids
     draw: Draw
+    pause: Pause
     heartbeat: Heartbeat
 
 
@@ -86,25 +85,23 @@ class RunningAttempt:
         return Replace(seen.path, seen.fields, seen.version)
 
     def renew(self) -> None:
-        for _ in range(COMMITS):
-            known = self._known
-            if known.operation.cancel_requested:
-                raise CancelRequested(known.operation.reason or "cancelled")
-            now_us = self.now_us()
-            longer = renew(known.operation, token=self.token, now_us=now_us, lease_us=self.handler.lease_us)
-            try:
-                self._write(known, longer, ())
-            except Conflict:
-                self.refresh()
-                continue
-            until_us = now_us + self.handler.lease_us + SKEW_US
-            try:
-                self._means.doorbell.extend(longer.lane, longer.id, until_us)
-            except Fault as fault:
-                # The slot is a courtesy, the lease is kept: nothing that is paid for is begun again for this.
-                _log.warning("slot_not_extended", reason=str(fault))
-            return
-        raise Unavailable("the lease could not be renewed")
+        now_us = optimistic(self._renew_lease, reread=self.refresh, pause=self._means.pause)
+        until_us = now_us + self.handler.lease_us + SKEW_US
+        try:
+            self._means.doorbell.extend(self.operation.lane, self.operation.id, until_us)
+        except Fault as fault:
+            # The slot is a courtesy, the lease is kept: nothing that is paid for is begun again for this.
+            _log.warning("slot_not_extended", reason=str(fault))
+
+    def _renew_lease(self) -> int:
+        """Commits a longer lease; since when it counts."""
+        known = self._known
+        if known.operation.cancel_requested:
+            raise CancelRequested(known.operation.reason or "cancelled")
+        now_us = self.now_us()
+        longer = renew(known.operation, token=self.token, now_us=now_us, lease_us=self.handler.lease_us)
+        self._write(known, longer, ())
+        return now_us
 
     def keep(self) -> None:
         """The heartbeat: renews a lease of which a third is gone, so that work which takes long, and does not say so,

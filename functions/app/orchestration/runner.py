@@ -9,9 +9,10 @@ from typing import Final
 
 from app.kit.clock import minutes
 from app.kit.documents import Document, Version, Write
-from app.kit.errors import Conflict, Fault, InvariantViolation, Rejection, Unavailable
+from app.kit.errors import Fault, InvariantViolation, Rejection, Unavailable
+from app.kit.optimistic import Contended, optimistic
 from app.kit.telemetry import context, log
-from app.orchestration.attempt import COMMITS, Known, RunnerDependencies, RunningAttempt, read_again
+from app.orchestration.attempt import Known, RunnerDependencies, RunningAttempt, read_again
 from app.orchestration.queue import line
 from app.orchestration.queue.admission import Ticket
 from app.orchestration.queue.audit import audit_rows
@@ -47,6 +48,7 @@ BUDGET_US: Final = minutes(4)
 """How long one trigger goes on serving its lane; below the platform's nine minutes for events."""
 
 _CLAIMS: Final = 3
+"""Tries at one claim. Few: whoever was faster has most likely claimed it, and the ticket stays up for the others."""
 _log = log("orchestration")
 
 
@@ -141,41 +143,43 @@ class Runner:
 
     def _claim(self, stored: Document) -> RunningAttempt | bool:
         """A claimed attempt; or whether the ticket should stay up."""
-        lined = self._line_left_by(stored)
-        for _ in range(_CLAIMS):
-            operation = from_document(stored)
-            if not may_run(operation.level, self._place):
-                return True
-            handler = self._handlers.find(operation.name) or _stranger(operation.name)
-            claimed = claim(
-                operation,
-                owner=self.owner,
-                now_us=self._means.clock.now_us(),
-                lease_us=handler.lease_us,
-                tries=handler.retry.tries,
-            )
-            if not isinstance(claimed, Operation):
-                if claimed == "early":
-                    self._means.outbox.ring([operation])
-                return False
-            if lined is not None and self._is_held_by_another(lined, operation):
-                return False
-            attempt = RunningAttempt(
-                self._means, handler, Known(claimed, stored.version, _ours_to_write(lined, claimed))
-            )
-            try:
-                attempt.write(claimed, self._endings(handler, claimed))
-            except Conflict:
-                again, lined = read_again(self._means.outbox, operation)
-                if again is None:
-                    return False
-                stored = again
-                continue
-            if claimed.state is OperationState.RUNNING:
-                return attempt
-            self._next_in_line(claimed)
+        seen: tuple[Document | None, Document | None] = stored, self._line_left_by(stored)
+
+        def reread() -> None:
+            nonlocal seen
+            seen = read_again(self._means.outbox, from_document(stored))
+
+        try:
+            return optimistic(lambda: self._claim_once(*seen), reread=reread, pause=self._means.pause, tries=_CLAIMS)
+        except Contended:
+            return True
+
+    def _claim_once(self, stored: Document | None, lined: Document | None) -> RunningAttempt | bool:
+        if stored is None:
             return False
-        return True
+        operation = from_document(stored)
+        if not may_run(operation.level, self._place):
+            return True
+        handler = self._handlers.find(operation.name) or _stranger(operation.name)
+        claimed = claim(
+            operation,
+            owner=self.owner,
+            now_us=self._means.clock.now_us(),
+            lease_us=handler.lease_us,
+            tries=handler.retry.tries,
+        )
+        if not isinstance(claimed, Operation):
+            if claimed == "early":
+                self._means.outbox.ring([operation])
+            return False
+        if lined is not None and self._is_held_by_another(lined, operation):
+            return False
+        attempt = RunningAttempt(self._means, handler, Known(claimed, stored.version, _ours_to_write(lined, claimed)))
+        attempt.write(claimed, self._endings(handler, claimed))
+        if claimed.state is OperationState.RUNNING:
+            return attempt
+        self._next_in_line(claimed)
+        return False
 
     def _line_left_by(self, stored: Document) -> Document | None:
         """The line of an operation whose runner seems to be gone; of any other, nobody is thought to hold it."""
@@ -248,15 +252,12 @@ class Runner:
         self, attempt: RunningAttempt, decide: Callable[[Operation], Operation], effects: EffectWrites = no_writes
     ) -> None:
         """Commit the end and everything that belongs to it; decided again when one of the documents moved."""
-        for _ in range(COMMITS):
+
+        def write() -> None:
             ended = decide(attempt.operation)
-            try:
-                attempt.write(ended, [*effects(), *self._endings(attempt.handler, ended)])
-            except Conflict:
-                attempt.refresh()
-                continue
-            return
-        raise Unavailable(f"{attempt.operation.id}: its effects met newer versions {COMMITS} times")
+            attempt.write(ended, [*effects(), *self._endings(attempt.handler, ended)])
+
+        optimistic(write, reread=attempt.refresh, pause=self._means.pause)
 
     def _endings(self, handler: Handler, ended: Operation) -> Sequence[Write]:
         """What an end brings with it: the audit line, and word to the owner of what died."""

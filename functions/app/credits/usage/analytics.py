@@ -1,8 +1,8 @@
 """What an account's credits were used for, from rollups that follow the ledger.
 
 The rollups are brought up to date by whoever asks, from the entry where the last asker stopped: a message pays no
-write for them, and each entry counts once, because a batch and the cursor behind it are one commit. A conflict means
-that another asker was faster; its work is read and gone on from.
+write for them, and each entry counts once, because a batch and the cursor behind it are one commit. Where another
+asker was faster, its work is read and gone on from.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,7 +15,8 @@ from app.credits.usage import rollups
 from app.credits.usage.rollups import MEASURES, Cursor
 from app.kit.clock import Clock, to_rfc3339
 from app.kit.documents import Create, Delete, Documents, Fields, Query, Replace, Version, Where, Write, int_field
-from app.kit.errors import Conflict, Invalid
+from app.kit.errors import Invalid
+from app.kit.optimistic import Pause, optimistic
 
 Granularity = Literal["hour", "day", "month"]
 
@@ -23,7 +24,6 @@ _BATCH: Final = 50
 """Entries per commit: at most 7 increments each, and Firestore takes 500 of one document."""
 _BATCHES: Final = 40
 """Of one request; a longer backlog is worked off by the next ones, and the answer says that it is not complete."""
-_TRIES: Final = 8
 _DAY_US: Final = 86_400_000_000
 _MOST_DAYS: Final[Mapping[Granularity, int]] = {"hour": 31, "day": 366, "month": 3660}
 _DEFAULT_DAYS: Final = 30
@@ -131,10 +131,11 @@ class _Found:
 class Analyst:
     """Answers for single accounts."""
 
-    def __init__(self, documents: Documents, ledger: LedgerReader, clock: Clock) -> None:
+    def __init__(self, documents: Documents, ledger: LedgerReader, clock: Clock, pause: Pause) -> None:
         self._documents = documents
         self._ledger = ledger
         self._clock = clock
+        self._pause = pause
 
     def period(self, from_us: int | None, to_us: int | None, granularity: Granularity) -> UsagePeriod:
         """What was asked for; the last 30 days where nothing was."""
@@ -159,21 +160,25 @@ class Analyst:
     def catch_up(self, uid: str, batches: int = _BATCHES) -> tuple[Cursor, bool]:
         """Counts entries that are not counted yet, within a bound; how far it came, and whether that is all."""
         cursor, version = self._cursor(uid)
-        tries = 0
-        for _ in range(batches):
+
+        def count() -> bool:
+            nonlocal cursor, version
             batch = list(islice(self._ledger.entries(uid, cursor.sequence), _BATCH))
             if not batch:
-                return cursor, True
+                return False
             after = replace(cursor, sequence=int_field(batch[-1], "sequence"))
             writes: list[Write] = [_move(uid, after, version), *rollups.increments(uid, cursor, batch)]
-            try:
-                version = self._documents.commit(writes)[0]
-                cursor = after
-            except Conflict:
-                tries += 1
-                if tries == _TRIES:
-                    raise
-                cursor, version = self._cursor(uid)
+            version = self._documents.commit(writes)[0]
+            cursor = after
+            return True
+
+        def reread() -> None:
+            nonlocal cursor, version
+            cursor, version = self._cursor(uid)
+
+        for _ in range(batches):
+            if not optimistic(count, reread=reread, pause=self._pause):
+                return cursor, True
         return cursor, False
 
     def rebuild(self, uid: str) -> Cursor:

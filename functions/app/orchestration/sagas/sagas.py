@@ -12,7 +12,8 @@ from typing import Final
 
 from app.kit.clock import Clock, to_rfc3339
 from app.kit.documents import Create, Document, Documents, Fields, Query, Replace, Where, Write, text_field
-from app.kit.errors import AlreadyExists, Conflict, Failure, NotFound, Rejection, Unavailable, ensure
+from app.kit.errors import AlreadyExists, Failure, NotFound, Rejection, Unavailable, ensure
+from app.kit.optimistic import Pause, optimistic
 from app.kit.telemetry import log
 from app.orchestration.queue.handler import Done, Handler, Run, RunOutcome
 from app.orchestration.queue.operation import Operation, OperationState, SecurityLevel
@@ -42,7 +43,6 @@ from app.orchestration.sagas.saga_definition import SagaDefinition, SagaStep, St
 from app.orchestration.sagas.saga_document import COLLECTION, from_document, path_of, to_fields
 
 TIMER: Final = "sagas.timer"
-_TRIES: Final = 12
 _log = log("orchestration")
 
 Decide = Callable[[SagaDefinition, SagaState], Moved]
@@ -61,7 +61,7 @@ class Beginning:
 class Sagas:
     """Every saga of a deployment. Built before the queue, which knows its handlers."""
 
-    def __init__(self, definitions: Iterable[SagaDefinition], documents: Documents, clock: Clock) -> None:
+    def __init__(self, definitions: Iterable[SagaDefinition], documents: Documents, clock: Clock, pause: Pause) -> None:
         self._definitions: dict[tuple[str, int], SagaDefinition] = {}
         self._newest: dict[str, int] = {}
         for definition in definitions:
@@ -71,6 +71,7 @@ class Sagas:
             self._newest[definition.name] = max(definition.version, self._newest.get(definition.name, 0))
         self._documents = documents
         self._clock = clock
+        self._pause = pause
         self._queue: OperationQueue | None = None
 
     def run_through(self, queue: OperationQueue) -> None:
@@ -117,7 +118,7 @@ class Sagas:
 
         Raises:
             NotFound: there is no such saga.
-            Unavailable: too many changed it at once; tell it again.
+            Contended: too many changed it at once; tell it again.
         """
         return self._change(saga_id, lambda d, s: learned(d, s, fact, content, self._clock.now_us()))
 
@@ -158,16 +159,13 @@ class Sagas:
         return [Replace(stored.path, to_fields(moved), stored.version), *self._orders(definition, moved, commands)]
 
     def _change(self, saga_id: str, decide: Decide) -> SagaState:
-        for _ in range(_TRIES):
+        def attempt() -> None:
             writes = self.move(saga_id, decide)
-            if not writes:
-                return self.get(saga_id)
-            try:
+            if writes:
                 self._documents.commit(writes)
-            except Conflict:
-                continue
-            return self.get(saga_id)
-        raise Unavailable(f"saga {saga_id} is being moved by too many at once")
+
+        optimistic(attempt, pause=self._pause)
+        return self.get(saga_id)
 
     def _repair(self, saga_id: str) -> None:
         def decide(definition: SagaDefinition, state: SagaState) -> Moved:
