@@ -106,6 +106,7 @@ def test_two_who_ask_at_once_count_each_entry_once() -> None:
 
     desk.documents.before_commit.append(first_the_rival)
     assert desk.ask().total.charges == 70
+    assert desk.money.pauses == 1
 
 
 def test_a_crash_between_batches_loses_and_doubles_nothing() -> None:

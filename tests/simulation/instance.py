@@ -14,7 +14,7 @@ from app.credits.proofs.signing import Signer
 from app.credits.service import Credits, CreditsParts, CreditsSettings
 from app.kit.documents import Write
 from app.kit.money import credits
-from app.kit.optimistic import ceiling_us
+from app.kit.optimistic import jitter_us
 from app.models import catalogue
 from app.models.gateway import Gateway
 from app.models.pricing import PriceBook
@@ -78,7 +78,7 @@ class Backend:
         clock = InstanceClock(kernel, instance.skew_us)
 
         def pause(attempt: int) -> None:
-            kernel.sleep(kernel.random.randrange(ceiling_us(attempt)))
+            kernel.sleep(jitter_us(attempt, draw=kernel.random.randrange))
 
         dependencies = QueueDependencies(
             documents=documents,

@@ -32,14 +32,22 @@ class Contended(Unavailable):
     """Other writers were faster too many times in a row."""
 
 
-def ceiling_us(attempt: int, *, first_us: int = _FIRST_US, longest_us: int = _LONGEST_US) -> int:
-    """The longest wait after failed attempt number `attempt`: doubles from `first_us` to `longest_us`."""
-    return min(longest_us, first_us << (attempt - 1))
+def jitter_us(
+    attempt: int,
+    *,
+    first_us: int = _FIRST_US,
+    longest_us: int = _LONGEST_US,
+    draw: Callable[[int], int] = secrets.randbelow,
+) -> int:
+    """How long to wait after failed attempt number `attempt`: anything below a ceiling that starts at `first_us`,
+    doubles with each attempt and stays at `longest_us`. `draw` gives a random number below its argument.
+    """
+    return draw(min(longest_us, first_us << (attempt - 1)))
 
 
 def pause(attempt: int) -> None:
-    """Sleeps for a random time below `ceiling_us(attempt)`."""
-    time.sleep(secrets.randbelow(ceiling_us(attempt)) / 1_000_000)
+    """Sleeps for `jitter_us(attempt)`."""
+    time.sleep(jitter_us(attempt) / 1_000_000)
 
 
 def _nothing() -> None:

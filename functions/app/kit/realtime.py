@@ -5,7 +5,6 @@ credentials of firebase_admin's app, which bypass the security rules.
 """
 
 import json
-import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import urlencode
 
 from app.kit.errors import Conflict, Unavailable, ensure
-from app.kit.optimistic import ceiling_us, optimistic
+from app.kit.optimistic import jitter_us, optimistic
 
 if TYPE_CHECKING:
     from app.kit.realtime_http import Reply, Rest
@@ -90,9 +89,9 @@ class FirebaseRealtime:
 
         def pause(number: int) -> None:
             nonlocal seen
-            pause_us = secrets.randbelow(ceiling_us(number, first_us=_FIRST_PAUSE_US, longest_us=_LONGEST_PAUSE_US))
+            pause_us = jitter_us(number, first_us=_FIRST_PAUSE_US, longest_us=_LONGEST_PAUSE_US)
             time.sleep(pause_us / 1_000_000)
-            if pause_us > _FRESH_US or seen is None or seen.etag is None:
+            if pause_us > _FRESH_US or (seen and seen.etag is None):
                 seen = None
 
         with self._turns.at(path.strip("/")):
