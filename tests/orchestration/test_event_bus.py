@@ -213,7 +213,7 @@ class TestDeadLetters:
         shop = Shop(subscriptions=[Subscription("mail", "CreditsSettled", reaction("mail", failures=failures))])
         shop.outbox.commit(shop.bus.rows([happened(shop, 1)]))
         shop.pass_time(minutes=60)
-        [letter] = shop.letters.page().items
+        [letter] = shop.letters.page()
         assert letter.reason == "Unavailable: down"
         shop.letters.replay(letter.id, by="ada")
         shop.drain()
@@ -225,13 +225,13 @@ class TestDeadLetters:
         shop = Shop(subscriptions=[Subscription("mail", "CreditsSettled", reaction("mail", failures=failures))])
         shop.outbox.commit(shop.bus.rows([happened(shop, 1)]))
         shop.pass_time(minutes=60)
-        [letter] = shop.letters.page().items
+        [letter] = shop.letters.page()
         shop.letters.discard(letter.id, by="ada", reason="told by phone")
         assert shop.queue.get(letter.id).state is OperationState.DISCARDED
         acts = [d.fields for path, d in shop.documents.all().items() if path.startswith("audit_log/")]
         assert any(a["actor"] == "ada" and a["action"] == "discarded" for a in acts)
         assert shop.letters.replay(letter.id, by="ada").state is OperationState.QUEUED, "putting away is not for ever"
-        assert shop.letters.page().items == ()
+        assert shop.letters.page() == []
 
 
 class TestInbox:

@@ -152,7 +152,7 @@ class TestPayment:
         shop.drain()
         assert shop.sagas.get(saga).status is SagaStatus.STUCK
         trace.fail.clear()
-        [letter] = shop.letters.page().items
+        [letter] = shop.letters.page()
         shop.letters.replay(letter.id, by="ada")
         shop.drain()
         assert shop.sagas.get(saga).status is SagaStatus.COMPENSATED

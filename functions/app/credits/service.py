@@ -45,6 +45,7 @@ from app.credits.proofs.checkpoints import Archive, Checkpoints
 from app.credits.proofs.reading import ChainReport, LedgerReader, Proof
 from app.credits.proofs.receipts import receipt
 from app.credits.proofs.signing import KeyRing, Signer, jwk, thumbprint
+from app.credits.proofs.verification import Link
 from app.credits.usage.analytics import Analyst
 from app.kit.clock import Clock, to_rfc3339
 from app.kit.documents import Create, Documents, Query, Value, Where
@@ -229,10 +230,10 @@ class Credits:
         """What can be said of one entry of this account."""
         return self.ledger.verify(uid, transaction_id)
 
-    def validate_chain(self, uid: str, cursor: str | None = None) -> ChainReport:
-        """The account's own chain, from its first entry; resumes at `cursor`."""
+    def validate_chain(self, uid: str, after: Link | None = None) -> ChainReport:
+        """The account's own chain, from its first entry; resumes at a link of it."""
         coverage = self.checkpoints.coverage(uid)
-        return self.ledger.validate_chain(self.account(uid), coverage, cursor)
+        return self.ledger.validate_chain(self.account(uid), coverage, after)
 
     def receipt(self, uid: str, transaction_id: str) -> str:
         """One entry as a JWS that any JOSE library verifies with `keys()`."""

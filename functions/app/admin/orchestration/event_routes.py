@@ -1,10 +1,13 @@
 """`/orchestration/subscriptions` and `/orchestration/events/replay`: who listens to what, and telling it again."""
 
+from collections.abc import Sequence
+
 from flask_openapi import APIBlueprint
 
 from app.admin.orchestration import serializers
 from app.admin.orchestration.schemas import ReplayAnswer, ReplayBody, SubscriptionsAnswer
 from app.api.auth import caller, only
+from app.api.paging import Cursors, as_id, as_integer
 from app.api.schemas import Problem
 from app.kit.clock import from_rfc3339
 from app.orchestration.assembly import Orchestration
@@ -29,7 +32,8 @@ def add(blueprint: APIBlueprint, orchestration: Orchestration) -> None:
     )
     @only("admin")
     def replay_events(body: ReplayBody) -> ReplayAnswer:
-        question = _question(body)
+        cursors = _cursors(body)
+        question = _question(body, cursors.read(body.cursor))
         subscription = orchestration.bus.subscription(body.subscriber, body.event)
         # Before it is done: a replay that stops half way has been made by somebody as well.
         orchestration.outbox.commit(
@@ -43,11 +47,22 @@ def add(blueprint: APIBlueprint, orchestration: Orchestration) -> None:
             ]
         )
         done = orchestration.bus.replay(question, orchestration.outbox)
-        more = None if done.after is None else serializers.cursor((str(done.after[0]), done.after[1]))
+        more = None if done.after is None else cursors.write(done.after)
         return ReplayAnswer(sent=done.sent, next_cursor=more)
 
 
-def _question(body: ReplayBody) -> Replay:
+def _cursors(body: ReplayBody) -> Cursors[tuple[int, str]]:
+    question = (body.subscriber, body.event, from_rfc3339(body.from_), from_rfc3339(body.to), body.again)
+    return Cursors("events/replay", _position_and_id, question)
+
+
+def _position_and_id(parts: Sequence[object]) -> tuple[int, str]:
+    """Of the last delivery that was looked at."""
+    position, id = parts
+    return as_integer(position), as_id(id)
+
+
+def _question(body: ReplayBody, after: tuple[int, str] | None) -> Replay:
     return Replay(
         subscriber=body.subscriber,
         event=body.event,
@@ -55,22 +70,8 @@ def _question(body: ReplayBody) -> Replay:
         to_us=from_rfc3339(body.to),
         again=body.again,
         limit=body.limit,
-        after=_place(body.cursor),
+        after=after,
     )
-
-
-def _place(cursor: str | None) -> tuple[int, str] | None:
-    """Position and id of the last delivery that was looked at."""
-    place = serializers.read_cursor(cursor)
-    if place is None:
-        return None
-    try:
-        position = int(place[0])
-    except ValueError:
-        position = -(2**64)
-    if not -(2**63) <= position < 2**63:
-        raise serializers.not_ours(cursor or "")
-    return position, place[1]
 
 
 def _words(body: ReplayBody) -> str:

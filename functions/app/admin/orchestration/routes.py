@@ -25,12 +25,13 @@ from app.admin.orchestration.schemas import (
     SagasParameters,
 )
 from app.api.auth import caller, only
+from app.api.paging import Cursors, time_and_id
 from app.api.schemas import Page, PageParameters, Problem
 from app.kit.clock import to_rfc3339
 from app.kit.errors import NotFound
 from app.orchestration.assembly import Orchestration
 from app.orchestration.queue.audit import AuditQuestion, audit_lines, lane_row, saga_row
-from app.orchestration.queue.dead_letters import operations_in
+from app.orchestration.queue.dead_letters import operations_in, place_of
 from app.orchestration.queue.operation import OperationState
 
 _TAG: Final = Tag(name="orchestration", description="Operations, sagas and dead letters, for administrators")
@@ -119,11 +120,10 @@ def _sagas(blueprint: APIBlueprint, orchestration: Orchestration) -> None:
     @blueprint.get("/sagas", summary="Sagas, newest first", responses={200: Page[SagaAnswer]})
     @only("admin", "support")
     def sagas(query: SagasParameters) -> Page[SagaAnswer]:
-        found = orchestration.sagas.page(query.status, query.limit, serializers.read_cursor(query.cursor))
-        more = None
-        if len(found) == query.limit:
-            more = serializers.cursor((to_rfc3339(found[-1].created_us), found[-1].id))
-        return Page[SagaAnswer](items=[serializers.saga(state) for state in found], next_cursor=more)
+        cursors = Cursors("sagas", time_and_id, (query.status,))
+        found = orchestration.sagas.page(query.status, query.limit + 1, cursors.read(query.cursor))
+        page, more = cursors.page(found, query.limit, lambda state: (to_rfc3339(state.created_us), state.id))
+        return Page[SagaAnswer](items=[serializers.saga(state) for state in page], next_cursor=more)
 
     @blueprint.get("/sagas/<saga_id>", summary="One saga with its timeline", responses={200: SagaAnswer, 404: Problem})
     @only("admin", "support")
@@ -152,16 +152,18 @@ def _audit(blueprint: APIBlueprint, orchestration: Orchestration) -> None:
     )
     @only("admin")
     def audit_log(query: AuditLogParameters) -> Page[AuditLineAnswer]:
-        question = AuditQuestion(query.uid, query.operation, query.limit, serializers.read_cursor(query.cursor))
-        lines = audit_lines(orchestration.outbox, question)
-        more = serializers.cursor((lines[-1].at, lines[-1].id)) if len(lines) == query.limit else None
-        return Page[AuditLineAnswer](items=[serializers.audit_line(line) for line in lines], next_cursor=more)
+        cursors = Cursors("audit-log", time_and_id, (query.uid, query.operation))
+        question = AuditQuestion(query.uid, query.operation, query.limit + 1, cursors.read(query.cursor))
+        found = audit_lines(orchestration.outbox, question)
+        page, more = cursors.page(found, query.limit, lambda line: (line.at, line.id))
+        return Page[AuditLineAnswer](items=[serializers.audit_line(line) for line in page], next_cursor=more)
 
 
 def _page_of(orchestration: Orchestration, state: OperationState, query: PageParameters) -> Page[OperationAnswer]:
-    found = operations_in(orchestration.outbox, state, query.limit, serializers.read_cursor(query.cursor))
-    more = None if found.after is None else serializers.cursor(found.after)
-    return Page[OperationAnswer](items=[serializers.operation(one) for one in found.items], next_cursor=more)
+    cursors = Cursors("operations", time_and_id, (state,))
+    found = operations_in(orchestration.outbox, state, query.limit + 1, cursors.read(query.cursor))
+    page, more = cursors.page(found, query.limit, place_of)
+    return Page[OperationAnswer](items=[serializers.operation(one) for one in page], next_cursor=more)
 
 
 def _lane(orchestration: Orchestration, name: str) -> LaneAnswer:

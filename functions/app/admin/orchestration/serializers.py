@@ -1,8 +1,5 @@
 """Operations, lanes, sagas and audit lines in the words of the admin routes."""
 
-import base64
-import binascii
-import json
 from dataclasses import asdict
 
 from app.admin.orchestration.schemas import (
@@ -17,7 +14,6 @@ from app.admin.orchestration.schemas import (
     WaitingAnswer,
 )
 from app.kit.clock import to_rfc3339
-from app.kit.errors import Invalid
 from app.orchestration.event_bus import Subscription
 from app.orchestration.queue.audit import AuditLine
 from app.orchestration.queue.doorbell import Depth
@@ -114,30 +110,3 @@ def subscription(known: Subscription) -> SubscriptionAnswer:
         priority=known.priority.name.lower(),
         operation=known.operation,
     )
-
-
-def cursor(place: tuple[str, str]) -> str:
-    """Where a page ended, opaque."""
-    return base64.urlsafe_b64encode(json.dumps(place).encode()).decode().rstrip("=")
-
-
-def read_cursor(text: str | None) -> tuple[str, str] | None:
-    """The place that a cursor names.
-
-    Raises:
-        Invalid: nobody here gave it out.
-    """
-    if text is None:
-        return None
-    try:
-        place = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-    except (binascii.Error, UnicodeError, ValueError):
-        place = None
-    if isinstance(place, list) and len(place) == 2 and all(isinstance(part, str) for part in place):
-        return place[0], place[1]
-    raise not_ours(text)
-
-
-def not_ours(text: str) -> Invalid:
-    """The refusal of a cursor."""
-    return Invalid("This cursor is not one that this list gave out.", cursor=text[:80])

@@ -4,22 +4,13 @@ A dead letter is the operation itself in state `dead`, with its reason and histo
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from app.kit.clock import Clock, to_rfc3339
 from app.kit.documents import Documents, Query, Where, Write
 from app.orchestration.queue.audit import audit_rows
-from app.orchestration.queue.operation import Operation, OperationState, discard, replay
+from app.orchestration.queue.operation import OPEN, Operation, OperationState, discard, replay
 from app.orchestration.queue.operation_document import COLLECTION, from_document
 from app.orchestration.queue.operation_queue import OperationQueue
-
-
-@dataclass(frozen=True, slots=True)
-class Letters:
-    """A page of dead letters, newest first. `after` is where to go on."""
-
-    items: tuple[Operation, ...]
-    after: tuple[str, str] | None
 
 
 class DeadLetters:
@@ -30,8 +21,8 @@ class DeadLetters:
         self._documents = documents
         self._clock = clock
 
-    def page(self, limit: int = 20, after: tuple[str, str] | None = None) -> Letters:
-        """Dead letters by the time of their death."""
+    def page(self, limit: int = 20, after: tuple[str, str] | None = None) -> list[Operation]:
+        """Dead letters by the time of their death, newest first, behind `after`."""
         return operations_in(self._documents, OperationState.DEAD, limit, after)
 
     def replay(self, operation_id: str, *, by: str) -> Operation:
@@ -63,9 +54,13 @@ class DeadLetters:
         return self._queue.change(operation_id, decide)
 
 
-def operations_in(documents: Documents, state: OperationState, limit: int, after: tuple[str, str] | None) -> Letters:
-    """A page of the operations in one state: ended ones by their end, open ones by their creation, newest first."""
-    field = "created_at" if state in (OperationState.QUEUED, OperationState.RUNNING) else "finished_at"
+def operations_in(
+    documents: Documents, state: OperationState, limit: int, after: tuple[str, str] | None
+) -> list[Operation]:
+    """Operations in one state, those behind `after`: ended ones by their end, open ones by their creation, newest
+    first.
+    """
+    field = "created_at" if state in OPEN else "finished_at"
     found = documents.query(
         Query(
             COLLECTION,
@@ -75,9 +70,10 @@ def operations_in(documents: Documents, state: OperationState, limit: int, after
             start_after=after or (),
         )
     )
-    items = tuple(from_document(document) for document in found)
-    if len(items) < limit or not items:
-        return Letters(items, None)
-    last = items[-1]
-    at_us = last.created_us if field == "created_at" else last.finished_us or 0
-    return Letters(items, (to_rfc3339(at_us), last.id))
+    return [from_document(document) for document in found]
+
+
+def place_of(operation: Operation) -> tuple[str, str]:
+    """Where an operation stands in the list of its state."""
+    at_us = operation.created_us if operation.state in OPEN else operation.finished_us or 0
+    return to_rfc3339(at_us), operation.id
