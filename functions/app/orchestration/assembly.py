@@ -88,12 +88,8 @@ def assemble(
         InvariantViolation: a handler in a lane that nobody serves, two of one name, a vendor in two lanes.
     """
     outbox = outbox or dependencies.outbox()
-    clock, ids, pause, doorbell = (
-        dependencies.clock,
-        dependencies.ids,
-        dependencies.pause,
-        Doorbell(dependencies.realtime),
-    )
+    clock, ids, pause = dependencies.clock, dependencies.ids, dependencies.pause
+    doorbell = Doorbell(dependencies.realtime)
     bus = EventBus(contributions.subscriptions)
     sagas = Sagas(contributions.sagas, outbox, clock, pause)
     handlers = Handlers([*contributions.handlers, *bus.handlers(), *sagas.handlers()], [*LANES, *contributions.lanes])
