@@ -3,7 +3,7 @@
 import base64
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
 from app.api.paging import Cursors
-from app.bonus.rules import Evidence
 from app.chat import conversation as conversations
 from app.chat import turn as turns
 from app.chat.conversation import Conversation
@@ -27,14 +26,12 @@ from app.orchestration.queue.operation_document import path_of, to_fields
 from app.orchestration.sagas import saga_document
 from app.orchestration.sagas.saga import SagaState, SagaStatus
 from support.credits_world import deposit
-from support.world import SETTINGS, MemoryOutside, World
+from support.world import World
 
 SIZE: Final = 13
 """Items in each list. Some happened in the same microsecond, so that their ids decide."""
 
-HELD_BACK = replace(
-    SETTINGS, welcome_bonus_checks=True, welcome_bonus=credits(1000), welcome_bonus_on_purchase=credits(400)
-)
+HELD_BACK = {"WELCOME_BONUS_CHECKS": "on", "WELCOME_BONUS_AMOUNT": "1000", "WELCOME_BONUS_ON_PURCHASE": "400"}
 """A part of the bonus waits for a purchase, hence somebody listens to deposits."""
 
 
@@ -74,7 +71,7 @@ class Town:
     """A backend in which every list has something in it, of alice and of bob. It is only read."""
 
     def __init__(self) -> None:
-        self.world = World(outside=MemoryOutside(settings=HELD_BACK, identities=lambda uid: Evidence(uid)))
+        self.world = World(variables=HELD_BACK)
         self.callers = {uid: self.world.client(uid) for uid in ("alice", "bob")}
         self.callers["ada"] = self.world.client(self.world.user("ada", role="admin"))
         for number in range(SIZE):
@@ -108,9 +105,9 @@ class Town:
                 return
 
     def _happens(self, number: int) -> None:
-        now_us, services = self.world.clock.now_us(), self.world.services
+        now_us, bank = self.world.clock.now_us(), self.world.system.credits.service
         for uid in ("alice", "bob"):
-            services.credits.post(uid, deposit(f"{uid}_{number}", credits(1)))
+            bank.post(uid, deposit(f"{uid}_{number}", credits(1)))
             self.callers[uid].post("/v1/chat/conversations", json={})
         rows: list[Write] = [Create(*row) for row in self._rows(number, now_us)]
         if number == 0:
@@ -276,8 +273,8 @@ class TestTheChain:
 
     def cursors(self, town: Town) -> list[str]:
         """Behind each entry, as a verification that stopped there gives them out."""
-        account = town.world.services.credits.account("alice")
-        reader = town.world.services.credits.ledger
+        bank = town.world.system.credits.service
+        account, reader = bank.account("alice"), bank.ledger
         found: list[str] = []
         after = None
         for _ in range(account.sequence - 1):
