@@ -26,7 +26,7 @@ from app.bonus.welcome import opening_for_everyone  # noqa: E402
 from app.credits.core.commands import Reserve, Settle  # noqa: E402
 from app.credits.core.entry import Reference  # noqa: E402
 from app.credits.ledger.step import PendingCommand  # noqa: E402
-from app.credits.ledger.store import Contended  # noqa: E402
+from app.credits.ledger.store import AccountContended  # noqa: E402
 from app.credits.service import Credits  # noqa: E402
 from app.credits.settings import CreditsSettings  # noqa: E402
 from app.kit.clock import SystemClock, minutes  # noqa: E402
@@ -146,7 +146,7 @@ def _rush(bank: Credits, uid: str, each: int, *, plain: bool) -> float:
             bank.settle(uid, command)
             return
         while True:
-            with suppress(Contended):
+            with suppress(AccountContended):
                 bank.store.apply(uid, command)
                 return
 

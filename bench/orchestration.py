@@ -126,6 +126,8 @@ class Plant:
 
     def __init__(self, documents, realtime, clock, ids) -> None:  # type: ignore[no-untyped-def]  # the ports, as outside gives them
         from app.kit.clock import seconds
+        from app.kit.concurrency import Threads
+        from app.kit.optimistic import full_jitter
         from app.orchestration.assembly import Contributions, QueueDependencies, assemble
         from app.orchestration.queue.handler import Handler, Lane
         from app.orchestration.queue.operation import SecurityLevel
@@ -139,8 +141,10 @@ class Plant:
         self._counted = Counted(documents)
         self._ids = ids
         self._alarms = Alarms(self._alarm)
+        draw = random.randrange
+        pause = full_jitter(Threads(), draw)
         dependencies = QueueDependencies(
-            self._counted, Ringing(realtime, self._bell.put), clock, ids, random.randrange, self._alarms
+            self._counted, Ringing(realtime, self._bell.put), clock, ids, draw, self._alarms, pause=pause
         )
         handler = Handler(
             name="bench.count",

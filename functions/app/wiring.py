@@ -163,11 +163,19 @@ class System(Locked):
 
     @once
     def _queue(self) -> "QueueDependencies":
+        from app.kit.optimistic import full_jitter
         from app.orchestration.assembly import QueueDependencies
 
         ports = self.ports
         return QueueDependencies(
-            ports.documents, ports.realtime, ports.clock, ports.ids, ports.draw, ports.alarms, ports.heartbeat
+            documents=ports.documents,
+            realtime=ports.realtime,
+            clock=ports.clock,
+            ids=ports.ids,
+            draw=ports.draw,
+            alarms=ports.alarms,
+            pause=full_jitter(ports.concurrency, ports.draw),
+            heartbeat=ports.heartbeat,
         )
 
     def _identity(self) -> "DeploymentIdentity":

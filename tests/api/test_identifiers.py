@@ -5,7 +5,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from app.admin.orchestration import serializers
 from app.api.reference import openapi
 from support.world import World
 
@@ -39,9 +38,3 @@ class TestAnotherUser:
     def test_whose_correction(self, uid: str) -> None:
         body = {"uid": uid, "reason": "goodwill", "amount": "1"}
         assert ADMIN.post("/v1/credits/corrections", json=body).status_code == 422
-
-
-@pytest.mark.parametrize("place", [*(("2026-01-01T00:00:00Z", id) for id in NO_IDS), ("\ud800", "op_1")])
-@pytest.mark.parametrize("list_", ["operations", "dead-letters", "sagas", "audit-log"])
-def test_a_cursor_that_names_no_document_is_refused(list_: str, place: tuple[str, str]) -> None:
-    assert ADMIN.get(f"/v1/orchestration/{list_}?cursor={serializers.cursor(place)}").status_code == 422

@@ -9,7 +9,7 @@ from app.orchestration.assembly import Contributions, QueueDependencies, assembl
 from app.orchestration.event_bus import Event, Replay, Subscription
 from app.orchestration.queue.handler import Done, Run, RunOutcome
 from app.orchestration.queue.outbox import NoAlarms
-from support.clock import ManualClock, SeededIds
+from support.clock import ManualClock, SeededIds, no_pause
 from support.memory import MemoryRealtime
 
 
@@ -26,7 +26,13 @@ def test_every_event_once_in_order_by_pages_of_any_size(documents: Documents) ->
 
     clock = ManualClock()
     dependencies = QueueDependencies(
-        documents, MemoryRealtime(), clock, SeededIds(random.randrange(2**32)), random.randrange, NoAlarms()
+        documents,
+        MemoryRealtime(),
+        clock,
+        SeededIds(random.randrange(2**32)),
+        random.randrange,
+        NoAlarms(),
+        pause=no_pause,
     )
     listeners = (Subscription("stats", name, note, ordered=True), Subscription("mail", name, ignore))
     orchestration = assemble(dependencies, Contributions(subscriptions=listeners))

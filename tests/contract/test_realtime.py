@@ -145,7 +145,7 @@ class TestWriting:
             another.update({"a": next(numbers)})
             return "ours"
 
-        with pytest.raises(Unavailable, match="25 tries"):
+        with pytest.raises(Unavailable, match="25 times"):
             stand_in.realtime.transact("a", decide)
         assert stand_in.realtime.get("a") == 24
 

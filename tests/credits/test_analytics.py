@@ -14,6 +14,8 @@ from app.credits.core.entry import Reference
 from app.credits.usage.analytics import Analyst, Analytics, UsagePeriod
 from app.kit.documents import Write
 from app.kit.errors import Conflict, Invalid
+from app.kit.optimistic import Contended
+from support.clock import no_pause
 from support.credits_world import DAY, MINUTE, CreditsWorld, deposit, reserve
 from support.memory import MemoryDocuments
 from support.world import World
@@ -94,7 +96,7 @@ def test_two_who_ask_at_once_count_each_entry_once() -> None:
     desk = Desk()
     for _ in range(70):
         desk.spend(10)
-    rival = Analyst(desk.documents, desk.money.credits.ledger, desk.money.clock)
+    rival = Analyst(desk.documents, desk.money.credits.ledger, desk.money.clock, no_pause)
     meddled: list[bool] = []
 
     def first_the_rival(_: object) -> None:
@@ -104,6 +106,7 @@ def test_two_who_ask_at_once_count_each_entry_once() -> None:
 
     desk.documents.before_commit.append(first_the_rival)
     assert desk.ask().total.charges == 70
+    assert desk.money.pauses == 1
 
 
 def test_a_crash_between_batches_loses_and_doubles_nothing() -> None:
@@ -131,7 +134,7 @@ def test_endless_conflict_is_told() -> None:
         raise Conflict("somebody else")
 
     desk.documents.before_commit.append(always)
-    with pytest.raises(Conflict):
+    with pytest.raises(Contended):
         desk.ask()
 
 

@@ -187,12 +187,12 @@ class TestACutTail:
 def test_a_long_chain_is_verified_in_parts(world: CreditsWorld) -> None:
     for index in range(25):
         world.credits.post("alice", deposit(f"p{index}", 1))
-    account, cursor, parts = world.account("alice"), None, 0
+    account, after, parts = world.account("alice"), None, 0
     while True:
-        report = world.credits.ledger.validate_chain(account, None, cursor, limit=10)
+        report = world.credits.ledger.validate_chain(account, None, after, limit=10)
         assert report.valid
         parts += 1
-        cursor = report.next_cursor
-        if cursor is None:
+        after = report.after
+        if after is None:
             break
     assert (parts, report.verified.link.sequence) == (3, 26)

@@ -11,8 +11,9 @@ from app.credits.core.rejections import NothingToReverse
 from app.credits.corrections.corrections import CorrectionClosed, Corrections, Proposal, SecondApproverNeeded
 from app.credits.corrections.repair import Repairs
 from app.credits.ledger import document
-from app.credits.proofs.explaining import balance_at, explain
-from app.kit.documents import Delete, Replace, Value
+from app.credits.proofs.explaining import Explanation, balance_at, explain
+from app.credits.proofs.reading import HistoryFilter
+from app.kit.documents import Delete, Replace, Value, int_field
 from app.kit.errors import InvariantViolation, NotFound
 from app.kit.money import credits
 from support.clock import SeededIds
@@ -167,17 +168,14 @@ class TestReplay:
     def test_explains_the_balance_as_a_sum(self, world: CreditsWorld) -> None:
         for index in range(7):
             _spend(world, f"r{index}", credits(index + 1))
-        cursor, total, pages = None, 0, 0
-        while True:
-            told = explain(world.credits.ledger, world.account("alice"), 3, cursor)
-            amounts = [term["amount"] for term in told.terms]
-            assert told.balance == told.brought_forward + sum(int(str(amount)) for amount in amounts)
-            total += sum(int(str(amount)) for amount in amounts)
-            pages += 1
-            cursor = told.next_cursor
-            if cursor is None:
-                break
-        assert (pages, total) == (3, world.account("alice").balance)
+        balance = world.account("alice").balance
+        after: int | None = None
+        while terms := world.credits.ledger.history("alice", HistoryFilter(), 3, after):
+            told, sum_of_terms = explain(terms), sum(int_field(term, "amount") for term in terms)
+            assert (told.balance, told.brought_forward) == (balance, balance - sum_of_terms)
+            balance, after = told.brought_forward, int_field(terms[-1], "sequence")
+        assert (balance, after) == (0, 1)
+        assert explain([]) == Explanation(0, 0)
 
 
 class TestLots:

@@ -1,6 +1,7 @@
 """The welcome bonus: once per person, on evidence from our side, with a bounded loss to any farm."""
 
 import contextlib
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
@@ -10,12 +11,15 @@ from app.bonus.rules import BonusClaims, BonusPolicy, Ineligibility, is_disposab
 from app.bonus.welcome import BonusAlreadyGranted, BonusNotEligible, BonusRules, Welcome, network
 from app.credits.service import Credits
 from app.credits.settings import CreditsSettings
+from app.kit.documents import Create, Write
+from app.kit.errors import AlreadyExists
 from app.kit.money import credits
+from app.kit.optimistic import Contended, full_jitter
 from app.ports import Identity
 from support.clock import ManualClock
 from support.credits_world import DAY, SEED, deposit
 from support.memory import MemoryDocuments
-from support.world import MemoryPorts
+from support.world import MemoryPorts, WatchedThreads
 
 
 @dataclass
@@ -28,16 +32,17 @@ class Town:
     def __post_init__(self) -> None:
         self.clock, documents = ManualClock(), MemoryDocuments()
         rules = BonusRules(self.policy, lambda uid: self.people.get(uid, Identity(uid)), self.clock, credits(50))
-        ports = MemoryPorts(documents=documents)
+        threads, ports = WatchedThreads(), MemoryPorts(documents=documents)
+        self.documents, self.sleeps = documents, threads.sleeps
         self.credits = Credits(
             CreditsSettings(SEED),
             documents=documents,
             clock=self.clock,
-            concurrency=ports.concurrency,
+            concurrency=threads,
             draw=ports.draw,
             opening=rules.opening,
         )
-        self.welcome = Welcome(rules, self.credits)
+        self.welcome = Welcome(rules, self.credits, full_jitter(threads, ports.draw))
 
     def person(self, uid: str, email: str | None = None, *, verified: bool = True, provider: str = "google.com") -> str:
         self.people[uid] = Identity(
@@ -123,6 +128,37 @@ class TestOncePerPerson:
 
         with ThreadPoolExecutor(4) as pool:
             assert sum(pool.map(claim, ("one", "two", "three", "four"))) == credits(1000)
+
+    def test_a_claim_that_loses_the_race_for_a_mark_counts_on_what_the_winner_left(self, town: Town) -> None:
+        """T-43: two accounts behind one network, which may back both."""
+        for uid in ("one", "two"):
+            town.person(uid, verified=False)
+            town.balance(uid)
+            town.people[uid] = replace(town.people[uid], email_verified=True)
+        raced: list[bool] = []
+
+        def race(_: Sequence[Write]) -> None:
+            if not raced:
+                raced.append(True)
+                town.claim("two", address="203.0.113.2")
+
+        town.documents.before_commit.append(race)
+        assert town.claim("one", address="203.0.113.1") == credits(1000)
+        assert len(town.sleeps) == 1
+
+    def test_a_claim_that_loses_every_race_is_told_to_come_again(self, town: Town) -> None:
+        town.person("alice", verified=False)
+        town.balance("alice")
+        town.people["alice"] = replace(town.people["alice"], email_verified=True)
+
+        def always(writes: Sequence[Write]) -> None:
+            if any(isinstance(write, Create) and write.path.startswith("bonus_marks/") for write in writes):
+                raise AlreadyExists("another was faster", path=writes[-1].path)
+
+        town.documents.before_commit.append(always)
+        with pytest.raises(Contended):
+            town.claim("alice")
+        assert town.balance("alice") == 0
 
 
 class TestAFarm:

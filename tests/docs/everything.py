@@ -22,6 +22,7 @@ from app.orchestration.sagas.sagas import SagaStart
 from app.orchestration.sweeper import PAGE, PAGES
 from app.ports import Identity
 from docs.recording import Journal, RecordedDocuments, RecordedRealtime
+from support.clock import no_pause
 from support.vendor import Vendor
 from support.world import Caller, MemoryPorts, World
 
@@ -137,7 +138,9 @@ def assembled(world: World) -> Orchestration:
             raise Killed
         return Done({"ok": 1})
 
-    dependencies = QueueDependencies(ports.documents, ports.realtime, ports.clock, ports.ids, ports.draw, ports.alarms)
+    dependencies = QueueDependencies(
+        ports.documents, ports.realtime, ports.clock, ports.ids, ports.draw, ports.alarms, pause=no_pause
+    )
     return assemble(dependencies, Contributions(handlers=(Handler("keyed", work, vendor="acme"),), sagas=sagas))
 
 
@@ -164,7 +167,7 @@ def operate(world: World, work: Orchestration) -> None:
     for path in ("audit-log", "operations?state=dead", "sagas", "sagas/saga_good", "lanes"):
         assert root.get(f"/v1/orchestration/{path}").status_code == 200, path
     assert root.get("/v1/monitoring/metrics").status_code == 200
-    Inbox(world.documents, world.clock).once("handler", "event", lambda: ())
+    Inbox(world.documents, world.clock, no_pause).once("handler", "event", lambda: ())
 
 
 def flood(world: World, work: Orchestration) -> None:

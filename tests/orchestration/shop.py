@@ -75,8 +75,16 @@ class Shop:
         self.realtime = MemoryRealtime()
         self.alarms = Bell()
         self.heartbeat = Beats()
+        self.pauses: list[int] = []
         dependencies = QueueDependencies(
-            self.documents, self.realtime, self.clock, self.ids, self.draw, self.alarms, self.heartbeat
+            self.documents,
+            self.realtime,
+            self.clock,
+            self.ids,
+            self.draw,
+            self.alarms,
+            self.heartbeat,
+            pause=self.pauses.append,
         )
         contributions = Contributions([*handlers], [*subscriptions], [*sagas], chores, lanes)
         self.orchestration = assemble(dependencies, contributions)
@@ -94,7 +102,9 @@ class Shop:
 
     def runner(self) -> Runner:
         """A runner of its own, as another process has."""
-        deps = RunnerDependencies(self.outbox, self.doorbell, self.clock, self.ids, self.draw, self.heartbeat)
+        deps = RunnerDependencies(
+            self.outbox, self.doorbell, self.clock, self.ids, self.draw, self.pauses.append, self.heartbeat
+        )
         return Runner(deps, self.handlers)
 
     def drain(self) -> None:
@@ -123,9 +133,9 @@ class Shop:
             if path.startswith(f"{COLLECTION}/")
         }
 
-    def dead_letters(self) -> tuple[Operation, ...]:
+    def dead_letters(self) -> list[Operation]:
         """Operations in state `dead`, newest first."""
-        return operations_in(self.documents, OperationState.DEAD, 20, None).items
+        return operations_in(self.documents, OperationState.DEAD, 20, None)
 
     def states(self) -> list[str]:
         """States of all operations, in order of creation."""

@@ -10,7 +10,9 @@ import requests
 
 from app.kit import firestore
 from app.kit.clock import SystemClock, seconds
+from app.kit.concurrency import Threads
 from app.kit.ids import RandomIds
+from app.kit.optimistic import full_jitter
 from app.kit.realtime import FirebaseRealtime
 from app.orchestration.assembly import Contributions, Orchestration, QueueDependencies, assemble
 from app.orchestration.queue.alarms import FUNCTION, CloudTaskAlarms
@@ -29,9 +31,10 @@ def orchestration(suite: RunningSuite) -> Orchestration:
     """As in production, with no features' handlers and with alarms on Cloud Tasks."""
     firebase(on_emulator=True)
     clock = SystemClock()
-    documents, alarms = firestore.connect(PROJECT), CloudTaskAlarms(REGION)
+    documents, alarms, draw = firestore.connect(PROJECT), CloudTaskAlarms(REGION), secrets.randbelow
+    pause = full_jitter(Threads(), draw)
     return assemble(
-        QueueDependencies(documents, FirebaseRealtime(), clock, RandomIds(clock), secrets.randbelow, alarms),
+        QueueDependencies(documents, FirebaseRealtime(), clock, RandomIds(clock), draw, alarms, pause=pause),
         Contributions(),
     )
 

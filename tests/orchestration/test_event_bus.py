@@ -231,14 +231,14 @@ class TestDeadLetters:
         acts = [d.fields for path, d in shop.documents.all().items() if path.startswith("audit_log/")]
         assert any(a["actor"] == "ada" and a["action"] == "discarded" for a in acts)
         assert shop.letters.replay(letter.id, by="ada").state is OperationState.QUEUED, "putting away is not for ever"
-        assert shop.dead_letters() == ()
+        assert shop.dead_letters() == []
 
 
 class TestInbox:
     def test_the_key_is_the_handler_and_the_event(self) -> None:
         """T-45, T-44"""
         shop = Shop()
-        inbox = Inbox(shop.outbox, shop.clock)
+        inbox = Inbox(shop.outbox, shop.clock, shop.pauses.append)
         for _ in range(7):
             for handler in ("mirror", "stats"):
                 inbox.once(handler, "event-1", lambda: [Merge("counts/all", {"n": Increment(1)})])
@@ -247,7 +247,7 @@ class TestInbox:
     def test_a_failure_is_not_remembered_as_done(self) -> None:
         """T-60"""
         shop = Shop()
-        inbox = Inbox(shop.outbox, shop.clock)
+        inbox = Inbox(shop.outbox, shop.clock, shop.pauses.append)
         failures = [Unavailable("down")]
 
         def effect() -> list[Merge]:

@@ -12,6 +12,7 @@ from app.orchestration.sagas.saga_definition import SagaDefinition, SagaStep
 from app.orchestration.sagas.sagas import SagaStart
 from app.orchestration.sweeper import Chore
 from orchestration.shop import Shop, Spy, order
+from support.clock import no_pause
 from support.memory import MemoryDocuments
 from support.world import World
 
@@ -136,7 +137,9 @@ class Away(MemoryDocuments):
 class TestAStoreThatIsAway:
     def test_takes_its_own_figures_and_no_others(self) -> None:
         shop = Shop()
-        dependencies = QueueDependencies(Away(), shop.realtime, shop.clock, shop.ids, shop.draw, shop.alarms)
+        dependencies = QueueDependencies(
+            Away(), shop.realtime, shop.clock, shop.ids, shop.draw, shop.alarms, pause=no_pause
+        )
         found = {one.name: one.value for one in figures(assemble(dependencies, Contributions()))}
         assert {"lane_waiting", "sweep_age_seconds"} <= set(found)
         assert not {"dead_letters", "sagas", "operations_overdue"} & set(found)

@@ -84,7 +84,7 @@ class GreetingFeature(Feature):
 
     def _too_many(self) -> list[str]:
         where = (Where("count", ">", self.settings.most),)
-        return [one.id for one in self._documents.query(Query("greetings", where))]
+        return [one.id for one in self._documents.query(Query("greetings", where, ("count",)))]
 
     def _sweep(self, _: int) -> int:
         self.greet("swept")

@@ -25,7 +25,7 @@ from app.orchestration.assembly import assemble as assemble_orchestration
 from app.orchestration.queue.operation import Operation
 from app.orchestration.queue.operation_document import COLLECTION, from_document
 from app.orchestration.queue.outbox import NoAlarms
-from support.clock import SeededIds
+from support.clock import SeededIds, no_pause
 from support.credits_world import CreditsWorld
 from support.memory import MemoryDocuments, MemoryRealtime
 from support.vendor import Vendor
@@ -54,7 +54,9 @@ class ChatWorld:
         self.gateway = Gateway(self.catalogue, transport=self.transport, api_key="test-key", health=self.health)
         self.mirror = SteppedStreamMirror(self.realtime, self.clock)
         draw = random.Random(0).randrange
-        dependencies = QueueDependencies(self.documents, self.realtime, self.clock, self.ids, draw, NoAlarms())
+        dependencies = QueueDependencies(
+            self.documents, self.realtime, self.clock, self.ids, draw, NoAlarms(), pause=no_pause
+        )
         self.outbox = dependencies.outbox()
         contributions = Contributions(handlers=[deletion.handler(self.outbox)])
         self.orchestration = assemble_orchestration(dependencies, contributions, self.outbox)

@@ -26,6 +26,10 @@ class ManualClock:
         self._at_us = at_us
 
 
+def no_pause(attempt: int) -> None:
+    """A `Pause` that returns at once."""
+
+
 class SeededIds:
     """The same ids for the same seed; they still sort by creation."""
 

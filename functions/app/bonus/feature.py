@@ -45,8 +45,9 @@ class BonusFeature(Feature):
     def welcome(self) -> "Welcome":
         """Claims of the bonus, and its later parts."""
         from app.bonus.welcome import Welcome
+        from app.kit.optimistic import full_jitter
 
-        return Welcome(self.rules, self._credits())
+        return Welcome(self.rules, self._credits(), full_jitter(self._ports.concurrency, self._ports.draw))
 
     def ask_cards(self, cards: "Cards") -> None:
         """Has `cards` say which card made a payment: for the payment features, which stand above this one."""

@@ -24,10 +24,10 @@ from app.credits.public import (
 )
 from app.kit.clock import Clock
 from app.kit.documents import Create, Document, Replace, Value, Write, int_field
-from app.kit.errors import AlreadyExists, Forbidden, Rejection
+from app.kit.errors import Forbidden, Rejection
+from app.kit.optimistic import Pause, optimistic
 from app.ports import Identities
 
-_TRIES: Final = 8
 WELCOME_KEY: Final = "welcome"
 """Of the entry that grants the bonus at the first touch: the same whether or not evidence was asked for (T-36)."""
 _KEYS: Final = {
@@ -74,7 +74,7 @@ class BonusRules:
     low_threshold: int
 
     def opening(self, uid: str) -> AccountOpening:
-        """For `CreditsParts.opening`: the opening step, when the evidence suffices at first touch."""
+        """For the `opening` of `Credits`: the opening step, when the evidence suffices at first touch."""
         who = self.identities(uid)
         marks = assess(self.policy, BonusStep.OPENING, who, BonusClaims(), self.clock.now_us())
         if isinstance(marks, Ineligibility):
@@ -99,8 +99,8 @@ def opening_for_everyone(uid: str, amount: int, low_threshold: int) -> AccountOp
 class Welcome:
     """Claims of the bonus, and its later steps."""
 
-    def __init__(self, rules: BonusRules, credits: Credits) -> None:
-        self._rules, self._credits = rules, credits
+    def __init__(self, rules: BonusRules, credits: Credits, pause: Pause) -> None:
+        self._rules, self._credits, self._pause = rules, credits, pause
 
     def claim(self, uid: str, claims: BonusClaims, address: str | None) -> Posted:
         """Grants the next step that the evidence allows now.
@@ -138,13 +138,8 @@ class Welcome:
 
         grant = _grant(uid, step, self._rules.policy.amount(step))
         participant = Participant(tuple(_path(mark) for mark in marks), writes)
-        for _ in range(_TRIES):
-            try:
-                return self._credits.post(uid, grant, participant)
-            except AlreadyExists:
-                # Another account of the same cluster made a mark first; it is read anew and counted.
-                continue
-        raise BonusNotEligible(Ineligibility.COME_BACK_LATER)
+        # Where another account of the same cluster made a mark first, that is read anew and counted.
+        return optimistic(lambda: self._credits.post(uid, grant, participant), pause=self._pause)
 
 
 def counted(marks: Sequence[Mark], uid: str, seen: Seen) -> list[Write] | None:

@@ -8,6 +8,7 @@ from flask_openapi import APIBlueprint, Tag
 from app.api.auth import caller
 from app.api.context import request_id
 from app.api.idempotency import REPLAYED, idempotency_key, takes_key
+from app.api.paging import Cursors, time_and_id
 from app.api.schemas import Page, PageParameters, Problem
 from app.api.streaming import sse, streams
 from app.chat import serializers
@@ -53,9 +54,10 @@ def _conversations(blueprint: APIBlueprint, chat: Chat) -> None:
 
     @blueprint.get("/conversations", summary="Your conversations", responses={200: ConversationPage})
     def list_all(query: PageParameters) -> ConversationPage:
-        found = chat.list(caller().uid, query.limit + 1, serializers.read_cursor(query.cursor))
-        page = found[: query.limit]
-        more = serializers.cursor(page[-1].updated_at, page[-1].id) if len(found) > len(page) else None
+        uid = caller().uid
+        cursors = Cursors("conversations", time_and_id, (uid,))
+        found = chat.list(uid, query.limit + 1, cursors.read(query.cursor) or ())
+        page, more = cursors.page(found, query.limit, lambda one: (one.updated_at, one.id))
         return ConversationPage(items=[serializers.conversation(one) for one in page], next_cursor=more)
 
     @blueprint.get("/conversations/<conversation_id>", summary="One conversation", responses={200: ConversationAnswer})
@@ -83,10 +85,10 @@ def _conversations(blueprint: APIBlueprint, chat: Chat) -> None:
 def _messages(blueprint: APIBlueprint, chat: Chat) -> None:
     @blueprint.get("/conversations/<conversation_id>/messages", summary="Its turns", responses={200: MessagePage})
     def list_turns(path: ConversationPath, query: PageParameters) -> MessagePage:
-        after = serializers.read_cursor(query.cursor)
-        found = chat.turns(caller().uid, path.conversation_id, query.limit + 1, after)
-        page = found[: query.limit]
-        more = serializers.cursor(page[-1].created_at, page[-1].id) if len(found) > len(page) else None
+        uid = caller().uid
+        cursors = Cursors("messages", time_and_id, (uid, path.conversation_id))
+        found = chat.turns(uid, path.conversation_id, query.limit + 1, cursors.read(query.cursor) or ())
+        page, more = cursors.page(found, query.limit, lambda turn: (turn.created_at, turn.id))
         return MessagePage(items=[serializers.message(turn, turn.end) for turn in page], next_cursor=more)
 
     @blueprint.post(

@@ -1,23 +1,15 @@
-"""Turns and answers in the words of clients: JSON objects, SSE frames, cursors. Shared by routes and callables."""
+"""Turns and answers in the words of clients: JSON objects, SSE frames. Shared by routes and callables."""
 
-import base64
-import binascii
-import json
-import re
 from collections.abc import Generator, Mapping
 from types import TracebackType
-from typing import Final, assert_never
+from typing import assert_never
 
 from app.api.streaming import ServerSentEvent as Frame
 from app.chat.answering import Answer, Over, Start, Text, Tick
 from app.chat.conversation import Conversation
 from app.chat.schemas import CancelAnswer, ConversationAnswer, MessageAnswer, TurnError, UsageAnswer
 from app.chat.turn import End, Turn
-from app.kit.errors import Invalid
 from app.kit.money import to_decimal
-
-_CURSOR: Final = (re.compile(r"[0-9TZ:.-]{1,40}"), re.compile(r"[A-Za-z0-9-][A-Za-z0-9_-]{0,127}"))
-"""A time and an id. The id becomes a path, so it is looked at like one that stands in an address."""
 
 
 def conversation(found: Conversation) -> ConversationAnswer:
@@ -137,32 +129,6 @@ class Frames(Generator[Frame | None, None, None]):
             "finish_reason": end.finish_reason,
         }
         return [*frames, Frame("done", done)]
-
-
-def cursor(*parts: str) -> str:
-    """Where a page ended."""
-    return base64.urlsafe_b64encode(json.dumps(parts).encode()).decode().rstrip("=")
-
-
-def read_cursor(text: str | None) -> tuple[str, ...]:
-    """Where the next page begins; empty for the first.
-
-    Raises:
-        Invalid: it is not one of ours.
-    """
-    if text is None:
-        return ()
-    try:
-        parts = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-    except (ValueError, binascii.Error):
-        parts = None
-    if (
-        not isinstance(parts, list)
-        or len(parts) != len(_CURSOR)
-        or not all(isinstance(part, str) and shape.fullmatch(part) for part, shape in zip(parts, _CURSOR))
-    ):
-        raise Invalid("This cursor is not one that this list gave out.", cursor=text[:80])
-    return tuple(parts)
 
 
 def _start(turn: Turn) -> Mapping[str, object]:

@@ -45,13 +45,15 @@ from app.credits.proofs.checkpoints import Checkpoints
 from app.credits.proofs.reading import ChainReport, LedgerReader, Proof
 from app.credits.proofs.receipts import receipt
 from app.credits.proofs.signing import KeyRing, Signer, jwk, thumbprint
+from app.credits.proofs.verification import Link
 from app.credits.settings import CreditsSettings
 from app.credits.usage.analytics import Analyst
 from app.kit.archive import Archive
 from app.kit.clock import Clock, minutes, to_rfc3339
-from app.kit.concurrency import Concurrency, full_jitter
+from app.kit.concurrency import Concurrency
 from app.kit.documents import Create, Documents, Query, Value, Where
 from app.kit.errors import AlreadyExists, Conflict, InvariantViolation, NotFound, Unavailable
+from app.kit.optimistic import full_jitter
 
 OVERDUE_US: Final = minutes(15)
 """A reservation that is open for so long after its expiry was not swept."""
@@ -96,6 +98,7 @@ class Credits:
         public = (self._signer.public, *settings.retired_keys)
         self.ledger = LedgerReader(documents, KeyRing({thumbprint(x): x for x in public}))
         self.checkpoints = Checkpoints(documents, clock, self._signer, archive)
+        pause = full_jitter(concurrency, draw)
         self.store = Store(
             StoreParts(
                 documents=documents,
@@ -104,10 +107,10 @@ class Credits:
                 rules=Rules(settings.max_reservation),
                 opening=opening or (lambda _: AccountOpening(settings.low_threshold)),
                 publish=publish,
-                pause=full_jitter(concurrency, draw),
+                pause=pause,
             )
         )
-        self.analyst = Analyst(documents, self.ledger, clock)
+        self.analyst = Analyst(documents, self.ledger, clock, pause)
         self._funnel = GroupCommit(self.store, concurrency)
 
     def account(self, uid: str) -> Account:
@@ -226,10 +229,10 @@ class Credits:
         """What can be said of one entry of this account."""
         return self.ledger.verify(uid, transaction_id)
 
-    def validate_chain(self, uid: str, cursor: str | None = None) -> ChainReport:
-        """The account's own chain, from its first entry; resumes at `cursor`."""
+    def validate_chain(self, uid: str, after: Link | None = None) -> ChainReport:
+        """The account's own chain, from its first entry; resumes at a link of it."""
         coverage = self.checkpoints.coverage(uid)
-        return self.ledger.validate_chain(self.account(uid), coverage, cursor)
+        return self.ledger.validate_chain(self.account(uid), coverage, after)
 
     def receipt(self, uid: str, transaction_id: str) -> str:
         """One entry as a JWS that any JOSE library verifies with `keys()`."""

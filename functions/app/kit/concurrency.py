@@ -50,22 +50,6 @@ class Concurrency(Protocol):
         ...
 
 
-Pause = Callable[[int], None]
-"""Waits after failed attempt number n, counted from 1."""
-
-
-def full_jitter(concurrency: Concurrency, draw: Callable[[int], int]) -> Pause:
-    """Waits a random time under a ceiling that doubles from 4 to 256 ms: writers that met once do not meet again.
-
-    https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
-    """
-
-    def pause(attempt: int) -> None:
-        concurrency.sleep_us(draw(4_000 << min(attempt - 1, 6)))
-
-    return pause
-
-
 class Threads:
     """The port over the standard library."""
 

@@ -13,7 +13,8 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import urlencode
 
-from app.kit.errors import Unavailable, ensure
+from app.kit.errors import Conflict, Unavailable, ensure
+from app.kit.optimistic import jitter_us, optimistic
 
 if TYPE_CHECKING:
     from app.kit.realtime_http import Reply, Rest
@@ -71,25 +72,31 @@ class FirebaseRealtime:
 
     def transact(self, path: str, decide: Callable[[Json], Json]) -> Json:
         rest = self._rest()
+        seen: Reply | None = None
+
+        def attempt() -> Json:
+            nonlocal seen
+            seen = seen or rest.read_tagged(path)
+            current = _value(seen)
+            wanted = decide(current)
+            if wanted == current:
+                return wanted
+            ensure(wanted is not None, "a transaction on the Realtime Database does not remove")
+            ensure(seen.etag is not None, "the Realtime Database tags what is read for a transaction")
+            seen = rest.write_over(path, seen.etag or "", wanted)
+            if seen.status == _STALE:
+                raise Conflict(f"somebody else wrote at {path}", path=path)
+            return wanted
+
+        def pause(number: int) -> None:
+            nonlocal seen
+            pause_us = jitter_us(number, secrets.randbelow, first_us=_FIRST_PAUSE_US, longest_us=_LONGEST_PAUSE_US)
+            time.sleep(pause_us / 1_000_000)
+            if pause_us > _FRESH_US or (seen and seen.etag is None):
+                seen = None
+
         with self._path_locks.at(path.strip("/")):
-            seen: Reply | None = None
-            for attempt in range(_TRIES):
-                seen = seen or rest.read_tagged(path)
-                current = _value(seen)
-                wanted = decide(current)
-                if wanted == current:
-                    return wanted
-                ensure(wanted is not None, "a transaction on the Realtime Database does not remove")
-                ensure(seen.etag is not None, "the Realtime Database tags what is read for a transaction")
-                seen = rest.write_over(path, seen.etag or "", wanted)
-                if seen.status != _STALE:
-                    return wanted
-                # A random pause: writers that collided once would otherwise collide at every try.
-                pause_us = secrets.randbelow(min(_LONGEST_PAUSE_US, 1000 << attempt))
-                time.sleep(pause_us / 1_000_000)
-                if pause_us > _FRESH_US or seen.etag is None:
-                    seen = None
-        raise Unavailable(f"no turn at {path} in {_TRIES} tries")
+            return optimistic(attempt, pause=pause, tries=_TRIES)
 
     def _rest(self) -> "Rest":
         if self._connected is None:
@@ -157,6 +164,7 @@ def _value(answer: "Reply") -> Json:
 _STALE: Final = 412
 _TRIES: Final = 25
 """As many as the client SDKs make before they give up."""
+_FIRST_PAUSE_US: Final = 1_000
 _LONGEST_PAUSE_US: Final = 100_000
 _FRESH_US: Final = 5_000
 """The value in a 412 answer is used for this long before it is read again: about the time of a call."""

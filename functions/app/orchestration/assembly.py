@@ -13,6 +13,7 @@ from app.kit.documents import Documents
 from app.kit.errors import Unavailable, ensure
 from app.kit.heartbeat import Heartbeat, ThreadHeartbeat
 from app.kit.ids import Ids
+from app.kit.optimistic import Pause
 from app.kit.realtime import Realtime
 from app.kit.telemetry import log
 from app.orchestration.attempt import RunnerDependencies
@@ -45,6 +46,7 @@ class QueueDependencies:
     ids: Ids
     draw: Draw
     alarms: Alarms
+    pause: Pause = field(kw_only=True)
     heartbeat: Heartbeat = field(default_factory=ThreadHeartbeat)
 
     def outbox(self) -> Outbox:
@@ -128,11 +130,12 @@ def assemble(
         InvariantViolation: the contributions do not fit together; see `Handlers`, `EventBus` and `Sagas`.
     """
     outbox = outbox or dependencies.outbox()
-    clock, ids, doorbell = dependencies.clock, dependencies.ids, Doorbell(dependencies.realtime)
+    clock, ids, pause = dependencies.clock, dependencies.ids, dependencies.pause
+    doorbell = Doorbell(dependencies.realtime)
     bus = EventBus(contributions.subscriptions)
-    sagas = Sagas(contributions.sagas, outbox, clock)
+    sagas = Sagas(contributions.sagas, outbox, clock, pause)
     handlers = Handlers([*contributions.handlers, *bus.handlers(), *sagas.handlers()], [*LANES, *contributions.lanes])
-    queue = OperationQueue(outbox, handlers, clock, ids)
+    queue = OperationQueue(outbox, handlers, clock, ids, pause)
     bus.bind_queue(queue)
     sagas.bind_queue(queue)
     sweep = SweeperDependencies(outbox, dependencies.realtime, doorbell, clock, ids, handlers.lanes)
@@ -144,7 +147,7 @@ def assemble(
         bus=bus,
         sagas=sagas,
         runner=Runner(
-            RunnerDependencies(outbox, doorbell, clock, ids, dependencies.draw, dependencies.heartbeat), handlers
+            RunnerDependencies(outbox, doorbell, clock, ids, dependencies.draw, pause, dependencies.heartbeat), handlers
         ),
         sweeper=Sweeper(sweep, [Chore("sagas", sagas.check), *contributions.chores]),
         letters=DeadLetters(queue, clock),

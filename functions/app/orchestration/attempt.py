@@ -10,9 +10,10 @@ from typing import Final
 
 from app.kit.clock import Clock, minutes
 from app.kit.documents import Document, Documents, Replace, Version, Write
-from app.kit.errors import Conflict, Fault, Unavailable
+from app.kit.errors import Fault
 from app.kit.heartbeat import Heartbeat
 from app.kit.ids import Ids
+from app.kit.optimistic import Pause, optimistic
 from app.kit.telemetry import log
 from app.orchestration.queue import line
 from app.orchestration.queue.doorbell import Doorbell
@@ -27,9 +28,6 @@ HEARTBEAT_LIMIT_US: Final = minutes(9)
 must not hold its operation for ever.
 """
 
-COMMIT_TRIES: Final = 5
-"""Tries at one commit that conflicts."""
-
 _log = log("orchestration")
 
 
@@ -42,6 +40,7 @@ class RunnerDependencies:
     clock: Clock
     ids: Ids
     draw: Draw
+    pause: Pause
     heartbeat: Heartbeat
 
 
@@ -86,25 +85,23 @@ class RunningAttempt:
         return Replace(seen.path, seen.fields, seen.version)
 
     def renew(self) -> None:
-        for _ in range(COMMIT_TRIES):
-            seen = self._snapshot
-            if seen.operation.cancel_requested:
-                raise CancelRequested(seen.operation.reason or "cancelled")
-            now_us = self.now_us()
-            longer = renew(seen.operation, token=self.token, now_us=now_us, lease_us=self.handler.lease_us)
-            try:
-                self._write(seen, longer, ())
-            except Conflict:
-                self.refresh()
-                continue
-            until_us = now_us + self.handler.lease_us + SKEW_US
-            try:
-                self._deps.doorbell.extend(longer.lane, longer.id, until_us)
-            except Fault as fault:
-                # Only the lease matters. To fail here would repeat work that may have cost money.
-                _log.warning("slot_extension_failed", reason=str(fault))
-            return
-        raise Unavailable("the lease could not be renewed")
+        now_us = optimistic(self._renew_lease, reread=self.refresh, pause=self._deps.pause)
+        until_us = now_us + self.handler.lease_us + SKEW_US
+        try:
+            self._deps.doorbell.extend(self.operation.lane, self.operation.id, until_us)
+        except Fault as fault:
+            # Only the lease matters. To fail here would repeat work that may have cost money.
+            _log.warning("slot_extension_failed", reason=str(fault))
+
+    def _renew_lease(self) -> int:
+        """Commits a longer lease. Returns the time from which it counts."""
+        seen = self._snapshot
+        if seen.operation.cancel_requested:
+            raise CancelRequested(seen.operation.reason or "cancelled")
+        now_us = self.now_us()
+        longer = renew(seen.operation, token=self.token, now_us=now_us, lease_us=self.handler.lease_us)
+        self._write(seen, longer, ())
+        return now_us
 
     def keep(self) -> None:
         """Called by the heartbeat: renews the lease once a third of it has passed, so that long work which never calls

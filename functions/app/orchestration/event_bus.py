@@ -135,7 +135,7 @@ class EventBus:
             NotFound: there is no such subscription.
         """
         subscription = self.subscription(question.subscriber, question.event)
-        page = documents.query(
+        found = documents.query(
             Query(
                 COLLECTION,
                 # All deliveries of an event have its position, also replayed ones. So deliveries of older events that
@@ -146,17 +146,18 @@ class EventBus:
                     Where("position", "<", _position(question.to_us)),
                 ),
                 order_by=("position", "__name__"),
-                limit=question.limit,
+                limit=question.limit + 1,
                 start_after=question.after or (),
             )
         )
+        page = found[: question.limit]
         orders: dict[str, Order] = {}
         for document in page:
             event = _read(map_field(document.fields, "payload"))
             order = _order(subscription, event, 0, again=question.again)
             orders.setdefault(event.id, replace(order, position=int_field(document.fields, "position")))
         sent = self._send([*orders.values()], documents)
-        if len(page) < question.limit:
+        if len(found) == len(page):
             return ReplayPage(sent, None)
         return ReplayPage(sent, (int_field(page[-1].fields, "position"), page[-1].id))
 

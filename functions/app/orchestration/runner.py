@@ -9,9 +9,10 @@ from typing import Final
 
 from app.kit.clock import minutes
 from app.kit.documents import Document, Version, Write
-from app.kit.errors import Conflict, Fault, InvariantViolation, Rejection, Unavailable
+from app.kit.errors import Fault, InvariantViolation, Rejection, Unavailable
+from app.kit.optimistic import Contended, optimistic
 from app.kit.telemetry import context, log
-from app.orchestration.attempt import COMMIT_TRIES, RunnerDependencies, RunningAttempt, Snapshot, read_with_lock
+from app.orchestration.attempt import RunnerDependencies, RunningAttempt, Snapshot, read_with_lock
 from app.orchestration.queue import line
 from app.orchestration.queue.admission import Ticket
 from app.orchestration.queue.audit import audit_rows
@@ -49,6 +50,7 @@ BUDGET_US: Final = minutes(4)
 """
 
 _CLAIMS: Final = 3
+"""Tries at one claim. Few: whoever was faster has most likely claimed it, and the ticket stays up for the others."""
 _log = log("orchestration")
 
 
@@ -143,41 +145,43 @@ class Runner:
 
     def _claim(self, stored: Document) -> RunningAttempt | bool:
         """The claimed attempt; when there is none, whether the ticket should stay for another runner."""
-        lock = self._lock_of_lost_runner(stored)
-        for _ in range(_CLAIMS):
-            operation = from_document(stored)
-            if not may_run(operation.level, self._place):
-                return True
-            handler = self._handlers.find(operation.name) or _unknown_handler(operation.name)
-            claimed = claim(
-                operation,
-                owner=self.owner,
-                now_us=self._deps.clock.now_us(),
-                lease_us=handler.lease_us,
-                tries=handler.retry.tries,
-            )
-            if not isinstance(claimed, Operation):
-                if claimed == "early":
-                    self._deps.outbox.ring([operation])
-                return False
-            if lock is not None and self._is_held_by_another(lock, operation):
-                return False
-            attempt = RunningAttempt(
-                self._deps, handler, Snapshot(claimed, stored.version, _lock_to_write(lock, claimed))
-            )
-            try:
-                attempt.write(claimed, self._final_writes(handler, claimed))
-            except Conflict:
-                again, lock = read_with_lock(self._deps.outbox, operation)
-                if again is None:
-                    return False
-                stored = again
-                continue
-            if claimed.state is OperationState.RUNNING:
-                return attempt
-            self._ring_next(claimed)
+        seen: tuple[Document | None, Document | None] = stored, self._lock_of_lost_runner(stored)
+
+        def reread() -> None:
+            nonlocal seen
+            seen = read_with_lock(self._deps.outbox, from_document(stored))
+
+        try:
+            return optimistic(lambda: self._claim_once(*seen), reread=reread, pause=self._deps.pause, tries=_CLAIMS)
+        except Contended:
+            return True
+
+    def _claim_once(self, stored: Document | None, lock: Document | None) -> RunningAttempt | bool:
+        if stored is None:
             return False
-        return True
+        operation = from_document(stored)
+        if not may_run(operation.level, self._place):
+            return True
+        handler = self._handlers.find(operation.name) or _unknown_handler(operation.name)
+        claimed = claim(
+            operation,
+            owner=self.owner,
+            now_us=self._deps.clock.now_us(),
+            lease_us=handler.lease_us,
+            tries=handler.retry.tries,
+        )
+        if not isinstance(claimed, Operation):
+            if claimed == "early":
+                self._deps.outbox.ring([operation])
+            return False
+        if lock is not None and self._is_held_by_another(lock, operation):
+            return False
+        attempt = RunningAttempt(self._deps, handler, Snapshot(claimed, stored.version, _lock_to_write(lock, claimed)))
+        attempt.write(claimed, self._final_writes(handler, claimed))
+        if claimed.state is OperationState.RUNNING:
+            return attempt
+        self._ring_next(claimed)
+        return False
 
     def _lock_of_lost_runner(self, stored: Document) -> Document | None:
         """The lock left by a runner that seems to be dead. For other operations the lock is assumed to be free."""
@@ -255,17 +259,14 @@ class Runner:
 
         Raises:
             LeaseLost: another runner took over.
-            Unavailable: it conflicted too often.
+            Contended: it conflicted too often.
         """
-        for _ in range(COMMIT_TRIES):
+
+        def write() -> None:
             ended = decide(attempt.operation)
-            try:
-                attempt.write(ended, [*effects(), *self._final_writes(attempt.handler, ended)])
-            except Conflict:
-                attempt.refresh()
-                continue
-            return
-        raise Unavailable(f"{attempt.operation.id}: its effects met newer versions {COMMIT_TRIES} times")
+            attempt.write(ended, [*effects(), *self._final_writes(attempt.handler, ended)])
+
+        optimistic(write, reread=attempt.refresh, pause=self._deps.pause)
 
     def _final_writes(self, handler: Handler, ended: Operation) -> Sequence[Write]:
         """Writes that belong to an end: the audit line and, unless it succeeded, those of `Handler.on_death`."""

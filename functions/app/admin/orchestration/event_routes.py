@@ -1,18 +1,21 @@
 """`/orchestration/subscriptions` and `/orchestration/events/replay`: subscriptions, and replays of events."""
 
+from collections.abc import Sequence
+
 from flask_openapi import APIBlueprint
 
 from app.admin.orchestration import serializers
 from app.admin.orchestration.schemas import ReplayAnswer, ReplayBody, SubscriptionsAnswer
+from app.admin.orchestration.service import OrchestrationAdmin
 from app.api.auth import caller, only
+from app.api.paging import Cursors, as_id, as_integer
 from app.api.schemas import Problem
 from app.kit.clock import from_rfc3339
 from app.orchestration.assembly import Orchestration
 from app.orchestration.event_bus import Replay
-from app.orchestration.queue.audit import replay_row
 
 
-def add(blueprint: APIBlueprint, orchestration: Orchestration) -> None:
+def add(blueprint: APIBlueprint, orchestration: Orchestration, admin: OrchestrationAdmin) -> None:
     """Adds these routes to those of orchestration."""
 
     @blueprint.get("/subscriptions", summary="All subscriptions to events", responses={200: SubscriptionsAnswer})
@@ -29,25 +32,25 @@ def add(blueprint: APIBlueprint, orchestration: Orchestration) -> None:
     )
     @only("admin")
     def replay_events(body: ReplayBody) -> ReplayAnswer:
-        question = _question(body)
-        subscription = orchestration.bus.subscription(body.subscriber, body.event)
-        # Recorded before the replay, so that the audit log also shows one that fails half way.
-        orchestration.outbox.commit(
-            [
-                replay_row(
-                    delivery=subscription.operation,
-                    actor=caller().uid,
-                    now_us=orchestration.clock.now_us(),
-                    reason=_reason(body),
-                )
-            ]
-        )
-        done = orchestration.bus.replay(question, orchestration.outbox)
-        more = None if done.after is None else serializers.cursor((str(done.after[0]), done.after[1]))
+        cursors = _cursors(body)
+        replay = _replay(body, cursors.read(body.cursor))
+        done = admin.replay_events(replay, reason=_reason(body), by=caller().uid)
+        more = None if done.after is None else cursors.write(done.after)
         return ReplayAnswer(sent=done.sent, next_cursor=more)
 
 
-def _question(body: ReplayBody) -> Replay:
+def _cursors(body: ReplayBody) -> Cursors[tuple[int, str]]:
+    question = (body.subscriber, body.event, from_rfc3339(body.from_), from_rfc3339(body.to), body.again)
+    return Cursors("events/replay", _position_and_id, question)
+
+
+def _position_and_id(parts: Sequence[object]) -> tuple[int, str]:
+    """Of the last delivery that was looked at."""
+    position, id = parts
+    return as_integer(position), as_id(id)
+
+
+def _replay(body: ReplayBody, after: tuple[int, str] | None) -> Replay:
     return Replay(
         subscriber=body.subscriber,
         event=body.event,
@@ -55,22 +58,8 @@ def _question(body: ReplayBody) -> Replay:
         to_us=from_rfc3339(body.to),
         again=body.again,
         limit=body.limit,
-        after=_place(body.cursor),
+        after=after,
     )
-
-
-def _place(cursor: str | None) -> tuple[int, str] | None:
-    """Position and id of the last delivery on the previous page."""
-    place = serializers.read_cursor(cursor)
-    if place is None:
-        return None
-    try:
-        position = int(place[0])
-    except ValueError:
-        position = -(2**64)
-    if not -(2**63) <= position < 2**63:
-        raise serializers.not_ours(cursor or "")
-    return position, place[1]
 
 
 def _reason(body: ReplayBody) -> str:

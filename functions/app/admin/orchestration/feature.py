@@ -20,8 +20,10 @@ class OrchestrationAdminFeature(Feature):
 
     def routes(self) -> "Sequence[APIBlueprint]":
         from app.admin.orchestration import routes
+        from app.admin.orchestration.service import OrchestrationAdmin
 
-        return [routes.routes(late(self._orchestration))]
+        orchestration = late(self._orchestration)
+        return [routes.routes(orchestration, OrchestrationAdmin(orchestration))]
 
     def figures(self) -> Iterable[Figure]:
         from app.admin.orchestration.figures import figures

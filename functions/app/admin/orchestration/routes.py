@@ -24,31 +24,32 @@ from app.admin.orchestration.schemas import (
     SagaPath,
     SagasParameters,
 )
+from app.admin.orchestration.service import OrchestrationAdmin
 from app.api.auth import caller, only
+from app.api.paging import Cursors, time_and_id
 from app.api.schemas import Page, PageParameters, Problem
 from app.kit.clock import to_rfc3339
-from app.kit.errors import NotFound
 from app.orchestration.assembly import Orchestration
-from app.orchestration.queue.audit import AuditQuestion, audit_lines, lane_row, saga_row
-from app.orchestration.queue.dead_letters import operations_in
+from app.orchestration.queue.audit import AuditQuestion, audit_lines
+from app.orchestration.queue.dead_letters import operations_in, place_of
 from app.orchestration.queue.operation import OperationState
 
 _TAG: Final = Tag(name="orchestration", description="Operations, sagas and dead letters, for administrators")
 
 
-def routes(orchestration: Orchestration) -> APIBlueprint:
+def routes(orchestration: Orchestration, admin: OrchestrationAdmin) -> APIBlueprint:
     """The blueprint of all these routes."""
     blueprint = APIBlueprint("orchestration", __name__, url_prefix="/orchestration", abp_tags=[_TAG])
-    _lanes(blueprint, orchestration)
+    _lanes(blueprint, orchestration, admin)
     _operations(blueprint, orchestration)
     _letters(blueprint, orchestration)
-    _sagas(blueprint, orchestration)
-    event_routes.add(blueprint, orchestration)
+    _sagas(blueprint, orchestration, admin)
+    event_routes.add(blueprint, orchestration, admin)
     _audit(blueprint, orchestration)
     return blueprint
 
 
-def _lanes(blueprint: APIBlueprint, orchestration: Orchestration) -> None:
+def _lanes(blueprint: APIBlueprint, orchestration: Orchestration, admin: OrchestrationAdmin) -> None:
     @blueprint.get("/lanes", summary="Depth, age and state of every lane", responses={200: LanesAnswer})
     @only("admin", "support")
     def lanes() -> LanesAnswer:
@@ -59,12 +60,14 @@ def _lanes(blueprint: APIBlueprint, orchestration: Orchestration) -> None:
     )
     @only("admin")
     def pause(path: LanePath) -> LaneAnswer:
-        return _set_paused(orchestration, path.lane, paused=True)
+        admin.set_paused(path.lane, paused=True, by=caller().uid)
+        return _lane(orchestration, path.lane)
 
     @blueprint.post("/lanes/<lane>/resume", summary="Resume a paused lane", responses={200: LaneAnswer})
     @only("admin")
     def resume(path: LanePath) -> LaneAnswer:
-        return _set_paused(orchestration, path.lane, paused=False)
+        admin.set_paused(path.lane, paused=False, by=caller().uid)
+        return _lane(orchestration, path.lane)
 
 
 def _operations(blueprint: APIBlueprint, orchestration: Orchestration) -> None:
@@ -117,15 +120,14 @@ def _letters(blueprint: APIBlueprint, orchestration: Orchestration) -> None:
         return serializers.operation(gone)
 
 
-def _sagas(blueprint: APIBlueprint, orchestration: Orchestration) -> None:
+def _sagas(blueprint: APIBlueprint, orchestration: Orchestration, admin: OrchestrationAdmin) -> None:
     @blueprint.get("/sagas", summary="Sagas, newest first", responses={200: Page[SagaAnswer]})
     @only("admin", "support")
     def sagas(query: SagasParameters) -> Page[SagaAnswer]:
-        found = orchestration.sagas.page(query.status, query.limit, serializers.read_cursor(query.cursor))
-        more = None
-        if len(found) == query.limit:
-            more = serializers.cursor((to_rfc3339(found[-1].created_us), found[-1].id))
-        return Page[SagaAnswer](items=[serializers.saga(state) for state in found], next_cursor=more)
+        cursors = Cursors("sagas", time_and_id, (query.status,))
+        found = orchestration.sagas.page(query.status, query.limit + 1, cursors.read(query.cursor))
+        page, more = cursors.page(found, query.limit, lambda state: (to_rfc3339(state.created_us), state.id))
+        return Page[SagaAnswer](items=[serializers.saga(state) for state in page], next_cursor=more)
 
     @blueprint.get("/sagas/<saga_id>", summary="One saga with its timeline", responses={200: SagaAnswer, 404: Problem})
     @only("admin", "support")
@@ -139,11 +141,7 @@ def _sagas(blueprint: APIBlueprint, orchestration: Orchestration) -> None:
     )
     @only("admin")
     def cancel_saga(path: SagaPath, body: Reason) -> SagaAnswer:
-        orchestration.sagas.get(path.saga_id)
-        now_us, by = orchestration.clock.now_us(), caller().uid
-        row = saga_row(saga=path.saga_id, actor=by, now_us=now_us, reason=body.reason)
-        orchestration.outbox.commit([row])
-        return serializers.saga(orchestration.sagas.cancel(path.saga_id, f"{by}: {body.reason}"))
+        return serializers.saga(admin.cancel_saga(path.saga_id, reason=body.reason, by=caller().uid))
 
 
 def _audit(blueprint: APIBlueprint, orchestration: Orchestration) -> None:
@@ -154,31 +152,20 @@ def _audit(blueprint: APIBlueprint, orchestration: Orchestration) -> None:
     )
     @only("admin")
     def audit_log(query: AuditLogParameters) -> Page[AuditLineAnswer]:
-        question = AuditQuestion(query.uid, query.operation, query.limit, serializers.read_cursor(query.cursor))
-        lines = audit_lines(orchestration.outbox, question)
-        more = serializers.cursor((lines[-1].at, lines[-1].id)) if len(lines) == query.limit else None
-        return Page[AuditLineAnswer](items=[serializers.audit_line(line) for line in lines], next_cursor=more)
+        cursors = Cursors("audit-log", time_and_id, (query.uid, query.operation))
+        question = AuditQuestion(query.uid, query.operation, query.limit + 1, cursors.read(query.cursor))
+        found = audit_lines(orchestration.outbox, question)
+        page, more = cursors.page(found, query.limit, lambda line: (line.at, line.id))
+        return Page[AuditLineAnswer](items=[serializers.audit_line(line) for line in page], next_cursor=more)
 
 
 def _page_of(orchestration: Orchestration, state: OperationState, query: PageParameters) -> Page[OperationAnswer]:
-    found = operations_in(orchestration.outbox, state, query.limit, serializers.read_cursor(query.cursor))
-    more = None if found.after is None else serializers.cursor(found.after)
-    return Page[OperationAnswer](items=[serializers.operation(one) for one in found.items], next_cursor=more)
+    cursors = Cursors("operations", time_and_id, (state,))
+    found = operations_in(orchestration.outbox, state, query.limit + 1, cursors.read(query.cursor))
+    page, more = cursors.page(found, query.limit, place_of)
+    return Page[OperationAnswer](items=[serializers.operation(one) for one in page], next_cursor=more)
 
 
 def _lane(orchestration: Orchestration, name: str) -> LaneAnswer:
     now_us = orchestration.clock.now_us()
     return serializers.lane(orchestration.handlers.lanes[name], orchestration.doorbell.depth(name, now_us), now_us)
-
-
-def _set_paused(orchestration: Orchestration, name: str, *, paused: bool) -> LaneAnswer:
-    if name not in orchestration.handlers.lanes:
-        raise NotFound("There is no such lane", lane=name)
-    now_us = orchestration.clock.now_us()
-    action = "paused" if paused else "resumed"
-    orchestration.outbox.commit([lane_row(lane=name, action=action, actor=caller().uid, now_us=now_us)])
-    orchestration.doorbell.pause(name, paused)
-    if not paused:
-        waiting = orchestration.doorbell.depth(name, now_us).tickets
-        orchestration.sweeper.wake(name, waiting, now_us)
-    return _lane(orchestration, name)

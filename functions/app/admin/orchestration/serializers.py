@@ -1,11 +1,6 @@
 """Turns operations, lanes, sagas and audit lines into the answers of the admin routes."""
 
-import base64
-import binascii
-import json
-import re
 from dataclasses import asdict
-from typing import Final
 
 from app.admin.orchestration.schemas import (
     AttemptAnswer,
@@ -19,16 +14,12 @@ from app.admin.orchestration.schemas import (
     WaitingAnswer,
 )
 from app.kit.clock import to_rfc3339
-from app.kit.errors import Invalid
 from app.orchestration.event_bus import Subscription
 from app.orchestration.queue.audit import AuditLine
 from app.orchestration.queue.doorbell import Depth
 from app.orchestration.queue.handler import Lane
 from app.orchestration.queue.operation import Operation
 from app.orchestration.sagas.saga import SagaState
-
-_PLACE: Final = (re.compile(r"[0-9TZ:.-]{1,40}"), re.compile(r"[A-Za-z0-9-][A-Za-z0-9_-]{0,127}"))
-"""A time or a position, and an id. The id becomes a path, so it is looked at like one that stands in an address."""
 
 
 def lane(known: Lane, depth: Depth, now_us: int) -> LaneAnswer:
@@ -119,34 +110,3 @@ def subscription(known: Subscription) -> SubscriptionAnswer:
         priority=known.priority.name.lower(),
         operation=known.operation,
     )
-
-
-def cursor(place: tuple[str, str]) -> str:
-    """An opaque text for where a page ended."""
-    return base64.urlsafe_b64encode(json.dumps(place).encode()).decode().rstrip("=")
-
-
-def read_cursor(text: str | None) -> tuple[str, str] | None:
-    """The place that a cursor names.
-
-    Raises:
-        Invalid: `cursor` did not make it.
-    """
-    if text is None:
-        return None
-    try:
-        place = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-    except (binascii.Error, UnicodeError, ValueError):
-        place = None
-    if (
-        not isinstance(place, list)
-        or len(place) != len(_PLACE)
-        or not all(isinstance(part, str) and shape.fullmatch(part) for part, shape in zip(place, _PLACE))
-    ):
-        raise not_ours(text)
-    return place[0], place[1]
-
-
-def not_ours(text: str) -> Invalid:
-    """The error for a cursor that `cursor` did not make."""
-    return Invalid("This cursor is not one that this list gave out.", cursor=text[:80])

@@ -13,7 +13,7 @@ from app.credits.ledger.step import Participant
 from app.credits.service import Credits
 from app.kit.clock import Clock, to_rfc3339
 from app.kit.documents import Create, Document, Documents, Fields, Replace, Value, Write, int_field, text_field
-from app.kit.errors import Forbidden, NotFound, Rejection, ensure
+from app.kit.errors import Forbidden, Invalid, NotFound, Rejection, ensure
 from app.kit.ids import Ids
 
 PROPOSED: Final = "proposed"
@@ -51,11 +51,17 @@ class Corrections:
         self._documents, self._clock, self._ids, self._credits = documents, clock, ids, credits
 
     def propose(self, proposal: Proposal, by: str) -> Fields:
-        """Keeps a proposal; nothing is posted yet."""
+        """Keeps a proposal; nothing is posted yet.
+
+        Raises:
+            Invalid: it names both an amount and a transaction, or neither.
+            NotFound: there is no such account or transaction.
+        """
+        if (proposal.amount == 0) == (proposal.transaction_id is None):
+            raise Invalid("Give either an amount or the transaction that it reverses.")
         self._credits.existing(proposal.uid)
         if proposal.transaction_id is not None:
             self._credits.entry(proposal.uid, proposal.transaction_id)
-        ensure((proposal.amount == 0) == (proposal.transaction_id is not None), "an adjustment or a reversal")
         id = self._ids.new("cor")
         fields: dict[str, Value] = {
             "id": id,

@@ -1,9 +1,10 @@
 """The only writer of accounts and entries: read, decide purely, commit account and entries at once.
 
 Optimistic. The account's version is the commit's precondition and entries are creates, so a lost race writes nothing
-and is decided again on the new state, with jitter and a bound. No lock is held and no transaction is open.
+and is decided again on the new state. No lock is held and no transaction is open.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -29,14 +30,16 @@ from app.credits.ledger.step import (
 )
 from app.kit.clock import Clock
 from app.kit.documents import Document, Documents, Query, Version, Where
-from app.kit.errors import AlreadyExists, Conflict, InvariantViolation, Unavailable
+from app.kit.errors import AlreadyExists, Conflict, InvariantViolation
+from app.kit.optimistic import Contended, Pause, optimistic
 
 ATTEMPTS: Final = 60
+"""Many more than elsewhere: one account may be written by every instance at once, and a refusal costs a message."""
 _IN: Final = 30
 
 
-class Contended(Unavailable):
-    """Other writers were faster too many times in a row."""
+class AccountContended(Contended):
+    """Other writers of one account were faster too many times in a row."""
 
     code = "account_contended"
 
@@ -51,8 +54,7 @@ class StoreParts:
     rules: Rules
     opening: Callable[[str], AccountOpening]
     publish: events.Publish
-    pause: Callable[[int], None]
-    """Waits after failed attempt number n."""
+    pause: Pause
 
 
 class Store:
@@ -84,7 +86,7 @@ class Store:
         Raises:
             Rejection: the core, or a participant, refused. Nothing was written.
             AlreadyExists: a participant's create met a document, and the account had not moved.
-            Contended: no turn after many attempts.
+            AccountContended: no turn after many attempts.
         """
         work = PendingCommand(command, participant)
         self.run(uid, [work])
@@ -96,36 +98,19 @@ class Store:
         if head.account is None:
             head = self.run(uid, (), head)
         if head.account is None:
-            raise Contended("This account could not be opened; try again in a moment", retry_after_s=1)
+            raise AccountContended("This account could not be opened; try again in a moment", retry_after_s=1)
         return head.account
 
     def run(self, uid: str, works: Sequence[PendingCommand], head: AccountHead | None = None) -> AccountHead:
         """Decides and commits `works` in one step, sets each one's result, and returns the head left behind."""
-        opening: AccountOpening | None = None
-        for attempt in range(1, ATTEMPTS + 1):
-            head = self._complete(head, works) if head else self.read_head(uid, works)
-            if head.account is None:
-                opening = opening or self._parts.opening(uid)
-                head = self._read_guards(head, opening)
-            try:
-                after = self._attempt(uid, works, head, opening)
-            except AlreadyExists as error:
-                if not self._moved(uid, head, opening):
-                    return self._blame(uid, works, error, head)
-            except Conflict:
-                pass
-            else:
-                if after is not None:
-                    later = [work for work in works if work.result is None]
-                    return self.run(uid, later, after) if later else after
-                head = None
-                continue
-            if head.fresh:
-                self._parts.pause(attempt)
-            head = None
-        for work in works:
-            work.result = Contended("This account is very busy; try again in a moment", retry_after_s=1)
-        return AccountHead(None, None)
+        try:
+            after = self._until_committed(uid, works, head)
+        except Contended:
+            for work in works:
+                work.result = AccountContended("This account is very busy; try again in a moment", retry_after_s=1)
+            return AccountHead(None, None)
+        later = [work for work in works if work.result is None]
+        return self.run(uid, later, after) if later else after
 
     def read_head(self, uid: str, works: Sequence[PendingCommand]) -> AccountHead:
         """The account, and what the participants of `works` want to see, in one round trip."""
@@ -138,6 +123,27 @@ class Store:
             None if account is None else account.version,
             dict(zip(paths, stored)),
         )
+
+    def _until_committed(self, uid: str, works: Sequence[PendingCommand], head: AccountHead | None) -> AccountHead:
+        """Commits once, on `head` if there is one, and on what is read then as long as others are faster."""
+        if head is not None and not head.fresh:
+            try:
+                return self._attempt(uid, works, self._complete(head, works), None)
+            except Conflict:
+                # A memory that was old is no lost race: the account is read at once, without a pause.
+                head = None
+        opening_of = functools.cache(self._parts.opening)
+
+        def attempt() -> AccountHead:
+            nonlocal head
+            seen = self._complete(head, works) if head else self.read_head(uid, works)
+            head = None
+            if seen.account is not None:
+                return self._attempt(uid, works, seen, None)
+            opening = opening_of(uid)
+            return self._attempt(uid, works, self._read_guards(seen, opening), opening)
+
+        return optimistic(attempt, pause=self._parts.pause, tries=ATTEMPTS)
 
     def _entries_of(self, uid: str, keys: Sequence[str]) -> dict[str, Entry]:
         """The entries that bear one of these keys, 30 to a query: Firestore's limit for `in`."""
@@ -159,14 +165,29 @@ class Store:
 
     def _attempt(
         self, uid: str, works: Sequence[PendingCommand], head: AccountHead, opening: AccountOpening | None
-    ) -> AccountHead | None:
-        """Commits once; None when a remembered head led to no write: it is read before a rejection counts (T-34)."""
+    ) -> AccountHead:
+        """Commits once, and tells a participant's create that failed from a lost race.
+
+        Raises:
+            Conflict: another writer was faster; or a remembered head led to no write: it is read before a rejection
+                counts (T-34).
+        """
+        try:
+            return self._decide_and_commit(uid, works, head, opening)
+        except AlreadyExists as error:
+            if self._moved(uid, head, opening):
+                raise
+            return self._blame(uid, works, error, head)
+
+    def _decide_and_commit(
+        self, uid: str, works: Sequence[PendingCommand], head: AccountHead, opening: AccountOpening | None
+    ) -> AccountHead:
         known = answered(works, head, lambda keys: self._entries_of(uid, keys))
         left = [work for work in works if work not in known]
         if left or head.account is None:
             step = take_step(touch(uid, head, opening, self._parts.clock.now_us()), left, self._deciding)
             if not step.changed and not head.fresh:
-                return None
+                raise Conflict("a remembered account may have moved", path=document.account_path(uid))
             head = self._commit(step, head)
             known.update(step.results)
         for work, result in known.items():

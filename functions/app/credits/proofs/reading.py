@@ -3,11 +3,8 @@
 Entries are verified as any outsider would verify them: the store is not trusted.
 """
 
-import base64
-import binascii
-import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from app.credits.core.account import Account
@@ -18,7 +15,7 @@ from app.credits.proofs.signing import KeyRing
 from app.credits.proofs.verification import ChainFault, Link, Verified, verify_chain, verify_entry
 from app.kit.clock import to_rfc3339
 from app.kit.documents import Documents, Fields, Query, Where, int_field, text_field
-from app.kit.errors import Invalid, NotFound
+from app.kit.errors import NotFound
 from app.kit.money import MAX_MICRO
 
 PAGE: Final = 300
@@ -39,14 +36,6 @@ class HistoryFilter:
 
 
 @dataclass(frozen=True, slots=True)
-class HistoryPage:
-    """Stored entries, newest first."""
-
-    entries: tuple[Fields, ...]
-    next_cursor: str | None
-
-
-@dataclass(frozen=True, slots=True)
 class Proof:
     """One entry, and the result of each of its checks."""
 
@@ -62,12 +51,12 @@ class Proof:
 
 @dataclass(frozen=True, slots=True)
 class ChainReport:
-    """Of a chain, from its first entry (or the cursor) on; `next_cursor` says that there is more to verify."""
+    """Of a chain, from its first entry (or a link) on; `after` is the link to go on from, None when it is whole."""
 
     verified: Verified
     head_hash: str
     balance: int
-    next_cursor: str | None
+    after: Link | None
 
     @property
     def valid(self) -> bool:
@@ -82,8 +71,8 @@ class LedgerReader:
         self._documents = documents
         self.keys = keys
 
-    def history(self, uid: str, chosen: HistoryFilter, limit: int, cursor: str | None = None) -> HistoryPage:
-        """Entries of one account, newest first, by sequence and never by time (T-53)."""
+    def history(self, uid: str, chosen: HistoryFilter, limit: int, after: int | None = None) -> list[Fields]:
+        """Entries of one account, newest first, by sequence and never by time (T-53); those below `after`."""
         where = [*self._bounds(uid, chosen)]
         if chosen.kind is not None:
             where.append(Where("kind", "==", chosen.kind.value))
@@ -93,13 +82,10 @@ class LedgerReader:
             document.entries_path(uid),
             where=tuple(where),
             order_by=("-sequence",),
-            limit=limit + 1,
-            start_after=() if cursor is None else (_sequence_of(cursor),),
+            limit=limit,
+            start_after=() if after is None else (after,),
         )
-        found = [stored.fields for stored in self._documents.query(query)]
-        page = tuple(found[:limit])
-        more = len(found) > limit
-        return HistoryPage(page, str(int_field(page[-1], "sequence")) if more else None)
+        return [stored.fields for stored in self._documents.query(query)]
 
     def entries(self, uid: str, after: int = 0, through: int | None = None) -> Iterator[Fields]:
         """Entries in the order of the chain, page by page."""
@@ -139,15 +125,15 @@ class LedgerReader:
         return Proof(entry, checks, next((key for key in self.keys.jwks()["keys"] if key["kid"] == kid), None))
 
     def validate_chain(
-        self, account: Account, coverage: Coverage | None, cursor: str | None = None, limit: int = 2_000
+        self, account: Account, coverage: Coverage | None, after: Link | None = None, limit: int = 2_000
     ) -> ChainReport:
-        """Verifies up to `limit` entries behind the cursor.
+        """Verifies up to `limit` entries behind `after`, a link of this account.
 
         At the end the account must name the last entry, and the chain must hold the entry that the last checkpoint
         sealed, so that a cut tail is found even when the account was changed with it. `coverage` is read before the
         account.
         """
-        start = Link(account.uid) if cursor is None else _link_of(cursor, account.uid)
+        start = after or Link(account.uid)
         through = min(start.sequence + limit, account.sequence)
         stored = (dict(fields) for fields in self.entries(account.uid, start.sequence, through))
         verified = verify_chain(stored, self.keys, start)
@@ -156,7 +142,7 @@ class LedgerReader:
             fault = self._end(account, coverage, link, through)
             verified = replace(verified, fault=fault)
         more = verified.valid and through < account.sequence
-        return ChainReport(verified, link.head_hash, link.balance, _cursor_of(link) if more else None)
+        return ChainReport(verified, link.head_hash, link.balance, link if more else None)
 
     def _end(self, account: Account, coverage: Coverage | None, link: Link, through: int) -> ChainFault | None:
         if link.sequence < through:
@@ -213,23 +199,3 @@ class LedgerReader:
 def _heads(account: Account, link: Link) -> bool:
     stands = (account.sequence, account.head_hash, account.balance, account.debt)
     return stands == (link.sequence, link.head_hash, link.balance, link.debt)
-
-
-def _cursor_of(link: Link) -> str:
-    return base64.urlsafe_b64encode(json.dumps(asdict(link)).encode()).decode()
-
-
-def _link_of(cursor: str, uid: str) -> Link:
-    try:
-        link = Link(**json.loads(base64.urlsafe_b64decode(cursor)))
-    except (binascii.Error, ValueError, TypeError) as error:
-        raise Invalid("This cursor is not one of ours", cursor=cursor[:80]) from error
-    if link.account != uid:
-        raise Invalid("This cursor belongs to another account")
-    return link
-
-
-def _sequence_of(cursor: str) -> int:
-    if not cursor.isascii() or not cursor.isdigit() or len(cursor) > 16:
-        raise Invalid("This cursor is not one of ours", cursor=cursor[:80])
-    return int(cursor)

@@ -10,7 +10,6 @@ from app.credits.corrections.corrections import Corrections, Proposal
 from app.credits.corrections.repair import Repairs
 from app.credits.routes.schemas import CorrectionAnswer, CorrectionBody, CorrectionPath, RepairAnswer, RepairBody
 from app.kit.documents import Fields, int_field
-from app.kit.errors import Invalid
 from app.kit.money import from_decimal, to_decimal
 
 _TAG: Final = Tag(name="credits admin", description="Corrections need two administrators; entries are never changed")
@@ -28,8 +27,6 @@ def admin_routes(corrections: Corrections, repairs: Repairs) -> APIBlueprint:
     @only("admin")
     def propose(body: CorrectionBody) -> tuple[CorrectionAnswer, int]:
         amount = 0 if body.amount is None else from_decimal(body.amount)
-        if (amount == 0) == (body.reverses is None):
-            raise Invalid("Give either an amount or the transaction that it reverses.")
         proposal = Proposal(body.uid, body.reason, amount, body.reverses)
         return _answer(corrections.propose(proposal, caller().uid)), 201
 

@@ -1,16 +1,20 @@
 """`/credits/...`: history, proofs, audit, receipts and keys."""
 
 import hashlib
+import re
+from collections.abc import Sequence
+from typing import Final
 
 import flask
 from flask_openapi import APIBlueprint
 
 from app.api.auth import caller, public
+from app.api.paging import Cursors, as_integer, as_time
 from app.api.schemas import Page, PageParameters, Problem
 from app.credits.proofs.audit import AuditPeriod, csv_of
 from app.credits.proofs.explaining import explain
-from app.credits.proofs.reading import HistoryFilter, HistoryPage
-from app.credits.proofs.verification import Verified
+from app.credits.proofs.reading import HistoryFilter
+from app.credits.proofs.verification import Link, Verified
 from app.credits.routes.schemas import (
     AuditAnswer,
     AuditParameters,
@@ -31,8 +35,9 @@ from app.credits.service import Credits
 from app.kit.clock import from_rfc3339
 from app.kit.documents import Fields, int_field, map_field, text_field
 from app.kit.errors import Forbidden, NotFound
-from app.kit.money import to_decimal
+from app.kit.money import MAX_MICRO, to_decimal
 
+_HASH: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _CSV = {"text/csv": {"schema": {"type": "string"}}}
 
 
@@ -51,19 +56,23 @@ def _add_history(blueprint: APIBlueprint, credits: Credits) -> None:
         uid = caller().uid
         credits.account(uid)
         chosen = HistoryFilter(query.kind, _time(query.from_), _time(query.to), query.reference)
-        page = credits.ledger.history(uid, chosen, query.limit, query.cursor)
+        cursors = Cursors("history", _sequence, (uid, query.kind, chosen.from_us, chosen.to_us, query.reference))
+        page, more = _page_of_entries(credits, chosen, query, cursors)
         if wants_csv():
-            return _csv_page(page)
-        return Page[EntryAnswer](items=[entry_answer(entry) for entry in page.entries], next_cursor=page.next_cursor)
+            return _csv_page(page, more)
+        return Page[EntryAnswer](items=[entry_answer(entry) for entry in page], next_cursor=more)
 
     @blueprint.get("/credits/explain", summary="The balance as a sum, term by term", responses={200: ExplanationAnswer})
     def explanation(query: PageParameters) -> ExplanationAnswer:
-        told = explain(credits.ledger, credits.account(caller().uid), query.limit, query.cursor)
+        uid = caller().uid
+        credits.account(uid)
+        page, more = _page_of_entries(credits, HistoryFilter(), query, Cursors("explain", _sequence, (uid,)))
+        told = explain(page)
         return ExplanationAnswer(
             balance=to_decimal(told.balance),
             brought_forward=to_decimal(told.brought_forward),
-            terms=[_term(entry) for entry in told.terms],
-            next_cursor=told.next_cursor,
+            terms=[_term(entry) for entry in page],
+            next_cursor=more,
         )
 
 
@@ -80,7 +89,10 @@ def _add_proofs(blueprint: APIBlueprint, credits: Credits) -> None:
 
     @blueprint.get("/credits/validate-chain", summary="Recompute the own chain", responses={200: ChainAnswer})
     def validate_chain(query: ChainParameters) -> ChainAnswer:
-        report = credits.validate_chain(caller().uid, query.cursor)
+        uid = caller().uid
+        cursors = Cursors("validate-chain", _link, (uid,))
+        position = cursors.read(query.cursor)
+        report = credits.validate_chain(uid, None if position is None else Link(uid, *position))
         at, check = _fault(report.verified)
         return ChainAnswer(
             valid=report.valid,
@@ -90,7 +102,7 @@ def _add_proofs(blueprint: APIBlueprint, credits: Credits) -> None:
             balance=to_decimal(report.balance),
             first_bad_sequence=at,
             failed_check=check,
-            next_cursor=report.next_cursor,
+            next_cursor=None if report.after is None else cursors.write(_position(report.after)),
         )
 
     @blueprint.get(
@@ -132,6 +144,38 @@ def _add_statements(blueprint: APIBlueprint, credits: Credits) -> None:
         if wants_csv():
             return _signed_csv(credits, csv_of(credits.audit(uid, period).entries))
         return AuditAnswer.model_validate(credits.signed_audit(uid, period))
+
+
+def _page_of_entries(
+    credits: Credits, chosen: HistoryFilter, query: PageParameters, cursors: Cursors[tuple[int]]
+) -> tuple[Sequence[Fields], str | None]:
+    """The caller's own entries."""
+    after = cursors.read(query.cursor)
+    found = credits.ledger.history(caller().uid, chosen, query.limit + 1, None if after is None else after[0])
+    return cursors.page(found, query.limit, lambda entry: (int_field(entry, "sequence"),))
+
+
+def _sequence(parts: Sequence[object]) -> tuple[int]:
+    [sequence] = parts
+    return (as_integer(sequence, least=1),)
+
+
+def _link(parts: Sequence[object]) -> tuple[int, str, int, int, str]:
+    """How far a chain was verified; see `Link`. Amounts beyond what an account can hold have no spelling."""
+    sequence, head, balance, debt, at = parts
+    if not isinstance(head, str) or not _HASH.fullmatch(head):
+        raise ValueError("no hash")
+    return (
+        as_integer(sequence, least=1),
+        head,
+        as_integer(balance, least=-MAX_MICRO, most=MAX_MICRO),
+        as_integer(debt, least=0, most=MAX_MICRO),
+        as_time(at),
+    )
+
+
+def _position(link: Link) -> tuple[int, str, int, int, str]:
+    return link.sequence, link.head_hash, link.balance, link.debt, link.created_at
 
 
 def wants_csv() -> bool:
@@ -181,10 +225,10 @@ def _fault(verified: Verified) -> tuple[int | None, str | None]:
     return (fault.sequence, fault.check) if fault else (None, None)
 
 
-def _csv_page(page: HistoryPage) -> flask.Response:
-    response = flask.Response(csv_of(page.entries), content_type="text/csv; charset=utf-8")
-    if page.next_cursor is not None:
-        response.headers["X-Next-Cursor"] = page.next_cursor
+def _csv_page(page: Sequence[Fields], more: str | None) -> flask.Response:
+    response = flask.Response(csv_of(page), content_type="text/csv; charset=utf-8")
+    if more is not None:
+        response.headers["X-Next-Cursor"] = more
     return response
 
 

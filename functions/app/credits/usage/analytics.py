@@ -1,8 +1,8 @@
 """What an account's credits were used for, from rollups that follow the ledger.
 
 A query first brings the rollups up to date, from the entry where the last query stopped, so that a message needs no
-write for them. Each entry counts once, because a batch and the new cursor are one commit. A conflict means that another
-query was faster; the count goes on from the cursor that it left.
+write for them. Each entry counts once, because a batch and the new cursor are one commit. Where another query was
+faster, the count goes on from the cursor that it left.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,7 +15,8 @@ from app.credits.usage import rollups
 from app.credits.usage.rollups import MEASURES, Cursor
 from app.kit.clock import Clock, to_rfc3339
 from app.kit.documents import Create, Delete, Documents, Fields, Query, Replace, Version, Where, Write, int_field
-from app.kit.errors import Conflict, Invalid
+from app.kit.errors import Invalid
+from app.kit.optimistic import Pause, optimistic
 
 Granularity = Literal["hour", "day", "month"]
 
@@ -23,7 +24,6 @@ _BATCH: Final = 50
 """Entries per commit: at most 7 increments each, and Firestore takes 500 of one document."""
 _BATCHES: Final = 40
 """Batches of one query; a longer backlog is left to later ones, and the answer says that it is not complete."""
-_TRIES: Final = 8
 _DAY_US: Final = 86_400_000_000
 _MOST_DAYS: Final[Mapping[Granularity, int]] = {"hour": 31, "day": 366, "month": 3660}
 _DEFAULT_DAYS: Final = 30
@@ -131,10 +131,11 @@ class _Sums:
 class Analyst:
     """Analyses the usage of single accounts."""
 
-    def __init__(self, documents: Documents, ledger: LedgerReader, clock: Clock) -> None:
+    def __init__(self, documents: Documents, ledger: LedgerReader, clock: Clock, pause: Pause) -> None:
         self._documents = documents
         self._ledger = ledger
         self._clock = clock
+        self._pause = pause
 
     def period(self, from_us: int | None, to_us: int | None, granularity: Granularity) -> UsagePeriod:
         """The period that was asked for; by default the last 30 days."""
@@ -159,21 +160,25 @@ class Analyst:
     def catch_up(self, uid: str, batches: int = _BATCHES) -> tuple[Cursor, bool]:
         """Counts up to `batches` batches of new entries; returns the new cursor, and whether no entry is left."""
         cursor, version = self._cursor(uid)
-        tries = 0
-        for _ in range(batches):
+
+        def count() -> bool:
+            nonlocal cursor, version
             batch = list(islice(self._ledger.entries(uid, cursor.sequence), _BATCH))
             if not batch:
-                return cursor, True
+                return False
             after = replace(cursor, sequence=int_field(batch[-1], "sequence"))
             writes: list[Write] = [_move(uid, after, version), *rollups.increments(uid, cursor, batch)]
-            try:
-                version = self._documents.commit(writes)[0]
-                cursor = after
-            except Conflict:
-                tries += 1
-                if tries == _TRIES:
-                    raise
-                cursor, version = self._cursor(uid)
+            version = self._documents.commit(writes)[0]
+            cursor = after
+            return True
+
+        def reread() -> None:
+            nonlocal cursor, version
+            cursor, version = self._cursor(uid)
+
+        for _ in range(batches):
+            if not optimistic(count, reread=reread, pause=self._pause):
+                return cursor, True
         return cursor, False
 
     def rebuild(self, uid: str) -> Cursor:

@@ -4,22 +4,13 @@ A dead letter is the operation itself in state `dead`, with its reason and histo
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from app.kit.clock import Clock, to_rfc3339
 from app.kit.documents import Documents, Query, Where, Write
 from app.orchestration.queue.audit import audit_rows
-from app.orchestration.queue.operation import Operation, OperationState, discard, replay
+from app.orchestration.queue.operation import OPEN, Operation, OperationState, discard, replay
 from app.orchestration.queue.operation_document import COLLECTION, from_document
 from app.orchestration.queue.operation_queue import OperationQueue
-
-
-@dataclass(frozen=True, slots=True)
-class OperationPage:
-    """A page of operations, newest first. `after` starts the next page; None at the end."""
-
-    items: tuple[Operation, ...]
-    after: tuple[str, str] | None
 
 
 class DeadLetters:
@@ -60,9 +51,9 @@ class DeadLetters:
 
 def operations_in(
     documents: Documents, state: OperationState, limit: int, after: tuple[str, str] | None
-) -> OperationPage:
-    """A page of the operations in one state, newest first: open ones by creation, the others by their end."""
-    field = "created_at" if state in (OperationState.QUEUED, OperationState.RUNNING) else "finished_at"
+) -> list[Operation]:
+    """The operations in one state behind `after`, newest first: open ones by creation, the others by their end."""
+    field = "created_at" if state in OPEN else "finished_at"
     found = documents.query(
         Query(
             COLLECTION,
@@ -72,9 +63,10 @@ def operations_in(
             start_after=after or (),
         )
     )
-    items = tuple(from_document(document) for document in found)
-    if len(items) < limit or not items:
-        return OperationPage(items, None)
-    last = items[-1]
-    at_us = last.created_us if field == "created_at" else last.finished_us or 0
-    return OperationPage(items, (to_rfc3339(at_us), last.id))
+    return [from_document(document) for document in found]
+
+
+def place_of(operation: Operation) -> tuple[str, str]:
+    """Where an operation stands in the list of its state: the time that orders it, and its id."""
+    at_us = operation.created_us if operation.state in OPEN else operation.finished_us or 0
+    return to_rfc3339(at_us), operation.id

@@ -11,8 +11,9 @@ from typing import Final
 
 from app.kit.clock import Clock
 from app.kit.documents import Create, Documents, Write
-from app.kit.errors import AlreadyExists, Conflict, Unavailable
+from app.kit.errors import AlreadyExists
 from app.kit.ids import derived
+from app.kit.optimistic import Pause, optimistic
 
 COLLECTION: Final = "inbox"
 KEEP: Final = timedelta(days=7)
@@ -20,16 +21,16 @@ KEEP: Final = timedelta(days=7)
 (https://cloud.google.com/functions/docs/bestpractices/retries).
 """
 
-_TRIES: Final = 8
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Inbox:
     """Remembers which events each handler has handled."""
 
-    def __init__(self, documents: Documents, clock: Clock) -> None:
+    def __init__(self, documents: Documents, clock: Clock, pause: Pause) -> None:
         self._documents = documents
         self._clock = clock
+        self._pause = pause
 
     def once(self, handler: str, event_id: str, effect: Callable[[], Sequence[Write]]) -> bool:
         """Commits `effect`'s writes unless this handler has handled the event before. Returns whether it was new.
@@ -37,21 +38,25 @@ class Inbox:
         `effect` builds its writes from a fresh read, is called again after a conflict, and does nothing else (T-43).
 
         Raises:
-            Unavailable: the commit conflicted too often.
+            AlreadyExists: a create of `effect` met a document; it would meet it again.
+            Contended: the commit conflicted too often.
         """
         path = f"{COLLECTION}/{derived('in', handler, event_id)}"
         expires = _EPOCH + timedelta(microseconds=self._clock.now_us()) + KEEP
-        for _ in range(_TRIES):
+
+        def attempt() -> bool | AlreadyExists:
             if self._documents.get(path) is not None:
                 return False
             mark = Create(path, {"handler": handler, "event_id": event_id, "expire_at": expires})
             try:
                 self._documents.commit([mark, *effect()])
             except AlreadyExists as error:
-                if error.path not in (path, None):
+                if error.path in (path, None):
                     raise
-            except Conflict:
-                continue
-            else:
-                return True
-        raise Unavailable(f"{handler} could not take event {event_id} in")
+                return error
+            return True
+
+        taken = optimistic(attempt, pause=self._pause)
+        if isinstance(taken, AlreadyExists):
+            raise taken
+        return taken

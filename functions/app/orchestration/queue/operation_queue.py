@@ -3,20 +3,18 @@
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Final
 
 from app.kit.clock import Clock
 from app.kit.documents import Create, Document, Documents, Fields, Query, Replace, Where, Write
-from app.kit.errors import AlreadyExists, Conflict, Fault, NotFound, Unavailable
+from app.kit.errors import AlreadyExists, Fault, NotFound
 from app.kit.ids import Ids, derived
+from app.kit.optimistic import Pause, optimistic
 from app.orchestration.queue.audit import audit_rows
 from app.orchestration.queue.handler import Handlers
 from app.orchestration.queue.operation import Operation, OperationState, Priority, cancel
 from app.orchestration.queue.operation_document import COLLECTION, from_document, path_of, to_fields
 from app.orchestration.queue.outbox import Outbox
 from app.orchestration.queue.security import Origin, refuse_source
-
-_TRIES: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +46,12 @@ class TooEarly(Fault):
 class OperationQueue:
     """Takes orders and acts on single operations; `runner.py` runs them."""
 
-    def __init__(self, outbox: Outbox, handlers: Handlers, clock: Clock, ids: Ids) -> None:
+    def __init__(self, outbox: Outbox, handlers: Handlers, clock: Clock, ids: Ids, pause: Pause) -> None:
         self._outbox = outbox
         self._handlers = handlers
         self._clock = clock
         self._ids = ids
+        self._pause = pause
 
     def rows(self, orders: Sequence[Order]) -> list[Write]:
         """Writes for the commit that causes the orders. The commit must go through the `Outbox`, which rings.
@@ -121,20 +120,18 @@ class OperationQueue:
 
         Raises:
             NotFound: there is no such operation.
-            Unavailable: it conflicted too often.
+            Contended: it conflicted too often.
         """
-        for _ in range(_TRIES):
+
+        def attempt() -> Operation:
             stored = _existing(self._outbox, operation_id)
             operation = from_document(stored)
             changed, participant = decide(operation)
-            if changed == operation:
-                return operation
-            try:
+            if changed != operation:
                 self._outbox.commit([Replace(stored.path, to_fields(changed), stored.version), *participant])
-            except Conflict:
-                continue
             return changed
-        raise Unavailable(f"operation {operation_id} is being changed by too many at once")
+
+        return optimistic(attempt, pause=self._pause)
 
     def _operation(self, order: Order, now_us: int, index: int) -> Operation:
         handler = self._handlers.get(order.name)

@@ -10,7 +10,8 @@ from typing import Final
 
 from app.kit.clock import Clock, to_rfc3339
 from app.kit.documents import Create, Document, Documents, Fields, Query, Replace, Where, Write, text_field
-from app.kit.errors import AlreadyExists, Conflict, Failure, NotFound, Rejection, Unavailable, ensure
+from app.kit.errors import AlreadyExists, Failure, NotFound, Rejection, Unavailable, ensure
+from app.kit.optimistic import Pause, optimistic
 from app.kit.telemetry import log
 from app.orchestration.queue.handler import Done, Handler, Run, RunOutcome
 from app.orchestration.queue.operation import Operation, OperationState, SecurityLevel
@@ -40,7 +41,6 @@ from app.orchestration.sagas.saga_definition import SagaDefinition, SagaStep, St
 from app.orchestration.sagas.saga_document import COLLECTION, from_document, path_of, to_fields
 
 TIMER: Final = "sagas.timer"
-_TRIES: Final = 12
 _log = log("orchestration")
 
 Decide = Callable[[SagaDefinition, SagaState], Transition]
@@ -63,7 +63,7 @@ class Sagas:
         InvariantViolation: two definitions have one name and version.
     """
 
-    def __init__(self, definitions: Iterable[SagaDefinition], documents: Documents, clock: Clock) -> None:
+    def __init__(self, definitions: Iterable[SagaDefinition], documents: Documents, clock: Clock, pause: Pause) -> None:
         self._definitions: dict[tuple[str, int], SagaDefinition] = {}
         self._newest: dict[str, int] = {}
         for definition in definitions:
@@ -73,6 +73,7 @@ class Sagas:
             self._newest[definition.name] = max(definition.version, self._newest.get(definition.name, 0))
         self._documents = documents
         self._clock = clock
+        self._pause = pause
         self._queue: OperationQueue | None = None
 
     def bind_queue(self, queue: OperationQueue) -> None:
@@ -119,7 +120,7 @@ class Sagas:
 
         Raises:
             NotFound: there is no such saga.
-            Unavailable: it conflicted too often; deliver the fact again.
+            Contended: it conflicted too often; deliver the fact again.
         """
         return self._change(saga_id, lambda d, s: learned(d, s, fact, content, self._clock.now_us()))
 
@@ -127,7 +128,7 @@ class Sagas:
         """Stops a saga and undoes what it did; an ended one stays as it is.
 
         Raises:
-            NotFound, Unavailable: as `tell`.
+            NotFound, Contended: as `tell`.
         """
         return self._change(saga_id, lambda d, s: cancelled(d, s, reason, self._clock.now_us()))
 
@@ -164,16 +165,13 @@ class Sagas:
         return [Replace(stored.path, to_fields(moved), stored.version), *self._orders(definition, moved, commands)]
 
     def _change(self, saga_id: str, decide: Decide) -> SagaState:
-        for _ in range(_TRIES):
+        def attempt() -> None:
             writes = self.move(saga_id, decide)
-            if not writes:
-                return self.get(saga_id)
-            try:
+            if writes:
                 self._documents.commit(writes)
-            except Conflict:
-                continue
-            return self.get(saga_id)
-        raise Unavailable(f"saga {saga_id} is being moved by too many at once")
+
+        optimistic(attempt, pause=self._pause)
+        return self.get(saga_id)
 
     def _repair(self, saga_id: str) -> None:
         def decide(definition: SagaDefinition, state: SagaState) -> Transition:
