@@ -9,6 +9,7 @@ from app.kit.concurrency import Concurrency
 from app.kit.environment import Environment
 from app.kit.errors import Unavailable
 from app.kit.heartbeat import Heartbeat
+from app.kit.optimistic import full_jitter
 from app.models import catalogue
 from app.orchestration.assembly import Orchestration
 from app.orchestration.queue.inbox import Inbox
@@ -160,4 +161,5 @@ class Backend:
     @cached_property
     def inbox(self) -> Inbox:
         """For deliveries that no feature takes yet."""
-        return Inbox(self.system.outbox, self.system.ports.clock)
+        ports = self.system.ports
+        return Inbox(self.system.outbox, ports.clock, full_jitter(ports.concurrency, ports.draw))

@@ -18,9 +18,10 @@ from app.chat.settling import Settling, SettlingParts
 from app.chat.store import ChatStore
 from app.credits.service import Credits
 from app.kit.clock import Clock, seconds
-from app.kit.concurrency import Concurrency, Pause, Threads
+from app.kit.concurrency import Concurrency, Threads
 from app.kit.documents import Documents
 from app.kit.ids import Ids
+from app.kit.optimistic import Pause
 from app.kit.realtime import Realtime
 from app.metering import billing
 from app.models.gateway import Gateway
