@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from app.bonus.welcome import BonusRules, Welcome
     from app.chat.assembly import ChatSystem
     from app.credits.balance_mirror import BalanceMirror
-    from app.credits.routes.account_routes import CreditsRoutes
+    from app.credits.routes.account_routes import CreditsRoutes, OperationPrice
     from app.credits.routes.schemas import PricedOperation
     from app.credits.service import Credits
     from app.models.catalogue import Catalogue
@@ -327,15 +327,16 @@ class Services(Locked):
             self.credits, self.mirror, self.outside.ids, self.idempotency, welcome=self.welcome, price=self._price
         )
 
-    def _price(self, operation: "PricedOperation") -> int:
-        """Most that one answer of a model can cost: what a message would reserve."""
-        from app.chat.opening import MOST_OUTPUT
-        from app.models.pricing import Demand
-        from app.models.tokens import upper_bound
+    def _price(self, uid: str, operation: "PricedOperation") -> "OperationPrice":
+        """The price of a message, by the quote that answering it begins with."""
+        from app.chat.opening import Ask
+        from app.credits.routes.account_routes import OperationPrice
 
-        model = self.catalogue.get(operation.model)
-        output = min(operation.max_output_tokens or MOST_OUTPUT, MOST_OUTPUT, model.max_output_tokens)
-        return self.book.ceiling(model, Demand(upper_bound([operation.content]), output, operation.images))
+        # What a picture shows does not change its price, so their number is enough.
+        images = ("",) * operation.images
+        ask = Ask(uid, operation.conversation_id or "", operation.content, images, operation.model)
+        quote = self.chat.chat.quote(ask, operation.max_output_tokens)
+        return OperationPrice(quote.needed, quote.ceiling)
 
     def mounts(self) -> "list[APIBlueprint]":
         """The features' routes: the whole HTTP surface on one page."""

@@ -8,13 +8,14 @@ import pytest
 
 from app.chat.answering import SETTLE_TRIES, Answer, AnswerEvent, Over, Start, Text
 from app.chat.assembly import MARGIN_S, ChatNeeds, between_tries_us, patient
-from app.chat.opening import Ask, MaxCostTooLow
+from app.chat.opening import Ask
 from app.chat.turn import Turn
 from app.credits.core.rejections import InsufficientCredits
 from app.credits.service import CreditsSettings
 from app.kit.documents import Write
 from app.kit.errors import Unavailable
 from app.metering.billing import Mode
+from app.metering.quote import MaxCostTooLow
 from app.models.faults import ContentRefused, ModelFault, ModelMisconfigured
 from app.models.tokens import lower_bound
 from app.models.usage import TokenUsage

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from app.chat.answering import Answer, Over, Start, Text
-from app.chat.opening import AnswerInProgress
+from app.chat.opening import AnswerInProgress, Ask
 from app.chat.store import NoSuchConversation
 from app.credits.core.rejections import InsufficientCredits
 from app.credits.service import CreditsSettings
@@ -163,6 +163,16 @@ class TestAnothersConversation:
 
 
 class TestTheReservation:
+    def test_is_what_a_quote_says_however_long_the_conversation(self, world: ChatWorld) -> None:
+        conversation = world.conversation(system_prompt="Be kind.")
+        quotes = []
+        for content in ("What is a ledger?", "And a lease?", "word " * 300):
+            quoted = world.chat.quote(Ask("alice", conversation.id, content))
+            over = world.ask(conversation, content).over()
+            assert over.turn.reserved == quoted.ceiling
+            quotes.append(quoted)
+        assert quotes[0].needed < quotes[1].needed < quotes[2].needed, "the window is paid for"
+
     def test_covers_what_is_really_sent(self, world: ChatWorld, vendor: Vendor) -> None:
         """T-10: by the parameters that reached the vendor, and by what it counted."""
         over = world.answered(world.conversation(), "Tell me about rivers. " * 50)

@@ -92,10 +92,10 @@ def assemble(needs: ChatNeeds) -> ChatSystem:
     mirror = needs.mirror or Flusher(needs.realtime, needs.clock, running, instance)
     policy = billing.default_policy()
     lease_us = seconds(needs.timeout_s + MARGIN_S)
-    opening = OpeningParts(store, needs.credits, needs.book, needs.clock, needs.ids, instance, lease_us)
+    opening = Opening(OpeningParts(store, needs.credits, needs.book, needs.clock, needs.ids, instance, lease_us))
     settling = SettlingParts(store, needs.credits, needs.book, needs.clock, policy)
     answering = AnsweringParts(
-        opening=Opening(opening),
+        opening=opening,
         settling=Settling(settling),
         gateway=needs.gateway,
         book=needs.book,
@@ -109,6 +109,7 @@ def assemble(needs: ChatNeeds) -> ChatSystem:
     chat = Chat(
         ChatParts(
             store=store,
+            opening=opening,
             answering=Answering(answering),
             catalogue=needs.book.catalogue,
             running=running,

@@ -8,7 +8,7 @@ from typing import Final
 
 from app.chat import turn as turns
 from app.chat.conversation import Conversation
-from app.chat.prompting import LEAST_OUTPUT, prompt, texts
+from app.chat.prompting import prompt, texts
 from app.chat.store import ChatStore, turn_path
 from app.chat.turn import Turn
 from app.credits.core.commands import Outcome, Reserve, Reserved
@@ -21,8 +21,8 @@ from app.kit.clock import Clock, to_rfc3339
 from app.kit.documents import Create, Document, Replace, Write
 from app.kit.errors import AlreadyExists, InvariantViolation, KeyReused, Rejection
 from app.kit.ids import Ids, derived
-from app.kit.money import to_decimal
 from app.kit.stopwatch import Stopwatch
+from app.metering.quote import LEAST_OUTPUT, Quote, granted, quote
 from app.models.catalogue import Capability, Model, UnsuitableModel
 from app.models.gateway import Message
 from app.models.pricing import Demand, PriceBook
@@ -30,6 +30,9 @@ from app.models.tokens import upper_bound
 
 MOST_OUTPUT: Final = 16_384
 """Tokens of one answer, whatever the model could write: what is reserved stays within reason (T-28)."""
+
+
+_NEW: Final = Conversation(id="", title="", model=None, system_prompt="", memory="buffer", created_at="", updated_at="")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +73,6 @@ class AnswerInProgress(Rejection):
     title = "The first request with this key is still running"
 
 
-class MaxCostTooLow(Rejection):
-    """Not even a minimal answer fits the caller's own limit."""
-
-    status = 422
-    code = "max_cost_too_low"
-    title = "max_cost is too low"
-
-
 @dataclass(frozen=True, slots=True)
 class OpeningParts:
     """What opening is made of. `lease_us`: how long a function can live, with a margin."""
@@ -96,7 +91,7 @@ class _Plan:
     model: Model
     route: str
     messages: tuple[Message, ...]
-    demand: Demand
+    quote: Quote
 
 
 class Opening:
@@ -129,6 +124,21 @@ class Opening:
                 raise
             return self._meet(ask, conversation, found, error)
 
+    def quote(self, ask: Ask, max_output_tokens: int | None = None) -> Quote:
+        """What this message would need and reserve now. Writes nothing.
+
+        An empty `conversation_id` stands for a new conversation. `max_output_tokens` bounds the ceiling only: a message
+        always needs a minimal answer.
+
+        Raises:
+            NoSuchConversation, UnknownModel, UnsuitableModel, PromptTooLong, MaxCostTooLow: as `open`.
+        """
+        conversation = (
+            _NEW if not ask.conversation_id else self._parts.store.conversation(ask.uid, ask.conversation_id)[0]
+        )
+        most = MOST_OUTPUT if max_output_tokens is None else max(LEAST_OUTPUT, min(max_output_tokens, MOST_OUTPUT))
+        return self._plan(ask, conversation, most).quote
+
     def _meet(
         self, ask: Ask, conversation: Conversation, found: tuple[Turn, Document], error: Exception
     ) -> Opened | Turn:
@@ -155,22 +165,10 @@ class Opening:
     ) -> Opened:
         plan = self._plan(ask, conversation)
         draft = self._draft(ask, plan, message_id, attempt=1 if last is None else last[0].attempt + 1)
-        needed = self._parts.book.ceiling(
-            plan.model, replace(plan.demand, output_tokens=min(LEAST_OUTPUT, plan.demand.output_tokens))
-        )
-        ceiling: int = self._parts.book.ceiling(plan.model, plan.demand)
-        if ask.max_cost is not None:
-            if ask.max_cost < needed:
-                raise MaxCostTooLow(
-                    "Not even a short answer fits into max_cost.",
-                    required=to_decimal(needed),
-                    max_cost=to_decimal(ask.max_cost),
-                )
-            ceiling = min(ceiling, ask.max_cost)
         reserve = Reserve(
             id=draft.reservation_id,
-            ceiling=ceiling,
-            at_least=needed,
+            ceiling=plan.quote.ceiling,
+            at_least=plan.quote.needed,
             purpose="chat",
             reference=Reference("message", message_id, ask.request_id),
             expires_in_us=self._parts.lease_us,
@@ -202,13 +200,13 @@ class Opening:
             return Participant(writes=create, replayed=replayed)
         return Participant(reads=(path,), writes=replace_last, replayed=replayed)
 
-    def _plan(self, ask: Ask, conversation: Conversation) -> _Plan:
+    def _plan(self, ask: Ask, conversation: Conversation, most_output: int = MOST_OUTPUT) -> _Plan:
         model, route = self._model(ask, conversation)
         messages = tuple(prompt(conversation, ask.content, ask.images, model))
         tokens = upper_bound(texts(messages))
         room = model.context_tokens - tokens - len(ask.images) * model.image_input_tokens
-        output = min(model.max_output_tokens, MOST_OUTPUT, room)
-        return _Plan(model, route, messages, Demand(tokens, output, len(ask.images)))
+        demand = Demand(tokens, min(model.max_output_tokens, most_output, room), len(ask.images))
+        return _Plan(model, route, messages, quote(self._parts.book, model, demand, max_cost=ask.max_cost))
 
     def _model(self, ask: Ask, conversation: Conversation) -> tuple[Model, str]:
         catalogue = self._parts.book.catalogue
@@ -235,7 +233,7 @@ class Opening:
             route=plan.route,
             reservation_id=turns.reservation_id(message_id, attempt),
             reserved=0,
-            max_output_tokens=plan.demand.output_tokens,
+            max_output_tokens=plan.quote.demand.output_tokens,
             clamped=False,
             instance=self._parts.instance,
             created_at=to_rfc3339(now_us),
@@ -243,11 +241,9 @@ class Opening:
         )
 
     def _granted(self, plan: _Plan, draft: Turn, reserved: int) -> Turn:
-        """The turn with what was really reserved, and the output that this pays for (T-29)."""
-        output = self._parts.book.affordable_output(plan.model, plan.demand, reserved)
-        if output < 1:
-            raise InvariantViolation("a reservation pays for at least a minimal answer")
-        return replace(draft, reserved=reserved, max_output_tokens=output, clamped=output < plan.demand.output_tokens)
+        """The turn with what was really reserved, and the output that this pays for."""
+        grant = granted(self._parts.book, plan.quote, reserved)
+        return replace(draft, reserved=reserved, max_output_tokens=grant.max_output_tokens, clamped=grant.clamped)
 
 
 def _amount(outcome: Outcome) -> int:

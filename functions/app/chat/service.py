@@ -12,7 +12,7 @@ from app.chat.answering import Answer, Answering
 from app.chat.conversation import Conversation
 from app.chat.live.flusher import cancel_path
 from app.chat.live.running import Running
-from app.chat.opening import Ask
+from app.chat.opening import Ask, Opening
 from app.chat.store import ChatStore
 from app.chat.turn import Turn
 from app.kit.clock import Clock, to_rfc3339
@@ -21,6 +21,7 @@ from app.kit.errors import Conflict
 from app.kit.ids import Ids
 from app.kit.realtime import Realtime
 from app.metering.billing import Mode
+from app.metering.quote import Quote
 from app.models.catalogue import Catalogue, UnsuitableModel
 from app.orchestration.queue.operation_queue import Order
 
@@ -56,6 +57,7 @@ class ChatParts:
     """What the service is made of."""
 
     store: ChatStore
+    opening: Opening
     answering: Answering
     catalogue: Catalogue
     running: Running
@@ -133,6 +135,10 @@ class Chat:
     def answer(self, ask: Ask, mode: Mode) -> Answer:
         """The answer to a message, see `Answering.answer`."""
         return self._parts.answering.answer(ask, mode)
+
+    def quote(self, ask: Ask, max_output_tokens: int | None = None) -> Quote:
+        """What a message would need and reserve, see `Opening.quote`."""
+        return self._parts.opening.quote(ask, max_output_tokens)
 
     def cancel(self, uid: str, message_id: str) -> Turn | None:
         """Stops a running answer, wherever it is given; the turn when it is over already, else None.
