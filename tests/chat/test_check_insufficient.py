@@ -28,14 +28,12 @@ def begin(client: Caller, **fields: object) -> str:
 def checked(client: Caller, **operation: object) -> dict[str, Any]:
     answer = client.post("/v1/credits/check-insufficient", json={"operation": operation})
     assert answer.status_code == 200, answer.text
-    assert answer.json is not None
-    return answer.json
+    return {**(answer.json or {})}
 
 
 def send(client: Caller, conversation: str, body: Mapping[str, object]) -> tuple[int, dict[str, Any]]:
     answer = client.post(f"/v1/chat/conversations/{conversation}/messages", json=body)
-    assert answer.json is not None
-    return answer.status_code, answer.json
+    return answer.status_code, {**(answer.json or {})}
 
 
 @given(

@@ -259,7 +259,7 @@ class TestAnAnswerMeanwhile:
         """The conversation goes between the decision and the commit of the end."""
         conversation = world.conversation()
         answer = world.ask(conversation)
-        next(answer)
+        next(answer.events)
         self._delete_before_the_next_commit(world, conversation)
         if cancelled:
             answer.close()

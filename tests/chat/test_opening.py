@@ -5,11 +5,12 @@ import threading
 import pytest
 
 from app.chat.answering import Answer, Over, Start, Text
-from app.chat.opening import AnswerInProgress, Ask
+from app.chat.opening import Ask
 from app.chat.store import NoSuchConversation
 from app.credits.core.rejections import InsufficientCredits
 from app.credits.service import CreditsSettings
 from app.kit.errors import Failure, KeyReused
+from app.metering.reserving import CallInProgress
 from app.models.catalogue import UnknownModel, UnsuitableModel
 from app.models.faults import ModelFault, PromptTooLong
 from support.chat_world import ChatWorld
@@ -44,7 +45,7 @@ class TestARepeatedKey:
     def test_while_the_first_runs_is_told_to_wait(self, world: ChatWorld) -> None:
         conversation = world.conversation()
         answer = world.ask(conversation, key="k")
-        with pytest.raises(AnswerInProgress):
+        with pytest.raises(CallInProgress):
             world.ask(conversation, key="k")
         answer.over()
         assert world.ask(conversation, key="k").replayed
@@ -120,7 +121,7 @@ class TestARepeatedKey:
         for thread in threads:
             thread.join()
         [winner] = [one for one in outcomes if isinstance(one, Answer)]
-        assert all(isinstance(one, AnswerInProgress) for one in outcomes if one is not winner)
+        assert all(isinstance(one, CallInProgress) for one in outcomes if one is not winner)
         winner.over()
         assert len(world.charges()) == len(vendor.requests()) == 1
 

@@ -5,7 +5,6 @@ import pytest
 from app.chat.answering import Start, Text
 from app.chat.live.flusher import cancel_path
 from app.chat.opening import Ask
-from app.chat.orphans import close_orphans
 from app.chat.service import Amendment
 from app.kit.documents import Create
 from app.metering.billing import Mode
@@ -19,7 +18,7 @@ class TestAKilledFunction:
         """T-9, T-38: whichever of the two sweeps comes first."""
         conversation = world.conversation()
         killed = world.ask(conversation, key="k")
-        start = next(killed)
+        start = next(killed.events)
         assert isinstance(start, Start)
         assert world.system.sweep() == 0
         assert world.reserved() > 0
@@ -48,7 +47,7 @@ class TestAKilledFunction:
         """T-40: the sweep was faster than the settlement; exactly one of them wins."""
         conversation = world.conversation()
         slow = world.ask(conversation)
-        while not isinstance(next(slow), Text):
+        while not isinstance(next(slow.events), Text):
             pass
         world.clock.advance(minutes=6)
         world.system.sweep()
@@ -62,13 +61,13 @@ class TestAKilledFunction:
     def test_does_not_wait_for_a_turn_that_cannot_be_read(self, world: ChatWorld) -> None:
         conversation = world.conversation()
         killed = world.ask(conversation)
-        start = next(killed)
+        start = next(killed.events)
         assert isinstance(start, Start)
         path = f"users/alice/conversations/{conversation.id}/messages"
         old = {"state": "running", "lease_until": "2020-01-01T00:00:00.000000Z"}
         world.documents.commit([Create(f"{path}/broken", old)])
         world.clock.advance(minutes=6)
-        assert close_orphans(world.system.orphans) == 1
+        assert world.system.orphans.sweep(world.system.turns) == 1
         stored = world.documents.get(f"{path}/{start.turn.id}")
         assert stored is not None
         assert stored.fields["reason"] == "crashed"

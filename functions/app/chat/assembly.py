@@ -1,21 +1,18 @@
-"""Chat, put together: what the composition root and the simulation build from the same parts.
+"""Builds chat from its needs: for the composition root, and for tests and the simulation over other stores.
 
 Nothing is connected or started here; the first answer does both.
 """
 
-import secrets
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from app.chat.answering import Answering, AnsweringParts
+from app.chat.answering import Answering
 from app.chat.live.flusher import Flusher
 from app.chat.live.running import Running
 from app.chat.live.stream_mirror import StreamMirror, remove_old_streams
-from app.chat.opening import Opening, OpeningParts
-from app.chat.orphans import OrphanParts, close_orphans
-from app.chat.service import Chat, ChatParts, Orders
-from app.chat.settling import Settling, SettlingParts
+from app.chat.opening import Opening
+from app.chat.paid_turn import AbandonedTurns
+from app.chat.service import Chat, Orders
 from app.chat.store import ChatStore
 from app.credits.service import Credits
 from app.kit.clock import Clock, seconds
@@ -23,34 +20,23 @@ from app.kit.documents import Documents
 from app.kit.ids import Ids
 from app.kit.realtime import Realtime
 from app.metering import billing
+from app.metering.orphans import Orphans
+from app.metering.reserving import Reserving
+from app.metering.settling import Settling, patient
 from app.models.gateway import Gateway
 from app.models.pricing import PriceBook
 from app.models.transport import Patience
 
 MARGIN_S = 20
-"""An answer is ended this long before the platform would kill its function, and its lease lasts as much longer."""
-
-
-def between_tries_us(attempt: int) -> tuple[int, int]:
-    """Least and most to wait after failed settlement number `attempt`: 3.75 to 7.5 s in all, well within the margin.
-
-    What fails here is a store that does not answer, and an answer that cannot be settled is given away: that is worth
-    the wait that a lost race for an account is not.
-    """
-    most = 500_000 << (attempt - 1)
-    return most // 2, most
-
-
-def patient(attempt: int) -> None:
-    """Waits after failed settlement number `attempt`."""
-    least, most = between_tries_us(attempt)
-    time.sleep((least + secrets.randbelow(most - least)) / 1_000_000)
+"""Seconds. An answer is ended so long before the platform kills its function, and its lease lasts so much longer."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChatNeeds:
-    """What chat is built on. `timeout_s`: when the platform kills a request of the `api` function. `documents` must
-    ring for what `orders` puts into their commits: an `Outbox`.
+    """What chat is built on.
+
+    `timeout_s`: the platform kills a request of the `api` function after so many seconds. `documents` must be an
+    `Outbox`, which rings for what `orders` puts into their commits. `pause` waits after failed settlement number n.
     """
 
     documents: Documents
@@ -76,48 +62,55 @@ class ChatSystem:
     running: Running
     mirror: StreamMirror
     instance: str
-    orphans: OrphanParts
+    orphans: Orphans
+    turns: AbandonedTurns
     realtime: Realtime
     clock: Clock
 
     def sweep(self) -> int:
-        """For the sweeper: orphaned turns, old mirrors; how many things it did."""
-        done = close_orphans(self.orphans)
+        """Ends abandoned turns and removes old live texts; returns how many of both. For the sweeper."""
+        done = self.orphans.sweep(self.turns)
         return done + remove_old_streams(self.realtime, self.clock)
 
 
 def assemble(needs: ChatNeeds) -> ChatSystem:
-    """Chat over `needs`."""
-    store, running, instance = ChatStore(needs.documents), Running(), needs.ids.new("ins")
-    mirror = needs.mirror or Flusher(needs.realtime, needs.clock, running, instance)
+    """Builds chat over `needs`."""
+    documents, clock, book = needs.documents, needs.clock, needs.book
+    store, running, instance = ChatStore(documents), Running(), needs.ids.new("ins")
+    mirror = needs.mirror or Flusher(needs.realtime, clock, running, instance)
     policy = billing.default_policy()
-    lease_us = seconds(needs.timeout_s + MARGIN_S)
-    opening = Opening(OpeningParts(store, needs.credits, needs.book, needs.clock, needs.ids, instance, lease_us))
-    settling = SettlingParts(store, needs.credits, needs.book, needs.clock, policy)
-    answering = AnsweringParts(
+    orphans = Orphans(credits=needs.credits, documents=documents, clock=clock, policy=policy)
+    opening = Opening(
+        store=store,
+        reserving=Reserving(credits=needs.credits, book=book),
+        orphans=orphans,
+        book=book,
+        clock=clock,
+        ids=needs.ids,
+        instance=instance,
+        lease_us=seconds(needs.timeout_s + MARGIN_S),
+    )
+    answering = Answering(
         opening=opening,
-        settling=Settling(settling),
+        settling=Settling(credits=needs.credits, documents=documents, clock=clock, policy=policy, pause=needs.pause),
         gateway=needs.gateway,
-        book=needs.book,
+        book=book,
         mirror=mirror,
         running=running,
-        clock=needs.clock,
-        pause=needs.pause,
+        clock=clock,
         longest_us=seconds(max(needs.timeout_s - MARGIN_S, needs.timeout_s // 2)),
         patience=needs.patience or Patience(),
     )
     chat = Chat(
-        ChatParts(
-            store=store,
-            opening=opening,
-            answering=Answering(answering),
-            catalogue=needs.book.catalogue,
-            running=running,
-            realtime=needs.realtime,
-            clock=needs.clock,
-            ids=needs.ids,
-            orders=needs.orders,
-        )
+        store=store,
+        opening=opening,
+        answering=answering,
+        catalogue=book.catalogue,
+        running=running,
+        realtime=needs.realtime,
+        clock=clock,
+        ids=needs.ids,
+        orders=needs.orders,
     )
-    orphans = OrphanParts(store, needs.credits, mirror, needs.realtime, needs.clock, policy)
-    return ChatSystem(chat, running, mirror, instance, orphans, needs.realtime, needs.clock)
+    turns = AbandonedTurns(store=store, mirror=mirror, realtime=needs.realtime)
+    return ChatSystem(chat, running, mirror, instance, orphans, turns, needs.realtime, clock)

@@ -1,6 +1,6 @@
 """The callable `send_message`: the same message through a client SDK's `httpsCallable`, which cannot stream.
 
-The text is mirrored to the Realtime Database while it is made, so a listener sees it grow all the same.
+The text is mirrored to the Realtime Database while it is made, so that a listener sees it grow.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from app.metering.billing import Mode
 
 
 def send_message(chat: Chat, uid: str, data: object, request_id: str = "") -> Mapping[str, object]:
-    """Answers a message; the same object as the route's JSON.
+    """Answers a message; returns the object that the route gives as JSON.
 
     Raises:
         ValidationError: `data` does not fit `CallableMessage`.

@@ -1,4 +1,4 @@
-"""What a model is shown of a conversation, within its context. Pure."""
+"""What a model is sent of a conversation, within its context. Pure."""
 
 from collections.abc import Sequence
 
@@ -26,7 +26,7 @@ def prompt(conversation: Conversation, question: str, images: tuple[str, ...], m
 
 
 def texts(messages: Sequence[Message]) -> list[str]:
-    """The texts that are counted."""
+    """The texts whose tokens are counted."""
     return [message.text for message in messages]
 
 
