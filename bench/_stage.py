@@ -117,7 +117,7 @@ class Api:
         """Microseconds per phase of every turn that ended, as the function logged them."""
         found: list[Mapping[str, int]] = []
         for line in self.log.read_text().splitlines():
-            if '"a turn ended"' in line and line.startswith("{"):
+            if '"turn_settled"' in line and line.startswith("{"):
                 found.append(json.loads(line)["us"])
         return found
 

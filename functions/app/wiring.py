@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from app.bonus.feature import BonusFeature
     from app.chat.feature import ChatFeature
     from app.credits.feature import CreditsFeature
+    from app.metering.feature import MeteringFeature
     from app.models.feature import ModelsFeature
     from app.monitoring.feature import MonitoringFeature
     from app.monitoring.routes import DeploymentIdentity
@@ -51,8 +52,9 @@ class System(Locked):
     @once
     def features(self) -> tuple[Feature, ...]:
         """All of them, the lower ones first."""
-        named = (self.credits, self.bonus, self.models, self.chat, self.monitoring, self.orchestration_admin)
-        return (*named, *(build(self) for build in self._plugins))
+        named = (self.credits, self.bonus, self.models, self.metering, self.chat)
+        watching = (self.monitoring, self.orchestration_admin)
+        return (*named, *watching, *(build(self) for build in self._plugins))
 
     @once
     def credits(self) -> "CreditsFeature":
@@ -62,7 +64,7 @@ class System(Locked):
         hooks = CreditsHooks(
             opening=lambda uid: self.bonus.opening(uid),
             publish=lambda events: self.orchestration.bus.rows(events),
-            price=lambda operation: self.chat.price(operation),
+            price=lambda uid, operation: self.chat.price(uid, operation),
         )
         return CreditsFeature(self.ports, self.settings.credits, self.outbox, hooks)
 
@@ -82,12 +84,18 @@ class System(Locked):
         return ModelsFeature(self.ports, self.settings.models)
 
     @once
+    def metering(self) -> "MeteringFeature":
+        from app.metering.feature import MeteringFeature
+
+        return MeteringFeature(self.ports, self.outbox, self.credits, self.models)
+
+    @once
     def chat(self) -> "ChatFeature":
         from app.chat.feature import ChatFeature, ChatNeeds
 
-        # Late: the queue is assembled over the handlers that the features bring.
+        # Late: the queue is assembled over the handlers that the features contribute.
         needs = ChatNeeds(
-            credits=self.credits,
+            metering=self.metering,
             models=self.models,
             orders=lambda orders: self.orchestration.queue.rows(orders),
             timeout_s=self.settings.api.timeout_s,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import flask
 import pytest
 
-from app.api.streaming import ServerSentEvent, sse
+from app.api.streaming import ServerSentEvent, sse, sse_of
 from app.kit.errors import Rejection
 from support.shop import Shop
 from support.world import Caller, frames
@@ -73,6 +73,35 @@ class TestFrames:
         headers = client.get("/v1/shop/stream").headers
         assert headers["X-Accel-Buffering"] == "no"
         assert "no-transform" in headers["Cache-Control"]
+
+
+class TestASourceThatKnowsNoFrames:
+    @staticmethod
+    def counted(number: int) -> list[ServerSentEvent | None]:
+        return [ServerSentEvent("tick", {"number": number})] * number or [None]
+
+    def test_is_told_by_the_frames_of_each_event(self) -> None:
+        stream = [*chunks(sse_of(iter([2, 0, 1]), self.counted))]
+        assert frames(stream[:1]) == [("tick", '{"number": 2}')] * 2
+        assert stream[1] == b": keep-alive\n\n"
+        assert frames(stream[2:]) == [("tick", '{"number": 1}')]
+
+    def test_is_closed_when_an_event_has_no_frames(self) -> None:
+        closed: list[bool] = []
+
+        def source() -> Iterator[str]:
+            try:
+                yield "one"
+                yield "two"
+            finally:
+                closed.append(True)
+
+        def broken(_: str) -> list[ServerSentEvent | None]:
+            raise ValueError("no such frame")
+
+        stream = [*chunks(sse_of(source(), broken))]
+        assert [name for name, _ in frames(stream)] == ["error"]
+        assert closed == [True]
 
 
 class TestAClientThatLeaves:

@@ -2,23 +2,26 @@
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import fields
+from random import Random
 
 import pytest
 
-from app.chat.answering import SETTLE_TRIES, Answer, AnswerEvent, Over, Start, Text
-from app.chat.assembly import MARGIN_S, ChatNeeds, between_tries_us, patient
-from app.chat.opening import Ask, MaxCostTooLow
+from app.chat.answering import Answer, AnswerEvent, Over, Start, Text
+from app.chat.feature import MARGIN_S
+from app.chat.opening import Ask
 from app.chat.turn import Turn
 from app.credits.core.rejections import InsufficientCredits
 from app.kit.documents import Write
 from app.kit.errors import Unavailable
 from app.metering.billing import Mode
+from app.metering.quote import MaxCostTooLow
+from app.metering.settling import SETTLE_TRIES, between_tries_us, patient
 from app.models.faults import ContentRefused, ModelFault, ModelMisconfigured
 from app.models.tokens import lower_bound
 from app.models.usage import TokenUsage
 from support.chat_world import ChatWorld
 from support.credits_world import CreditsWorld
+from support.memory import Change
 from support.vendor import Vendor
 from support.world import WatchedThreads
 
@@ -33,7 +36,7 @@ def read_texts(answer: Answer, count: int) -> int:
     """Reads until so many pieces of text came; how many there were."""
     found = 0
     while found < count:
-        found += isinstance(next(answer), Text)
+        found += isinstance(next(answer.events), Text)
     return found
 
 
@@ -184,7 +187,7 @@ class TestALeavingClient:
         """T-3: even when the answer was never looked at."""
         answer = world.ask(world.conversation())
         for _ in range(read):
-            next(answer)
+            next(answer.events)
         answer.close()
         turn = only_turn(world)
         assert turn.end is not None
@@ -200,23 +203,43 @@ class TestALeavingClient:
         answer.close()
         assert len(world.charges()) == 1
         with pytest.raises(StopIteration):
-            next(answer)
+            next(answer.events)
+
+    def test_after_any_event_settles_once(self, world: ChatWorld, vendor: Vendor) -> None:
+        """T-6, T-31: also before the first event, and after the last."""
+        whole = len([*world.ask(world.conversation())])
+        settled: list[str] = []
+        world.documents.after_commit.append(lambda changes: settled.extend(_ended(changes)))
+        for read in range(whole + 1):
+            settled.clear()
+            answer = world.ask(world.conversation())
+            for _ in range(read):
+                next(answer.events)
+            assert len(settled) == (read == whole)
+            answer.close()
+            assert len(settled) == 1
+            assert world.reserved() == 0
+
+
+def _ended(changes: Sequence[Change]) -> list[str]:
+    """The turns that a commit ends."""
+    return [path for path, _, after in changes if "/messages/" in path and after and after["state"] != "running"]
 
 
 class TestACancel:
     def test_charges_what_was_delivered(self, world: ChatWorld, vendor: Vendor) -> None:
         vendor.arrange("stall-after=3")
         answer = world.ask(world.conversation())
-        start = next(answer)
+        start = next(answer.events)
         assert isinstance(start, Start)
         delivered = ""
         while len(delivered.split()) < 3 and not delivered.endswith("understood"):
-            event = next(answer)
+            event = next(answer.events)
             assert isinstance(event, Text)
             delivered += event.text
             if world.chat.cancel("alice", start.turn.id) is None:
                 break
-        *_, over = answer
+        *_, over = answer.events
         assert isinstance(over, Over)
         assert (over.end.finish_reason, over.end.reason, over.end.state) == ("cancelled", "cancelled_partial", "done")
         assert over.end.cost > 0
@@ -225,7 +248,7 @@ class TestACancel:
     def test_before_the_first_text_charges_nothing(self, world: ChatWorld, vendor: Vendor) -> None:
         vendor.arrange("stall-after=0")
         answer = world.ask(world.conversation())
-        start = next(answer)
+        start = next(answer.events)
         assert isinstance(start, Start)
         world.chat.cancel("alice", start.turn.id)
         over = answer.over()
@@ -350,9 +373,8 @@ class TestAStoreThatFails:
         assert sum(most for _, most in waits) <= MARGIN_S * 1_000_000 // 2
         threads = WatchedThreads()
         for attempt in range(1, SETTLE_TRIES):
-            patient(threads)(attempt)
+            patient(threads, Random(0).randrange)(attempt)
         assert all(least <= slept < most for slept, (least, most) in zip(threads.sleeps, waits, strict=True))
-        assert {one.name: one.default for one in fields(ChatNeeds)}["pause"] is None
 
     def test_for_good_leaves_nothing_reserved_after_the_sweep(self, world: ChatWorld) -> None:
         """T-9."""
@@ -362,8 +384,17 @@ class TestAStoreThatFails:
             answer.over()
         hooks.remove()
         assert world.reserved() > 0
-        world.clock.advance(minutes=31)
-        world.system.sweep()
+        live = f"users/alice/streams/{only_turn(world).id}"
+        world.clock.advance(seconds=1)
+        world.mirror.step()
+        shown = world.realtime.get(live)
+        assert isinstance(shown, dict)
+        assert (shown["status"], shown.get("cost")) == ("error", None), "nobody knows yet what it costs"
+        world.clock.advance(minutes=6)
+        world.feature.sweep()
+        swept = world.realtime.get(live)
+        assert isinstance(swept, dict)
+        assert (swept["status"], swept["cost"]) == ("error", "0")
         world.credits.expire_due()
         assert world.reserved() == 0
         turn = only_turn(world)

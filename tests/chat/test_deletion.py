@@ -259,7 +259,7 @@ class TestAnAnswerMeanwhile:
         """The conversation goes between the decision and the commit of the end."""
         conversation = world.conversation()
         answer = world.ask(conversation)
-        next(answer)
+        next(answer.events)
         self._delete_before_the_next_commit(world, conversation)
         if cancelled:
             answer.close()
@@ -279,7 +279,7 @@ class TestAnAnswerMeanwhile:
         if not killed:
             assert answer.over().end.cost > 0
         world.clock.advance(minutes=6)
-        world.system.sweep()
+        world.feature.sweep()
         assert world.left() == []
         assert world.reserved() == 0
         answer.close()
@@ -302,7 +302,7 @@ class TestAnAnswerMeanwhile:
         world.drain()
         assert (ordered(world).state, len(world.left())) == (OperationState.SUCCEEDED, 1)
         world.clock.advance(minutes=6)
-        world.system.sweep()
+        world.feature.sweep()
         assert world.left() == []
 
     def _delete_before_the_next_commit(self, world: ChatWorld, conversation: Conversation) -> None:

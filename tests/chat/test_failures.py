@@ -11,14 +11,13 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from app.chat.answering import Answer, Over, Start, Text
-from app.chat.opening import AnswerInProgress
 from app.chat.turn import Turn
 from app.credits.ledger.store import ATTEMPTS
 from app.kit.documents import Document, Query, Version, Write
 from app.kit.errors import Conflict, Unavailable
 from app.kit.realtime import Json
+from app.metering.reserving import CallInProgress
 from app.models.faults import ModelFault, ModelTimeout
-from app.models.transport import Patience
 from support.chat_world import ChatWorld
 from support.credits_world import CreditsWorld
 from support.memory import MemoryDocuments
@@ -26,7 +25,6 @@ from support.raw_vendor import END, sending, text
 from support.vendor import Vendor
 
 WHOLE_BONUS = 1_000_000_000
-HURRIED = Patience(connect_s=1, first_s=1, idle_s=1, tick_s=1)
 
 
 class Killed(BaseException):
@@ -91,7 +89,7 @@ def only_turn(world: ChatWorld) -> Turn:
 
 
 def read_some(answer: Answer) -> None:
-    while not isinstance(next(answer), Text):
+    while not isinstance(next(answer.events), Text):
         pass
 
 
@@ -99,7 +97,7 @@ def sweep(world: ChatWorld) -> None:
     """Once the lease is over: both of the sweep's chores that a message may need."""
     world.clock.advance(minutes=6)
     world.credits.expire_due()
-    world.system.sweep()
+    world.feature.sweep()
 
 
 def nothing_happened(world: ChatWorld) -> None:
@@ -151,7 +149,7 @@ class TestReserving:
             world.ask(conversation, key="k")
         assert vendor.requests() == []
         assert world.reserved() > 0
-        with pytest.raises(AnswerInProgress):
+        with pytest.raises(CallInProgress):
             world.ask(conversation, key="k")
         other = world.ask(conversation, key="another").over()
         sweep(world)
@@ -173,7 +171,7 @@ class TestAVendor:
 
     def test_that_is_silent_before_its_first_text_costs_nothing(self, vendor: Vendor) -> None:
         """T-3."""
-        world = ChatWorld(vendor, patience=HURRIED)
+        world = ChatWorld(vendor, silence_s=1)
         vendor.arrange("stall-after=0", times=None)
         with pytest.raises(ModelTimeout):
             world.answered(world.conversation())
@@ -181,7 +179,7 @@ class TestAVendor:
 
     def test_that_falls_silent_after_it_is_the_houses_loss(self, vendor: Vendor) -> None:
         """T-2: as any other failure of the vendor; the text stays with the user."""
-        world = ChatWorld(vendor, patience=HURRIED)
+        world = ChatWorld(vendor, silence_s=1)
         vendor.arrange("stall-after=3")
         over = world.answered(world.conversation())
         assert (over.end.state, over.end.reason, over.end.cost) == ("error", "vendor_failed_partial", 0)
@@ -245,7 +243,7 @@ class TestACancel:
         read_some(answer)
         world.realtime.before_write.append(_refuse)
         with pytest.raises(Unavailable):
-            world.instance().chat.cancel("alice", only_turn(world).id)
+            world.instance().chat.service.cancel("alice", only_turn(world).id)
         over = answer.over()
         assert (over.end.state, over.end.reason) == ("done", "completed")
         assert [-entry.amount for entry in world.charges()] == [over.end.cost]
@@ -345,7 +343,7 @@ class TestSettling:
     def test_is_not_undone_by_a_client_that_leaves_before_it_is_told(self, world: ChatWorld) -> None:
         """T-1: the whole answer came, and the whole answer is paid."""
         answer = world.ask(world.conversation())
-        while not isinstance(over := next(answer), Over):
+        while not isinstance(over := next(answer.events), Over):
             pass
         answer.close()
         assert over.end.reason == "completed"
@@ -376,13 +374,13 @@ class TestSettling:
 class TestTheSweep:
     def test_that_the_store_refuses_is_made_up_for_by_the_next(self, world: ChatWorld) -> None:
         killed = world.ask(world.conversation())
-        assert isinstance(next(killed), Start)
+        assert isinstance(next(killed.events), Start)
         world.clock.advance(minutes=6)
         with failing(world, lost(), after=False):
-            world.system.sweep()
+            world.feature.sweep()
         assert only_turn(world).state == "running"
         assert world.reserved() > 0
-        world.system.sweep()
+        world.feature.sweep()
         nothing_happened(world)
         assert only_turn(world).state == "error"
         killed.close()
@@ -391,10 +389,10 @@ class TestTheSweep:
     def test_whose_commit_is_not_heard_of_has_done_its_work(self, world: ChatWorld, failure: BaseException) -> None:
         """T-38: reservation and turn go in one commit."""
         killed = world.ask(world.conversation())
-        assert isinstance(next(killed), Start)
+        assert isinstance(next(killed.events), Start)
         world.clock.advance(minutes=6)
         with failing(world, failure, after=True), suppress(Killed):
-            world.system.sweep()
+            world.feature.sweep()
         nothing_happened(world)
         assert only_turn(world).state == "error"
         killed.close()

@@ -16,7 +16,7 @@ def only_turn(world: ChatWorld) -> Turn:
 
 
 def read_some(answer: Answer) -> None:
-    while not isinstance(next(answer), Text):
+    while not isinstance(next(answer.events), Text):
         pass
 
 

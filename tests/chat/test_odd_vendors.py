@@ -54,8 +54,8 @@ class TestASilenceFullOfBytes:
         with sending(Trickle(noise)) as url:
             world = ChatWorld(Vendor(url))
             answer = world.ask(world.conversation())
-            assert isinstance(next(answer), Start)
-            assert isinstance(next(answer), Tick)
+            assert isinstance(next(answer.events), Start)
+            assert isinstance(next(answer.events), Tick)
             world.clock.advance(minutes=4, seconds=50)
             with pytest.raises(ModelTimeout):
                 list(answer)
@@ -66,7 +66,7 @@ class TestASilenceFullOfBytes:
         with sending(text("One "), Trickle(self.COMMENT)) as url:
             world = ChatWorld(Vendor(url))
             answer = world.ask(world.conversation())
-            while not isinstance(next(answer), Text):
+            while not isinstance(next(answer.events), Text):
                 pass
             world.clock.advance(minutes=4, seconds=50)
             over = answer.over()

@@ -5,10 +5,11 @@ import threading
 import pytest
 
 from app.chat.answering import Answer, Over, Start, Text
-from app.chat.opening import AnswerInProgress
+from app.chat.opening import Ask
 from app.chat.store import NoSuchConversation
 from app.credits.core.rejections import InsufficientCredits
 from app.kit.errors import Failure, KeyReused
+from app.metering.reserving import CallInProgress
 from app.models.catalogue import UnknownModel, UnsuitableModel
 from app.models.faults import ModelFault, PromptTooLong
 from support.chat_world import ChatWorld
@@ -43,7 +44,7 @@ class TestARepeatedKey:
     def test_while_the_first_runs_is_told_to_wait(self, world: ChatWorld) -> None:
         conversation = world.conversation()
         answer = world.ask(conversation, key="k")
-        with pytest.raises(AnswerInProgress):
+        with pytest.raises(CallInProgress):
             world.ask(conversation, key="k")
         answer.over()
         assert world.ask(conversation, key="k").replayed
@@ -98,7 +99,7 @@ class TestARepeatedKey:
         assert len(world.charges()) == 1
         [turn] = world.turns(conversation)
         assert turn.end == over.end
-        assert other.sweep() >= 0
+        assert other.chat.sweep() >= 0
 
     def test_raced_by_many_is_answered_once(self, world: ChatWorld, vendor: Vendor) -> None:
         """T-6, T-64."""
@@ -119,7 +120,7 @@ class TestARepeatedKey:
         for thread in threads:
             thread.join()
         [winner] = [one for one in outcomes if isinstance(one, Answer)]
-        assert all(isinstance(one, AnswerInProgress) for one in outcomes if one is not winner)
+        assert all(isinstance(one, CallInProgress) for one in outcomes if one is not winner)
         winner.over()
         assert len(world.charges()) == len(vendor.requests()) == 1
 
@@ -162,6 +163,16 @@ class TestAnothersConversation:
 
 
 class TestTheReservation:
+    def test_is_what_a_quote_says_however_long_the_conversation(self, world: ChatWorld) -> None:
+        conversation = world.conversation(system_prompt="Be kind.")
+        quotes = []
+        for content in ("What is a ledger?", "And a lease?", "word " * 300):
+            quoted = world.chat.quote(Ask("alice", conversation.id, content))
+            over = world.ask(conversation, content).over()
+            assert over.turn.reserved == quoted.ceiling
+            quotes.append(quoted)
+        assert quotes[0].needed < quotes[1].needed < quotes[2].needed, "the window is paid for"
+
     def test_covers_what_is_really_sent(self, world: ChatWorld, vendor: Vendor) -> None:
         """T-10: by the parameters that reached the vendor, and by what it counted."""
         over = world.answered(world.conversation(), "Tell me about rivers. " * 50)

@@ -5,7 +5,6 @@ import pytest
 from app.chat.answering import Start, Text
 from app.chat.live.flusher import cancel_path
 from app.chat.opening import Ask
-from app.chat.orphans import close_orphans
 from app.chat.service import Amendment
 from app.kit.documents import Create
 from app.metering.billing import Mode
@@ -19,15 +18,15 @@ class TestAKilledFunction:
         """T-9, T-38: whichever of the two sweeps comes first."""
         conversation = world.conversation()
         killed = world.ask(conversation, key="k")
-        start = next(killed)
+        start = next(killed.events)
         assert isinstance(start, Start)
-        assert world.system.sweep() == 0
+        assert world.feature.sweep() == 0
         assert world.reserved() > 0
         world.clock.advance(minutes=6)
-        world.realtime.update({cancel_path(world.system.instance, start.turn.id): True})
+        world.realtime.update({cancel_path(world.feature.instance, start.turn.id): True})
         if credits_first:
             world.credits.expire_due()
-        world.system.sweep()
+        world.feature.sweep()
         world.credits.expire_due()
         [turn] = world.turns(conversation)
         assert turn.end is not None
@@ -37,7 +36,7 @@ class TestAKilledFunction:
         assert stream["status"] == "error"
         assert world.realtime.get("orchestration/cancels") is None
         assert world.reserved() == 0
-        assert world.system.sweep() == 0
+        assert world.feature.sweep() == 0
         over = world.ask(conversation, key="k").over()
         assert (over.turn.attempt, over.end.state) == (2, "done")
         assert len(world.charges()) == 1
@@ -48,10 +47,10 @@ class TestAKilledFunction:
         """T-40: the sweep was faster than the settlement; exactly one of them wins."""
         conversation = world.conversation()
         slow = world.ask(conversation)
-        while not isinstance(next(slow), Text):
+        while not isinstance(next(slow.events), Text):
             pass
         world.clock.advance(minutes=6)
-        world.system.sweep()
+        world.feature.sweep()
         over = slow.over()
         assert (over.end.cost, over.end.reason) == (0, "reservation_lost")
         [turn] = world.turns(conversation)
@@ -63,13 +62,13 @@ class TestAKilledFunction:
         """T-105."""
         conversation = world.conversation()
         killed = world.ask(conversation)
-        start = next(killed)
+        start = next(killed.events)
         assert isinstance(start, Start)
         path = f"users/alice/conversations/{conversation.id}/messages"
         old = {"state": "running", "lease_until": "2020-01-01T00:00:00.000000Z"}
         world.documents.commit([Create(f"{path}/broken", old)])
         world.clock.advance(minutes=6)
-        assert close_orphans(world.system.orphans) == 1
+        assert world.system.metering.orphans.sweep(world.feature.turns) == 1
         stored = world.documents.get(f"{path}/{start.turn.id}")
         assert stored is not None
         assert stored.fields["reason"] == "crashed"

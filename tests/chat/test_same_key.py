@@ -3,8 +3,8 @@
 import pytest
 
 from app.chat.answering import Over
-from app.chat.opening import AnswerInProgress
 from app.kit.errors import KeyReused
+from app.metering.reserving import CallInProgress
 from support.chat_world import ChatWorld
 from support.vendor import Vendor
 
@@ -14,7 +14,7 @@ def test_a_second_request_does_not_join_the_reservation_of_the_first(vendor: Ven
     world = ChatWorld(vendor)
     conversation = world.conversation()
     first = world.ask(conversation, key="k")
-    with pytest.raises(AnswerInProgress):
+    with pytest.raises(CallInProgress):
         world.ask(conversation, key="k")
     first.over()
     assert len(world.charges()) == 1

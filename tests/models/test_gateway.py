@@ -30,7 +30,8 @@ from app.models.gateway import (
     VendorCall,
 )
 from app.models.health import ModelHealth
-from app.models.transport import Patience, Transport
+from app.models.settings import Patience
+from app.models.transport import Transport
 from app.models.usage import NOTHING, Reported, latest
 from support.clock import ManualClock
 from support.vendor import Vendor

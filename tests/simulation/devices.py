@@ -234,7 +234,7 @@ class Http(Direct):
 
 
 def _chat(backend: Backend) -> Chat:
-    return backend.system.chat.system.chat
+    return backend.system.chat.service
 
 
 def _tell(message: Mapping[str, object], reading: Reading) -> None:

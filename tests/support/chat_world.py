@@ -1,12 +1,11 @@
 """Chat over the in-memory stores, with the vendor simulator at the other end of a real connection."""
 
-import random
 from dataclasses import dataclass, field
+from typing import cast
 
-from app.chat import deletion
 from app.chat.answering import Answer, Over
-from app.chat.assembly import ChatNeeds, ChatSystem, assemble
 from app.chat.conversation import Conversation
+from app.chat.feature import ChatFeature
 from app.chat.live.stream_mirror import SteppedStreamMirror
 from app.chat.opening import Ask
 from app.chat.service import ConversationDraft
@@ -14,77 +13,66 @@ from app.chat.turn import Turn
 from app.credits.core.account import Account
 from app.credits.core.entry import Entry
 from app.credits.ledger import document
+from app.kit.once import once
 from app.metering.billing import Mode
-from app.models.catalogue import Catalogue, load
-from app.models.gateway import Gateway
-from app.models.health import ModelHealth
-from app.models.pricing import PriceBook
-from app.models.transport import Patience, Transport
-from app.orchestration.assembly import Contributions, QueueDependencies
-from app.orchestration.assembly import assemble as assemble_orchestration
 from app.orchestration.queue.operation import Operation
 from app.orchestration.queue.operation_document import COLLECTION, from_document
-from app.orchestration.queue.outbox import NoAlarms
-from support.clock import SeededIds, no_pause
+from app.wiring import System
 from support.credits_world import CreditsWorld
-from support.memory import MemoryDocuments, MemoryRealtime
+from support.memory import MemoryDocuments
 from support.vendor import Vendor
+from support.world import WatchedThreads
 
-QUICK = Patience(connect_s=5, first_s=2, idle_s=2, tick_s=1)
+
+class SteppedSystem(System):
+    """The backend with a live mirror that the test steps, in place of one that flushes beside the answers."""
+
+    @once
+    def chat(self) -> ChatFeature:
+        built = super().chat
+        mirror = SteppedStreamMirror(self.ports.realtime, self.ports.clock)
+        return ChatFeature(self.ports, self.outbox, built.needs, mirror)
 
 
 @dataclass
 class ChatWorld:
-    """One backend's chat. `Alice` is whoever asks unless told otherwise."""
+    """One backend's chat. `Alice` is whoever asks unless told otherwise. Vendors are waited for `silence_s` seconds."""
 
     vendor: Vendor
-    catalogue: Catalogue = field(default_factory=load)
-    patience: Patience = QUICK
+    silence_s: int = 2
     money: CreditsWorld = field(default_factory=CreditsWorld)
-    realtime: MemoryRealtime = field(default_factory=MemoryRealtime)
-    ids: SeededIds = field(default_factory=SeededIds)
 
     def __post_init__(self) -> None:
-        self.book = PriceBook(self.catalogue)
-        self.clock = self.money.clock
-        self.credits = self.money.credits
-        self.pauses: list[int] = []
-        self.transport = Transport(self.vendor.base_url)
-        self.health = ModelHealth(self.clock.now_us)
-        self.gateway = Gateway(self.catalogue, transport=self.transport, api_key="test-key", health=self.health)
-        self.mirror = SteppedStreamMirror(self.realtime, self.clock)
-        draw = random.Random(0).randrange
-        dependencies = QueueDependencies(
-            self.documents, self.realtime, self.clock, self.ids, draw, NoAlarms(), pause=no_pause
+        self.ports = self.money.ports
+        silence = str(self.silence_s)
+        self.ports.variables.update(
+            AI_PLATFORM_BASE_URL=self.vendor.base_url, MODEL_FIRST_TOKEN_SECONDS=silence, MODEL_SILENCE_SECONDS=silence
         )
-        self.outbox = dependencies.outbox()
-        contributions = Contributions(handlers=[deletion.handler(self.outbox)])
-        self.orchestration = assemble_orchestration(dependencies, contributions, self.outbox)
+        self.realtime = self.ports.realtime
+        self.clock = self.money.clock
         self.system = self.instance()
-        self.chat = self.system.chat
+        self.orchestration = self.system.orchestration
+        self.credits = self.system.credits.service
+        self.book = self.system.models.book
+        self.catalogue = self.system.models.catalogue
+        self.feature = self.system.chat
+        self.mirror = cast(SteppedStreamMirror, self.feature.mirror)
+        self.chat = self.feature.service
 
     @property
     def documents(self) -> MemoryDocuments:
         assert isinstance(self.money.documents, MemoryDocuments)
         return self.money.documents
 
-    def instance(self) -> ChatSystem:
+    @property
+    def pauses(self) -> list[int]:
+        """How long was waited each time, in microseconds."""
+        assert isinstance(self.money.concurrency, WatchedThreads)
+        return self.money.concurrency.sleeps
+
+    def instance(self) -> SteppedSystem:
         """Another instance of the function, on the same stores."""
-        return assemble(
-            ChatNeeds(
-                documents=self.outbox,
-                realtime=self.realtime,
-                clock=self.clock,
-                ids=self.ids,
-                credits=self.credits,
-                gateway=self.gateway,
-                book=self.book,
-                orders=self.orchestration.queue.rows,
-                patience=self.patience,
-                pause=self.pauses.append,
-                mirror=self.mirror,
-            )
-        )
+        return SteppedSystem(self.ports)
 
     def drain(self) -> None:
         """Runs what was ordered, as the trigger of its ticket does."""

@@ -1,42 +1,40 @@
-"""A paid answer: quote -> reserve -> stream -> settle, whatever happens in between.
+"""Gives a paid answer: reserves, streams, and settles however the stream ends.
 
-The stream is a generator whose every exit leads through one settlement: its end, a cancel, a client that left, a vendor
-that broke, money that ran out. Refuses to know HTTP, prices and how text becomes tokens.
+The answer is one generator. Each of its exits leads through one settlement: its end, a cancel, a client that left, a
+vendor that broke, money that ran out. It knows no HTTP, no prices and no tokens.
 """
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import closing
-from dataclasses import dataclass
-from types import TracebackType
+from dataclasses import dataclass, field
 from typing import Final
 
 from app.chat.live.running import Running
 from app.chat.live.stream_mirror import Closing, StreamMirror
 from app.chat.opening import Ask, Opened, Opening
-from app.chat.settling import Finish, Settling
+from app.chat.paid_turn import Finish, ended, record
 from app.chat.turn import End, Turn, TurnProblem
 from app.kit import telemetry
 from app.kit.clock import Clock
-from app.kit.errors import Failure, InvariantViolation, Rejection, Unavailable
+from app.kit.errors import Failure, InvariantViolation, Rejection
 from app.kit.ids import derived
 from app.kit.money import to_decimal
 from app.kit.stopwatch import Stopwatch
 from app.metering.billing import Ending, Mode
 from app.metering.meter import Meter
+from app.metering.settling import CallEnd, Settling
 from app.models import gateway
 from app.models.faults import ContentRefused, ModelTimeout
-from app.models.gateway import Gateway, Question, Stopped
+from app.models.gateway import Gateway, ModelEvent, Question, Stopped, VendorCall
 from app.models.pricing import PriceBook
-from app.models.transport import Patience
-
-SETTLE_TRIES: Final = 5
+from app.models.settings import Patience
 
 _log = telemetry.log("chat")
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """The turn is paid for and begins. Amounts are micro-credits."""
+    """The turn is reserved for and begins."""
 
     turn: Turn
 
@@ -50,12 +48,12 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """Nothing new; whoever waits may be told that the answer still lives."""
+    """Nothing new came for a while; a client may be told that the answer is still being given."""
 
 
 @dataclass(frozen=True, slots=True)
 class Over:
-    """The turn as it was recorded, settled."""
+    """The last event: the turn, and its end as it was settled and recorded."""
 
     turn: Turn
     end: End
@@ -63,76 +61,234 @@ class Over:
 
 AnswerEvent = Start | Text | Tick | Over
 
+_BEGUN: Final = Tick()
+
 
 @dataclass(frozen=True, slots=True)
-class AnsweringParts:
-    """What answering is made of. `longest_us`: how long an answer may take before it is ended cleanly."""
+class Answer:
+    """An answer that has begun. Reading `events` to their end or closing them, at any point, settles its turn once.
 
-    opening: Opening
-    settling: Settling
-    gateway: Gateway
-    book: PriceBook
-    mirror: StreamMirror
-    running: Running
-    clock: Clock
-    pause: Callable[[int], None]
-    longest_us: int
-    patience: Patience
+    `replayed`: the key was answered before, and these are the events of that answer.
+    """
+
+    events: Generator[AnswerEvent, None, None]
+    replayed: bool
+
+    def __iter__(self) -> Generator[AnswerEvent, None, None]:
+        return self.events
+
+    def close(self) -> None:
+        """Ends the answer as a client that leaves does."""
+        self.events.close()
+
+    def over(self) -> Over:
+        """Reads to the end and returns it."""
+        *_, last = self.events
+        if not isinstance(last, Over):
+            raise InvariantViolation("the last event of an answer is its end")
+        return last
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """One answer while it is given: what has come of it, and how it ends."""
+
+    opened: Opened
+    mode: Mode
+    meter: Meter
+    deadline_us: int
+    stopwatch: Stopwatch
+    call: VendorCall
+    texts: list[str] = field(default_factory=list)
+
+    @property
+    def turn(self) -> Turn:
+        return self.opened.turn
+
+    def hear(self, event: ModelEvent) -> Text | Tick | None:
+        """Counts what the gateway tells; returns what the caller is told of it."""
+        match event:
+            case gateway.Delta():
+                if not self.meter.delivered:
+                    self.stopwatch.end("first_text")
+                self.meter.add(event)
+                self.texts.append(event.text)
+                return Text(event.text)
+            case gateway.Silence():
+                return Tick()
+            case gateway.Counted():
+                self.meter.count(event)
+            case gateway.AnsweredBy():
+                self.stopwatch.end("vendor")
+                self.meter.answered_by(event.model)
+            case gateway.Finished():
+                self.meter.finish = event.reason
+        return None
+
+    def cut_short(self, told: Text | Tick | None, now_us: int) -> Finish | None:
+        """The finish of an answer that may not go on, though the vendor would.
+
+        Raises:
+            ModelTimeout: the time is up and no text has come. Who has waited for nothing pays nothing (T-3).
+        """
+        if isinstance(told, Text) and self.meter.spent(self.turn.reserved):
+            return Finish(Ending.BUDGET, "budget")
+        if now_us <= self.deadline_us:
+            return None
+        if not self.meter.delivered:
+            raise ModelTimeout("the model wrote nothing in the time that an answer may take", repeatable=False)
+        return self._finished("length")
+
+    def finished(self) -> Finish:
+        """The finish of an answer that the vendor has ended."""
+        return self._finished(self.meter.finish or "stop")
+
+    def left(self) -> Finish:
+        """The finish of an answer whose client is gone."""
+        return self._unfinished(Ending.CLIENT_GONE_BEFORE, Ending.CLIENT_GONE_AFTER)
+
+    def broken(self, error: Exception) -> Finish:
+        """The finish of an answer that was cancelled or that failed."""
+        if isinstance(error, Stopped):
+            return self._unfinished(Ending.CANCELLED_BEFORE, Ending.CANCELLED_AFTER)
+        if isinstance(error, ContentRefused):
+            ending = Ending.MODERATION
+        elif self.meter.delivered:
+            ending = Ending.VENDOR_FAILED_AFTER
+        else:
+            ending = Ending.VENDOR_FAILED_BEFORE
+        return Finish(ending, "error", state="error", problem=_problem(error))
+
+    def _unfinished(self, before: Ending, after: Ending) -> Finish:
+        return Finish(after if self.meter.delivered else before, "cancelled")
+
+    def _finished(self, reason: str) -> Finish:
+        if reason == "length":
+            return Finish(Ending.BUDGET, "budget") if self.turn.clamped else Finish(Ending.LENGTH, "length")
+        if reason == "content_filter" and not self.meter.delivered:
+            raise ContentRefused("The model's safety rules refuse this prompt.")
+        missing = self.meter.measured().reported is None
+        return Finish(Ending.USAGE_MISSING if missing else Ending.COMPLETED, "stop")
 
 
 class Answering:
-    """Answers messages."""
+    """Answers messages. `longest_us`: an answer is ended cleanly after so many microseconds."""
 
-    def __init__(self, parts: AnsweringParts) -> None:
-        self._parts = parts
+    def __init__(
+        self,
+        *,
+        opening: Opening,
+        settling: Settling,
+        gateway: Gateway,
+        book: PriceBook,
+        mirror: StreamMirror,
+        running: Running,
+        clock: Clock,
+        longest_us: int,
+        patience: Patience,
+    ) -> None:
+        self._opening = opening
+        self._settling = settling
+        self._gateway = gateway
+        self._book = book
+        self._mirror = mirror
+        self._running = running
+        self._clock = clock
+        self._longest_us = longest_us
+        self._patience = patience
 
-    def answer(self, ask: Ask, mode: Mode) -> "Answer":
-        """Reserves for the message; the answer streams as the result is read.
+    def answer(self, ask: Ask, mode: Mode) -> Answer:
+        """Reserves for the message; the answer streams as its events are read.
 
         Raises:
             Rejection: nothing was reserved or written. See `Opening.open`.
         """
         stopwatch = Stopwatch()
-        opened = self._parts.opening.open(ask, stopwatch)
+        opened = self._opening.open(ask, stopwatch)
         stopwatch.end("reserve")
         if isinstance(opened, Turn):
             return Answer(_replay(opened), replayed=True)
-        return Answer(_Stream(self._parts, opened, mode, stopwatch).run(), replayed=False)
+        turn = opened.turn
+        meter = Meter(
+            self._book, opened.model, prompt_length=opened.prompt_length, max_output_tokens=turn.max_output_tokens
+        )
+        deadline_us = self._clock.now_us() + self._longest_us
+        attempt = _Attempt(opened, mode, meter, deadline_us, stopwatch, self._gateway.call())
+        events = self._events(attempt)
+        next(events)  # A generator that was never begun would be closed without a settlement.
+        return Answer(events, replayed=False)
 
+    def _events(self, attempt: _Attempt) -> Generator[AnswerEvent, None, None]:
+        """`_BEGUN`, which only begins the generator, and then the events of the answer."""
+        turn, failure, finish = attempt.turn, None, None
+        self._mirror.open(turn.account, turn.id, turn.model)
+        self._running.add(turn.account, turn.id, attempt.call)
+        try:
+            yield _BEGUN
+            yield Start(turn)
+            with closing(self._gateway.stream(self._question(attempt), attempt.call)) as heard:
+                for event in heard:
+                    told = attempt.hear(event)
+                    if isinstance(told, Text):
+                        self._mirror.append(turn.id, told.text)
+                    if told is not None:
+                        yield told
+                    if finish := attempt.cut_short(told, self._clock.now_us()):
+                        break
+            finish = finish or attempt.finished()
+        except Exception as error:  # noqa: BLE001 - whatever broke, the turn is settled; the error is raised again below
+            finish = attempt.broken(error)
+            failure = None if isinstance(error, Stopped) else error
+        except BaseException:
+            # GeneratorExit: the client is gone. Nobody listens any more, and nothing can interrupt what follows (T-31).
+            self._end(attempt, attempt.left())
+            self._mirror.drained(turn.id)
+            raise
+        end = self._end(attempt, finish)
+        try:
+            if failure is None or end.answer:
+                yield Over(turn, end)
+        finally:
+            self._mirror.drained(turn.id)
+        if failure is not None and not end.answer:
+            raise failure
 
-class Answer(Generator[AnswerEvent, None, None]):
-    """The events of one answer. It is begun at once, so that closing it always ends and settles the turn."""
+    def _question(self, attempt: _Attempt) -> Question:
+        return Question(
+            model=attempt.opened.model,
+            messages=attempt.opened.messages,
+            max_output_tokens=attempt.turn.max_output_tokens,
+            account=derived("acct", attempt.turn.account),
+            patience=self._patience,
+        )
 
-    def __init__(self, events: Generator[AnswerEvent, None, None], *, replayed: bool) -> None:
-        self.replayed = replayed
-        self._events = events
-        self._first: AnswerEvent | None = next(events)
-
-    def send(self, value: None, /) -> AnswerEvent:
-        """The next event."""
-        if self._first is not None:
-            first, self._first = self._first, None
-            return first
-        return self._events.send(value)
-
-    def throw(
-        self,
-        typ: type[BaseException] | BaseException,
-        _val: BaseException | object = None,
-        _tb: TracebackType | None = None,
-        /,
-    ) -> AnswerEvent:
-        """Ends the answer in the way that the exception says; GeneratorExit: the client is gone."""
-        self._first = None
-        error = typ if isinstance(typ, BaseException) else typ()
-        return self._events.throw(error)
-
-    def over(self) -> Over:
-        """Reads to the end. The end."""
-        *_, last = self
-        if not isinstance(last, Over):
-            raise InvariantViolation("an answer ends with its end")
-        return last
+    def _end(self, attempt: _Attempt, finish: Finish) -> End:
+        """Settles and records, and ends the live text."""
+        turn, meter, answer = attempt.turn, attempt.meter, "".join(attempt.texts)
+        self._running.remove(turn.id)
+        attempt.stopwatch.end("stream")
+        try:
+            settlement = self._settling.settle(
+                attempt.opened.call,
+                CallEnd(finish.ending, attempt.mode, meter.measured(), turn.reserved),
+                record(turn, finish, answer),
+            )
+        except Failure:
+            # Whether the last try was written is not known, so the live text names no cost.
+            self._mirror.close(turn.id, Closing("error", "error", None))
+            raise
+        end = ended(finish, answer, settlement)
+        self._mirror.close(turn.id, Closing(end.state, end.finish_reason, to_decimal(end.cost)))
+        attempt.stopwatch.end("settle")
+        _log.info(
+            "turn_settled",
+            turn=turn.id,
+            model=end.answered_by,
+            reason=end.reason,
+            cost=end.cost,
+            us=attempt.stopwatch.spent,
+        )
+        return end
 
 
 def _replay(turn: Turn) -> Generator[AnswerEvent, None, None]:
@@ -142,144 +298,6 @@ def _replay(turn: Turn) -> Generator[AnswerEvent, None, None]:
     if turn.end.answer:
         yield Text(turn.end.answer)
     yield Over(turn, turn.end)
-
-
-class _Stream:
-    """One attempt on its way."""
-
-    def __init__(self, parts: AnsweringParts, opened: Opened, mode: Mode, stopwatch: Stopwatch) -> None:
-        self._parts = parts
-        self._stopwatch = stopwatch
-        self._opened = opened
-        self._mode = mode
-        self._call = parts.gateway.call()
-        self._texts: list[str] = []
-        self._deadline_us = parts.clock.now_us() + parts.longest_us
-        self._meter = Meter(
-            parts.book,
-            opened.model,
-            prompt_length=opened.prompt_length,
-            max_output_tokens=opened.turn.max_output_tokens,
-        )
-
-    def run(self) -> Generator[AnswerEvent, None, None]:
-        turn, parts = self._opened.turn, self._parts
-        failure: Exception | None = None
-        parts.mirror.open(turn.account, turn.id, turn.model)
-        parts.running.add(turn.account, turn.id, self._call)
-        try:
-            yield Start(turn)
-            finish = yield from self._stream()
-        except Stopped:
-            finish = self._unfinished(Ending.CANCELLED_BEFORE, Ending.CANCELLED_AFTER)
-        except Exception as error:  # noqa: BLE001 - whatever broke, the turn is settled; the error goes on below
-            failure = error
-            finish = self._failed(error)
-        except BaseException:
-            # GeneratorExit: the client is gone. Nobody listens any more, and nothing can interrupt what follows (T-31).
-            self._end(self._unfinished(Ending.CLIENT_GONE_BEFORE, Ending.CLIENT_GONE_AFTER))
-            parts.mirror.drained(turn.id)
-            raise
-        end = self._end(finish)
-        try:
-            if failure is None or end.answer:
-                yield Over(turn, end)
-        finally:
-            parts.mirror.drained(turn.id)
-        if failure is not None and not end.answer:
-            raise failure
-
-    def _stream(self) -> Generator[AnswerEvent, None, Finish]:
-        parts, meter, turn = self._parts, self._meter, self._opened.turn
-        question = Question(
-            model=self._opened.model,
-            messages=self._opened.messages,
-            max_output_tokens=turn.max_output_tokens,
-            account=derived("acct", turn.account),
-            patience=parts.patience,
-        )
-        with closing(parts.gateway.stream(question, self._call)) as events:
-            for event in events:
-                match event:
-                    case gateway.Delta():
-                        if not meter.delivered:
-                            self._stopwatch.end("first_text")
-                        meter.add(event)
-                        self._texts.append(event.text)
-                        parts.mirror.append(turn.id, event.text)
-                        yield Text(event.text)
-                        if meter.spent(turn.reserved):
-                            return Finish(Ending.BUDGET, "budget")
-                    case gateway.Counted():
-                        meter.count(event)
-                    case gateway.AnsweredBy():
-                        self._stopwatch.end("vendor")
-                        meter.answered_by(event.model)
-                    case gateway.Finished():
-                        meter.finish = event.reason
-                    case gateway.Silence():
-                        yield Tick()
-                if parts.clock.now_us() > self._deadline_us:
-                    return self._out_of_time()
-        return self._finished(meter.finish or "stop")
-
-    def _out_of_time(self) -> Finish:
-        """The platform is about to kill us. Who has waited for nothing pays nothing (T-3)."""
-        if not self._meter.delivered:
-            raise ModelTimeout("the model wrote nothing in the time that an answer may take", repeatable=False)
-        return self._finished("length")
-
-    def _finished(self, reason: str) -> Finish:
-        if reason == "length":
-            if self._opened.turn.clamped:
-                return Finish(Ending.BUDGET, "budget")
-            return Finish(Ending.LENGTH, "length")
-        if reason == "content_filter" and not self._meter.delivered:
-            raise ContentRefused("The model's safety rules refuse this prompt.")
-        missing = self._meter.measured().reported is None
-        return Finish(Ending.USAGE_MISSING if missing else Ending.COMPLETED, "stop")
-
-    def _unfinished(self, before: Ending, after: Ending) -> Finish:
-        """Somebody ended it: it is done as far as it came."""
-        return Finish(after if self._meter.delivered else before, "cancelled")
-
-    def _failed(self, error: Exception) -> Finish:
-        if isinstance(error, ContentRefused):
-            ending = Ending.MODERATION
-        elif self._meter.delivered:
-            ending = Ending.VENDOR_FAILED_AFTER
-        else:
-            ending = Ending.VENDOR_FAILED_BEFORE
-        return Finish(ending, "error", state="error", problem=_problem(error))
-
-    def _end(self, finish: Finish) -> End:
-        """Charges and records, again while the store does not answer: the same settlement twice is one (T-6)."""
-        turn, parts = self._opened.turn, self._parts
-        parts.running.remove(turn.id)
-        self._stopwatch.end("stream")
-        answer = "".join(self._texts)
-        for attempt in range(1, SETTLE_TRIES + 1):
-            try:
-                end = parts.settling.settle(self._opened, self._meter, finish, answer, self._mode)
-            except Unavailable as fault:
-                if attempt == SETTLE_TRIES:
-                    _log.error("a turn could not be settled", turn=turn.id, why=str(fault))
-                    parts.mirror.close(turn.id, Closing("error", "error", "0"))
-                    raise
-                parts.pause(attempt)
-            else:
-                break
-        parts.mirror.close(turn.id, Closing(end.state, end.finish_reason, to_decimal(end.cost)))
-        self._stopwatch.end("settle")
-        _log.info(
-            "a turn ended",
-            turn=turn.id,
-            model=end.answered_by,
-            reason=end.reason,
-            cost=end.cost,
-            us=self._stopwatch.spent,
-        )
-        return end
 
 
 def _problem(error: Exception) -> TurnProblem:

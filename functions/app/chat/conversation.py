@@ -1,7 +1,7 @@
 """A conversation as a frozen value: its settings, and the window of recent turns that the model sees. Pure.
 
-The window lives in the conversation's own document, so that a message reads one document however long the
-conversation has become. Refuses to know prices, models and time.
+The window is stored in the conversation's own document, so that a message reads one document however long the
+conversation has become.
 """
 
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """Times are RFC 3339 text. `model` None: whatever the catalogue prefers at the time."""
+    """Times are RFC 3339 text. `model` None: the first of the catalogue that fits a message."""
 
     id: str
     title: str
@@ -49,13 +49,13 @@ class Conversation:
     window: tuple[Exchange, ...] = ()
 
     def after(self, exchange: Exchange, at: str) -> "Conversation":
-        """The conversation once that turn is over; what no longer fits leaves the window, oldest first."""
+        """The conversation after one more turn. The oldest turns that no longer fit are dropped from the window."""
         title = self.title or titled(exchange.question)
         return replace(self, title=title, updated_at=max(at, self.updated_at), window=fit((*self.window, exchange)))
 
 
 def titled(question: str) -> str:
-    """A first line short enough for a list."""
+    """A title for a list: the beginning of the question, on one line."""
     line = " ".join(question.split())
     return line if len(line) <= _TITLE_LENGTH else line[: _TITLE_LENGTH - 1].rstrip() + "…"
 
@@ -63,7 +63,7 @@ def titled(question: str) -> str:
 def fit(
     exchanges: Sequence[Exchange], *, most_bytes: int = MOST_BYTES, most_turns: int = MOST_TURNS
 ) -> tuple[Exchange, ...]:
-    """The longest tail within both bounds; a turn that is too large by itself ends it."""
+    """The most recent exchanges that fit both bounds. One that does not fit drops all before it as well."""
     kept: list[Exchange] = []
     left = most_bytes
     for exchange in reversed(exchanges[-most_turns:]):
@@ -111,7 +111,7 @@ def read(id: str, fields: Fields) -> Conversation | None:
 
 
 def tombstone(at: str) -> dict[str, Value]:
-    """What stands in the document until all messages are gone. Without `updated_at` no list shows it."""
+    """The document while its messages are being deleted. Lists order by `updated_at`, so without it none shows this."""
     return {"state": DELETING, "deleted_at": at}
 
 

@@ -1,8 +1,7 @@
 """The deletion of a conversation, as an operation: its messages batch by batch, itself with the last of them.
 
-`Chat.delete` orders it in the commit that takes the conversation from its user, so that neither happens without the
-other. Deleting what is gone changes nothing: an attempt that died is begun again and needs no memory. Refuses to know
-who runs it, and credits: what was charged stays in the ledger.
+`Chat.delete` orders it in the commit that hides the conversation from its user, so that neither happens without the
+other. Deleting what is gone changes nothing, so an attempt that died is simply begun again. Entries of the ledger stay.
 """
 
 from typing import Final
@@ -19,7 +18,7 @@ NAME: Final = "chat.delete_conversation"
 
 
 def order(uid: str, conversation_id: str) -> Order:
-    """What deletes this conversation: one operation, however often it is ordered."""
+    """The order to delete this conversation. However often it is given, it makes one operation."""
     return Order(
         NAME,
         payload={"conversation": conversation_id},
@@ -30,7 +29,7 @@ def order(uid: str, conversation_id: str) -> Order:
 
 
 def handler(documents: Documents, batch: int = BATCH) -> Handler:
-    """Deletes at most `batch` messages in one commit."""
+    """The handler of the operation; it deletes at most `batch` messages in one commit."""
     store = ChatStore(documents)
 
     def work(run: Run) -> Done:
@@ -38,8 +37,8 @@ def handler(documents: Documents, batch: int = BATCH) -> Handler:
         while len(messages := store.message_paths(conversation, batch)) == batch:
             store.delete(messages)
             run.renew()
-        # What is written below it after this look is the turn of an answer that began before the deletion. It finds no
-        # conversation when it ends, and goes (`settling.record`); when its function dies, the sweep takes it away.
+        # A message that is written after this query is the turn of an answer that began before the deletion. When it
+        # ends it finds no conversation and deletes itself (`paid_turn.record`); if its function dies, the sweep does.
         return Done(writes=lambda: [Delete(path) for path in (*messages, conversation)])
 
     return Handler(NAME, work, level=SecurityLevel.USER, priority=Priority.LOW, retry=STEADFAST)

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from app.feature import Feature, late
+from app.kit.clock import seconds
 from app.kit.once import once
 from app.ports import Ports
 
@@ -12,75 +13,153 @@ if TYPE_CHECKING:
     from flask_openapi import APIBlueprint
 
     from app.api.callables import CallableHandler
-    from app.chat.assembly import ChatSystem
-    from app.chat.service import Orders
-    from app.credits.feature import CreditsFeature
+    from app.chat.live.running import Running
+    from app.chat.live.stream_mirror import StreamMirror
+    from app.chat.opening import Opening
+    from app.chat.paid_turn import AbandonedTurns
+    from app.chat.service import Chat, Orders
+    from app.chat.store import ChatStore
+    from app.credits.routes.account_routes import OperationPrice
     from app.credits.routes.schemas import PricedOperation
     from app.kit.documents import Documents
+    from app.metering.feature import MeteringFeature
     from app.models.feature import ModelsFeature
     from app.orchestration.queue.handler import Handler
     from app.orchestration.sweeper import Chore
 
+MARGIN_S: Final = 20
+"""Seconds. An answer is ended so long before the platform kills its function, and its lease lasts so much longer."""
+
 
 @dataclass(frozen=True, slots=True)
 class ChatNeeds:
-    """The features below. `orders` gives the rows that put operations into a commit of chat."""
+    """The features below. `orders` gives the rows that put operations into a commit of chat; `timeout_s`: the platform
+    kills a request of the `api` function after so many seconds.
+    """
 
-    credits: "CreditsFeature"
+    metering: "MeteringFeature"
     models: "ModelsFeature"
     orders: "Orders"
-    timeout_s: int
+    timeout_s: int = 300
 
 
 class ChatFeature(Feature):
-    """`documents` is the outbox, so that operations which a commit orders are started right after it."""
+    """`documents` is the outbox, which starts what `orders` puts into a commit right after it. `mirror` shows the live
+    text; a flusher unless given.
+    """
 
-    def __init__(self, ports: Ports, documents: "Documents", needs: ChatNeeds) -> None:
+    def __init__(
+        self, ports: Ports, documents: "Documents", needs: ChatNeeds, mirror: "StreamMirror | None" = None
+    ) -> None:
         super().__init__()
-        self._ports, self._documents, self._needs = ports, documents, needs
+        self._ports, self._documents, self.needs, self._mirror = ports, documents, needs, mirror
 
     @once
-    def system(self) -> "ChatSystem":
-        """The service and what runs beside it in this instance."""
-        from app.chat.assembly import ChatNeeds, assemble
+    def service(self) -> "Chat":
+        """The use cases. Nothing is connected or started before the first answer."""
+        from app.chat.answering import Answering
+        from app.chat.service import Chat
 
-        ports, needs = self._ports, self._needs
-        return assemble(
-            ChatNeeds(
-                documents=self._documents,
-                realtime=ports.realtime,
-                clock=ports.clock,
-                ids=ports.ids,
-                credits=needs.credits.service,
-                gateway=needs.models.gateway,
-                book=needs.models.book,
-                orders=needs.orders,
-                timeout_s=needs.timeout_s,
-                concurrency=ports.concurrency,
-                draw=ports.draw,
-            )
+        ports, needs = self._ports, self.needs
+        answering = Answering(
+            opening=self._opening,
+            settling=needs.metering.settling,
+            gateway=needs.models.gateway,
+            book=needs.models.book,
+            mirror=self.mirror,
+            running=self.running,
+            clock=ports.clock,
+            longest_us=seconds(max(needs.timeout_s - MARGIN_S, needs.timeout_s // 2)),
+            patience=needs.models.patience,
+        )
+        return Chat(
+            store=self._store,
+            opening=self._opening,
+            answering=answering,
+            catalogue=needs.models.catalogue,
+            running=self.running,
+            realtime=ports.realtime,
+            clock=ports.clock,
+            ids=ports.ids,
+            orders=needs.orders,
         )
 
-    def price(self, operation: "PricedOperation") -> int:
-        """Most that one answer of a model can cost, in micro-credits: what a message would reserve."""
-        from app.chat.opening import MOST_OUTPUT
-        from app.models.pricing import Demand
-        from app.models.tokens import upper_bound
+    @once
+    def instance(self) -> str:
+        """The name under which other instances leave word for this one."""
+        return self._ports.ids.new("ins")
 
-        model = self._needs.models.catalogue.get(operation.model)
-        output = min(operation.max_output_tokens or MOST_OUTPUT, MOST_OUTPUT, model.max_output_tokens)
-        demand = Demand(upper_bound([operation.content]), output, operation.images)
-        return self._needs.models.book.ceiling(model, demand)
+    @once
+    def running(self) -> "Running":
+        """The answers that this instance is giving."""
+        from app.chat.live.running import Running
+
+        return Running()
+
+    @once
+    def mirror(self) -> "StreamMirror":
+        """Shows live text to clients that listen to the Realtime Database."""
+        from app.chat.live.flusher import Flusher
+
+        ports = self._ports
+        return self._mirror or Flusher(ports.realtime, ports.clock, self.running, self.instance, ports.concurrency)
+
+    @once
+    def turns(self) -> "AbandonedTurns":
+        """Turns whose function died."""
+        from app.chat.paid_turn import AbandonedTurns
+
+        return AbandonedTurns(store=self._store, mirror=self.mirror, realtime=self._ports.realtime)
+
+    @once
+    def _store(self) -> "ChatStore":
+        from app.chat.store import ChatStore
+
+        return ChatStore(self._documents)
+
+    @once
+    def _opening(self) -> "Opening":
+        from app.chat.opening import Opening
+
+        ports, needs = self._ports, self.needs
+        return Opening(
+            store=self._store,
+            reserving=needs.metering.reserving,
+            orphans=needs.metering.orphans,
+            book=needs.models.book,
+            clock=ports.clock,
+            ids=ports.ids,
+            instance=self.instance,
+            lease_us=seconds(needs.timeout_s + MARGIN_S),
+        )
+
+    def sweep(self) -> int:
+        """Ends abandoned turns and removes old live texts; returns how many of both."""
+        from app.chat.live.stream_mirror import remove_old_streams
+
+        ended = self.needs.metering.orphans.sweep(self.turns)
+        return ended + remove_old_streams(self._ports.realtime, self._ports.clock)
+
+    def price(self, uid: str, operation: "PricedOperation") -> "OperationPrice":
+        """The price of a message, by the quote that answering it begins with."""
+        from app.chat.opening import Ask
+        from app.credits.routes.account_routes import OperationPrice
+
+        # What a picture shows does not change its price, so their number is enough.
+        images = ("",) * operation.images
+        ask = Ask(uid, operation.conversation_id or "", operation.content, images, operation.model)
+        quote = self.service.quote(ask, operation.max_output_tokens)
+        return OperationPrice(quote.needed, quote.ceiling)
 
     def routes(self) -> "Sequence[APIBlueprint]":
         from app.chat import routes
 
-        return [routes.routes(late(lambda: self.system.chat))]
+        return [routes.routes(late(lambda: self.service))]
 
     def callables(self) -> "Mapping[str, CallableHandler]":
         from app.chat import callables
 
-        return {"send_message": lambda call: callables.send_message(self.system.chat, call)}
+        return {"send_message": lambda call: callables.send_message(self.service, call)}
 
     def handlers(self) -> "Sequence[Handler]":
         from app.chat import deletion
@@ -91,4 +170,4 @@ class ChatFeature(Feature):
     def chores(self) -> "Sequence[Chore]":
         from app.orchestration.sweeper import Chore
 
-        return [Chore("answers and old streams", lambda _: self.system.sweep())]
+        return [Chore("answers and old streams", lambda _: self.sweep())]

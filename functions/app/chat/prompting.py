@@ -1,16 +1,13 @@
-"""What a model is shown of a conversation, within its context. Pure."""
+"""What a model is sent of a conversation, within its context. Pure."""
 
 from collections.abc import Sequence
-from typing import Final
 
 from app.chat.conversation import Conversation, Exchange, fit
+from app.metering.quote import LEAST_OUTPUT
 from app.models.catalogue import Model
 from app.models.faults import PromptTooLong
 from app.models.gateway import Message
 from app.models.tokens import PER_MESSAGE, PER_REQUEST, upper_bound
-
-LEAST_OUTPUT: Final = 16
-"""Tokens below which an answer is not worth starting."""
 
 
 def prompt(conversation: Conversation, question: str, images: tuple[str, ...], model: Model) -> list[Message]:
@@ -29,7 +26,7 @@ def prompt(conversation: Conversation, question: str, images: tuple[str, ...], m
 
 
 def texts(messages: Sequence[Message]) -> list[str]:
-    """The texts that are counted."""
+    """The texts whose tokens are counted."""
     return [message.text for message in messages]
 
 

@@ -1,5 +1,6 @@
 """`/chat/...`: conversations, messages answered as JSON or as a stream, cancel."""
 
+import functools
 from typing import Final
 
 import flask
@@ -10,7 +11,7 @@ from app.api.context import request_id
 from app.api.idempotency import REPLAYED, idempotency_key, takes_key
 from app.api.paging import Cursors, time_and_id
 from app.api.schemas import Page, PageParameters, Problem
-from app.api.streaming import sse, streams
+from app.api.streaming import sse_of, streams
 from app.chat import serializers
 from app.chat.opening import Ask
 from app.chat.schemas import (
@@ -39,7 +40,7 @@ class MessagePage(Page[MessageAnswer]):
 
 
 def routes(chat: Chat) -> APIBlueprint:
-    """The blueprint; see the module."""
+    """The blueprint of chat."""
     blueprint = APIBlueprint("chat", __name__, abp_tags=[_TAG], url_prefix="/chat")
     _conversations(blueprint, chat)
     _messages(blueprint, chat)
@@ -114,7 +115,7 @@ def _messages(blueprint: APIBlueprint, chat: Chat) -> None:
         )
         begun = chat.answer(ask, Mode.STREAM if streamed else Mode.JSON)
         if streamed:
-            response = sse(serializers.Frames(begun, request_id()), ticks=True)
+            response = sse_of(begun.events, functools.partial(serializers.frames, request_id=request_id()))
         else:
             over = begun.over()
             text = serializers.message(over.turn, over.end).model_dump_json()

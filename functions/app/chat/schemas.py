@@ -7,7 +7,7 @@ from pydantic import Field
 from app.api.schemas import AmountIn, CreditAmount, Id, Parameters, RequestBody, ResponseBody, Timestamp
 
 MOST_CONTENT = 100_000
-"""Characters of a message; the store checks bytes as well, through the model's context."""
+"""Characters of a message. How many bytes it may have depends on the model's context."""
 
 ModelId = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{1,80}$", description="An id of GET /v1/models")]
 Title = Annotated[str, Field(max_length=200)]
@@ -44,7 +44,7 @@ class NewConversation(RequestBody):
 
 
 class ConversationChange(RequestBody):
-    """What is left out stays as it is."""
+    """Fields that are left out stay as they are."""
 
     title: Title | None = None
     archived: bool | None = None
@@ -99,7 +99,7 @@ class TurnError(ResponseBody):
 
 
 class MessageAnswer(ResponseBody):
-    """A question and its answer, with what it cost. `estimated`: the vendor told no usage, we charged a lower bound."""
+    """A question, its answer and what it cost. `estimated`: the vendor reported no usage; a lower bound is charged."""
 
     message_id: Id
     conversation_id: Id
@@ -125,7 +125,7 @@ class MessageAnswer(ResponseBody):
 
 
 class CancelAnswer(ResponseBody):
-    """`running`: word was sent, and the turn ends in a moment. Otherwise it was over before."""
+    """`running`: the cancel was sent, and the turn ends in a moment. Otherwise the turn had ended before."""
 
     message_id: Id
     status: TurnState

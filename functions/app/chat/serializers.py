@@ -1,11 +1,10 @@
-"""Turns and answers in the words of clients: JSON objects, SSE frames. Shared by routes and callables."""
+"""Turns and answers as clients see them: JSON objects, SSE frames. Shared by routes and callables."""
 
-from collections.abc import Generator, Mapping
-from types import TracebackType
+from collections.abc import Mapping
 from typing import assert_never
 
 from app.api.streaming import ServerSentEvent as Frame
-from app.chat.answering import Answer, Over, Start, Text, Tick
+from app.chat.answering import AnswerEvent, Over, Start, Text, Tick
 from app.chat.conversation import Conversation
 from app.chat.schemas import CancelAnswer, ConversationAnswer, MessageAnswer, TurnError, UsageAnswer
 from app.chat.turn import End, Turn
@@ -54,7 +53,7 @@ def message(turn: Turn, end: End | None) -> MessageAnswer:
 
 
 def cancelled(message_id: str, turn: Turn | None) -> CancelAnswer:
-    """What a cancel finds: None for a turn that runs and was told."""
+    """The answer to a cancel. `turn` is None while the turn is running and is being stopped."""
     end = None if turn is None else turn.end
     return CancelAnswer(
         message_id=message_id,
@@ -66,7 +65,7 @@ def cancelled(message_id: str, turn: Turn | None) -> CancelAnswer:
 
 
 def usage(end: End) -> dict[str, int]:
-    """Token counts as API.md names them."""
+    """Token counts by the names of the API: cached tokens are part of the input, reasoning is part of the output."""
     counts = end.usage
     cached = counts.get("cached_input", 0)
     return {
@@ -76,59 +75,42 @@ def usage(end: End) -> dict[str, int]:
     }
 
 
-class Frames(Generator[Frame | None, None, None]):
-    """An answer as SSE frames, and None while it has nothing to say.
+def frames(event: AnswerEvent, request_id: str) -> list[Frame | None]:
+    """The SSE frames of one event of an answer; None stands for a comment that keeps the connection alive."""
+    match event:
+        case Start():
+            return [Frame("start", _start(event.turn))]
+        case Text():
+            return [Frame("delta", {"text": event.text})]
+        case Tick():
+            return [None]
+        case Over():
+            return [Frame("usage", usage(event.end)), _last(event.turn, event.end, request_id)]
+        case _:
+            assert_never(event)
 
-    Closing it before, while or after it is read closes the answer.
-    """
 
-    def __init__(self, answer: Answer, request_id: str) -> None:
-        self._answer = answer
-        self._request_id = request_id
-        self._ready: list[Frame | None] = []
-
-    def send(self, _value: None, /) -> Frame | None:
-        """The next frame."""
-        while not self._ready:
-            self._ready = self._frames()
-        return self._ready.pop(0)
-
-    def throw(
-        self,
-        typ: type[BaseException] | BaseException,
-        _val: BaseException | object = None,
-        _tb: TracebackType | None = None,
-        /,
-    ) -> Frame | None:
-        """Ends the answer."""
-        self._answer.throw(typ)
-        raise StopIteration
-
-    def _frames(self) -> list[Frame | None]:
-        match event := next(self._answer):
-            case Start():
-                return [Frame("start", _start(event.turn))]
-            case Text():
-                return [Frame("delta", {"text": event.text})]
-            case Tick():
-                return [None]
-            case Over():
-                return self._last(event.turn, event.end)
-            case _:
-                assert_never(event)
-
-    def _last(self, turn: Turn, end: End) -> list[Frame | None]:
-        frames: list[Frame | None] = [Frame("usage", usage(end))]
-        if end.problem is not None:
-            return [*frames, Frame("error", _problem(turn, end, self._request_id))]
-        done = {
-            "message_id": turn.id,
-            "cost": to_decimal(end.cost),
-            "transaction_id": end.transaction_id,
-            "available": to_decimal(end.available),
-            "finish_reason": end.finish_reason,
-        }
-        return [*frames, Frame("done", done)]
+def _last(turn: Turn, end: End, request_id: str) -> Frame:
+    """`done`, or `error` with the problem object (RFC 9457); either says what the turn really cost (T-27)."""
+    told: dict[str, object] = {
+        "message_id": turn.id,
+        "cost": to_decimal(end.cost),
+        "transaction_id": end.transaction_id,
+        "available": to_decimal(end.available),
+        "finish_reason": end.finish_reason,
+    }
+    problem = end.problem
+    if problem is None:
+        return Frame("done", told)
+    described = {
+        "type": f"urn:problem-type:{problem.code}",
+        "title": problem.title,
+        "status": problem.status,
+        "detail": problem.detail,
+        "code": problem.code,
+        "request_id": request_id,
+    }
+    return Frame("error", told | described)
 
 
 def _start(turn: Turn) -> Mapping[str, object]:
@@ -140,25 +122,6 @@ def _start(turn: Turn) -> Mapping[str, object]:
         "reserved": to_decimal(turn.reserved),
         "max_output_tokens": turn.max_output_tokens,
         "clamped": turn.clamped,
-    }
-
-
-def _problem(turn: Turn, end: End, request_id: str) -> Mapping[str, object]:
-    """The problem object (RFC 9457) of a turn that failed, with what it really cost (T-27)."""
-    if end.problem is None:
-        return {}
-    return {
-        "message_id": turn.id,
-        "cost": to_decimal(end.cost),
-        "transaction_id": end.transaction_id,
-        "available": to_decimal(end.available),
-        "finish_reason": end.finish_reason,
-        "type": f"urn:problem-type:{end.problem.code}",
-        "title": end.problem.title,
-        "status": end.problem.status,
-        "detail": end.problem.detail,
-        "code": end.problem.code,
-        "request_id": request_id,
     }
 
 

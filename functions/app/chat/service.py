@@ -1,6 +1,6 @@
-"""Conversations and what can be done with them. Refuses to know HTTP, and how an answer is made.
+"""The use cases of chat. It knows no HTTP.
 
-Another user's conversation does not exist: every path begins with the caller's own id.
+Another user's conversation is never found, because every path begins with the caller's own id.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ from app.chat.answering import Answer, Answering
 from app.chat.conversation import Conversation
 from app.chat.live.flusher import cancel_path
 from app.chat.live.running import Running
-from app.chat.opening import Ask
+from app.chat.opening import Ask, Opening
 from app.chat.store import ChatStore
 from app.chat.turn import Turn
 from app.kit.clock import Clock, to_rfc3339
@@ -21,6 +21,7 @@ from app.kit.errors import Conflict
 from app.kit.ids import Ids
 from app.kit.realtime import Realtime
 from app.metering.billing import Mode
+from app.metering.quote import Quote
 from app.models.catalogue import Catalogue, UnsuitableModel
 from app.orchestration.queue.operation_queue import Order
 
@@ -43,7 +44,7 @@ class ConversationDraft:
 
 @dataclass(frozen=True, slots=True)
 class Amendment:
-    """What a user may change; None leaves it is."""
+    """What a user may change; None leaves it as it is."""
 
     title: str | None = None
     archived: bool | None = None
@@ -51,25 +52,31 @@ class Amendment:
     system_prompt: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ChatParts:
-    """What the service is made of."""
-
-    store: ChatStore
-    answering: Answering
-    catalogue: Catalogue
-    running: Running
-    realtime: Realtime
-    clock: Clock
-    ids: Ids
-    orders: Orders
-
-
 class Chat:
     """The use cases of chat."""
 
-    def __init__(self, parts: ChatParts) -> None:
-        self._parts = parts
+    def __init__(
+        self,
+        *,
+        store: ChatStore,
+        opening: Opening,
+        answering: Answering,
+        catalogue: Catalogue,
+        running: Running,
+        realtime: Realtime,
+        clock: Clock,
+        ids: Ids,
+        orders: Orders,
+    ) -> None:
+        self._store = store
+        self._opening = opening
+        self._answering = answering
+        self._catalogue = catalogue
+        self._running = running
+        self._realtime = realtime
+        self._clock = clock
+        self._ids = ids
+        self._orders = orders
 
     def create(self, uid: str, draft: ConversationDraft) -> Conversation:
         """A new, empty conversation.
@@ -78,9 +85,9 @@ class Chat:
             UnknownModel, UnsuitableModel: the model named cannot chat.
         """
         self._check_model(draft.model)
-        now = to_rfc3339(self._parts.clock.now_us())
+        now = to_rfc3339(self._clock.now_us())
         conversation = Conversation(
-            id=self._parts.ids.new("cnv"),
+            id=self._ids.new("cnv"),
             title=draft.title,
             model=draft.model,
             system_prompt=draft.system_prompt,
@@ -88,19 +95,19 @@ class Chat:
             created_at=now,
             updated_at=now,
         )
-        self._parts.store.create(uid, conversation)
+        self._store.create(uid, conversation)
         return conversation
 
     def read(self, uid: str, conversation_id: str) -> Conversation:
         """One conversation."""
-        return self._parts.store.conversation(uid, conversation_id)[0]
+        return self._store.conversation(uid, conversation_id)[0]
 
     def list(self, uid: str, limit: int, after: tuple[str, ...] = ()) -> Sequence[Conversation]:
-        """The most recently used first; `after` holds time and id of the last one seen."""
-        return self._parts.store.conversations(uid, limit, after)
+        """Conversations, the most recently used first; `after` holds time and id of the last one seen."""
+        return self._store.conversations(uid, limit, after)
 
     def amend(self, uid: str, conversation_id: str, amendment: Amendment) -> Conversation:
-        """Renames, archives, ..."""
+        """Changes what the amendment names: title, archived, model, system prompt."""
         self._check_model(amendment.model)
         changes = {
             name: value for name in Amendment.__dataclass_fields__ if (value := getattr(amendment, name)) is not None
@@ -108,50 +115,54 @@ class Chat:
 
         def change(found: Conversation, stored: Document) -> Conversation:
             changed = replace(found, **changes, updated_at=max(found.updated_at, self._now()))
-            self._parts.store.replace(stored, changed)
+            self._store.replace(stored, changed)
             return changed
 
         return self._with_turns(uid, conversation_id, change)
 
     def delete(self, uid: str, conversation_id: str) -> None:
-        """Removes a conversation with its messages: it is gone for its user at once, an operation does the rest.
+        """Deletes a conversation with its messages: for its user at once, and from the store by an operation.
 
-        A turn that still runs is settled as usual and leaves no document behind.
+        A turn that is still running is settled as usual; its document is deleted when it ends.
         """
 
         def bury(_: Conversation, stored: Document) -> None:
-            order = self._parts.orders([deletion.order(uid, conversation_id)])
-            self._parts.store.bury(stored, self._now(), order)
+            order = self._orders([deletion.order(uid, conversation_id)])
+            self._store.bury(stored, self._now(), order)
 
         self._with_turns(uid, conversation_id, bury)
 
     def turns(self, uid: str, conversation_id: str, limit: int, after: tuple[str, ...] = ()) -> Sequence[Turn]:
         """The turns of a conversation, newest first; `after` holds time and id of the last one seen."""
-        self._parts.store.conversation(uid, conversation_id)
-        return self._parts.store.turns(uid, conversation_id, limit, after)
+        self._store.conversation(uid, conversation_id)
+        return self._store.turns(uid, conversation_id, limit, after)
 
     def answer(self, ask: Ask, mode: Mode) -> Answer:
         """The answer to a message, see `Answering.answer`."""
-        return self._parts.answering.answer(ask, mode)
+        return self._answering.answer(ask, mode)
+
+    def quote(self, ask: Ask, max_output_tokens: int | None = None) -> Quote:
+        """What a message would need and reserve, see `Opening.quote`."""
+        return self._opening.quote(ask, max_output_tokens)
 
     def cancel(self, uid: str, message_id: str) -> Turn | None:
-        """Stops a running answer, wherever it is given; the turn when it is over already, else None.
+        """Stops a running answer on whichever instance gives it; returns the turn if it has ended already, else None.
 
         Raises:
             NoSuchMessage: there is none, or it is another user's.
         """
-        if self._parts.running.stop(message_id, uid=uid):
+        if self._running.stop(message_id, uid=uid):
             return None
-        turn = self._parts.store.find_turn(uid, message_id)
+        turn = self._store.find_turn(uid, message_id)
         if turn.end is not None:
             return turn
-        self._parts.realtime.update({cancel_path(turn.instance, message_id): True})
+        self._realtime.update({cancel_path(turn.instance, message_id): True})
         return None
 
     def _with_turns(self, uid: str, conversation_id: str, write: Callable[[Conversation, Document], T]) -> T:
-        """Reads and writes, again when an answer wrote in between."""
+        """Reads the conversation and writes it, again when an answer wrote it in between."""
         for _ in range(_TRIES):
-            found, stored = self._parts.store.conversation(uid, conversation_id)
+            found, stored = self._store.conversation(uid, conversation_id)
             try:
                 return write(found, stored)
             except Conflict:
@@ -159,8 +170,8 @@ class Chat:
         raise Conflict("this conversation is being written by others all the time", path=conversation_id)
 
     def _check_model(self, model: str | None) -> None:
-        if model is not None and not self._parts.catalogue.get(model).can("text"):
+        if model is not None and not self._catalogue.get(model).can("text"):
             raise UnsuitableModel("This model does not write text.", model=model)
 
     def _now(self) -> str:
-        return to_rfc3339(self._parts.clock.now_us())
+        return to_rfc3339(self._clock.now_us())

@@ -1,4 +1,4 @@
-"""Where conversations and turns are kept, and every query on them. Refuses to decide anything."""
+"""Where conversations and turns are stored, and every query on them. It decides nothing."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -15,31 +15,31 @@ BATCH: Final = 200
 
 
 def conversation_path(uid: str, conversation_id: str) -> str:
-    """Of one conversation."""
+    """The path of one conversation."""
     return f"users/{uid}/conversations/{conversation_id}"
 
 
 def turn_path(uid: str, conversation_id: str, message_id: str) -> str:
-    """Of one turn."""
+    """The path of one turn."""
     return f"{conversation_path(uid, conversation_id)}/messages/{message_id}"
 
 
 class NoSuchConversation(NotFound):
-    """It does not exist, or it is another user's."""
+    """The conversation does not exist, or it is another user's."""
 
     def __init__(self) -> None:
         super().__init__("There is no such conversation.")
 
 
 class NoSuchMessage(NotFound):
-    """It does not exist, or it is another user's."""
+    """The message does not exist, or it is another user's."""
 
     def __init__(self) -> None:
         super().__init__("There is no such message.")
 
 
 class ChatStore:
-    """Reads, and the writes that no settlement carries."""
+    """Reads conversations and turns, and writes what goes into no settlement."""
 
     def __init__(self, documents: Documents) -> None:
         self.documents = documents
@@ -48,7 +48,7 @@ class ChatStore:
         """One conversation and the document that it was read from.
 
         Raises:
-            NoSuchConversation: there is none, or none any more.
+            NoSuchConversation: there is none, or it is being deleted.
         """
         stored = self.documents.get(conversation_path(uid, conversation_id))
         found = None if stored is None else conversations.read(conversation_id, stored.fields)
@@ -57,7 +57,7 @@ class ChatStore:
         return found, stored
 
     def stands(self, uid: str, conversation_id: str) -> bool:
-        """Whether there is such a conversation, and it is not being deleted."""
+        """Whether there is such a conversation that is not being deleted."""
         stored = self.documents.get(conversation_path(uid, conversation_id))
         return stored is not None and conversations.read(conversation_id, stored.fields) is not None
 
@@ -92,7 +92,7 @@ class ChatStore:
         return [turns.read(stored.fields) for stored in self.documents.query(query)]
 
     def find_turn(self, uid: str, message_id: str) -> Turn:
-        """A turn of this user, wherever it stands.
+        """A turn of this user, in whichever conversation.
 
         Raises:
             NoSuchMessage: there is none, or it is another user's.
@@ -104,19 +104,19 @@ class ChatStore:
         raise NoSuchMessage
 
     def overdue(self, before: str, limit: int) -> list[Document]:
-        """Turns that still run past their lease, the oldest first."""
+        """Running turns whose lease ended before this RFC 3339 time, the oldest first."""
         where = (Where("state", "==", "running"), Where("lease_until", "<", before))
         query = Query("messages", where=where, order_by=("lease_until",), limit=limit, group=True)
         return self.documents.query(query)
 
     def bury(self, stored: Document, at: str, order: Sequence[Write]) -> None:
-        """Makes a conversation disappear for its user; `order` deletes it, and stands or falls with this."""
+        """Makes a conversation disappear for its user, in one commit with the `order` that deletes it."""
         self.documents.commit([Replace(stored.path, conversations.tombstone(at), stored.version), *order])
 
     def message_paths(self, conversation: str, limit: int) -> list[str]:
-        """Some of the messages under this path: all of them, when they are fewer than `limit`."""
+        """The paths of at most `limit` messages of the conversation at this path."""
         return [stored.path for stored in self.documents.query(Query(f"{conversation}/messages", limit=limit))]
 
     def delete(self, paths: Sequence[str]) -> None:
-        """Deletes these, whether they are there or not."""
+        """Deletes the documents at these paths, whether they are there or not."""
         self.documents.commit([Delete(path) for path in paths])

@@ -1,4 +1,4 @@
-"""One turn: a question, its answer and what it cost. The document is its own idempotency record. Pure.
+"""One turn: a question, its answer and what it cost. Its document is also the idempotency record of its key. Pure.
 
     running ──> done      answered to its end, or to the end that the user or the money set
        └──────> error     the vendor failed, or the function was killed
@@ -71,18 +71,13 @@ class Turn:
 
     @property
     def state(self) -> TurnState:
-        """Where it stands."""
+        """`running` until it has ended."""
         return "running" if self.end is None else self.end.state
 
     @property
     def repeatable(self) -> bool:
         """Whether it failed and cost nothing, so that the same key may try again."""
         return self.end is not None and self.end.state == "error" and self.end.cost == 0
-
-
-def reservation_id(message_id: str, attempt: int) -> str:
-    """Each attempt has a reservation of its own, so that none is lost behind another (T-11)."""
-    return f"{message_id}.{attempt}"
 
 
 def write(turn: Turn) -> dict[str, Value]:
@@ -131,7 +126,7 @@ def write_end(end: End) -> dict[str, Value]:
 
 
 def read(fields: Fields) -> Turn:
-    """The value of a document."""
+    """The turn that a document holds."""
     return Turn(
         id=text_field(fields, "id"),
         account=text_field(fields, "account"),

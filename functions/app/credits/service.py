@@ -35,7 +35,7 @@ from app.credits.core.commands import (
     Settled,
     SweepAccount,
 )
-from app.credits.core.decide import Rules
+from app.credits.core.decide import Rules, decide
 from app.credits.core.entry import Entry, encode_bytes
 from app.credits.ledger.group_commit import GroupCommit
 from app.credits.ledger.step import NO_PARTICIPANT, AccountOpening, Participant
@@ -127,6 +127,12 @@ class Credits:
     def available(self, account: Account) -> int:
         """What the account can spend now."""
         return account.available(self._clock.now_us())
+
+    def reservable(self, account: Account) -> int:
+        """What a reservation could take now: overdue reservations and lots are resolved first, as `reserve` does."""
+        at_us = max(self._clock.now_us(), account.updated_at_us + 1)
+        swept = decide(account, (SweepAccount(),), at_us, Rules(self.settings.max_reservation))
+        return swept.account.available(at_us)
 
     def balance(self, uid: str) -> BalanceView:
         """The balance as clients see it; opens the account when it is new."""

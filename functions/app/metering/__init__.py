@@ -1,1 +1,22 @@
-""""""
+"""The paid call: what every feature does that asks a model at its user's cost. Chat does; agents, images and embeddings
+do the same with documents of their own.
+
+A call belongs to an owner: the feature's document that it is made for, such as a chat's turn, an agent's step or an
+image's task. The owner's document is written in the same commits as the account, so that the two never disagree, and
+holds the call's `reservation_id`. In the order of a call:
+
+    quote     `quote.quote`        (pure) prices a `Demand`, the prompt that is sent and the most that is written,
+                                   for the dearest of the models that may answer: `Quote(needed, ceiling)`. Estimates,
+                                   check-insufficient and the call itself ask this one function.
+    reserve   `Reserving.reserve`  reserves `needed` to `ceiling` and writes the owner's document; the `Grant` tells the
+                                   output that the reserved amount pays for. Each attempt has a reservation of its own,
+                                   and a request that repeats one is refused: it may not spend it again.
+    measure   `Meter`              (pure) adds up what the vendor reports and what reached the caller: `Measured`.
+    settle    `Settling.settle`    charges by `Ending` and `Mode` and writes the owner's end; tries again for seconds
+                                   while the store does not answer. If the reservation was given back meanwhile,
+                                   the call is free and its end is written all the same.
+    sweep     `Orphans.sweep`      ends the calls of one feature whose function died, once their lease is over.
+
+Who pays for which ending, on which basis and for which reason stands in `billing_policy.toml` and nowhere else. This
+package knows no conversation, no stream and no HTTP. It imports credits, models and kit; features import it.
+"""

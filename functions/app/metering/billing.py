@@ -1,6 +1,6 @@
 """How every ending of a model call is billed: `billing_policy.toml`, loaded strictly and applied purely.
 
-Knows nothing of prices; the caller brings what the call would cost on each basis.
+It computes no prices: the caller passes what the call would cost on each basis.
 """
 
 import functools
@@ -15,7 +15,7 @@ from app.kit.errors import InvariantViolation, ensure
 
 
 class Ending(StrEnum):
-    """How a call ended. `_before` and `_after` are told apart by the first token that reached the caller."""
+    """How a call ended. The first token that reaches the caller divides `_before` from `_after`."""
 
     COMPLETED = "completed"
     LENGTH = "length"
@@ -28,6 +28,8 @@ class Ending(StrEnum):
     VENDOR_FAILED_AFTER = "vendor_failed_after"
     USAGE_MISSING = "usage_missing"
     CRASHED = "crashed"
+    SETTLEMENT_FAILED = "settlement_failed"
+    RESERVATION_LOST = "reservation_lost"
     MODERATION = "moderation"
     CACHE_HIT = "cache_hit"
 
@@ -112,13 +114,33 @@ def load(text: str) -> Policy:
     """Reads a policy.
 
     Raises:
-        InvariantViolation: a cell is missing, unknown or contradicts itself. The message names it.
+        InvariantViolation: a cell is missing, unknown, contradicts itself or promises what nobody can keep. The
+            message names it.
     """
     table = tomllib.loads(text)
     ensure(table.pop("version", None) == 1, "billing policy: version is 1")
     unknown = set(table) - set(Ending)
     ensure(not unknown, f"billing policy: unknown endings {sorted(unknown)}")
-    return {(ending, mode): _cell(table, ending, mode) for ending in Ending for mode in Mode}
+    policy = {(ending, mode): _cell(table, ending, mode) for ending in Ending for mode in Mode}
+    _check_unsettled(policy)
+    return policy
+
+
+def _check_unsettled(policy: Policy) -> None:
+    """Refuses a line that cannot be kept for a call that nobody settled: only its owner's document is left of it."""
+    for mode in Mode:
+        ensure(
+            policy[Ending.SETTLEMENT_FAILED, mode] == policy[Ending.CRASHED, mode],
+            f"billing policy: settlement_failed.{mode} looks like crashed.{mode} and must say the same",
+        )
+        ensure(
+            policy[Ending.RESERVATION_LOST, mode].basis is Basis.NOTHING,
+            f"billing policy: reservation_lost.{mode} has nothing to charge: its reservation is gone",
+        )
+    ensure(
+        policy[Ending.CRASHED, Mode.JSON] == policy[Ending.CRASHED, Mode.STREAM],
+        "billing policy: crashed.json must say the same as crashed.stream: a turn does not hold how it was asked for",
+    )
 
 
 def _cell(table: Mapping[str, object], ending: Ending, mode: Mode) -> Rule:

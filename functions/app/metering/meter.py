@@ -1,11 +1,11 @@
-"""What an answer has used so far, and what that makes in the end. Pure arithmetic over what the gateway tells.
+"""Adds up what a call uses while it runs, from the events of the gateway. Pure.
 
-Refuses to decide who pays: it measures, `app.metering.billing` decides.
+It measures; who pays for what is decided by `app.metering.billing`.
 """
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from app.kit.documents import Value
@@ -25,19 +25,23 @@ _PLAIN: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,59}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What was used by the vendor's count and by ours, each with its price; the vendor's is None when it told none.
+    """What a call used by the vendor's count and by ours, each with its price in micro-credits.
 
-    Ours is a lower bound wherever the vendor's cannot serve: nobody pays for a token that was not made.
+    The vendor's count is None when it reported none that can be charged for. Ours is a lower bound, so that nobody pays
+    for a token that was not made. `raw` is the vendor's own report; `price_book` names the version of the prices.
     """
 
+    model: str
     reported: TokenUsage | None
     reported_price: int | None
     delivered: TokenUsage
     delivered_price: int
+    price_book: str
+    raw: Mapping[str, object] = field(default_factory=dict)
 
 
 class Meter:
-    """One per answer."""
+    """Measures one call."""
 
     def __init__(self, book: PriceBook, model: Model, *, prompt_length: int, max_output_tokens: int) -> None:
         self._book = book
@@ -52,27 +56,27 @@ class Meter:
 
     @property
     def delivered(self) -> bool:
-        """Whether any text came."""
+        """Whether any text has come."""
         return self._pieces > 0
 
     def answered_by(self, model: Model) -> None:
-        """Who answers; what an earlier try counted before it gave any text is not this answer's."""
+        """Notes which model answers. What an earlier model counted is dropped, unless its text was delivered."""
         self.model = model
         if not self.delivered:
             self._reported, self.raw, self.finish = usage.NOTHING, {}, None
 
     def add(self, delta: Delta) -> None:
-        """More text came."""
+        """Counts a piece of delivered text."""
         self._pieces += delta.pieces
         self._length += len(delta.text)
 
     def count(self, counted: Counted) -> None:
-        """A usage report came."""
+        """Notes a usage report of the vendor."""
         self._reported = usage.latest(self._reported, counted.reported)
         self.raw = counted.raw
 
     def spent(self, reserved: int) -> bool:
-        """Whether the vendor went beyond what it was allowed, so that going on would not be paid."""
+        """Whether the vendor has exceeded the output limit or the reservation, so that more would not be paid for."""
         if self._written_at_least() > self._max_output_tokens:
             return True
         if self._reported.written is None:
@@ -81,28 +85,31 @@ class Meter:
         return price is not None and price > reserved
 
     def measured(self) -> Measured:
-        """The final figures."""
+        """What the call has used by now."""
         reported = self._by_report() if self._reported != usage.NOTHING else None
         price = None if reported is None else self._price(reported)
         delivered = self._by_delivery()
         return Measured(
+            model=self.model.id,
             reported=None if price is None else reported,
             reported_price=price,
             delivered=delivered,
             delivered_price=self._book.cost(self.model, delivered),
+            price_book=self._book.version,
+            raw=self.raw,
         )
 
     def _written_at_least(self) -> int:
         return lower_bound(self._length, self._pieces)
 
     def _by_report(self) -> TokenUsage:
-        """The vendor's count; a side that it leaves out is ours."""
+        """The vendor's count, with ours for the side (input or output) that it leaves out."""
         return self._reported.complete(
             input_estimate=lower_bound(self._prompt_length), output_estimate=self._written_at_least()
         )
 
     def _by_delivery(self) -> TokenUsage:
-        """The prompt and what reached the caller: all that the vendor counted when it came to its end."""
+        """The prompt and what reached the caller. Of an answer that came to its end that is the vendor's count."""
         found = self._by_report()
         if self.finish is not None and self._reported.written is not None and self._price(found) is not None:
             return found
@@ -116,9 +123,9 @@ class Meter:
 
 
 def storable(raw: Mapping[str, object], depth: int = 0) -> dict[str, Value]:
-    """A vendor's usage report as an entry can hash and store it: whole numbers and maps of them under plain names.
+    """The part of a vendor's usage report that an entry can hash and store: whole numbers and maps under plain names.
 
-    Whatever else a vendor thinks of is left out, because it would leave the answer unsettled.
+    Anything else is left out, because a settlement that cannot be stored would leave the call unpaid.
     """
     kept: dict[str, Value] = {}
     for name, value in raw.items():

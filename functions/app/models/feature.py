@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from app.models.gateway import Gateway
     from app.models.health import ModelHealth
     from app.models.pricing import PriceBook
+    from app.models.settings import Patience
 
 
 class ModelsFeature(Feature):
@@ -30,6 +31,11 @@ class ModelsFeature(Feature):
         from app.models import catalogue
 
         return self._settings.catalogue or catalogue.load()
+
+    @property
+    def patience(self) -> "Patience":
+        """How long a vendor is waited for."""
+        return self._settings.patience
 
     @once
     def book(self) -> "PriceBook":

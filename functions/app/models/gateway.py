@@ -16,8 +16,9 @@ from app.models import faults, usage
 from app.models.catalogue import Catalogue, Model
 from app.models.faults import ModelBroke, ModelFault
 from app.models.health import ModelHealth
+from app.models.settings import Patience
 from app.models.sse import Parser
-from app.models.transport import Patience, Stopped, Transport, VendorCall, VendorResponse
+from app.models.transport import Stopped, Transport, VendorCall, VendorResponse
 
 MessageRole = Literal["system", "user", "assistant"]
 

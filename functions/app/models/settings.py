@@ -12,12 +12,26 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class Patience:
+    """Seconds: to connect, until the first byte of the body, between two pieces of it, and between two ticks.
+
+    A tick is what a caller hears while the vendor is silent.
+    """
+
+    connect_s: int = 5
+    first_s: int = 60
+    idle_s: int = 30
+    tick_s: int = 10
+
+
+@dataclass(frozen=True, slots=True)
 class ModelsSettings:
     """`catalogue` is the deployment's own price book; None for the one that comes with the project."""
 
     base_url: str
     api_key: str
     catalogue: "Catalogue | None" = None
+    patience: Patience = Patience()
 
     @classmethod
     def read(cls, env: Environment) -> "ModelsSettings":
@@ -25,7 +39,14 @@ class ModelsSettings:
         base_url = env.url("AI_PLATFORM_BASE_URL", "https://api.openai.com/v1")
         if not urlsplit(base_url).hostname:
             raise BadSetting(f"AI_PLATFORM_BASE_URL should name a host, and is {base_url!r}")
-        return cls(base_url, env.required("AI_PLATFORM_API_KEY"), _catalogue(env.text("MODEL_CATALOGUE", "")))
+        first_s = env.whole("MODEL_FIRST_TOKEN_SECONDS", 60, at_least=1)
+        idle_s = env.whole("MODEL_SILENCE_SECONDS", 30, at_least=1)
+        return cls(
+            base_url=base_url,
+            api_key=env.required("AI_PLATFORM_API_KEY"),
+            catalogue=_catalogue(env.text("MODEL_CATALOGUE", "")),
+            patience=Patience(first_s=first_s, idle_s=idle_s, tick_s=max(1, min(10, idle_s // 2))),
+        )
 
 
 def _catalogue(path: str) -> "Catalogue | None":

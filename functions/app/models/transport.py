@@ -9,7 +9,6 @@ deadline. Refuses to know what the bytes mean.
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -18,19 +17,10 @@ import h11
 from app.kit.concurrency import Concurrency, Threads
 from app.kit.network import Connection, Network, Sockets
 from app.models.faults import ModelBroke, ModelFault, ModelTimeout
+from app.models.settings import Patience
 
 _MOST_HEADER_BYTES: Final = 65_536
 _MOST_ERROR_BYTES: Final = 65_536
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """Seconds: to connect, until the first byte of the body, between two pieces of it, and between two ticks."""
-
-    connect_s: int = 5
-    first_s: int = 60
-    idle_s: int = 30
-    tick_s: int = 10
 
 
 class Stopped(Exception):

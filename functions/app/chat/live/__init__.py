@@ -1,1 +1,1 @@
-""""""
+"""The live text of running answers, and how another request stops one."""

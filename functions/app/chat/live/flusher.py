@@ -1,7 +1,7 @@
-"""The task that writes the live mirror and hears of cancels: one per instance, started when the first answer begins.
+"""The thread that writes live text and reads cancels: one per instance, started when the first answer begins.
 
-Functions are loaded in one process and served in another that is forked from it, so nothing may be started at import
-(PLATFORM, section 1). Refuses to know what a stream says.
+Not earlier: functions are loaded in one process and served in another that is forked from it, and a thread that was
+started at import would not be in the second.
 """
 
 import threading
@@ -16,19 +16,19 @@ from app.kit.errors import Fault
 from app.kit.realtime import Json, Realtime
 
 POLL_EVERY: Final = 4
-"""Turns of the mirror between two looks for cancels, while answers are given."""
+"""While answers are given, cancels are read with every fourth update of the live text."""
 _DRAIN_US: Final = 2_000_000
 
 _log = telemetry.log("chat.flusher")
 
 
 def cancel_path(instance: str, message_id: str = "") -> str:
-    """Where a request leaves word for the instance that gives an answer; servers only."""
+    """Where a request leaves a cancel for the instance that gives the answer. Servers only."""
     return f"orchestration/cancels/{instance}/{message_id}".rstrip("/")
 
 
 class Flusher:
-    """A `StreamMirror` with a task behind it."""
+    """A `StreamMirror` that a thread writes."""
 
     def __init__(
         self, realtime: Realtime, clock: Clock, running: Running, instance: str, concurrency: Concurrency
@@ -69,7 +69,7 @@ class Flusher:
                 return
 
     def stop(self) -> None:
-        """Ends the task, for tests; a function's instance never does."""
+        """Ends the thread. For tests; a function's instance never stops it."""
         self._stopped.set()
         self._work.set()
         self._ended.set()
@@ -90,7 +90,7 @@ class Flusher:
             try:
                 self._serve(turn, due_us)
             except Exception as error:  # noqa: BLE001 - the edge of this task: without it no stream is mirrored any more
-                _log.error("a turn of the live mirror broke", exc_info=error)
+                _log.error("live_text_turn_failed", exc_info=error)
                 self._stopped.wait(self._seconds_until(due_us))
 
     def _serve(self, turn: int, due_us: int) -> None:
@@ -116,7 +116,7 @@ class Flusher:
         if self.coalescer.busy or len(self._running):
             return
         self._work.clear()
-        # An answer that began in the meantime has set it before this line, and is seen here, or sets it after.
+        # An answer that began meanwhile set the event before it was cleared, and is seen here, or sets it again.
         if self.coalescer.busy:
             self._work.set()
 
@@ -130,4 +130,4 @@ class Flusher:
             heard: dict[str, Json] = {cancel_path(self._instance, message_id): None for message_id in asked}
             self._realtime.update(heard)
         except Fault as fault:
-            _log.warning("cancels could not be read", why=str(fault))
+            _log.warning("cancels_not_read", why=str(fault))

@@ -1,7 +1,4 @@
-"""The answers that this instance is giving right now, so that they can be stopped from another request.
-
-Refuses to know how a stop is asked for.
-"""
+"""The answers that this instance is giving right now, so that another request can stop them."""
 
 import threading
 
@@ -16,17 +13,17 @@ class Running:
         self._calls: dict[str, tuple[str, VendorCall]] = {}
 
     def add(self, uid: str, message_id: str, call: VendorCall) -> None:
-        """An answer begins."""
+        """Notes that an answer begins."""
         with self._lock:
             self._calls[message_id] = (uid, call)
 
     def remove(self, message_id: str) -> None:
-        """It is over."""
+        """Forgets an answer that has ended."""
         with self._lock:
             self._calls.pop(message_id, None)
 
     def stop(self, message_id: str, *, uid: str | None = None) -> bool:
-        """Stops the vendor at once; False when this instance does not give that answer (to `uid`)."""
+        """Ends the vendor's call at once; False when this instance does not give that answer (to `uid`)."""
         with self._lock:
             found = self._calls.get(message_id)
         if found is None or uid not in (None, found[0]):

@@ -1,9 +1,9 @@
 """Live text for clients that listen to the Realtime Database: /users/{uid}/streams/{message_id}.
 
-All streams of an instance leave in one multi-path update, one every 120 ms, and the end of a stream at once: no stream
-is written more than ten times in a second. Chunks are appended under growing keys and never rewritten; an update that
-may or may not have arrived is sent again unchanged. Losing the mirror never costs an answer: it is counted, logged and
-dropped. Refuses to know who is charged for what.
+All streams of an instance are written in one multi-path update every 120 ms, and the end of a stream at once: no stream
+is written more than ten times in a second. Chunks are appended under growing keys and never rewritten. An update whose
+result is unknown is sent again unchanged. An answer never fails because its live text cannot be written: the text is
+dropped, counted and logged.
 """
 
 import threading
@@ -19,7 +19,7 @@ from app.kit.realtime import Json, Realtime
 EVERY_US: Final = 120_000
 """Nine of these begin in any second, which leaves one write for the end."""
 TRIES: Final = 5
-"""An update that fails so often is given up, and the streams in it are no longer mirrored."""
+"""An update that has failed so often is dropped, and the streams in it are not mirrored any more."""
 _MINUTE_US: Final = 60_000_000
 _LONGEST_US: Final = 60 * _MINUTE_US
 """No function runs longer: https://firebase.google.com/docs/functions/quotas"""
@@ -29,30 +29,30 @@ _log = telemetry.log("chat.mirror")
 
 @dataclass(frozen=True, slots=True)
 class Closing:
-    """The last words of a stream; `cost` in the client's spelling."""
+    """How a stream ended, in the client's spelling. `cost` None: nobody knows yet what the answer cost."""
 
     status: str
     finish_reason: str
-    cost: str
+    cost: str | None
 
 
 class StreamMirror(Protocol):
-    """What answering needs of a mirror. No method raises, and none waits but `drained`."""
+    """What answering needs of a mirror. No method raises, and only `drained` waits."""
 
     def open(self, uid: str, message_id: str, model: str, *, keep: bool = False) -> None:
-        """A stream begins, in place of what an earlier attempt left. `keep`: it goes on where another instance died."""
+        """Begins a stream. What an earlier attempt left is removed, unless `keep`: then it goes on from there."""
         ...
 
     def append(self, message_id: str, text: str) -> None:
-        """More text of it."""
+        """Adds text to a stream."""
         ...
 
     def close(self, message_id: str, closing: Closing) -> None:
-        """It is over."""
+        """Ends a stream."""
         ...
 
     def drained(self, message_id: str) -> None:
-        """Waits, for a bounded time, until a closed stream has left: an instance may get no CPU after its answer."""
+        """Waits, for a bounded time, until a closed stream was written: an instance may get no CPU after its answer."""
         ...
 
 
@@ -75,9 +75,10 @@ class _MirroredStream:
 
 @dataclass(slots=True)
 class Batch:
-    """One update on its way, and which streams end with it.
+    """One update that is being sent, the streams in it, and those of them that end with it.
 
-    The streams themselves: when it has arrived, a message may have begun another one (a repeated key).
+    It holds the streams themselves, not their ids alone: by the time that it has arrived, a repeated key may have begun
+    another stream of the same message.
     """
 
     values: dict[str, Json]
@@ -87,7 +88,7 @@ class Batch:
 
 
 class Coalescer:
-    """What is to be written next. Thread-safe; knows no thread and does no I/O."""
+    """Collects what is to be written into one update after another. Thread-safe; starts no thread and does no I/O."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -104,7 +105,7 @@ class Coalescer:
             self._dirty[message_id] = None
 
     def append(self, message_id: str, text: str) -> None:
-        """Adds text; nothing for a stream that was given up."""
+        """Adds text, unless the stream was dropped."""
         with self._lock:
             stream = self._live.get(message_id)
             if stream is not None:
@@ -122,7 +123,7 @@ class Coalescer:
             return True
 
     def live(self, message_id: str) -> bool:
-        """Whether something of it may still have to leave."""
+        """Whether something of the stream may still have to be written."""
         with self._lock:
             return message_id in self._live
 
@@ -132,9 +133,9 @@ class Coalescer:
         return bool(self._live)
 
     def take(self, *, ends_only: bool = False) -> Batch | None:
-        """The next update: what failed before, unchanged, or else what is new. None when there is nothing.
+        """The next update: one that failed, unchanged, or else what is new. None when there is nothing.
 
-        `ends_only`: between two turns of the whole, for the streams that are over.
+        `ends_only`: only streams that have ended, which do not wait for the next update of all.
         """
         with self._lock:
             if self._unsent is not None:
@@ -151,13 +152,13 @@ class Coalescer:
             return self._unsent
 
     def sent(self, batch: Batch) -> None:
-        """It arrived."""
+        """Forgets an update that has arrived."""
         with self._lock:
             self._unsent = None
             self._forget(batch.closed)
 
     def failed(self, batch: Batch) -> None:
-        """It may not have arrived: it is next again, until the tries are used up."""
+        """Puts an update first again that may not have arrived, or drops it after `TRIES` tries."""
         with self._lock:
             batch.tries += 1
             if batch.tries < TRIES:
@@ -176,7 +177,7 @@ class Coalescer:
         stream = self._live[message_id]
         path = stream.path(message_id)
         fields: dict[str, Json] = {}
-        # The keys of an attempt begin at 0000 again: what an earlier one left goes in the update that writes the first.
+        # The keys of an attempt begin at 0000 again, so the update that writes the first one removes the earlier ones.
         anew = not stream.opened and not stream.keep
         if stream.pending:
             key, text = f"{stream.chunks:04d}", "".join(stream.pending)
@@ -191,7 +192,9 @@ class Coalescer:
             values[stream.listed] = stream.uid
         if stream.closing is not None:
             closing = stream.closing
-            fields |= {"status": closing.status, "finish_reason": closing.finish_reason, "cost": closing.cost}
+            fields |= {"status": closing.status, "finish_reason": closing.finish_reason}
+            if closing.cost is not None:
+                fields["cost"] = closing.cost
             values[stream.listed] = None
             values[f"{_bucket(self._clock.now_us())}/{message_id}"] = stream.uid
         values |= {path: fields} if anew else {f"{path}/{name}": value for name, value in fields.items()}
@@ -199,7 +202,7 @@ class Coalescer:
 
 
 class SteppedStreamMirror:
-    """A mirror without a thread, for tests and the simulation: writes when the clock of its world says so."""
+    """A mirror without a thread, for tests and the simulation: it writes when it is called and its clock says so."""
 
     def __init__(self, realtime: Realtime, clock: Clock) -> None:
         self.coalescer = Coalescer(clock)
@@ -224,14 +227,14 @@ class SteppedStreamMirror:
             pass
 
     def step(self) -> None:
-        """Writes what is due by now."""
+        """Writes what is due."""
         now = self._clock.now_us()
         if now - self._last_us >= EVERY_US and send(self.coalescer, self._realtime):
             self._last_us = now
 
 
 def send(coalescer: Coalescer, realtime: Realtime, *, ends_only: bool = False) -> bool:
-    """Sends the next update, if there is one; whether there was. Never raises for a fault of the database."""
+    """Sends the next update; returns whether there was one. Raises nothing when the database fails."""
     batch = coalescer.take(ends_only=ends_only)
     if batch is None:
         return False
@@ -239,11 +242,9 @@ def send(coalescer: Coalescer, realtime: Realtime, *, ends_only: bool = False) -
         realtime.update(batch.values)
     except Fault as fault:
         coalescer.failed(batch)
-        _log.warning(
-            "the live mirror could not be written", tries=batch.tries, streams=len(batch.streams), why=str(fault)
-        )
+        _log.warning("live_text_not_written", tries=batch.tries, streams=len(batch.streams), why=str(fault))
     except Exception:
-        coalescer.failed(batch)  # or what cannot be written would be next for ever
+        coalescer.failed(batch)  # else an update that can never be written would be tried for ever
         raise
     else:
         coalescer.sent(batch)
@@ -255,16 +256,16 @@ _SWEPT: Final = "orchestration/streams_swept_until"
 
 
 def _bucket(at_us: int) -> str:
-    """Where streams that ended in one minute, or in that minute at the latest, are listed for their removal."""
+    """Where the streams that ended in one minute are listed for their removal."""
     return f"{_ENDS}/{at_us // _MINUTE_US}"
 
 
 def remove_old_streams(
     realtime: Realtime, clock: Clock, *, keep_us: int = 15 * _MINUTE_US, most_minutes: int = 60
 ) -> int:
-    """Removes the mirrors of streams that ended more than `keep_us` ago; how many. For the sweeper.
+    """Removes the live text of streams that ended more than `keep_us` ago; returns how many. For the sweeper.
 
-    Minute by minute from where the last run stopped, so that each run reads and writes a bounded amount.
+    Goes on minute by minute from where the last run stopped, `most_minutes` at most, so that a run is bounded.
     """
     until = (clock.now_us() - keep_us) // _MINUTE_US
     seen = realtime.get(_SWEPT)

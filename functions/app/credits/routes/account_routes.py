@@ -45,6 +45,14 @@ _TAG: Final = Tag(name="credits", description="Balance, reservations and a ledge
 
 
 @dataclass(frozen=True, slots=True)
+class OperationPrice:
+    """What an operation needs at least and costs at most, in micro-credits."""
+
+    needed: int
+    ceiling: int
+
+
+@dataclass(frozen=True, slots=True)
 class CreditsRoutes:
     """What the routes stand on."""
 
@@ -53,8 +61,8 @@ class CreditsRoutes:
     ids: Ids
     records: Idempotency
     offers: Offers = field(default=DEFAULT)
-    price: Callable[[PricedOperation], int] | None = None
-    """Most that a model call can cost; features above know."""
+    price: Callable[[str, PricedOperation], OperationPrice] | None = None
+    """What an operation of a user costs, asked of the features above, which know models."""
 
 
 def account_routes(parts: CreditsRoutes) -> APIBlueprint:
@@ -106,14 +114,16 @@ def _add_balance(blueprint: APIBlueprint, parts: CreditsRoutes) -> None:
 
     @blueprint.post("/credits/check-insufficient", summary="Whether an amount is there", responses={200: CheckAnswer})
     def check_insufficient(body: CheckBody) -> CheckAnswer:
-        required = _required(parts, body)
-        available = credits.available(credits.account(caller().uid))
-        shortfall = max(0, required - available)
+        uid = caller().uid
+        price = _price(parts, uid, body)
+        available = credits.reservable(credits.account(uid))
+        shortfall = max(0, price.needed - available)
         return CheckAnswer(
             sufficient=shortfall == 0,
-            required=to_decimal(required),
+            required=to_decimal(price.needed),
             available=to_decimal(available),
             shortfall=to_decimal(shortfall),
+            ceiling=None if body.operation is None else to_decimal(price.ceiling),
             packages=_packages(offers.covering(shortfall)) if shortfall else [],
             methods=list(offers.methods),
         )
@@ -127,12 +137,12 @@ def _add_balance(blueprint: APIBlueprint, parts: CreditsRoutes) -> None:
         return SyncAnswer(mirror_was=shown, authoritative=authoritative, repaired=done.repaired)
 
 
-def _required(parts: CreditsRoutes, body: CheckBody) -> int:
+def _price(parts: CreditsRoutes, uid: str, body: CheckBody) -> OperationPrice:
     if body.amount is not None:
-        return body.amount
+        return OperationPrice(body.amount, body.amount)
     if body.operation is None or parts.price is None:
         raise InvariantViolation("whoever mounts these routes brings prices")
-    return parts.price(body.operation)
+    return parts.price(uid, body.operation)
 
 
 def _add_reservations(blueprint: APIBlueprint, parts: CreditsRoutes) -> None:

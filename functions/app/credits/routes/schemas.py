@@ -1,4 +1,4 @@
-"""What the credit routes take and return. Amounts are decimal texts outside (API.md, conventions)."""
+"""What the credit routes take and return. Amounts are decimal texts outside."""
 
 from typing import Literal, Self
 
@@ -273,12 +273,15 @@ class ThresholdBody(RequestBody):
 
 
 class PricedOperation(RequestBody):
-    """An answer of a model, to be priced at its worst case."""
+    """A message, to be priced as it would be if it were sent now."""
 
-    model: str = Field(min_length=1, max_length=128)
+    conversation_id: Id | None = Field(
+        default=None, description="Where it would be sent: its window and system prompt are paid for. None: a new one"
+    )
+    model: str | None = Field(default=None, min_length=1, max_length=128, description="As of a message")
     content: str = Field(default="", max_length=100_000)
     images: int = Field(default=0, ge=0, le=16)
-    max_output_tokens: int | None = Field(default=None, ge=1)
+    max_output_tokens: int | None = Field(default=None, ge=1, description="Bounds `ceiling`, and never `required`")
 
 
 class CheckBody(RequestBody):
@@ -295,9 +298,14 @@ class CheckBody(RequestBody):
 
 
 class CheckAnswer(ResponseBody):
+    """A message is refused with 402 exactly when it is not `sufficient`, as long as neither account nor conversation
+    changes. Between `required` and `ceiling` its answer may be shortened to what is available.
+    """
+
     sufficient: bool
-    required: CreditAmount
+    required: CreditAmount = Field(description="The amount; of an operation, the least that it can be started with")
     available: CreditAmount
     shortfall: CreditAmount
+    ceiling: CreditAmount | None = Field(default=None, description="Of an operation: the most that it can cost")
     packages: list[PackageAnswer]
     methods: list[str]

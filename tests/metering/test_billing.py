@@ -1,5 +1,7 @@
 """The billing table: strict to load, pure to apply."""
 
+import re
+
 import pytest
 
 from app.kit.errors import InvariantViolation
@@ -27,6 +29,7 @@ class TestTheTable:
             ('payer = "user", basis = "usage", reason = "completed"', 'payer = "house", basis = "usage", reason = "x"'),
             ('reason = "completed"', 'reason = "not a word"'),
             ('image = { payer = "house"', 'video = { payer = "house"'),
+            ("[reservation_lost]", "[reservation_gone]"),
         ],
     )
     def test_is_refused_when_it_is_damaged(self, damage: tuple[str, str]) -> None:
@@ -34,6 +37,33 @@ class TestTheTable:
         assert damage[0] in text
         with pytest.raises(InvariantViolation):
             load(text.replace(*damage, 1))
+
+    @pytest.mark.parametrize(
+        ("endings", "line", "why"),
+        [
+            (["crashed"], 'any = { payer = "user", basis = "delivered", reason = "crashed" }', "settlement_failed"),
+            (
+                ["settlement_failed"],
+                'any = { payer = "house", basis = "nothing", reason = "lost" }',
+                "settlement_failed",
+            ),
+            (["reservation_lost"], 'any = { payer = "user", basis = "usage", reason = "lost" }', "reservation_lost"),
+            (
+                ["crashed", "settlement_failed"],
+                'json = { payer = "house", basis = "nothing", reason = "other" }\n'
+                'any = { payer = "house", basis = "nothing", reason = "crashed" }',
+                "crashed.json",
+            ),
+        ],
+    )
+    def test_promises_nothing_for_a_call_that_nobody_settled_that_cannot_be_kept(
+        self, endings: list[str], line: str, why: str
+    ) -> None:
+        text = PATH.read_text()
+        for ending in endings:
+            text = re.sub(rf"^\[{ending}\]\nany = .*$", f"[{ending}]\n{line}", text, flags=re.MULTILINE)
+        with pytest.raises(InvariantViolation, match=why):
+            load(text)
 
 
 class TestCharging:
@@ -46,6 +76,8 @@ class TestCharging:
             Ending.VENDOR_FAILED_BEFORE,
             Ending.VENDOR_FAILED_AFTER,
             Ending.CRASHED,
+            Ending.SETTLEMENT_FAILED,
+            Ending.RESERVATION_LOST,
             Ending.MODERATION,
             Ending.CACHE_HIT,
         ],

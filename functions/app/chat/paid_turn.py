@@ -1,0 +1,135 @@
+"""A turn as the owner of a paid call: what its document becomes when the call ends, is lost or is found abandoned."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from app.chat import conversation as conversations
+from app.chat import turn as turns
+from app.chat.conversation import Exchange
+from app.chat.live.flusher import cancel_path
+from app.chat.live.stream_mirror import Closing, StreamMirror
+from app.chat.store import ChatStore, conversation_path, turn_path
+from app.chat.turn import End, FinishReason, Turn, TurnProblem, TurnState
+from app.credits.public import Reference, Seen
+from app.kit import telemetry
+from app.kit.documents import Document, Replace, Value
+from app.kit.errors import Fault
+from app.kit.money import to_decimal
+from app.kit.realtime import Realtime
+from app.metering.billing import Ending, Mode
+from app.metering.orphans import Orphan
+from app.metering.paid_call import PaidCall, Settlement
+from app.metering.settling import OwnerEnd, OwnerRecord
+
+_log = telemetry.log("chat")
+
+_INTERRUPTED: Final = TurnProblem(
+    code="answer_interrupted",
+    title="The answer was interrupted",
+    detail="The answer was interrupted on our side. Nothing was charged; you can send the message again.",
+    status=503,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """How an answer ended: for the billing policy, for the client and for the turn's document."""
+
+    ending: Ending
+    finish_reason: FinishReason
+    state: TurnState = "done"
+    problem: TurnProblem | None = None
+
+
+def paid_call(turn: Turn, request_id: str = "") -> PaidCall:
+    """The call that answers this turn."""
+    return PaidCall(
+        account=turn.account,
+        purpose="chat",
+        reference=Reference("message", turn.id, request_id),
+        path=turn_path(turn.account, turn.conversation_id, turn.id),
+        attempt=turn.attempt,
+        labels={"conversation": turn.conversation_id},
+    )
+
+
+def ended(finish: Finish, answer: str, settlement: Settlement) -> End:
+    """The end of a turn whose call was settled so."""
+    return End(
+        state=finish.state,
+        finish_reason=finish.finish_reason,
+        reason=settlement.reason,
+        answer=answer,
+        answered_by=settlement.model,
+        ended_at=settlement.at,
+        cost=settlement.cost,
+        available=settlement.available,
+        transaction_id=settlement.transaction_id,
+        usage=settlement.usage,
+        estimated=settlement.estimated,
+        problem=finish.problem,
+    )
+
+
+def record(turn: Turn, finish: Finish, answer: str) -> OwnerRecord:
+    """Writes the end of a turn, and an answer that is done into the conversation's window.
+
+    When the conversation is gone or being deleted, the turn is deleted too: it may have been written after the deletion
+    listed the messages. The conversation's version is a precondition of every end, so that no turn appears again below
+    a conversation that was deleted.
+    """
+
+    def written(settlement: Settlement, seen: Seen) -> OwnerEnd:
+        stored = seen[0]
+        found = None if stored is None else conversations.read(turn.conversation_id, stored.fields)
+        if stored is None or found is None:
+            return OwnerEnd(None)
+        end = ended(finish, answer, settlement)
+        if end.answer and end.state == "done":
+            found = found.after(Exchange(turn.id, turn.question, end.answer), end.ended_at)
+        return OwnerEnd(turns.write_end(end), [Replace(stored.path, conversations.write(found), stored.version)])
+
+    return OwnerRecord(written, reads=(conversation_path(turn.account, turn.conversation_id),))
+
+
+class AbandonedTurns:
+    """Turns whose function was killed, for `Orphans`.
+
+    They end in `error`, the live text says so, and the same idempotency key may try again.
+    """
+
+    def __init__(self, *, store: ChatStore, mirror: StreamMirror, realtime: Realtime) -> None:
+        self._store = store
+        self._mirror = mirror
+        self._realtime = realtime
+
+    def overdue(self, before: str, limit: int) -> Sequence[Document]:
+        return self._store.overdue(before, limit)
+
+    def orphan(self, stored: Document) -> Orphan:
+        turn = turns.read(stored.fields)
+        return abandoned(turn, deleted=not self._store.stands(turn.account, turn.conversation_id))
+
+    def ended(self, settlement: Settlement) -> Mapping[str, Value]:
+        finish = Finish(Ending.CRASHED, "error", state="error", problem=_INTERRUPTED)
+        return turns.write_end(ended(finish, "", settlement))
+
+    def closed(self, stored: Document, settlement: Settlement) -> None:
+        turn = turns.read(stored.fields)
+        self._forget_cancel(turn)
+        self._mirror.open(turn.account, turn.id, turn.model, keep=True)
+        self._mirror.close(turn.id, Closing("error", "error", to_decimal(settlement.cost)))
+        self._mirror.drained(turn.id)
+
+    def _forget_cancel(self, turn: Turn) -> None:
+        """Removes a cancel that was left for an instance which is gone."""
+        try:
+            self._realtime.update({cancel_path(turn.instance, turn.id): None})
+        except Fault as fault:
+            _log.warning("cancel_not_removed", turn=turn.id, why=str(fault))
+
+
+def abandoned(turn: Turn, *, deleted: bool = False) -> Orphan:
+    """The call of a turn that never ended. How it was asked for and what text reached its user are not known."""
+    return Orphan(paid_call(turn), Mode.STREAM, turn.model, turn.reserved, deleted=deleted)

@@ -1,0 +1,57 @@
+"""A paid call and what it cost in the end, as the values that reserving, settling and sweeping share. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from app.credits.public import Reference
+from app.kit.documents import Value
+
+
+def reservation_id(owner_id: str, attempt: int) -> str:
+    """Differs per attempt, so that a second attempt never meets the first one's resolved reservation (T-11)."""
+    return f"{owner_id}.{attempt}"
+
+
+@dataclass(frozen=True, slots=True)
+class PaidCall:
+    """One attempt at a call, made for the owner's document at `path`.
+
+    `reference` names the owner on reservation and entry. `purpose`, such as `chat`, and `labels` (ids by name) are what
+    analytics group charges by. The owner's document must hold `reservation_id` in a field of that name: a late end and
+    the sweep tell by it whose attempt the document shows.
+    """
+
+    account: str
+    purpose: str
+    reference: Reference
+    path: str
+    attempt: int = 1
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def reservation_id(self) -> str:
+        """The id of this attempt's reservation."""
+        return reservation_id(self.reference.id, self.attempt)
+
+    def usage(self, model: str, **counted: Value) -> dict[str, Value]:
+        """The `usage` of the entry that charges this call: what analytics group by, and what was counted."""
+        return {"model": model, "task": self.purpose, **self.labels, **counted}
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What a call cost in the end. `cost` and `available` are micro-credits, `usage` tokens per bucket.
+
+    `reason` is the billing policy's code, `at` RFC 3339, `model` the one that answered. `available` can be spent after
+    it; 0 for an orphan, whose caller is gone. `transaction_id` is None when nothing was charged. `estimated`: the usage
+    is our lower bound, not the vendor's count.
+    """
+
+    reason: str
+    at: str
+    model: str
+    cost: int = 0
+    available: int = 0
+    transaction_id: str | None = None
+    usage: Mapping[str, int] = field(default_factory=dict)
+    estimated: bool = False

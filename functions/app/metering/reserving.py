@@ -1,0 +1,79 @@
+"""Reserves for a paid call and writes its owner's document in the same commit."""
+
+from collections.abc import Callable
+
+from app.credits.public import Credits, Outcome, Participant, Reserve, Reserved, Seen
+from app.kit.documents import Create, Fields, Replace, Version, Write
+from app.kit.errors import InvariantViolation, Rejection
+from app.metering.paid_call import PaidCall
+from app.metering.quote import Grant, Quote, granted
+from app.models.pricing import PriceBook
+
+Begun = Callable[[Grant], Fields]
+"""The owner's whole document once its call is reserved for. Pure: it is asked again at every try of the commit."""
+
+
+class CallInProgress(Rejection):
+    """Another request makes this call already; `<type>_id` names its owner, such as `message_id`."""
+
+    status = 409
+    code = "idempotency_in_progress"
+    title = "The first request with this key is still running"
+
+
+def in_progress(call: PaidCall, detail: str) -> CallInProgress:
+    """The refusal of a request that met another one for the same owner."""
+    return CallInProgress(detail, **{f"{call.reference.type}_id": call.reference.id})
+
+
+class Reserving:
+    """Begins paid calls."""
+
+    def __init__(self, *, credits: Credits, book: PriceBook) -> None:
+        self._credits = credits
+        self._book = book
+
+    def reserve(
+        self, call: PaidCall, quote: Quote, begun: Begun, *, lease_us: int, replaces: Version | None = None
+    ) -> Grant:
+        """Reserves what `quote` asks for, or what there is of it, until `lease_us` microseconds from now.
+
+        The owner's document is created; with `replaces` it is written over exactly that version, which an earlier
+        attempt left.
+
+        Raises:
+            InsufficientCredits: less than the quote needs is available. Other rejections of `Credits.reserve` likewise.
+            AlreadyExists: there is a document, and no version was named.
+            CallInProgress: another request for the same owner was faster.
+        """
+
+        def writes(outcome: Outcome, seen: Seen) -> list[Write]:
+            fields = begun(granted(self._book, quote, _amount(outcome)))
+            if replaces is None:
+                return [Create(call.path, fields)]
+            stored = seen[0]
+            if stored is None or stored.version != replaces:
+                raise in_progress(call, "Another request with this key was faster.")
+            return [Replace(call.path, fields, replaces)]
+
+        def replayed(_: Outcome) -> None:
+            # The account holds this reservation already. The call is the other request's, and it alone may spend it.
+            raise in_progress(call, "Another request with this key was faster.")
+
+        reserve = Reserve(
+            id=call.reservation_id,
+            ceiling=quote.ceiling,
+            at_least=quote.needed,
+            purpose=call.purpose,
+            reference=call.reference,
+            expires_in_us=lease_us,
+        )
+        reads = () if replaces is None else (call.path,)
+        reservation = self._credits.reserve(call.account, reserve, Participant(reads, writes, replayed))
+        return granted(self._book, quote, reservation.amount)
+
+
+def _amount(outcome: Outcome) -> int:
+    if not isinstance(outcome, Reserved):
+        raise InvariantViolation("a reserve is answered by a reservation")
+    return outcome.reservation.amount

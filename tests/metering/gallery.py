@@ -1,0 +1,86 @@
+"""A second feature that pays for its calls, as small as one can be: images, and whatever else is not a chat."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from app.credits.core.entry import Reference
+from app.kit.documents import Document, Fields, Query, Value, Version, Where, int_field, text_field
+from app.metering.billing import Ending, Mode, Policy, default_policy
+from app.metering.meter import Measured, Meter
+from app.metering.orphans import Orphan, Orphans
+from app.metering.paid_call import PaidCall, Settlement
+from app.metering.quote import Grant, quote
+from app.metering.reserving import Reserving
+from app.metering.settling import CallEnd, OwnerEnd, OwnerRecord, Settling
+from app.models.catalogue import load
+from app.models.pricing import Demand, PriceBook
+from support.clock import ManualClock
+from support.credits_world import CreditsWorld
+
+BOOK = PriceBook(load())
+IMAGE = BOOK.catalogue.get("image")
+LEASE_US = 600_000_000
+
+
+@dataclass(frozen=True)
+class Task:
+    """A call that was reserved for."""
+
+    call: PaidCall
+    grant: Grant
+    meter: Meter
+
+
+class Gallery:
+    """Image tasks at `tasks/{id}`, each a paid call."""
+
+    def __init__(self, money: CreditsWorld, mode: Mode = Mode.IMAGE, policy: Policy | None = None) -> None:
+        self.clock: ManualClock = money.clock
+        self.documents, self.mode, self.pauses, self.told = money.documents, mode, list[int](), list[str]()
+        credits, table = money.credits, policy or default_policy()
+        self.reserving = Reserving(credits=credits, book=BOOK)
+        self.settling = Settling(
+            credits=credits, documents=self.documents, clock=self.clock, policy=table, pause=self.pauses.append
+        )
+        self.orphans = Orphans(credits=credits, documents=self.documents, clock=self.clock, policy=table)
+
+    def begin(self, id: str, attempt: int = 1, replaces: Version | None = None) -> Task:
+        call = PaidCall("alice", "image", Reference("task", id), f"tasks/{id}", attempt)
+        quoted = quote(BOOK, IMAGE, Demand(20, 4_000), least_output=4_000)
+
+        def begun(grant: Grant) -> Fields:
+            return {
+                "id": id,
+                "attempt": attempt,
+                "reservation_id": call.reservation_id,
+                "reserved": grant.reserved,
+                "delivered": 0,
+                "state": "running",
+                "due_us": self.clock.now_us() + LEASE_US,
+            }
+
+        grant = self.reserving.reserve(call, quoted, begun, lease_us=LEASE_US, replaces=replaces)
+        return Task(call, grant, Meter(BOOK, IMAGE, prompt_length=80, max_output_tokens=4_000))
+
+    def end(self, task: Task, ending: Ending, measured: Measured | None = None) -> Settlement:
+        end = CallEnd(ending, self.mode, measured or task.meter.measured(), task.grant.reserved)
+        return self.settling.settle(task.call, end, OwnerRecord(lambda told, _: OwnerEnd(self.ended(told))))
+
+    def sweep(self) -> int:
+        return self.orphans.sweep(self)
+
+    def overdue(self, before: str, limit: int) -> Sequence[Document]:
+        where = (Where("state", "==", "running"), Where("due_us", "<", self.clock.now_us()))
+        return self.documents.query(Query("tasks", where=where, limit=limit))
+
+    def orphan(self, stored: Document) -> Orphan:
+        reference = Reference("task", text_field(stored.fields, "id"))
+        call = PaidCall("alice", "image", reference, stored.path, int_field(stored.fields, "attempt"))
+        reserved, delivered = int_field(stored.fields, "reserved"), int_field(stored.fields, "delivered")
+        return Orphan(call, self.mode, IMAGE.id, reserved, delivered)
+
+    def ended(self, settlement: Settlement) -> Mapping[str, Value]:
+        return {"state": "ended", "cost": settlement.cost, "reason": settlement.reason}
+
+    def closed(self, stored: Document, settlement: Settlement) -> None:
+        self.told.append(stored.id)

@@ -1,0 +1,69 @@
+"""A quote covers whatever may happen, and a grant never promises more output than is reserved for."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.kit.errors import InvariantViolation
+from app.metering.quote import LEAST_OUTPUT, MaxCostTooLow, granted, quote
+from app.models.catalogue import Model, load
+from app.models.pricing import Demand, PriceBook
+from app.models.usage import TokenUsage
+
+BOOK = PriceBook(load())
+MODELS = st.sampled_from([model for model in BOOK.catalogue if model.can("text")])
+DEMANDS = st.builds(Demand, st.integers(1, 300_000), st.integers(1, 16_384), st.integers(0, 8))
+
+
+@given(MODELS, DEMANDS, st.data())
+def test_whoever_may_answer_costs_no_more_than_is_reserved(model: Model, demand: Demand, data: st.DataObject) -> None:
+    """T-10, T-20, T-29: for every amount that a reservation may hold, and every model of the chain."""
+    quoted = quote(BOOK, model, demand)
+    reserved = data.draw(st.integers(quoted.needed, quoted.ceiling))
+    grant = granted(BOOK, quoted, reserved)
+    assert min(LEAST_OUTPUT, demand.output_tokens) <= grant.max_output_tokens <= demand.output_tokens
+    assert grant.clamped == (grant.max_output_tokens < demand.output_tokens)
+    for answering in BOOK.catalogue.chain(model):
+        read = demand.input_tokens + demand.images * answering.image_input_tokens
+        assert BOOK.cost(answering, TokenUsage(input=read, output=grant.max_output_tokens)) <= reserved
+
+
+@given(MODELS, DEMANDS)
+def test_the_whole_output_is_granted_for_the_ceiling(model: Model, demand: Demand) -> None:
+    quoted = quote(BOOK, model, demand)
+    assert granted(BOOK, quoted, quoted.ceiling).max_output_tokens == demand.output_tokens
+
+
+def test_a_dearer_fallback_is_reserved_for() -> None:
+    """T-20."""
+    small, large = BOOK.catalogue.get("small"), BOOK.catalogue.get("large")
+    demand = Demand(100, 1000)
+    alone = quote(BOOK, replace(small, fallbacks=()), demand)
+    chained = quote(BOOK, small, demand)
+    assert alone.ceiling < chained.ceiling == quote(BOOK, large, demand).ceiling
+
+
+def test_what_is_whole_or_nothing_needs_all_that_it_reserves() -> None:
+    image = BOOK.catalogue.get("image")
+    quoted = quote(BOOK, image, Demand(20, 4_000), least_output=4_000)
+    assert quoted.needed == quoted.ceiling
+    with pytest.raises(InvariantViolation):
+        granted(BOOK, quoted, quoted.ceiling - 1)
+
+
+def test_what_writes_nothing_is_priced_by_what_it_reads() -> None:
+    embed = BOOK.catalogue.get("embed")
+    quoted = quote(BOOK, embed, Demand(1_000, 0))
+    assert quoted.needed == quoted.ceiling == BOOK.cost(embed, TokenUsage(input=1_000))
+    assert granted(BOOK, quoted, quoted.ceiling).max_output_tokens == 0
+
+
+def test_the_callers_limit_bounds_the_ceiling_and_refuses_what_is_too_little() -> None:
+    small = BOOK.catalogue.get("small")
+    free = quote(BOOK, small, Demand(100, 1000))
+    assert quote(BOOK, small, Demand(100, 1000), max_cost=free.needed).ceiling == free.needed
+    assert quote(BOOK, small, Demand(100, 1000), max_cost=free.ceiling + 1) == free
+    with pytest.raises(MaxCostTooLow):
+        quote(BOOK, small, Demand(100, 1000), max_cost=free.needed - 1)
