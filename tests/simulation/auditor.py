@@ -350,6 +350,8 @@ class Auditor:
             yield f"turn {turn.id} cost {cost}, reserved was {turn.fields['reserved']}"
         if turn.fields["reason"] in ("completed", "client_gone_partial", "cancelled_partial") and cost == 0:
             yield f"turn {turn.id} was delivered ({turn.fields['reason']}) and cost nothing"
+        if turn.fields["reason"] in ("crashed", "reservation_lost") and cost:
+            yield f"turn {turn.id} cost {cost}, though nobody settled it in time ({turn.fields['reason']})"
         faults = self._world.faults
         # A reservation whose answer was lost leaves a turn behind; one whose text was seen must have been settled.
         seen_once = turn.id in self._told.texts and turn.fields["attempt"] == 1

@@ -1,6 +1,8 @@
 """`python -m simulation.mutants`: plants the faults of `mutants.toml` one at a time and sees whether the simulator
 finds them.
 
+A fault of something that the simulated world never does names a unit test that must find it instead.
+
 A fault is a change of one piece of source text, applied while the module is imported; nothing is written and
 production code knows nothing of it. Each runs in a process of its own, over at most 200 seeds, until one of them
 fails.
@@ -34,6 +36,8 @@ class Mutant:
     module: str
     find: str
     replace: str
+    test: str = ""
+    """The unit test that must find it, for a fault that the simulator cannot see."""
     survives: str = ""
     """Why the simulator cannot see it, when that is known."""
 
@@ -62,7 +66,8 @@ class Planter:
         spec = PathFinder.find_spec(name, path, target)
         if spec is None or spec.origin is None:
             return None
-        return importlib.util.spec_from_loader(name, Mutated(name, spec.origin, self._mutant), origin=spec.origin)
+        loader = Mutated(name, spec.origin, self._mutant)
+        return importlib.util.spec_from_file_location(name, spec.origin, loader=loader)
 
 
 class Mutated(SourceFileLoader):
@@ -124,8 +129,14 @@ def hunt(mutant: Mutant, seeds: int) -> Fate:
 
 
 def child(mutant: Mutant, seeds: int) -> None:
-    """In the process of one mutant: prints the seed that killed it and how, or `alive`."""
+    """In the process of one mutant: prints the seed (0 for a unit test) that killed it and how, or `alive`."""
     sys.meta_path.insert(0, Planter(mutant))
+    if mutant.test:
+        import pytest
+
+        failed = pytest.main(["-x", "-q", "-p", "no:cacheprovider", mutant.test]) is pytest.ExitCode.TESTS_FAILED
+        sys.stdout.write(f"\n0 found by {mutant.test}\n" if failed else "\nalive\n")
+        return
     from simulation.simulate import Scenario, hush, simulate
 
     hush()
