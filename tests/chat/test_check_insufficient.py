@@ -12,7 +12,7 @@ from app.kit.money import credits, from_decimal, to_decimal
 from support.world import SETTINGS, Caller, World
 
 RICH = credits(1000)
-WORLD = World(settings=replace(SETTINGS, welcome_bonus=RICH))
+WORLD = World()
 """One for all, because an application takes a second to build. Its vendor answers nobody: what is not refused ends as a
 503."""
 

@@ -66,8 +66,9 @@ class Planter:
         spec = PathFinder.find_spec(name, path, target)
         if spec is None or spec.origin is None:
             return None
-        loader = Mutated(name, spec.origin, self._mutant)
-        return importlib.util.spec_from_file_location(name, spec.origin, loader=loader)
+        return importlib.util.spec_from_file_location(
+            name, spec.origin, loader=Mutated(name, spec.origin, self._mutant)
+        )
 
 
 class Mutated(SourceFileLoader):
@@ -132,10 +133,7 @@ def child(mutant: Mutant, seeds: int) -> None:
     """In the process of one mutant: prints the seed (0 for a unit test) that killed it and how, or `alive`."""
     sys.meta_path.insert(0, Planter(mutant))
     if mutant.test:
-        import pytest
-
-        failed = pytest.main(["-x", "-q", "-p", "no:cacheprovider", mutant.test]) is pytest.ExitCode.TESTS_FAILED
-        sys.stdout.write(f"\n0 found by {mutant.test}\n" if failed else "\nalive\n")
+        sys.stdout.write(f"\n0 found by {mutant.test}\n" if fails(mutant.test) else "\nalive\n")
         return
     from simulation.simulate import Scenario, hush, simulate
 
@@ -146,6 +144,13 @@ def child(mutant: Mutant, seeds: int) -> None:
             sys.stdout.write(f"{seed} {violations[0]}\n")
             return
     sys.stdout.write("alive\n")
+
+
+def fails(test: str) -> bool:
+    """Whether a unit test fails in this process, in which a fault is planted."""
+    import pytest
+
+    return pytest.main(["-x", "-q", "-p", "no:cacheprovider", test]) is pytest.ExitCode.TESTS_FAILED
 
 
 def main() -> int:
