@@ -84,6 +84,8 @@ def test_mounting_all_routes_builds_no_service() -> None:
     """A cold instance pays for what its first request needs, and for nothing else."""
     world = World()
     assert world.client().get("/v1/models").status_code == 200
-    built = {name for feature in world.system.features for name in vars(feature) if not name.startswith("_")}
+    built = {name for feature in world.system.features for name in vars(feature) if not name.startswith("_")} - {
+        "needs"
+    }
     assert built == {"lock", "catalogue", "health"}
     assert "orchestration" not in vars(world.system)

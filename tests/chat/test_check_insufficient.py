@@ -11,11 +11,9 @@ from app.kit.money import credits, from_decimal, to_decimal
 from support.world import Caller, World
 
 RICH = credits(1000)
-
-
-def client_with(available: int) -> Caller:
-    """A user of a new backend whose vendor answers nobody: what is not refused ends as a 503."""
-    return World(variables={"WELCOME_BONUS_AMOUNT": to_decimal(available)}).client("alice")
+WORLD = World()
+"""One for all, because an application takes a second to build. Its vendor answers nobody: what is not refused ends as a
+503."""
 
 
 def begin(client: Caller, **fields: object) -> str:
@@ -35,6 +33,12 @@ def send(client: Caller, conversation: str, body: Mapping[str, object]) -> tuple
     return answer.status_code, {**(answer.json or {})}
 
 
+def leave(client: Caller, available: int) -> None:
+    """Holds all credits but so many."""
+    held = client.post("/v1/credits/reserve", json={"amount": to_decimal(RICH - available), "purpose": "kept aside"})
+    assert held.status_code == 201, held.text
+
+
 @given(
     model=st.sampled_from(["small", "large", "reasoning", None]),
     content=st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=1, max_size=200),
@@ -48,10 +52,10 @@ def test_says_sufficient_exactly_when_the_message_is_not_refused(
 ) -> None:
     """T-32: at one micro-credit below what is needed, at it and above; as sent, with the model named or not."""
     sent = {"content": content, **({"model": model} if named and model else {})}
-    rich = client_with(RICH)
-    needed = checked(rich, conversation_id=begin(rich, model=model, system_prompt=system_prompt), **sent)["required"]
-    client = client_with(from_decimal(needed) + spare)
+    client = WORLD.client(WORLD.ids.new("usr"))
     conversation = begin(client, model=model, system_prompt=system_prompt)
+    needed = from_decimal(checked(client, conversation_id=conversation, **sent)["required"])
+    leave(client, needed + spare)
     told = checked(client, conversation_id=conversation, **sent)
     status, problem = send(client, conversation, sent)
     assert told["sufficient"] == (spare >= 0)
@@ -67,7 +71,7 @@ def test_says_sufficient_exactly_when_the_message_is_not_refused(
 
 
 def test_of_no_conversation_is_the_first_message_of_a_new_one() -> None:
-    client = client_with(RICH)
+    client = WORLD.client("alice")
     new = begin(client, model="small")
     told = checked(client, content="Hi", model="small")
     assert told == checked(client, content="Hi", conversation_id=new)
@@ -75,14 +79,14 @@ def test_of_no_conversation_is_the_first_message_of_a_new_one() -> None:
 
 
 def test_with_a_longer_conversation_needs_more() -> None:
-    client = client_with(RICH)
+    client = WORLD.client("alice")
     plain, prompted = begin(client, model="small"), begin(client, model="small", system_prompt="word " * 1000)
     prices = [from_decimal(checked(client, content="Hi", conversation_id=one)["required"]) for one in (plain, prompted)]
     assert prices[0] < prices[1]
 
 
 def test_bounded_in_its_output_has_a_lower_ceiling_and_needs_the_same() -> None:
-    client = client_with(RICH)
+    client = WORLD.client("alice")
     free = checked(client, content="Hi", model="small")
     for most in (1, 16, 100):
         bounded = checked(client, content="Hi", model="small", max_output_tokens=most)
@@ -115,13 +119,12 @@ def test_counts_what_a_reservation_would_give_back_first() -> None:
 def test_of_what_a_message_would_be_refused_for_is_refused_likewise(
     operation: dict[str, object], status: int, code: str
 ) -> None:
-    answer = client_with(RICH).post("/v1/credits/check-insufficient", json={"operation": operation})
+    answer = WORLD.client("alice").post("/v1/credits/check-insufficient", json={"operation": operation})
     assert answer.json is not None
     assert (answer.status_code, answer.json["code"]) == (status, code)
 
 
 def test_of_anothers_conversation_finds_none() -> None:
-    world = World()
-    private = begin(world.client("bob"), system_prompt="secret " * 100)
+    private = begin(WORLD.client("bob"), system_prompt="secret " * 100)
     body = {"operation": {"content": "Hi", "conversation_id": private}}
-    assert world.client("alice").post("/v1/credits/check-insufficient", json=body).status_code == 404
+    assert WORLD.client("alice").post("/v1/credits/check-insufficient", json=body).status_code == 404

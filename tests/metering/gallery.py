@@ -70,8 +70,8 @@ class Gallery:
         return self.orphans.sweep(self)
 
     def overdue(self, before: str, limit: int) -> Sequence[Document]:
-        where = (Where("state", "==", "running"), Where("due_us", "<", self.clock.now_us()))
-        return self.documents.query(Query("tasks", where=where, limit=limit))
+        where = (Where("due_us", "<", self.clock.now_us()),)
+        return self.documents.query(Query("tasks", where=where, order_by=("due_us",), limit=limit))
 
     def orphan(self, stored: Document) -> Orphan:
         reference = Reference("task", text_field(stored.fields, "id"))
@@ -80,7 +80,7 @@ class Gallery:
         return Orphan(call, self.mode, IMAGE.id, reserved, delivered)
 
     def ended(self, settlement: Settlement) -> Mapping[str, Value]:
-        return {"state": "ended", "cost": settlement.cost, "reason": settlement.reason}
+        return {"state": "ended", "due_us": None, "cost": settlement.cost, "reason": settlement.reason}
 
     def closed(self, stored: Document, settlement: Settlement) -> None:
         self.told.append(stored.id)

@@ -64,6 +64,8 @@ def _turn(world: World, known: Known, turn: Document, entries: list[Entry]) -> F
         yield f"turn {turn.id} says it cost {cost}, charged was {[entry.amount for entry in entries]}"
     if not 0 <= cost <= int_field(turn.fields, "reserved"):
         yield f"turn {turn.id} cost {cost}, reserved was {turn.fields['reserved']}"
+    if turn.fields["reason"] in ("crashed", "reservation_lost") and cost:
+        yield f"turn {turn.id} cost {cost}, though nobody settled it in time ({turn.fields['reason']})"
     if turn.fields["reason"] in ("completed", "client_gone_partial", "cancelled_partial") and cost == 0:
         yield f"turn {turn.id} was delivered ({turn.fields['reason']}) and cost nothing"
     faults = world.faults

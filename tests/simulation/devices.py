@@ -228,9 +228,10 @@ class Http(Direct):
     def _frames(self, answer: HttpAnswer) -> Iterator[tuple[str, Mapping[str, object]]]:
         for chunk in answer.body:
             self.kernel.pause("client reads")
-            head, _, data = chunk.decode().rstrip("\n").partition("\ndata: ")
-            if data:
-                yield head.removeprefix("event: "), json.loads(data)
+            for frame in chunk.decode().split("\n\n"):
+                head, _, data = frame.partition("\ndata: ")
+                if data:
+                    yield head.removeprefix("event: "), json.loads(data)
 
 
 def _chat(backend: Backend) -> Chat:

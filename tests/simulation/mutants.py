@@ -1,12 +1,15 @@
 """`python -m simulation.mutants`: plants the faults of `mutants.toml` one at a time and sees whether the simulator
 finds them.
 
+A fault of something that the simulated world never does names a unit test that must find it instead.
+
 A fault is a change of one piece of source text, applied while the module is imported; nothing is written and
 production code knows nothing of it. Each runs in a process of its own, over at most 200 seeds, until one of them
 fails.
 """
 
 import argparse
+import contextlib
 import importlib.util
 import multiprocessing
 import os
@@ -40,6 +43,8 @@ class Mutant:
     module: str
     find: str
     replace: str
+    test: str = ""
+    """The unit test that must find it, for a fault that the simulator cannot see."""
     survives: str = ""
     """Why the simulator cannot see it, when that is known."""
 
@@ -138,8 +143,14 @@ def hunt(mutant: Mutant, seeds: int) -> Fate:
 
 
 def child(mutant: Mutant, seeds: int, sender: "Connection[tuple[int | None, str], object]") -> None:
-    """In the process of one mutant: sends the seed that killed it and how, or None."""
+    """In the process of one mutant: sends the seed (0 for a unit test) that killed it and how, or None."""
     sys.meta_path.insert(0, Planter(mutant))
+    if mutant.test:
+        # A test runner writes what nobody reads here.
+        with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
+            found = fails(mutant.test)
+        sender.send((0, f"found by {mutant.test}") if found else (None, ""))
+        return
     try:
         from simulation.simulate import Scenario, hush, simulate
 
@@ -164,6 +175,13 @@ def load_libraries() -> None:
 
     assert all((firebase_functions.https_fn, flask_openapi, greenlet, h11, structlog))
     assert not any(name == "app" or name.startswith("app.") for name in sys.modules)
+
+
+def fails(test: str) -> bool:
+    """Whether a unit test fails in this process, in which a fault is planted."""
+    import pytest
+
+    return pytest.main(["-x", "-q", "-p", "no:cacheprovider", test]) is pytest.ExitCode.TESTS_FAILED
 
 
 def main() -> int:
