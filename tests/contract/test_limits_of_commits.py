@@ -1,4 +1,4 @@
-"""What Firestore refuses in a commit, and what it makes of several writes of one document. On both stores.
+"""What Firestore refuses in a commit, and what it makes of several writes of one document. On both stores (T-114).
 
 https://firebase.google.com/docs/firestore/quotas, Writes and transactions
 """

@@ -1,4 +1,5 @@
-"""What Firestore refuses to name, to hold or to keep, and what it keeps otherwise than it was given. On both stores.
+"""What Firestore refuses to name, to hold or to keep, and what it keeps otherwise than it was given. On both
+stores (T-114).
 
 https://firebase.google.com/docs/firestore/quotas
 """
@@ -12,6 +13,7 @@ import pytest
 
 from app.kit.documents import Create, Delete, Documents, Fields, Increment, Merge, Replace, Value
 from app.kit.errors import InvariantViolation
+from support.memory import MemoryDocuments
 
 BACK = timezone(timedelta(hours=-5))
 
@@ -104,6 +106,13 @@ class TestNames:
         documents.commit([Replace("/".join(["a"] * 200), {})])
         with pytest.raises(InvariantViolation):
             documents.commit([Replace("/".join(["a"] * 202), {})])
+
+    def test_a_whole_name_has_six_kibibytes(self) -> None:
+        """In memory: the emulator takes a longer one."""
+        ids = "/".join(["x" * 1023] * 6)
+        MemoryDocuments().commit([Create(ids, {})])
+        with pytest.raises(InvariantViolation):
+            MemoryDocuments().commit([Create(f"{ids}/c/d", {})])
 
 
 class TestFieldNames:

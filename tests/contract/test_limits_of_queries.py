@@ -1,4 +1,4 @@
-"""What Firestore refuses to look for, and what equals and follows what. On both stores.
+"""What Firestore refuses to look for, and what equals and follows what. On both stores (T-114).
 
 https://firebase.google.com/docs/firestore/query-data/queries (Query limitations), /order-limit-data, /query-cursors and
 /multiple-range-fields; https://firebase.google.com/docs/firestore/reference/rpc, StructuredQuery.

@@ -1,4 +1,4 @@
-"""Which queries need an index that somebody must have made. In memory only: the emulator answers every query.
+"""Which queries need an index that somebody must have made. In memory only: the emulator answers every query (T-114).
 
 https://firebase.google.com/docs/firestore/query-data/index-overview
 """

@@ -14,7 +14,7 @@ from app.credits.ledger import document
 from app.credits.proofs.explaining import Explanation, balance_at, explain
 from app.credits.proofs.reading import HistoryFilter
 from app.kit.documents import Delete, Replace, Value, int_field
-from app.kit.errors import InvariantViolation, NotFound
+from app.kit.errors import Invalid, InvariantViolation, NotFound
 from app.kit.money import credits
 from support.clock import SeededIds
 from support.credits_world import DAY, CreditsWorld, deposit, promo, reserve, settle
@@ -92,6 +92,13 @@ class TestCorrections:
         world.credits.account("alice")
         with pytest.raises(NotFound):
             corrections.propose(Proposal("alice", "wrong", transaction_id="txn_0"), "root")
+
+    def test_adjust_or_reverse_and_never_both(self, world: CreditsWorld, corrections: Corrections) -> None:
+        world.credits.account("alice")
+        charged = _spend(world, "r", credits(10))
+        for proposal in (Proposal("alice", "wrong"), Proposal("alice", "wrong", 5, charged)):
+            with pytest.raises(Invalid, match="either an amount or the transaction"):
+                corrections.propose(proposal, "root")
 
     def test_may_take_more_than_is_there_and_leave_a_debt(self, world: CreditsWorld, corrections: Corrections) -> None:
         world.credits.account("alice")

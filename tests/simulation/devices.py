@@ -23,7 +23,7 @@ from app.kit.money import from_decimal, to_decimal
 from app.metering.billing import Mode
 from simulation.edge import HttpAnswer, HttpRequest, serve
 from simulation.instance import Backend
-from simulation.kernel import Kernel
+from simulation.machine.kernel import Kernel
 
 _RESERVED_FOR_S: Final = 600
 

@@ -12,7 +12,7 @@ from app.orchestration.queue.operation import OperationState
 from app.orchestration.queue.operation_document import from_document
 from app.orchestration.queue.operation_queue import Order
 from simulation.instance import Backend
-from simulation.kernel import Faults
+from simulation.machine.kernel import Faults
 from simulation.world import World
 
 BAD: Faults = Faults(crash=0.0001, unavailable=0.03, conflict=0.01, lost=0.03, repeated=0.05, late=0.02)

@@ -16,13 +16,13 @@ from app.orchestration.queue.inbox import Inbox
 from app.orchestration.queue.retry import Draw
 from app.ports import Dependency, Identity
 from app.wiring import System
-from simulation.concurrency import Greenlets, TaskHeartbeat
 from simulation.edge import SimulatedSystem
-from simulation.kernel import Instance, InstanceClock, Kernel
-from simulation.model_vendor import ModelVendor, VendorNetwork
+from simulation.machine.concurrency import Greenlets, TaskHeartbeat
+from simulation.machine.kernel import Instance, InstanceClock, Kernel
+from simulation.machine.stores import SimDocuments, SimRealtime
+from simulation.outside.model_vendor import ModelVendor, VendorNetwork
+from simulation.outside.vendors import Machine, Mailer, Rail
 from simulation.products import Products, Shelf
-from simulation.stores import SimDocuments, SimRealtime
-from simulation.vendors import Machine, Mailer, Rail
 from support.clock import SeededIds
 from support.world import ENVIRONMENT, TestTokens
 

@@ -129,7 +129,7 @@ def hunt(mutant: Mutant, seeds: int) -> Fate:
     process = _FORK.Process(target=child, args=(mutant, seeds, sender))
     process.start()
     sender.close()
-    seed: int | None = -1
+    seed: int | None = None
     why = "ran out of time"
     try:
         if receiver.poll(DEADLINE_S):

@@ -22,7 +22,7 @@ from app.orchestration.queue.handler import Done, Handler, Lane, Run, RunOutcome
 from app.orchestration.queue.operation import Priority, SecurityLevel
 from app.orchestration.queue.retry import RetryPolicy
 from app.orchestration.sagas.saga_definition import SagaDefinition, SagaStep, StepDone, StepRun
-from simulation.vendors import Machine, Mailer, Rail, Refused
+from simulation.outside.vendors import Machine, Mailer, Rail, Refused
 
 PATIENT: Final = RetryPolicy(tries=25, first_us=seconds(1), most_us=seconds(60))
 _POSTED: Final = ("CreditsSettled", "CreditsGranted", "CreditsDeposited", "CreditsClawedBack", "CreditsRefunded")

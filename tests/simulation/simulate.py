@@ -14,8 +14,8 @@ from app.chat.turn import End, Turn, write
 from app.kit.clock import to_rfc3339
 from app.kit.documents import Create, Write
 from app.ports import Identity
-from simulation.auditor import Auditor
-from simulation.kernel import CALM, START_US, Crash, Faults, Livelock
+from simulation.audit.auditor import Auditor
+from simulation.machine.kernel import CALM, START_US, Crash, Faults, Livelock
 from simulation.workload import OLD, Known, User
 from simulation.world import World
 
@@ -114,7 +114,11 @@ def _introduce(world: World, users: int) -> None:
     kernel, known = world.kernel, world.outside.people.known
     for number in range(users):
         uid = f"user{number}"
-        whose = kernel.random.choice(("own", "own", "shared", "verified later", "nobody's")) if number else "own"
+        whose = (
+            kernel.random.choice(("own", "own", "shared", "verified later", "not verified", "nobody's"))
+            if number
+            else "own"
+        )
         email = {"shared": f"User0+{uid}@firm.example", "nobody's": None}.get(whose, f"{uid}@firm.example")
         verified = whose in ("own", "shared")
         known[uid] = Identity(uid, "google.com", f"google-{uid}", email, verified, kernel.now_us)

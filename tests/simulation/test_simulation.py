@@ -1,7 +1,7 @@
-"""The backend from a seed. `python -m simulation` runs thousands; these run with every test.
+"""The whole backend from a seed, as `app.wiring` builds it. `python -m simulation` runs thousands of them.
 
-The checks of the auditor cover T-1, T-6, T-9, T-32, T-33, T-36, T-38, T-43, T-44, T-45, T-46, T-51, T-59, T-67,
-T-84, T-85, T-86 and T-87.
+What the auditor holds true covers T-1, T-6, T-9, T-11, T-12, T-14, T-20, T-32, T-33, T-36, T-38, T-43, T-44, T-45,
+T-46, T-51, T-59, T-67, T-84, T-85, T-86, T-87 and T-96.
 """
 
 import os
@@ -24,11 +24,6 @@ def test_every_weather_leaves_everything_true(seed: int) -> None:
     assert verdict.steps > 500
 
 
-def test_two_attempts_at_an_answer_tell_their_own_costs() -> None:
-    """A frozen attempt is replaced and then goes on: its client reads for nothing, the other one pays."""
-    assert simulate(Scenario.of(1162)).violations == ()
-
-
 def test_a_seed_means_the_same_twice() -> None:
     """In two processes, because the order of a set of strings may differ between them."""
     code = "from simulation.simulate import *; hush(); print(simulate(Scenario.of(3), keep_trace=True))"
@@ -43,4 +38,4 @@ def test_a_seed_means_the_same_twice() -> None:
 def test_every_mutant_can_still_be_planted() -> None:
     """A mutant whose text is no longer in the code would count as killed."""
     assert [why for one in mutants() if (why := out_of_date(one))] == []
-    assert len({one.name for one in mutants()}) >= 60
+    assert len({one.name for one in mutants()}) >= 100

@@ -72,6 +72,7 @@ class User:
         doings: list[Callable[[], None]] = [
             self._chat,
             self._chat,
+            self._chat,
             self._buy,
             self._refund,
             self._refund,
@@ -124,7 +125,7 @@ class User:
             self._kernel.after(self._kernel.random.randrange(1_000_000), self._changes_mind)
         if self._kernel.chance(0.15):
             self._kernel.spawn(f"{self.uid} twice", lambda: self._again(ask, mode, message))
-        for _ in range(3):
+        for _ in range(self._kernel.random.choice((1, 3))):
             outcome = self._answer(ask, mode, hang_up, message)
             if not isinstance(outcome, Failure):
                 return
@@ -259,7 +260,7 @@ class User:
         """Orders plain operations: some ordered by key, some due later, some long, in every priority."""
         random = self._kernel.random
         for position in range(random.randrange(1, 5)):
-            name = random.choice(["count", "count", "count.ordered", "count.ordered", "long", "dull"])
+            name = random.choice(["count", "count.ordered", "count.ordered", "long", "dull", "dull"])
             once = self._name("order")
             order = Order(
                 name,

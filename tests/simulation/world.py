@@ -9,10 +9,10 @@ from app.kit.errors import Failure, Fault, Unavailable
 from app.kit.realtime import Json
 from app.orchestration.queue.operation_queue import TooEarly
 from simulation.instance import Archive, Backend, Outside, People
-from simulation.kernel import CALM, Faults, Instance, Kernel, Process
-from simulation.model_vendor import ModelVendor
-from simulation.stores import SimDocuments, SimRealtime
-from simulation.vendors import Machine, Mailer, Rail
+from simulation.machine.kernel import CALM, Faults, Instance, Kernel, Process
+from simulation.machine.stores import SimDocuments, SimRealtime
+from simulation.outside.model_vendor import ModelVendor
+from simulation.outside.vendors import Machine, Mailer, Rail
 from support.clock import SeededIds
 from support.memory import Change
 

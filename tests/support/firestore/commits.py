@@ -12,7 +12,6 @@ from app.kit.documents import Create, Delete, Document, Fields, Increment, Merge
 from app.kit.errors import AlreadyExists, Conflict
 from support.firestore.documents import (
     MAX_DEPTH,
-    MAX_DOCUMENT,
     MAX_NAME,
     OVERHEAD,
     Copy,
@@ -101,10 +100,7 @@ def _checked(write: Write) -> Checked:
         case Create() | Replace():
             copy = Copy()
             fields = copy.fields(write.fields)
-            size = name_size(write.path) + OVERHEAD + copy.size
-            if size > MAX_DOCUMENT:
-                refuse(f"{write.path} has {size} bytes")
-            return Checked(write, (), fields, size)
+            return Checked(write, (), fields, name_size(write.path) + OVERHEAD + copy.size)
 
 
 def _changes(write: Merge) -> tuple[Sequence[Change], int]:

@@ -135,7 +135,7 @@ class Copy:
         return self._list(value, depth, path)
 
     def _text(self, value: str) -> str:
-        size = encoded_size(value)
+        size = len(value) if value.isascii() else encoded_size(value)
         if size > MAX_TEXT:
             refuse(f"a text of {size} bytes")
         self.size += size + 1

@@ -1,9 +1,10 @@
 """What a query may ask in Firestore, and what it finds.
 
 Sources: https://firebase.google.com/docs/firestore/query-data/queries, /order-limit-data, /query-cursors and
-/multiple-range-fields, https://firebase.google.com/docs/firestore/reference/rpc (StructuredQuery). The adapter always
-ends the order with the document's name, and Firestore completes no order after the name: a range over a field that is
-not in the order is refused, wherever in the order the field stands it is not.
+/multiple-range-fields, https://firebase.google.com/docs/firestore/reference/rpc (StructuredQuery).
+
+Ranges may be over several fields, and each over any field of the order. A range over a field outside the order is
+refused: Firestore would add the field, but only before the document's name, with which the adapter ends every order.
 """
 
 import math
@@ -43,7 +44,7 @@ def check_query(query: Query, indexes: Indexes | None) -> None:
     _check_order(query, fields)
     for where in query.where:
         _check_condition(where)
-    _check_disjunctions(query)
+    _check_disjunctions(query, len(fields))
     if query.limit is not None and not 0 <= query.limit < 2**31:
         refuse(f"a limit of {query.limit}")
     if query.start_after:
@@ -170,10 +171,8 @@ def _check_collection(collection: str) -> None:
 def _check_order(query: Query, fields: Sequence[str]) -> None:
     if len(set(fields)) < len(fields):
         refuse(f"the order names a field twice: {query.order_by}")
-    if fields[-1] != "__name__":
-        refuse(f"the order goes on behind the document's name: {query.order_by}")
     for field in fields[:-1]:
-        names_of(field)
+        names_of(field)  # refuses the document's name, behind which no order goes on
     if query.order_by == ("-__name__",) and not query.where:
         refuse("documents by their names downwards, without a condition")
     for where in query.where:
@@ -196,14 +195,14 @@ def _check_condition(where: Where) -> None:
             refuse(f"a condition on {where.field!r} with a value of {copy.size} bytes")
 
 
-def _check_disjunctions(query: Query) -> None:
+def _check_disjunctions(query: Query, orders: int) -> None:
     choices = [len(_members(where.value)) for where in query.where if where.op == "in"]
     if 0 in choices or math.prod(choices) > MAX_DISJUNCTIONS:
         refuse(f"`in` takes 1 to {MAX_DISJUNCTIONS} values, multiplied when there are several: {choices}")
     contained = [where for where in query.where if where.op == "array_contains"]
     if any(where != contained[0] for where in contained):
         refuse("more than one `array_contains`")
-    parts = len(query.where) - len(choices) + sum(choices) + len(query.whole_order) + (not query.group)
+    parts = len(query.where) - len(choices) + sum(choices) + orders + (not query.group)
     if parts > MAX_PARTS:
         refuse(f"{parts} conditions and orders")
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from app.kit.errors import Rejection, Unavailable
-from simulation.kernel import Kernel
+from simulation.machine.kernel import Kernel
 
 
 class Refused(Rejection):

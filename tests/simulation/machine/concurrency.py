@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from app.kit.concurrency import Concurrency, Signal, Task
-from simulation.kernel import Instance, Kernel, Process
+from simulation.machine.kernel import Instance, Kernel, Process
 
 
 class _Wait:

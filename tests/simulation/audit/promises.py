@@ -9,9 +9,9 @@ from app.credits.core.entry import Entry, Kind
 from app.kit.documents import Fields, int_field, text_field
 from app.kit.ids import derived
 from app.ports import Identity
+from simulation.audit.records import Records
 from simulation.devices import Told
 from simulation.instance import ON_VERIFIED, WELCOME
-from simulation.records import Records
 from simulation.workload import Known
 from simulation.world import World
 

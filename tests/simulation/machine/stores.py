@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from app.kit.documents import Create, Document, Query, Version, Write
 from app.kit.errors import Conflict, Unavailable
 from app.kit.realtime import Json
-from simulation.indexes import FieldIndex, Keys, index_of
-from simulation.kernel import Kernel
+from simulation.machine.indexes import FieldIndex, Keys, index_of
+from simulation.machine.kernel import Kernel
 from support.firestore.queries import check_query, in_collection
 from support.memory import Change, MemoryDocuments, MemoryRealtime, _put
 

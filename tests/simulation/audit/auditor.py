@@ -2,7 +2,7 @@
 recorded, not the code under test.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from itertools import pairwise
 from typing import Final
@@ -13,16 +13,17 @@ from app.credits.ledger import document as account_document
 from app.kit.clock import from_rfc3339
 from app.kit.documents import Fields, int_field, map_field, text_field
 from app.kit.errors import Failure
+from app.kit.realtime import Json
 from app.orchestration.queue.doorbell import QUEUE
 from app.orchestration.queue.operation import OPEN, Operation, OperationState
 from app.orchestration.queue.operation_document import from_document
 from app.orchestration.sagas.saga import ENDED, SagaState, SagaStatus, StepStatus
 from app.orchestration.sagas.saga_document import from_document as saga_from
-from simulation.answers import Streams, turns
-from simulation.kernel import CALM
+from simulation.audit.answers import Streams, turns
+from simulation.audit.promises import bonus, keyed, sealed
+from simulation.audit.records import Records
+from simulation.machine.kernel import CALM
 from simulation.products import IMAGE_PRICE, THOUGHT_PRICE
-from simulation.promises import bonus, keyed, sealed
-from simulation.records import Records
 from simulation.workload import Known
 from simulation.world import World
 from support.memory import Change
@@ -51,6 +52,7 @@ class Auditor:
         self._ended: dict[str, int] = {}
         self._lines: dict[str, dict[str, Fields]] = {}
         world.documents.watchers.append(self._committed)
+        world.realtime.real.before_write.append(self._mirrored)
 
     def verdict(self) -> list[str]:
         """Every violation: those found at a commit, then those of the final state."""
@@ -85,6 +87,13 @@ class Auditor:
                 self._operation_moved(parts[1], before, after)
             elif parts[0] == "lines" and after is None and before is not None:
                 self._found += _given_back(before, {changed for changed, _, _ in changes})
+
+    def _mirrored(self, values: Mapping[str, Json]) -> None:
+        """A balance on show is never replaced by an older one, whatever repairs it later."""
+        for path, value in values.items():
+            shown = self._world.realtime.real.peek(path) if path.endswith("/balance") else None
+            if isinstance(shown, dict) and isinstance(value, dict) and _at(value) < _at(shown):
+                self._found.append(f"{path} went back from {shown} to {value}")
 
     def _operation_moved(self, identity: str, was: Fields | None, now: Fields | None) -> None:
         if now is None:
@@ -342,6 +351,10 @@ class Auditor:
     @cached_property
     def _all_sagas(self) -> list[SagaState]:
         return [saga_from(one) for one in self._records.documents("sagas/")]
+
+
+def _at(balance: Mapping[str, Json]) -> str:
+    return str(balance["updated_at"])
 
 
 def _account_now(uid: str, fields: Fields, now_us: int) -> Found:

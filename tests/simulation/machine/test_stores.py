@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from app.kit.documents import Create, Delete, Merge, Operator, Query, Replace, Value, Where, Write
 from app.kit.errors import InvariantViolation
 from app.kit.realtime import Json
-from simulation.stores import IndexedDocuments, QuickRealtime
+from simulation.machine.stores import IndexedDocuments, QuickRealtime
 from support.memory import MemoryDocuments, MemoryRealtime
 
 _IDS = st.sampled_from("abcdefgh")

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from simulation.concurrency import GreenletSignal
-from simulation.kernel import Kernel
+from simulation.machine.concurrency import GreenletSignal
+from simulation.machine.kernel import Kernel
 
 _SECOND: Final = 1_000_000
 _FOR_EVER: Final = 10**15
