@@ -31,9 +31,9 @@ from app.credits.service import Credits  # noqa: E402
 from app.credits.settings import CreditsSettings  # noqa: E402
 from app.kit.clock import SystemClock, minutes  # noqa: E402
 from app.kit.concurrency import Threads  # noqa: E402
-from app.kit.documents import Create, Documents, Replace  # noqa: E402
-from app.kit.firestore import connect  # noqa: E402
 from app.kit.money import credits  # noqa: E402
+from app.kit.stores.documents import Create, Documents, Replace  # noqa: E402
+from app.kit.stores.firestore import connect  # noqa: E402
 
 JAR = Path("/usr/lib/google-cloud-sdk/platform/cloud-firestore-emulator/cloud-firestore-emulator.jar")
 EMULATOR = "com.google.cloud.datastore.emulator.firestore.CloudFirestore"

@@ -131,8 +131,8 @@ class Bench:
     def fresh_services(self) -> Any:
         """A backend that remembers nothing, like a new instance."""
         from app import outside, wiring
-        from app.kit import firestore
         from app.kit.once import once
+        from app.kit.stores import firestore
 
         bench = self
 

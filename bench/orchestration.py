@@ -80,8 +80,8 @@ def stand_in_for_triggers(database: str) -> None:
 
 def drain(count: int) -> bool:
     """A backlog with faults, then a steady pace without."""
-    from app.kit.realtime import FirebaseRealtime
-    from app.kit.realtime_http import connect
+    from app.kit.stores.realtime import FirebaseRealtime
+    from app.kit.stores.realtime_http import connect
     from app.outside import RealPorts, firebase
 
     outside = RealPorts()
@@ -221,8 +221,8 @@ class Plant:
         ]
 
     def _work(self, run):  # type: ignore[no-untyped-def]  # a handler
-        from app.kit.documents import Increment, Merge
         from app.kit.errors import Unavailable
+        from app.kit.stores.documents import Increment, Merge
         from app.orchestration.queue.handler import Done
 
         self.figures.runs += 1

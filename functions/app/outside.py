@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     import firebase_admin
 
     from app.api.auth import TokenVerifier
-    from app.kit.archive import Archive
-    from app.kit.documents import Documents
     from app.kit.network import Network
-    from app.kit.realtime import Realtime
+    from app.kit.stores.archive import Archive
+    from app.kit.stores.documents import Documents
+    from app.kit.stores.realtime import Realtime
     from app.orchestration.queue.outbox import Alarms
     from app.orchestration.queue.retry import Draw
 
@@ -85,13 +85,13 @@ class RealPorts(Locked):
 
     @once
     def documents(self) -> "Documents":
-        from app.kit import firestore
+        from app.kit.stores import firestore
 
         return firestore.connect(self.deployment.project)
 
     @once
     def realtime(self) -> "Realtime":
-        from app.kit.realtime import FirebaseRealtime
+        from app.kit.stores.realtime import FirebaseRealtime
 
         firebase(on_emulator=self.deployment.on_emulator)
         return FirebaseRealtime()
@@ -103,7 +103,7 @@ class RealPorts(Locked):
 
     @once
     def archive(self) -> "Archive":
-        from app.kit.archive import CloudArchive
+        from app.kit.stores.archive import CloudArchive
 
         deployment = self.deployment
         return CloudArchive(deployment.project, deployment.bucket, on_emulator=deployment.on_emulator)

@@ -7,18 +7,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from app.kit.archive import Archive
 from app.kit.clock import Clock
 from app.kit.concurrency import Concurrency
 from app.kit.environment import Environment
 from app.kit.heartbeat import Heartbeat
 from app.kit.ids import Ids
 from app.kit.network import Network
+from app.kit.stores.archive import Archive
 
 if TYPE_CHECKING:
     from app.api.auth import TokenVerifier
-    from app.kit.documents import Documents
-    from app.kit.realtime import Realtime
+    from app.kit.stores.documents import Documents
+    from app.kit.stores.realtime import Realtime
     from app.orchestration.queue.outbox import Alarms
     from app.orchestration.queue.retry import Draw
 

@@ -19,8 +19,8 @@ from app.chat.conversation import Conversation
 from app.chat.store import conversation_path, turn_path
 from app.chat.turn import Turn
 from app.kit.clock import to_rfc3339
-from app.kit.documents import Create, Write
 from app.kit.money import credits
+from app.kit.stores.documents import Create, Write
 from app.orchestration.queue.operation import Operation, OperationState, Priority, SecurityLevel
 from app.orchestration.queue.operation_document import path_of, to_fields
 from app.orchestration.sagas import saga_document

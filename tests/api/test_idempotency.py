@@ -8,8 +8,8 @@ import pytest
 from werkzeug.test import TestResponse
 
 from app.api.idempotency import LEASE_US, MAX_ANSWER, Idempotency, Kept, KeyedAttempt, fingerprint
-from app.kit.documents import Create, Write
 from app.kit.errors import InvariantViolation, KeyReused, Unavailable
+from app.kit.stores.documents import Create, Write
 from support.shop import Shop, TooExpensive
 from support.world import Caller, World
 

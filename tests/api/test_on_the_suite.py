@@ -7,9 +7,9 @@ import pytest
 import requests
 
 from app.api.idempotency import Idempotency, Kept, KeyedAttempt, fingerprint
-from app.kit import firestore
 from app.kit.clock import SystemClock
 from app.kit.errors import KeyReused, Rejection
+from app.kit.stores import firestore
 from emulators.suite.places import HOST, PROJECT
 from emulators.suite.seed import set_claims
 from support.clients import OWNER, Sdk, rest_as

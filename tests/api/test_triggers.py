@@ -7,8 +7,8 @@ from cloudevents.http import CloudEvent
 from google.events.cloud.firestore import DocumentEventData  # type: ignore[import-untyped]  # ships no types
 
 from app.api.triggers import DocumentWritten, on_document_written, with_retry
-from app.kit import firestore
-from app.kit.documents import Fields
+from app.kit.stores import firestore
+from app.kit.stores.documents import Fields
 
 HEARD: list[DocumentWritten] = []
 

@@ -11,8 +11,8 @@ from app.chat.feature import MARGIN_S
 from app.chat.opening import Ask
 from app.chat.turn import Turn
 from app.credits.core.rejections import InsufficientCredits
-from app.kit.documents import Write
 from app.kit.errors import Unavailable
+from app.kit.stores.documents import Write
 from app.metering.billing import Mode
 from app.metering.quote import MaxCostTooLow
 from app.metering.settling import SETTLE_TRIES, between_tries_us, patient

@@ -10,8 +10,8 @@ from app.chat.deletion import NAME
 from app.chat.service import Amendment
 from app.chat.store import BATCH, NoSuchConversation
 from app.kit.clock import minutes
-from app.kit.documents import Create, Delete, Write
 from app.kit.errors import Unavailable
+from app.kit.stores.documents import Create, Delete, Write
 from app.orchestration.queue.operation import Operation, OperationState
 from support.chat_world import ChatWorld
 

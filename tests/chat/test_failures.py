@@ -13,9 +13,9 @@ import pytest
 from app.chat.answering import Answer, Over, Start, Text
 from app.chat.turn import Turn
 from app.credits.ledger.store import ATTEMPTS
-from app.kit.documents import Document, Query, Version, Write
 from app.kit.errors import Conflict, Unavailable
-from app.kit.realtime import Json
+from app.kit.stores.documents import Document, Query, Version, Write
+from app.kit.stores.realtime import Json
 from app.metering.reserving import CallInProgress
 from app.models.faults import ModelFault, ModelTimeout
 from support.chat_world import ChatWorld

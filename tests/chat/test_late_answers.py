@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from app.chat.answering import Answer, Text
 from app.chat.turn import Turn
-from app.kit.documents import Replace, Write
 from app.kit.errors import Conflict
+from app.kit.stores.documents import Replace, Write
 from support.chat_world import ChatWorld
 
 

@@ -20,7 +20,7 @@ from app.chat.live.stream_mirror import (
 )
 from app.kit.concurrency import Threads
 from app.kit.errors import Unavailable
-from app.kit.realtime import Json
+from app.kit.stores.realtime import Json
 from app.models.gateway import VendorCall
 from support.chat_world import ChatWorld
 from support.clock import ManualClock

@@ -6,7 +6,7 @@ from app.chat.answering import Start, Text
 from app.chat.live.flusher import cancel_path
 from app.chat.opening import Ask
 from app.chat.service import Amendment
-from app.kit.documents import Create
+from app.kit.stores.documents import Create
 from app.metering.billing import Mode
 from support.chat_world import ChatWorld
 from support.vendor import Vendor

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from app.kit.documents import Documents
+from app.kit.stores.documents import Documents
 from support.memory import MemoryDocuments
 
 
@@ -16,7 +16,7 @@ def documents(request: pytest.FixtureRequest) -> Iterator[Documents]:
         yield MemoryDocuments(indexes=None)
         return
     request.getfixturevalue("suite")
-    from app.kit.firestore import connect
+    from app.kit.stores.firestore import connect
 
     yield connect("demo-credits")
 

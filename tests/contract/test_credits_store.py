@@ -13,9 +13,9 @@ from app.credits.core.rejections import InsufficientCredits
 from app.credits.ledger.step import Participant
 from app.credits.proofs.verification import Link, verify_chain
 from app.kit.concurrency import Threads
-from app.kit.documents import Create, Documents
 from app.kit.errors import AlreadyExists
 from app.kit.money import credits
+from app.kit.stores.documents import Create, Documents
 from support.credits_world import CreditsWorld, deposit, promo, reserve, settle
 from support.memory import MemoryDocuments
 
@@ -29,7 +29,7 @@ def documents(request: pytest.FixtureRequest) -> Iterator[Documents]:
         return
     if "FIRESTORE_EMULATOR_HOST" not in os.environ:
         request.getfixturevalue("suite")
-    from app.kit.firestore import connect
+    from app.kit.stores.firestore import connect
 
     yield connect("demo-credits")
 
@@ -154,7 +154,7 @@ def test_each_step_stays_within_its_budget_on_the_wire(
     """As tests/credits/test_lanes.py, but counted where Firestore bills, by an instance that remembers nothing."""
     if "FIRESTORE_EMULATOR_HOST" not in os.environ:
         request.getfixturevalue("suite")
-    from app.kit.firestore import connect
+    from app.kit.stores.firestore import connect
 
     before = CreditsWorld(connect("demo-credits")).credits
     before.reserve(alice, reserve("r" if step != "reserve" else "other", 5))

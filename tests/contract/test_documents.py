@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from app.kit.documents import Create, Delete, Documents, Increment, Merge, Query, Replace, Value, Version, Where
 from app.kit.errors import AlreadyExists, Conflict
+from app.kit.stores.documents import Create, Delete, Documents, Increment, Merge, Query, Replace, Value, Version, Where
 
 
 class TestReading:

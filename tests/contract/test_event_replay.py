@@ -4,7 +4,7 @@ import random
 from dataclasses import replace
 from uuid import uuid4
 
-from app.kit.documents import Documents
+from app.kit.stores.documents import Documents
 from app.orchestration.assembly import Contributions, QueueDependencies, assemble
 from app.orchestration.event_bus import Event, Replay, Subscription
 from app.orchestration.queue.handler import Done, Run, RunOutcome

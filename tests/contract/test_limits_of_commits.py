@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from app.kit.documents import Create, Delete, Documents, Increment, Merge, Replace, Value, Version, Write
 from app.kit.errors import AlreadyExists, Conflict, InvariantViolation, Unavailable
+from app.kit.stores.documents import Create, Delete, Documents, Increment, Merge, Replace, Value, Version, Write
 from support.memory import MemoryDocuments
 
 OTHER = Version(5000)

@@ -11,8 +11,8 @@ from enum import IntEnum, StrEnum
 
 import pytest
 
-from app.kit.documents import Create, Delete, Documents, Fields, Increment, Merge, Replace, Value
 from app.kit.errors import InvariantViolation
+from app.kit.stores.documents import Create, Delete, Documents, Fields, Increment, Merge, Replace, Value
 from support.memory import MemoryDocuments
 
 BACK = timezone(timedelta(hours=-5))

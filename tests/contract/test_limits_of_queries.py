@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from app.kit.documents import Create, Documents, Operator, Query, Value, Where
 from app.kit.errors import InvariantViolation
+from app.kit.stores.documents import Create, Documents, Operator, Query, Value, Where
 
 Conditions = tuple[Where, ...]
 

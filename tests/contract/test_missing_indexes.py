@@ -5,8 +5,8 @@ https://firebase.google.com/docs/firestore/query-data/index-overview
 
 import pytest
 
-from app.kit.documents import Query, Where
 from app.kit.errors import InvariantViolation
+from app.kit.stores.documents import Query, Where
 from support.firestore.indexes import Indexes
 from support.memory import MemoryDocuments
 

@@ -3,7 +3,7 @@
 import pytest
 import requests
 
-from app.kit.archive import CloudArchive
+from app.kit.stores.archive import CloudArchive
 from app.outside import firebase, firebase_identity
 from support.suite import RunningSuite
 

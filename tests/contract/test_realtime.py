@@ -13,7 +13,7 @@ from firebase_admin import db
 from firebase_admin.credentials import Base
 
 from app.kit.errors import Unavailable
-from app.kit.realtime import FirebaseRealtime, Json, Realtime
+from app.kit.stores.realtime import FirebaseRealtime, Json, Realtime
 from rtdb.harness import ROOT, EmulatorProcess
 from support.memory import MemoryRealtime
 from support.rtdb import count, more, realtime

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from app.credits.core.commands import Settle
 from app.credits.core.entry import Reference
 from app.credits.usage.analytics import Analyst, Analytics, UsagePeriod
-from app.kit.documents import Write
 from app.kit.errors import Conflict, Invalid
 from app.kit.optimistic import Contended
+from app.kit.stores.documents import Write
 from support.clock import no_pause
 from support.credits_world import DAY, MINUTE, CreditsWorld, deposit, reserve
 from support.memory import MemoryDocuments

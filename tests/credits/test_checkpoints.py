@@ -10,7 +10,7 @@ from app.credits.ledger import document
 from app.credits.proofs import merkle
 from app.credits.proofs.checkpoints import Checkpoints
 from app.credits.proofs.sealing import Previous, SealedHead, checkpoint_holds, seal_heads, seal_holds
-from app.kit.documents import Delete, Replace, Write
+from app.kit.stores.documents import Delete, Replace, Write
 from support.credits_world import GENESIS, CreditsWorld, deposit, reserve, settle
 from support.memory import MemoryDocuments
 

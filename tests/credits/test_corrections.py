@@ -13,9 +13,9 @@ from app.credits.corrections.repair import Repairs
 from app.credits.ledger import document
 from app.credits.proofs.explaining import Explanation, balance_at, explain
 from app.credits.proofs.reading import HistoryFilter
-from app.kit.documents import Delete, Replace, Value, int_field
 from app.kit.errors import Invalid, InvariantViolation, NotFound
 from app.kit.money import credits
+from app.kit.stores.documents import Delete, Replace, Value, int_field
 from support.clock import SeededIds
 from support.credits_world import DAY, CreditsWorld, deposit, promo, reserve, settle
 from support.memory import MemoryDocuments, MemoryRealtime

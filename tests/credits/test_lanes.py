@@ -12,9 +12,9 @@ from app.credits.core.commands import Outcome
 from app.credits.core.rejections import InsufficientCredits
 from app.credits.ledger.group_commit import MAX_REMEMBERED
 from app.credits.ledger.step import Participant
-from app.kit.documents import Create, Document, Replace, Write, list_field
 from app.kit.errors import AlreadyExists, Conflict, InvariantViolation, KeyReused, Unavailable
 from app.kit.money import MAX_MICRO, credits
+from app.kit.stores.documents import Create, Document, Replace, Write, list_field
 from support.credits_world import CreditsWorld, deposit, reserve, settle
 from support.memory import MemoryDocuments
 

@@ -29,8 +29,8 @@ from app.credits.core.entry import Entry, EntryDraft, Kind, Reference, seal
 from app.credits.corrections import fold
 from app.credits.proofs.signing import KeyRing, Signer, thumbprint
 from app.credits.proofs.verification import Link, verify_chain
-from app.kit.documents import Write
 from app.kit.errors import Conflict, Rejection
+from app.kit.stores.documents import Write
 from support.credits_world import DAY, MESSAGE, MINUTE, SEED, CreditsWorld, deposit, promo, reserve, settle
 from support.memory import MemoryDocuments
 

@@ -7,9 +7,9 @@ import pytest
 
 from app.credits.balance_mirror import BalanceMirror, mirror_path
 from app.credits.ledger import document
-from app.kit.documents import Fields
 from app.kit.money import credits
-from app.kit.realtime import Json
+from app.kit.stores.documents import Fields
+from app.kit.stores.realtime import Json
 from support.credits_world import CreditsWorld, deposit, reserve, settle
 from support.memory import Change, MemoryDocuments, MemoryRealtime
 

@@ -7,7 +7,7 @@ from app.credits.core.entry import Reference
 from app.credits.core.events import AccountEvent
 from app.credits.service import Credits
 from app.credits.settings import CreditsSettings
-from app.kit.documents import Create, Write
+from app.kit.stores.documents import Create, Write
 from support.credits_world import DAY, ONE, SEED, CreditsWorld, promo, reserve, settle
 
 

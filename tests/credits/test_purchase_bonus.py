@@ -7,9 +7,9 @@ import pytest
 
 from app.credits.core.account import AccountStatus
 from app.kit.clock import minutes
-from app.kit.documents import Replace, Write
 from app.kit.errors import Unavailable
 from app.kit.money import credits
+from app.kit.stores.documents import Replace, Write
 from app.orchestration.event_bus import Replay
 from app.orchestration.queue.operation import Operation, OperationState
 from app.orchestration.queue.operation_document import COLLECTION, from_document

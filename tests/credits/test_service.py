@@ -20,9 +20,9 @@ from app.credits.core.rejections import (
 )
 from app.credits.ledger import document
 from app.credits.ledger.step import Participant
-from app.kit.documents import Create, Document, Replace, Write
 from app.kit.errors import AlreadyExists, Conflict, InvariantViolation, KeyReused, Rejection
 from app.kit.money import credits
+from app.kit.stores.documents import Create, Document, Replace, Write
 from support.credits_world import DAY, MESSAGE, CreditsWorld, deposit, promo, reserve, settle
 from support.memory import MemoryDocuments
 

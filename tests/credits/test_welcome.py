@@ -11,10 +11,10 @@ from app.bonus.rules import BonusClaims, BonusPolicy, Ineligibility, is_disposab
 from app.bonus.welcome import BonusAlreadyGranted, BonusNotEligible, BonusRules, Welcome, network
 from app.credits.service import Credits
 from app.credits.settings import CreditsSettings
-from app.kit.documents import Create, Write
 from app.kit.errors import AlreadyExists
 from app.kit.money import credits
 from app.kit.optimistic import Contended, full_jitter
+from app.kit.stores.documents import Create, Write
 from app.ports import Identity
 from support.clock import ManualClock
 from support.credits_world import DAY, SEED, deposit

@@ -11,8 +11,8 @@ from typing import Any
 
 from werkzeug.test import TestResponse
 
-from app.kit.documents import Merge
 from app.kit.errors import Rejection
+from app.kit.stores.documents import Merge
 from app.orchestration.assembly import Contributions, Orchestration, QueueDependencies, assemble
 from app.orchestration.queue.handler import Done, Handler, Run
 from app.orchestration.queue.inbox import Inbox

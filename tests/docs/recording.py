@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from app.kit.documents import Document, Query
-from app.kit.realtime import Json
+from app.kit.stores.documents import Document, Query
+from app.kit.stores.realtime import Json
 from support.memory import Change, MemoryDocuments, MemoryRealtime
 
 APP: Final = str(Path(__file__).parents[2] / "functions" / "app") + "/"

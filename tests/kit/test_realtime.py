@@ -12,8 +12,8 @@ from google.auth import exceptions
 from google.auth.credentials import Credentials
 
 from app.kit.errors import InvariantViolation, Unavailable
-from app.kit.realtime import FirebaseRealtime, Json
-from app.kit.realtime_http import DatabaseAddress, Rest, encoded, place_of
+from app.kit.stores.realtime import FirebaseRealtime, Json
+from app.kit.stores.realtime_http import DatabaseAddress, Rest, encoded, place_of
 from support.rtdb import more
 
 

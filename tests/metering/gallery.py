@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from app.credits.core.entry import Reference
-from app.kit.documents import Document, Fields, Query, Value, Version, Where, int_field, text_field
+from app.kit.stores.documents import Document, Fields, Query, Value, Version, Where, int_field, text_field
 from app.metering.billing import Ending, Mode, Policy, default_policy
 from app.metering.meter import Measured, Meter
 from app.metering.orphans import Orphan, Orphans

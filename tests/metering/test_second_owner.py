@@ -8,8 +8,8 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from app.credits.core.entry import Entry
-from app.kit.documents import Fields, Merge, Version
 from app.kit.errors import Unavailable
+from app.kit.stores.documents import Fields, Merge, Version
 from app.metering.billing import PATH, Basis, Ending, Mode, Payer, Policy, Rule, default_policy
 from app.metering.meter import Meter
 from app.metering.reserving import CallInProgress

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from app.kit.documents import Write
-from app.kit.realtime import Json
+from app.kit.stores.documents import Write
+from app.kit.stores.realtime import Json
 from app.orchestration.assembly import Contributions, QueueDependencies, assemble
 from app.orchestration.attempt import RunnerDependencies
 from app.orchestration.event_bus import Subscription

@@ -8,12 +8,12 @@ from uuid import uuid4
 import pytest
 import requests
 
-from app.kit import firestore
 from app.kit.clock import SystemClock, seconds
 from app.kit.concurrency import Threads
 from app.kit.ids import RandomIds
 from app.kit.optimistic import full_jitter
-from app.kit.realtime import FirebaseRealtime
+from app.kit.stores import firestore
+from app.kit.stores.realtime import FirebaseRealtime
 from app.orchestration.assembly import Contributions, Orchestration, QueueDependencies, assemble
 from app.orchestration.queue.alarms import FUNCTION, CloudTaskAlarms
 from app.orchestration.queue.operation import Operation, OperationState

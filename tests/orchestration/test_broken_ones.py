@@ -5,9 +5,9 @@ from collections.abc import Mapping
 import pytest
 
 from app.kit.clock import minutes
-from app.kit.documents import Delete, Replace, Value
 from app.kit.errors import InvariantViolation, Unavailable
-from app.kit.realtime import Json
+from app.kit.stores.documents import Delete, Replace, Value
+from app.kit.stores.realtime import Json
 from app.orchestration.queue.doorbell import QUEUE
 from app.orchestration.queue.handler import Done, Handler, Run, RunOutcome
 from app.orchestration.queue.operation import OperationState

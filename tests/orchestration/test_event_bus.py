@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from app.kit.clock import minutes
-from app.kit.documents import Create, Increment, Merge
 from app.kit.errors import NotFound, Unavailable
+from app.kit.stores.documents import Create, Increment, Merge
 from app.orchestration.event_bus import Event, Reaction, Replay, Subscription
 from app.orchestration.queue.handler import Done, Run, RunOutcome
 from app.orchestration.queue.inbox import Inbox

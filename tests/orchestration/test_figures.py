@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 
 from app.admin.orchestration.figures import BOUND, figures
-from app.kit.documents import Create, Document, Query
 from app.kit.errors import Invalid, Unavailable
+from app.kit.stores.documents import Create, Document, Query
 from app.orchestration.assembly import Contributions, QueueDependencies, assemble
 from app.orchestration.queue.handler import Done, Handler, Run, RunOutcome
 from app.orchestration.queue.operation import Priority

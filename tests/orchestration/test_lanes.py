@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.kit.clock import seconds
-from app.kit.realtime import Json
+from app.kit.stores.realtime import Json
 from app.orchestration.queue.admission import (
     SHARES,
     LaneState,

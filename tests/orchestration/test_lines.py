@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from app.kit.clock import minutes
-from app.kit.documents import Document, Increment, Merge, Write
 from app.kit.errors import Unavailable
+from app.kit.stores.documents import Document, Increment, Merge, Write
 from app.orchestration.queue.doorbell import DEEP, LANES, QUEUE
 from app.orchestration.queue.handler import Done, Handler, LeaseOver, Run, RunOutcome
 from app.orchestration.queue.operation import OperationState, SecurityLevel

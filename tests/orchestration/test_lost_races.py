@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from app.kit.documents import Create, Increment, Merge, Replace, Write
 from app.kit.errors import AlreadyExists, Conflict
 from app.kit.optimistic import TRIES, Contended
+from app.kit.stores.documents import Create, Increment, Merge, Replace, Write
 from app.orchestration.queue.handler import Done, Handler, Run, RunOutcome
 from app.orchestration.queue.inbox import Inbox
 from app.orchestration.queue.operation import OperationState

@@ -12,9 +12,9 @@ from app.credits.balance_mirror import view as balance_view
 from app.credits.core import entry as ledger
 from app.credits.core.entry import Entry, Kind
 from app.credits.ledger import document
-from app.kit import firestore
-from app.kit.documents import Document, Documents, Query, Where
 from app.kit.ids import derived
+from app.kit.stores import firestore
+from app.kit.stores.documents import Document, Documents, Query, Where
 from app.orchestration.queue.operation import OperationState
 from app.orchestration.queue.operation_document import from_document
 from app.orchestration.sagas.saga import ENDED, SagaStatus

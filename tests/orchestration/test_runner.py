@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import pytest
 
 from app.kit.clock import minutes, seconds
-from app.kit.documents import Create, Increment, Merge, Replace, Write
 from app.kit.errors import Invalid, InvariantViolation, Unavailable
+from app.kit.stores.documents import Create, Increment, Merge, Replace, Write
 from app.orchestration.queue.handler import CancelRequested, Done, Handler, Handlers, Lane, Later, Run, RunOutcome
 from app.orchestration.queue.operation import OperationState, Priority, SecurityLevel
 from app.orchestration.queue.operation_document import path_of

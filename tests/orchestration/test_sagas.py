@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from app.kit.clock import minutes
-from app.kit.documents import Fields, Increment, Merge, Write
 from app.kit.errors import Invalid, InvariantViolation, Unavailable
+from app.kit.stores.documents import Fields, Increment, Merge, Write
 from app.orchestration.queue.retry import RetryPolicy
 from app.orchestration.sagas.saga import SagaStatus, StepStatus
 from app.orchestration.sagas.saga_definition import Action, SagaDefinition, SagaStep, StepDone, StepRun
@@ -268,7 +268,7 @@ class TestDeploys:
         shop = Shop(sagas=[payment(trace)])
         shop.rings = False
         shop.sagas.start(SagaStart("saga-1", "payment"))
-        from app.kit.documents import Delete
+        from app.kit.stores.documents import Delete
 
         [operation] = shop.operations()
         shop.documents.commit([Delete(f"operations/{operation}")])

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from app.api.reference import openapi
-from app.kit.documents import Document, Query
+from app.kit.stores.documents import Document, Query
 from support.firestore.indexes import CONFIGURED
 from support.memory import MemoryDocuments
 from support.world import MemoryPorts, World

@@ -5,9 +5,9 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
-from app.kit.documents import int_field
 from app.kit.errors import Failure, Fault
-from app.kit.realtime import Json
+from app.kit.stores.documents import int_field
+from app.kit.stores.realtime import Json
 from app.orchestration.queue.operation import OperationState
 from app.orchestration.queue.operation_document import from_document
 from app.orchestration.queue.operation_queue import Order

@@ -16,7 +16,7 @@ from app.credits.ledger.step import Participant
 from app.credits.service import Credits
 from app.feature import Feature
 from app.kit.clock import minutes, seconds
-from app.kit.documents import Document, Documents, Increment, Merge, Replace, Value, Write, int_field, text_field
+from app.kit.stores.documents import Document, Documents, Increment, Merge, Replace, Value, Write, int_field, text_field
 from app.orchestration.event_bus import Event, Subscription
 from app.orchestration.queue.handler import Done, Handler, Lane, Run, RunOutcome
 from app.orchestration.queue.operation import Priority, SecurityLevel

@@ -12,7 +12,7 @@ from app.chat.conversation import Conversation
 from app.chat.store import BATCH, conversation_path
 from app.chat.turn import End, Turn, write
 from app.kit.clock import to_rfc3339
-from app.kit.documents import Create, Write
+from app.kit.stores.documents import Create, Write
 from app.ports import Identity
 from simulation.audit.auditor import Auditor
 from simulation.machine.kernel import CALM, START_US, Crash, Faults, Livelock

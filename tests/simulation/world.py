@@ -4,9 +4,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
-from app.kit.documents import Fields, Increment, Merge
 from app.kit.errors import Failure, Fault, Unavailable
-from app.kit.realtime import Json
+from app.kit.stores.documents import Fields, Increment, Merge
+from app.kit.stores.realtime import Json
 from app.orchestration.queue.operation_queue import TooEarly
 from simulation.instance import Archive, Backend, Outside, People
 from simulation.machine.kernel import CALM, Faults, Instance, Kernel, Process

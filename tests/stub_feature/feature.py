@@ -9,8 +9,8 @@ from flask_openapi import APIBlueprint
 from app.api.auth import caller
 from app.api.callables import CallableHandler
 from app.feature import Feature, Figure, Invariant
-from app.kit.documents import Documents, Increment, Merge, Query, Where, int_field
 from app.kit.environment import Environment
+from app.kit.stores.documents import Documents, Increment, Merge, Query, Where, int_field
 from app.orchestration.event_bus import Subscription
 from app.orchestration.queue.handler import Done, Handler, Lane, Run
 from app.orchestration.queue.operation_queue import Order

@@ -12,8 +12,8 @@ from app.credits.proofs.signing import Signer
 from app.credits.proofs.verification import Link, verify_chain
 from app.credits.service import Credits
 from app.kit.concurrency import Threads
-from app.kit.documents import Documents
 from app.kit.money import credits, to_decimal
+from app.kit.stores.documents import Documents
 from app.wiring import System
 from support.clock import ManualClock
 from support.memory import MemoryDocuments

@@ -9,9 +9,9 @@ import heapq
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from app.kit.documents import Create, Delete, Document, Fields, Merge, Query, Replace, Version, Write
 from app.kit.errors import ensure
-from app.kit.realtime import Json
+from app.kit.stores.documents import Create, Delete, Document, Fields, Merge, Query, Replace, Version, Write
+from app.kit.stores.realtime import Json
 from support.firestore.commits import Checked, check_commit, check_precondition, merged
 from support.firestore.documents import MAX_DOCUMENT, check_path, check_size
 from support.firestore.indexes import CONFIGURED, Indexes

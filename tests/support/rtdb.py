@@ -6,8 +6,8 @@ python -m support.rtdb URL PATH THREADS TIMES
 import sys
 import threading
 
-from app.kit.realtime import FirebaseRealtime, Json
-from app.kit.realtime_http import Rest, place_of
+from app.kit.stores.realtime import FirebaseRealtime, Json
+from app.kit.stores.realtime_http import Rest, place_of
 
 
 def realtime(url: str, timeout_s: float = 10) -> FirebaseRealtime:

@@ -23,9 +23,9 @@ from app.credits.ledger.step import Participant
 from app.credits.service import Credits
 from app.feature import Feature
 from app.kit.clock import Clock, minutes
-from app.kit.documents import Document, Increment, Merge, Replace, Value, Write, int_field
 from app.kit.errors import Rejection
 from app.kit.once import once
+from app.kit.stores.documents import Document, Increment, Merge, Replace, Value, Write, int_field
 from app.orchestration.assembly import Orchestration
 from app.orchestration.event_bus import Event, Subscription
 from app.orchestration.queue.handler import Done, Handler, Run

@@ -22,9 +22,9 @@ from flask.typing import ResponseReturnValue
 from app.api import auth, context, problems
 from app.kit import telemetry
 from app.kit.clock import Clock, from_rfc3339, seconds, to_rfc3339
-from app.kit.documents import Create, Delete, Document, Documents, Replace, Value, Version, text_field
 from app.kit.errors import AlreadyExists, Conflict, Fault, KeyReused, Rejection
 from app.kit.ids import derived
+from app.kit.stores.documents import Create, Delete, Document, Documents, Replace, Value, Version, text_field
 
 HEADER: Final = "Idempotency-Key"
 REPLAYED: Final = "Idempotent-Replayed"

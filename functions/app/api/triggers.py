@@ -17,8 +17,8 @@ from firebase_functions.options import FirestoreOptions
 from firebase_functions.private.manifest import EventTrigger, ManifestEndpoint
 from firebase_functions.private.path_pattern import PathPattern
 
-from app.kit.documents import Fields
 from app.kit.errors import ensure
+from app.kit.stores.documents import Fields
 
 WRITTEN: Final = "google.cloud.firestore.document.v1.written"
 TriggerHandler = Callable[["DocumentWritten"], None]
@@ -96,7 +96,7 @@ def _fields(payload: object) -> Fields | None:
     # Imported late, like the next: only this function needs them.
     from google.events.cloud.firestore import DocumentEventData  # type: ignore[import-untyped]  # ships no types
 
-    from app.kit import firestore
+    from app.kit.stores import firestore
 
     # Structured events carry JSON, which the parser of cloudevents has read already; binary ones carry protobuf.
     as_json = isinstance(payload, Mapping)

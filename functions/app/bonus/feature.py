@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from app.bonus.subscriptions import Cards
     from app.bonus.welcome import BonusRules, Welcome
     from app.credits.public import AccountOpening, Credits
-    from app.kit.documents import Fields
+    from app.kit.stores.documents import Fields
     from app.orchestration.event_bus import Subscription
 
 

@@ -11,8 +11,8 @@ from app.bonus.rules import Ineligibility
 from app.bonus.welcome import BonusNotEligible, Welcome
 from app.credits.public import EVENT_NAMES, EVENT_VERSION, Kind
 from app.kit.clock import minutes
-from app.kit.documents import map_field, text_field
 from app.kit.errors import Rejection, ensure
+from app.kit.stores.documents import map_field, text_field
 from app.orchestration.event_bus import Event, Subscription
 from app.orchestration.queue.handler import Done, Later, Run, RunOutcome
 from app.orchestration.queue.operation import SecurityLevel

@@ -23,9 +23,9 @@ from app.credits.public import (
     Seen,
 )
 from app.kit.clock import Clock
-from app.kit.documents import Create, Document, Replace, Value, Write, int_field
 from app.kit.errors import Forbidden, Rejection
 from app.kit.optimistic import Pause, optimistic
+from app.kit.stores.documents import Create, Document, Replace, Value, Write, int_field
 from app.ports import Identities
 
 WELCOME_KEY: Final = "welcome"

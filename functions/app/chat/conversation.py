@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from app.kit.documents import Fields, Value, list_field, text_field
 from app.kit.errors import InvariantViolation
+from app.kit.stores.documents import Fields, Value, list_field, text_field
 
 MOST_TURNS: Final = 24
 MOST_BYTES: Final = 96 * 1024

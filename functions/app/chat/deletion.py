@@ -7,8 +7,8 @@ other. Deleting what is gone changes nothing, so an attempt that died is simply 
 from typing import Final
 
 from app.chat.store import BATCH, ChatStore, conversation_path
-from app.kit.documents import Delete, Documents, text_field
 from app.kit.errors import ensure
+from app.kit.stores.documents import Delete, Documents, text_field
 from app.orchestration.queue.handler import Done, Handler, Run
 from app.orchestration.queue.operation import Operation, Priority, SecurityLevel
 from app.orchestration.queue.operation_queue import Order

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from app.chat.store import ChatStore
     from app.credits.routes.account_routes import OperationPrice
     from app.credits.routes.schemas import PricedOperation
-    from app.kit.documents import Documents
+    from app.kit.stores.documents import Documents
     from app.metering.feature import MeteringFeature
     from app.models.feature import ModelsFeature
     from app.orchestration.queue.handler import Handler

@@ -11,10 +11,10 @@ from app.chat.store import ChatStore
 from app.chat.turn import Turn
 from app.kit.canonical import digest
 from app.kit.clock import Clock, to_rfc3339
-from app.kit.documents import Document, Fields
 from app.kit.errors import AlreadyExists, KeyReused, Rejection
 from app.kit.ids import Ids, derived
 from app.kit.stopwatch import Stopwatch
+from app.kit.stores.documents import Document, Fields
 from app.metering.orphans import Orphans
 from app.metering.paid_call import PaidCall, reservation_id
 from app.metering.quote import LEAST_OUTPUT, Grant, Quote, quote

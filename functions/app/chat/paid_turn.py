@@ -13,10 +13,10 @@ from app.chat.store import ChatStore, conversation_path, turn_path
 from app.chat.turn import End, FinishReason, Turn, TurnProblem, TurnState
 from app.credits.public import Reference, Seen
 from app.kit import telemetry
-from app.kit.documents import Document, Replace, Value
 from app.kit.errors import Fault
 from app.kit.money import to_decimal
-from app.kit.realtime import Realtime
+from app.kit.stores.documents import Document, Replace, Value
+from app.kit.stores.realtime import Realtime
 from app.metering.billing import Ending, Mode
 from app.metering.orphans import Orphan
 from app.metering.paid_call import PaidCall, Settlement

@@ -16,10 +16,10 @@ from app.chat.opening import Ask, Opening
 from app.chat.store import ChatStore
 from app.chat.turn import Turn
 from app.kit.clock import Clock, to_rfc3339
-from app.kit.documents import Document, Write
 from app.kit.errors import Conflict
 from app.kit.ids import Ids
-from app.kit.realtime import Realtime
+from app.kit.stores.documents import Document, Write
+from app.kit.stores.realtime import Realtime
 from app.metering.billing import Mode
 from app.metering.quote import Quote
 from app.models.catalogue import Catalogue, UnsuitableModel

@@ -7,8 +7,8 @@ from app.chat import conversation as conversations
 from app.chat import turn as turns
 from app.chat.conversation import Conversation
 from app.chat.turn import Turn
-from app.kit.documents import Create, Delete, Document, Documents, Query, Replace, Value, Where, Write
 from app.kit.errors import NotFound
+from app.kit.stores.documents import Create, Delete, Document, Documents, Query, Replace, Value, Where, Write
 
 BATCH: Final = 200
 """Messages deleted in one commit; Firestore takes 500 writes."""

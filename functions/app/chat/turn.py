@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal, cast, get_args
 
-from app.kit.documents import Fields, Value, int_field, list_field, map_field, text_field
 from app.kit.errors import ensure
+from app.kit.stores.documents import Fields, Value, int_field, list_field, map_field, text_field
 
 TurnState = Literal["running", "done", "error"]
 FinishReason = Literal["stop", "length", "budget", "cancelled", "error"]

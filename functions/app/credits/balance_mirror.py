@@ -11,10 +11,10 @@ from app.credits.core.account import Account, BalanceLevel
 from app.credits.ledger import document
 from app.kit import telemetry
 from app.kit.clock import from_rfc3339, minutes, to_rfc3339
-from app.kit.documents import Document, Documents, Fields, Query, Replace, Value, Where, int_field, text_field
 from app.kit.errors import InvariantViolation
 from app.kit.money import to_decimal
-from app.kit.realtime import Json, Realtime
+from app.kit.stores.documents import Document, Documents, Fields, Query, Replace, Value, Where, int_field, text_field
+from app.kit.stores.realtime import Json, Realtime
 
 BalanceView = dict[str, Json]
 

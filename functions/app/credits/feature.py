@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from app.credits.routes.schemas import PricedOperation
     from app.credits.service import Credits
     from app.credits.settings import CreditsSettings
-    from app.kit.documents import Documents, Fields
+    from app.kit.stores.documents import Documents, Fields
     from app.orchestration.sweeper import Chore
 
 SEALED_AT_ONCE = 5_000

@@ -48,12 +48,12 @@ from app.credits.proofs.signing import KeyRing, Signer, jwk, thumbprint
 from app.credits.proofs.verification import Link
 from app.credits.settings import CreditsSettings
 from app.credits.usage.analytics import Analyst
-from app.kit.archive import Archive
 from app.kit.clock import Clock, minutes, to_rfc3339
 from app.kit.concurrency import Concurrency
-from app.kit.documents import Create, Documents, Query, Value, Where
 from app.kit.errors import AlreadyExists, Conflict, InvariantViolation, NotFound, Unavailable
 from app.kit.optimistic import full_jitter
+from app.kit.stores.archive import Archive
+from app.kit.stores.documents import Create, Documents, Query, Value, Where
 
 OVERDUE_US: Final = minutes(15)
 """A reservation that is open for so long after its expiry was not swept."""

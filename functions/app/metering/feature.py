@@ -9,7 +9,7 @@ from app.ports import Ports
 
 if TYPE_CHECKING:
     from app.credits.feature import CreditsFeature
-    from app.kit.documents import Documents
+    from app.kit.stores.documents import Documents
     from app.metering.orphans import Orphans
     from app.metering.reserving import Reserving
     from app.metering.settling import Settling

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from app.kit.documents import Value
 from app.kit.money import MAX_MICRO
+from app.kit.stores.documents import Value
 from app.models import usage
 from app.models.catalogue import Model
 from app.models.gateway import Counted, Delta

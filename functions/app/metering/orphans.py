@@ -21,8 +21,8 @@ from app.credits.public import (
 )
 from app.kit import telemetry
 from app.kit.clock import Clock, to_rfc3339
-from app.kit.documents import Delete, Document, Documents, Replace, Value, Write
 from app.kit.errors import Conflict, InvariantViolation, Unavailable
+from app.kit.stores.documents import Delete, Document, Documents, Replace, Value, Write
 from app.metering import billing
 from app.metering.billing import Charge, Ending, Mode, Policy, Priced
 from app.metering.paid_call import PaidCall, Settlement

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from app.credits.public import Reference
-from app.kit.documents import Value
+from app.kit.stores.documents import Value
 
 
 def reservation_id(owner_id: str, attempt: int) -> str:

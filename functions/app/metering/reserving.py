@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 from app.credits.public import Credits, Outcome, Participant, Reserve, Reserved, Seen
-from app.kit.documents import Create, Fields, Replace, Version, Write
 from app.kit.errors import InvariantViolation, Rejection
+from app.kit.stores.documents import Create, Fields, Replace, Version, Write
 from app.metering.paid_call import PaidCall
 from app.metering.quote import Grant, Quote, granted
 from app.models.pricing import PriceBook

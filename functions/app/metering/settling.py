@@ -20,9 +20,9 @@ from app.credits.public import (
 from app.kit import telemetry
 from app.kit.clock import Clock, to_rfc3339
 from app.kit.concurrency import Concurrency
-from app.kit.documents import Delete, Documents, Increment, Merge, Replace, Value, Write, text_field
 from app.kit.errors import Conflict, InvariantViolation, Unavailable
 from app.kit.optimistic import Pause
+from app.kit.stores.documents import Delete, Documents, Increment, Merge, Replace, Value, Write, text_field
 from app.metering import billing
 from app.metering.billing import Ending, Mode, Policy, Priced
 from app.metering.meter import Measured, storable

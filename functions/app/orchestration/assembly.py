@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from app.kit.clock import Clock
-from app.kit.documents import Documents
 from app.kit.errors import Unavailable, ensure
 from app.kit.heartbeat import Heartbeat, ThreadHeartbeat
 from app.kit.ids import Ids
 from app.kit.optimistic import Pause
-from app.kit.realtime import Realtime
+from app.kit.stores.documents import Documents
+from app.kit.stores.realtime import Realtime
 from app.kit.telemetry import log
 from app.orchestration.attempt import RunnerDependencies
 from app.orchestration.event_bus import EventBus, Subscription

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from app.kit.clock import Clock, minutes
-from app.kit.documents import Document, Documents, Replace, Version, Write
 from app.kit.errors import Fault
 from app.kit.heartbeat import Heartbeat
 from app.kit.ids import Ids
 from app.kit.optimistic import Pause, optimistic
+from app.kit.stores.documents import Document, Documents, Replace, Version, Write
 from app.kit.telemetry import log
 from app.orchestration.queue import line
 from app.orchestration.queue.doorbell import Doorbell

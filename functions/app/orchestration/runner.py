@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from app.kit.clock import minutes
-from app.kit.documents import Document, Version, Write
 from app.kit.errors import Fault, InvariantViolation, Rejection, Unavailable
 from app.kit.optimistic import Contended, optimistic
+from app.kit.stores.documents import Document, Version, Write
 from app.kit.telemetry import context, log
 from app.orchestration.attempt import RunnerDependencies, RunningAttempt, Snapshot, read_with_lock
 from app.orchestration.queue import line

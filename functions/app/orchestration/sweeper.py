@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from app.kit.clock import Clock, to_rfc3339
-from app.kit.documents import Document, Documents, Query, Where, text_field
 from app.kit.errors import Fault, InvariantViolation
 from app.kit.ids import Ids
-from app.kit.realtime import Json, Realtime
+from app.kit.stores.documents import Document, Documents, Query, Where, text_field
+from app.kit.stores.realtime import Json, Realtime
 from app.kit.telemetry import log
 from app.orchestration.queue.admission import Ticket, blocked_by_key, ticket_of
 from app.orchestration.queue.doorbell import Doorbell

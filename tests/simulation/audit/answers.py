@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from typing import Final, cast
 
 from app.credits.core.entry import Entry
-from app.kit.documents import Document, int_field, text_field
-from app.kit.realtime import Json
+from app.kit.stores.documents import Document, int_field, text_field
+from app.kit.stores.realtime import Json
 from app.metering import billing
 from app.models import catalogue
 from simulation.audit import deletions

@@ -11,9 +11,9 @@ from app.credits.balance_mirror import view
 from app.credits.core.entry import Kind
 from app.credits.ledger import document as account_document
 from app.kit.clock import from_rfc3339
-from app.kit.documents import Fields, int_field, map_field, text_field
 from app.kit.errors import Failure
-from app.kit.realtime import Json
+from app.kit.stores.documents import Fields, int_field, map_field, text_field
+from app.kit.stores.realtime import Json
 from app.orchestration.queue.doorbell import QUEUE
 from app.orchestration.queue.operation import OPEN, Operation, OperationState
 from app.orchestration.queue.operation_document import from_document

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from app.chat.conversation import OPEN
-from app.kit.documents import Document
+from app.kit.stores.documents import Document
 from simulation.workload import Known
 
 

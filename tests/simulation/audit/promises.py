@@ -6,8 +6,8 @@ from itertools import pairwise
 from typing import Final
 
 from app.credits.core.entry import Entry, Kind
-from app.kit.documents import Fields, int_field, text_field
 from app.kit.ids import derived
+from app.kit.stores.documents import Fields, int_field, text_field
 from app.ports import Identity
 from simulation.audit.records import Records
 from simulation.devices import Told

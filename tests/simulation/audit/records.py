@@ -4,7 +4,7 @@ from app.credits.core import entry as ledger
 from app.credits.core.account import Account
 from app.credits.core.entry import Entry
 from app.credits.ledger import document
-from app.kit.documents import Document
+from app.kit.stores.documents import Document
 from support.memory import MemoryDocuments
 
 

@@ -6,7 +6,7 @@ What is found, and in which order, is what `support.firestore.queries` finds by 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable
 
-from app.kit.documents import Document, Query
+from app.kit.stores.documents import Document, Query
 from support.firestore.queries import Rank, at, holds, rank, rank_of_path
 
 Place = tuple[Rank, Rank, str]

@@ -5,9 +5,9 @@ Their triggers come at least once in the end, late, twice and in any order, like
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from app.kit.documents import Create, Document, Query, Version, Write
 from app.kit.errors import Conflict, Unavailable
-from app.kit.realtime import Json
+from app.kit.stores.documents import Create, Document, Query, Version, Write
+from app.kit.stores.realtime import Json
 from simulation.machine.indexes import FieldIndex, Keys, index_of
 from simulation.machine.kernel import Kernel
 from support.firestore.queries import check_query, in_collection

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.kit.documents import Create, Delete, Merge, Operator, Query, Replace, Value, Where, Write
 from app.kit.errors import InvariantViolation
-from app.kit.realtime import Json
+from app.kit.stores.documents import Create, Delete, Merge, Operator, Query, Replace, Value, Where, Write
+from app.kit.stores.realtime import Json
 from simulation.machine.stores import IndexedDocuments, QuickRealtime
 from support.memory import MemoryDocuments, MemoryRealtime
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from app.kit.documents import Create, Delete, Document, Fields, Increment, Merge, Replace, Value, Version, Write
 from app.kit.errors import AlreadyExists, Conflict
+from app.kit.stores.documents import Create, Delete, Document, Fields, Increment, Merge, Replace, Value, Version, Write
 from support.firestore.documents import (
     MAX_DEPTH,
     MAX_NAME,

@@ -2,7 +2,7 @@
 
 Sources: https://firebase.google.com/docs/firestore/quotas (Collections, documents, and fields) and
 https://firebase.google.com/docs/firestore/storage-size. Where they leave a question open, the emulator's answer is
-played. Every refusal is the `InvariantViolation` that `app.kit.firestore` makes of INVALID_ARGUMENT.
+played. Every refusal is the `InvariantViolation` that `app.kit.stores.firestore` makes of INVALID_ARGUMENT.
 """
 
 import re
@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final, NoReturn
 
-from app.kit.documents import Fields, Value
 from app.kit.errors import InvariantViolation
+from app.kit.stores.documents import Fields, Value
 
 MAX_DOCUMENT: Final = 1_048_576
 MAX_TEXT: Final = 1_048_487

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from app.kit.documents import Query
+from app.kit.stores.documents import Query
 
 Field = tuple[str, str]
 """A name, and how an index holds it: ASCENDING, DESCENDING or CONTAINS."""

@@ -13,7 +13,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Final
 
-from app.kit.documents import Document, Query, Value, Where
+from app.kit.stores.documents import Document, Query, Value, Where
 from support.firestore.documents import (
     MAX_NAME,
     MAX_SEGMENTS,

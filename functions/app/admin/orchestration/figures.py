@@ -10,8 +10,8 @@ from typing import Final
 
 from app.feature import Figure
 from app.kit.clock import from_rfc3339, minutes, to_rfc3339
-from app.kit.documents import Document, Query, Where, text_field
 from app.kit.errors import Fault
+from app.kit.stores.documents import Document, Query, Where, text_field
 from app.orchestration.assembly import Orchestration
 from app.orchestration.queue import operation_document
 from app.orchestration.queue.operation import OperationState, Priority

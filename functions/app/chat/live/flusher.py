@@ -13,7 +13,7 @@ from app.kit import telemetry
 from app.kit.clock import Clock
 from app.kit.concurrency import Concurrency, Task
 from app.kit.errors import Fault
-from app.kit.realtime import Json, Realtime
+from app.kit.stores.realtime import Json, Realtime
 
 POLL_EVERY: Final = 4
 """While answers are given, cancels are read with every fourth update of the live text."""

@@ -14,7 +14,7 @@ from typing import Final, Protocol
 from app.kit import telemetry
 from app.kit.clock import Clock, to_rfc3339
 from app.kit.errors import Fault
-from app.kit.realtime import Json, Realtime
+from app.kit.stores.realtime import Json, Realtime
 
 EVERY_US: Final = 120_000
 """Nine of these begin in any second, which leaves one write for the end."""

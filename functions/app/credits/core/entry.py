@@ -14,9 +14,9 @@ from enum import StrEnum
 from typing import Final, Protocol
 
 from app.kit.clock import from_rfc3339, to_rfc3339
-from app.kit.documents import Fields, Value, int_field, list_field, map_field, text_field
 from app.kit.errors import InvariantViolation, ensure
 from app.kit.ids import sortable
+from app.kit.stores.documents import Fields, Value, int_field, list_field, map_field, text_field
 
 FORMAT: Final = 1
 """Version of the entry's shape; a verifier refuses one that it does not know."""

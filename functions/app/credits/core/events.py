@@ -11,7 +11,7 @@ from typing import Final
 from app.credits.core.account import NOTICE_DAYS, Account, BalanceLevel, Lot, Reservation
 from app.credits.core.entry import EntryDraft, Kind
 from app.kit.clock import to_rfc3339
-from app.kit.documents import Value, Write
+from app.kit.stores.documents import Value, Write
 
 VERSION: Final = 1
 

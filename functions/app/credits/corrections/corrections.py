@@ -12,9 +12,9 @@ from app.credits.core.entry import Reference
 from app.credits.ledger.step import Participant
 from app.credits.service import Credits
 from app.kit.clock import Clock, to_rfc3339
-from app.kit.documents import Create, Document, Documents, Fields, Replace, Value, Write, int_field, text_field
 from app.kit.errors import Forbidden, Invalid, NotFound, Rejection, ensure
 from app.kit.ids import Ids
+from app.kit.stores.documents import Create, Document, Documents, Fields, Replace, Value, Write, int_field, text_field
 
 PROPOSED: Final = "proposed"
 

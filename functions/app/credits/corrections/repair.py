@@ -13,8 +13,8 @@ from app.credits.ledger import document
 from app.credits.proofs.reading import LedgerReader
 from app.credits.proofs.verification import Link, verify_chain
 from app.kit.clock import Clock
-from app.kit.documents import Create, Document, Documents, Replace
 from app.kit.errors import InvariantViolation, NotFound
+from app.kit.stores.documents import Create, Document, Documents, Replace
 
 
 @dataclass(frozen=True, slots=True)

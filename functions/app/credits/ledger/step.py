@@ -24,8 +24,8 @@ from app.credits.core.commands import (
 from app.credits.core.decide import Decision, Rules, decide
 from app.credits.core.entry import Entry, Signs
 from app.credits.ledger import document
-from app.kit.documents import Create, Document, Merge, Replace, Version, Write
 from app.kit.errors import Failure, InvariantViolation, Rejection
+from app.kit.stores.documents import Create, Document, Merge, Replace, Version, Write
 
 Seen = tuple[Document | None, ...]
 ParticipantWrites = Callable[[Outcome, Seen], Sequence[Write]]

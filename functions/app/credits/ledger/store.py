@@ -29,9 +29,9 @@ from app.credits.ledger.step import (
     touch,
 )
 from app.kit.clock import Clock
-from app.kit.documents import Document, Documents, Query, Version, Where
 from app.kit.errors import AlreadyExists, Conflict, InvariantViolation
 from app.kit.optimistic import Contended, Pause, optimistic
+from app.kit.stores.documents import Document, Documents, Query, Version, Where
 
 ATTEMPTS: Final = 60
 """Many more than elsewhere: one account may be written by every instance at once, and a refusal costs a message."""

@@ -15,9 +15,9 @@ from app.credits.proofs.signing import Signer
 from app.credits.proofs.verification import Verified, verify_chain
 from app.kit.canonical import canonical
 from app.kit.clock import to_rfc3339
-from app.kit.documents import Fields, Value, int_field, text_field
 from app.kit.errors import Rejection, ensure
 from app.kit.money import to_decimal
+from app.kit.stores.documents import Fields, Value, int_field, text_field
 
 MAX_ENTRIES: Final = 5_000
 COLUMNS: Final = (

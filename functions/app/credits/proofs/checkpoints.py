@@ -12,10 +12,10 @@ from typing import Final
 from app.credits.ledger import document
 from app.credits.proofs.sealing import Previous, Sealed, SealedHead, checkpoint_holds, seal_heads, seal_holds
 from app.credits.proofs.signing import KeyRing, Signer
-from app.kit.archive import Archive
 from app.kit.clock import Clock, from_rfc3339, minutes, to_rfc3339
-from app.kit.documents import Create, Document, Documents, Fields, Query, Replace, Where, int_field, text_field
 from app.kit.errors import AlreadyExists
+from app.kit.stores.archive import Archive
+from app.kit.stores.documents import Create, Document, Documents, Fields, Query, Replace, Where, int_field, text_field
 
 PAGE: Final = 300
 MAX_HEADS: Final = 20_000

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.credits.proofs.reading import HistoryFilter, LedgerReader
-from app.kit.documents import Fields, int_field
+from app.kit.stores.documents import Fields, int_field
 
 
 @dataclass(frozen=True, slots=True)

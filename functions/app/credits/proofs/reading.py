@@ -14,9 +14,9 @@ from app.credits.proofs.checkpoints import Coverage
 from app.credits.proofs.signing import KeyRing
 from app.credits.proofs.verification import ChainFault, Link, Verified, verify_chain, verify_entry
 from app.kit.clock import to_rfc3339
-from app.kit.documents import Documents, Fields, Query, Where, int_field, text_field
 from app.kit.errors import NotFound
 from app.kit.money import MAX_MICRO
+from app.kit.stores.documents import Documents, Fields, Query, Where, int_field, text_field
 
 PAGE: Final = 300
 """Entries per round trip: about 300 kB."""

@@ -6,7 +6,7 @@ JWS compact serialization (RFC 7515) with `alg: EdDSA` (RFC 8037). Stores nothin
 from app.credits.core.entry import encode_bytes
 from app.credits.proofs.signing import Signer
 from app.kit.canonical import canonical
-from app.kit.documents import Fields
+from app.kit.stores.documents import Fields
 
 RECEIPT_TYPE = "credits-receipt+jws"
 

@@ -17,8 +17,8 @@ from app.credits.proofs import merkle
 from app.credits.proofs.signing import KeyRing
 from app.kit.canonical import canonical
 from app.kit.clock import to_rfc3339
-from app.kit.documents import Fields, Value
 from app.kit.errors import InvariantViolation
+from app.kit.stores.documents import Fields, Value
 
 TYPE: Final = "credits-checkpoint"
 _HASH: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)

@@ -9,8 +9,8 @@ from app.api.schemas import Problem
 from app.credits.corrections.corrections import Corrections, Proposal
 from app.credits.corrections.repair import Repairs
 from app.credits.routes.schemas import CorrectionAnswer, CorrectionBody, CorrectionPath, RepairAnswer, RepairBody
-from app.kit.documents import Fields, int_field
 from app.kit.money import from_decimal, to_decimal
+from app.kit.stores.documents import Fields, int_field
 
 _TAG: Final = Tag(name="credits admin", description="Corrections need two administrators; entries are never changed")
 

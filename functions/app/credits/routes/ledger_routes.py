@@ -33,9 +33,9 @@ from app.credits.routes.schemas import (
 )
 from app.credits.service import Credits
 from app.kit.clock import from_rfc3339
-from app.kit.documents import Fields, int_field, map_field, text_field
 from app.kit.errors import Forbidden, NotFound
 from app.kit.money import MAX_MICRO, to_decimal
+from app.kit.stores.documents import Fields, int_field, map_field, text_field
 
 _HASH: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _CSV = {"text/csv": {"schema": {"type": "string"}}}

@@ -14,9 +14,9 @@ from app.credits.proofs.reading import LedgerReader
 from app.credits.usage import rollups
 from app.credits.usage.rollups import MEASURES, Cursor
 from app.kit.clock import Clock, to_rfc3339
-from app.kit.documents import Create, Delete, Documents, Fields, Query, Replace, Version, Where, Write, int_field
 from app.kit.errors import Invalid
 from app.kit.optimistic import Pause, optimistic
+from app.kit.stores.documents import Create, Delete, Documents, Fields, Query, Replace, Version, Where, Write, int_field
 
 Granularity = Literal["hour", "day", "month"]
 

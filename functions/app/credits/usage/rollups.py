@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from app.credits.core.entry import Kind
-from app.kit.documents import Fields, Increment, Merge, Value, int_field, text_field
+from app.kit.stores.documents import Fields, Increment, Merge, Value, int_field, text_field
 
 MEASURES: Final = ("cost", "charges", "input", "cached_input", "output", "reasoning", "image")
 """`cost` in micro-credits, `charges` counts entries, the others count tokens as the price book names them."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from app.kit.realtime import Json
+from app.kit.stores.realtime import Json
 from app.orchestration.queue.handler import Lane
 from app.orchestration.queue.operation import Operation, Priority
 

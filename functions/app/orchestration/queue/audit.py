@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from app.kit.clock import to_rfc3339
-from app.kit.documents import Create, Document, Documents, Fields, Query, Value, Where, Write, text_field
 from app.kit.ids import derived
+from app.kit.stores.documents import Create, Document, Documents, Fields, Query, Value, Where, Write, text_field
 from app.orchestration.queue.operation import Operation
 from app.orchestration.queue.operation_document import optional_text
 from app.orchestration.queue.security import AUDITED

@@ -6,7 +6,7 @@ A dead letter is the operation itself in state `dead`, with its reason and histo
 from collections.abc import Sequence
 
 from app.kit.clock import Clock, to_rfc3339
-from app.kit.documents import Documents, Query, Where, Write
+from app.kit.stores.documents import Documents, Query, Where, Write
 from app.orchestration.queue.audit import audit_rows
 from app.orchestration.queue.operation import OPEN, Operation, OperationState, discard, replay
 from app.orchestration.queue.operation_document import COLLECTION, from_document

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from app.kit.realtime import Json, Realtime
+from app.kit.stores.realtime import Json, Realtime
 from app.orchestration.queue.admission import (
     Ticket,
     admit,

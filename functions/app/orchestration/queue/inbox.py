@@ -10,10 +10,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from app.kit.clock import Clock
-from app.kit.documents import Create, Documents, Write
 from app.kit.errors import AlreadyExists
 from app.kit.ids import derived
 from app.kit.optimistic import Pause, optimistic
+from app.kit.stores.documents import Create, Documents, Write
 
 COLLECTION: Final = "inbox"
 KEEP: Final = timedelta(days=7)

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from app.kit.documents import Create, Delete, Document, Replace, Version, Write, int_field, text_field
 from app.kit.ids import derived
+from app.kit.stores.documents import Create, Delete, Document, Replace, Version, Write, int_field, text_field
 from app.orchestration.queue.operation import Operation, OperationState, holds
 
 COLLECTION: Final = "lines"

@@ -9,8 +9,8 @@ from enum import IntEnum, StrEnum
 from typing import Final, Literal
 
 from app.kit.clock import seconds
-from app.kit.documents import Fields
 from app.kit.errors import Rejection, ensure
+from app.kit.stores.documents import Fields
 
 SKEW_US: Final = seconds(5)
 """How far the clocks of two machines may differ. A lease may be taken over only this long after its end."""

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from app.kit.clock import from_rfc3339, to_rfc3339
-from app.kit.documents import Document, Fields, Value, int_field, list_field, map_field, text_field
 from app.kit.errors import InvariantViolation
+from app.kit.stores.documents import Document, Fields, Value, int_field, list_field, map_field, text_field
 from app.orchestration.queue.operation import Lease, Operation, OperationState, PastAttempt, Priority, SecurityLevel
 
 COLLECTION: Final = "operations"

@@ -5,10 +5,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from app.kit.clock import Clock
-from app.kit.documents import Create, Document, Documents, Fields, Query, Replace, Where, Write
 from app.kit.errors import AlreadyExists, Fault, NotFound
 from app.kit.ids import Ids, derived
 from app.kit.optimistic import Pause, optimistic
+from app.kit.stores.documents import Create, Document, Documents, Fields, Query, Replace, Where, Write
 from app.orchestration.queue.audit import audit_rows
 from app.orchestration.queue.handler import Handlers
 from app.orchestration.queue.operation import Operation, OperationState, Priority, cancel

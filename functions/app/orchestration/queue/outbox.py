@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Final, Protocol
 
 from app.kit.clock import Clock
-from app.kit.documents import Create, Document, Documents, Query, Replace, Version, Write
+from app.kit.stores.documents import Create, Document, Documents, Query, Replace, Version, Write
 from app.kit.telemetry import log
 from app.orchestration.queue.admission import Ticket, ticket_of
 from app.orchestration.queue.doorbell import Doorbell

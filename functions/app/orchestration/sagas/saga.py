@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
-from app.kit.documents import Fields
+from app.kit.stores.documents import Fields
 from app.orchestration.sagas.saga_definition import SagaDefinition, SagaStep
 
 TIMELINE: Final = 100

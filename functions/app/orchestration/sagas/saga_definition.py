@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from app.kit.clock import minutes
-from app.kit.documents import Document, Fields, Write
 from app.kit.errors import ensure
+from app.kit.stores.documents import Document, Fields, Write
 from app.orchestration.queue.handler import EffectWrites, no_writes
 from app.orchestration.queue.operation import Priority, SecurityLevel
 from app.orchestration.queue.retry import PATIENT, STEADFAST, RetryPolicy

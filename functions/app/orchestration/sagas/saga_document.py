@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from app.kit.clock import from_rfc3339, minutes, to_rfc3339
-from app.kit.documents import Document, Fields, Value, int_field, list_field, map_field, text_field
 from app.kit.errors import InvariantViolation
+from app.kit.stores.documents import Document, Fields, Value, int_field, list_field, map_field, text_field
 from app.orchestration.queue.operation_document import optional_text
 from app.orchestration.sagas.saga import ENDED, Moment, SagaState, SagaStatus, StepState, StepStatus
 

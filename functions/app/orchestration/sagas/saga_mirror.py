@@ -4,8 +4,8 @@ Triggers come late, twice and in any order (T-44, T-46). The mirror therefore re
 later revision.
 """
 
-from app.kit.documents import Documents
-from app.kit.realtime import Json, Realtime
+from app.kit.stores.documents import Documents
+from app.kit.stores.realtime import Json, Realtime
 from app.orchestration.sagas.saga import SagaState, SagaStatus, StepStatus
 from app.orchestration.sagas.saga_document import from_document, path_of
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from app.kit.clock import Clock, to_rfc3339
-from app.kit.documents import Create, Document, Documents, Fields, Query, Replace, Where, Write, text_field
 from app.kit.errors import AlreadyExists, Failure, NotFound, Rejection, Unavailable, ensure
 from app.kit.optimistic import Pause, optimistic
+from app.kit.stores.documents import Create, Document, Documents, Fields, Query, Replace, Where, Write, text_field
 from app.kit.telemetry import log
 from app.orchestration.queue.handler import Done, Handler, Run, RunOutcome
 from app.orchestration.queue.operation import Operation, OperationState, SecurityLevel

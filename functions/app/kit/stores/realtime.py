@@ -17,7 +17,7 @@ from app.kit.errors import Conflict, Unavailable, ensure
 from app.kit.optimistic import jitter_us, optimistic
 
 if TYPE_CHECKING:
-    from app.kit.realtime_http import Reply, Rest
+    from app.kit.stores.realtime_http import Reply, Rest
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
@@ -101,7 +101,7 @@ class FirebaseRealtime:
     def _rest(self) -> "Rest":
         if self._connected is None:
             # The client and its SDKs are heavy; most cold starts answer before they need them.
-            from app.kit.realtime_http import connect
+            from app.kit.stores.realtime_http import connect
 
             with self._lock:
                 self._connected = self._connected or connect()

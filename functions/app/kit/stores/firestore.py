@@ -20,7 +20,8 @@ from google.protobuf.message import Message
 from google.protobuf.struct_pb2 import NULL_VALUE
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from app.kit.documents import (
+from app.kit.errors import AlreadyExists, Conflict, InvariantViolation, Unavailable, ensure
+from app.kit.stores.documents import (
     Create,
     Delete,
     Document,
@@ -34,7 +35,6 @@ from app.kit.documents import (
     Where,
     Write,
 )
-from app.kit.errors import AlreadyExists, Conflict, InvariantViolation, Unavailable, ensure
 
 _PbValue: Callable[..., Message] = document.Value.pb()
 _PbDocument: Callable[..., Message] = document.Document.pb()

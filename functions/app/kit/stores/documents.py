@@ -2,7 +2,7 @@
 
 Writes are optimistic. A caller reads documents with their versions, decides, and commits all writes at once; when a
 version has changed since, the commit raises `Conflict` and writes nothing. The adapter to the database is
-`app.kit.firestore`; tests and the simulator use an in-memory one with the same contract.
+`app.kit.stores.firestore`; tests and the simulator use an in-memory one with the same contract.
 """
 
 from collections.abc import Mapping, Sequence
