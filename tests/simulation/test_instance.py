@@ -19,7 +19,7 @@ def run(world: World, body: Callable[[], None]) -> None:
 def whole(backend: Backend) -> None:
     """Builds everything that a system has."""
     system = backend.system
-    built = (system.orchestration, system.chat.system, system.models.gateway, system.bonus.welcome, system.edge)
+    built = (system.orchestration, system.chat.service, system.models.gateway, system.bonus.welcome, system.edge)
     assert all(built)
     assert system.credits.mirror
     assert system.callables
