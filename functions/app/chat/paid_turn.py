@@ -127,7 +127,7 @@ class AbandonedTurns:
         try:
             self._realtime.update({cancel_path(turn.instance, turn.id): None})
         except Fault as fault:
-            _log.warning("cancel_not_removed", turn=turn.id, why=str(fault))
+            _log.warning("cancel_not_removed", turn=turn.id, reason=str(fault))
 
 
 def abandoned(turn: Turn, *, deleted: bool = False) -> Orphan:

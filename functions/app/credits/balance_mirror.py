@@ -127,7 +127,7 @@ class BalanceMirror:
             self._documents.commit([Replace(_CURSOR, fields)])
         if done.differing:
             log = telemetry.log("credits")
-            log.warning("mirrors differed", accounts=len(done.differing), lag_us=done.worst_lag_us)
+            log.warning("mirrors_differed", accounts=len(done.differing), lag_us=done.worst_lag_us)
         return done
 
     def last_comparison(self) -> LastComparison | None:

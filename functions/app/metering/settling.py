@@ -129,7 +129,7 @@ class Settling:
             except Unavailable as fault:
                 if attempt == SETTLE_TRIES:
                     reason = self._policy[Ending.SETTLEMENT_FAILED, end.mode].reason
-                    _log.error("settlement_failed", reservation=call.reservation_id, reason=reason, why=str(fault))
+                    _log.error("settlement_failed", reservation=call.reservation_id, billed_as=reason, reason=str(fault))
                     raise
             self._pause(attempt)
             attempt += 1
@@ -170,7 +170,7 @@ class Settling:
             return settlement(self._credits.settle(call.account, settle, Participant(record.reads, writes)))
         except (ReservationClosed, ReservationUnknown) as closed:
             # The lease was over before the call ended, and its reservation was given back: nothing can be charged.
-            _log.error("reservation_lost", reservation=call.reservation_id, ending=end.ending, why=str(closed))
+            _log.error("reservation_lost", reservation=call.reservation_id, ending=end.ending, reason=str(closed))
             late = Settlement(
                 reason=self._policy[Ending.RESERVATION_LOST, end.mode].reason,
                 at=at,

@@ -130,4 +130,4 @@ class Flusher:
             heard: dict[str, Json] = {cancel_path(self._instance, message_id): None for message_id in asked}
             self._realtime.update(heard)
         except Fault as fault:
-            _log.warning("cancels_not_read", why=str(fault))
+            _log.warning("cancels_not_read", reason=str(fault))

@@ -242,7 +242,7 @@ def send(coalescer: Coalescer, realtime: Realtime, *, ends_only: bool = False) -
         realtime.update(batch.values)
     except Fault as fault:
         coalescer.failed(batch)
-        _log.warning("live_text_not_written", tries=batch.tries, streams=len(batch.streams), why=str(fault))
+        _log.warning("live_text_not_written", tries=batch.tries, streams=len(batch.streams), reason=str(fault))
     except Exception:
         coalescer.failed(batch)  # else an update that can never be written would be tried for ever
         raise
