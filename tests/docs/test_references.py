@@ -31,10 +31,7 @@ def missing(path: Path) -> set[str]:
 
 @pytest.mark.parametrize(
     "place",
-    [
-        pytest.param("functions", marks=pytest.mark.xfail(strict=False, reason="its comments are being mended")),
-        *("tests", "emulators", "bench", "docs", "README.md", "pyproject.toml"),
-    ],
+    ["functions", "tests", "emulators", "bench", "docs", "README.md", "pyproject.toml"],
 )
 def test_every_document_that_is_named_is_here(place: str) -> None:
     assert {str(path.relative_to(ROOT)): names for path in files(place) if (names := missing(path))} == {}
