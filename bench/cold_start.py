@@ -45,7 +45,7 @@ before = set(sys.modules)
 import main
 imported = set(sys.modules)
 from werkzeug.test import Client
-Client(main.wiring.services().edge).get("/v1/monitoring/health")
+Client(main.process.system().edge).get("/v1/monitoring/health")
 answered = set(sys.modules)
 top = lambda names: " ".join(sorted({name.partition(".")[0] for name in names})) or "nothing"
 print("import main adds:", top(imported - before))

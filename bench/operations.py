@@ -174,10 +174,10 @@ class Bench:
 
     def mirror_balance(self) -> None:
         """Does what the trigger does after each commit to the account: the suite's trigger runs for another project."""
-        stored = self.services.outside.documents.get(f"accounts/{self.uid}")
+        stored = self.services.ports.documents.get(f"accounts/{self.uid}")
         self.wire.count.reads -= 1  # the event carries the document
         self.wire.count.calls -= 1
-        self.services.mirror.account_written(stored.fields)
+        self.services.credits.account_written(stored.fields)
         self.invocations += 1
 
     def listen(self) -> None:

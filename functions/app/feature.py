@@ -5,6 +5,8 @@ A feature is a folder of `app/` with a `feature.py`, which holds one subclass of
 - what it needs (ports, its settings, other features' services) are arguments of its constructor;
 - what it offers to others are `once` properties: built when first asked for, so that a cold instance pays for what
   its first request needs and for nothing else;
+- its settings stand in its `settings.py`, as a frozen class with `read(environment)`; `app.settings` reads those of all
+  features when a process starts, so that a bad value stops the start;
 - what it contributes are the methods below that it overrides. Their imports stand inside them, for the same reason.
 
 `app.wiring` names the features and collects what they contribute; nothing else has to change for a new one. A callable

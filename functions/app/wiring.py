@@ -124,7 +124,8 @@ class System(Locked):
             handlers=[handler for feature in features for handler in feature.handlers()],
             subscriptions=[subscription for feature in features for subscription in feature.subscriptions()],
             sagas=[saga for feature in features for saga in feature.sagas()],
-            chores=[chore for feature in features for chore in feature.chores()],
+            # The upper features first: what they end frees credits below, and checkpoints may take long.
+            chores=[chore for feature in reversed(features) for chore in feature.chores()],
             lanes=[lane for feature in features for lane in feature.lanes()],
         )
         return assemble(self._queue, contributions, self.outbox)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from app.credits.core.account import AccountStatus
 from app.kit.money import credits, from_decimal, to_decimal
 from support.world import Caller, World
 
@@ -128,3 +129,17 @@ def test_of_anothers_conversation_finds_none() -> None:
     private = begin(WORLD.client("bob"), system_prompt="secret " * 100)
     body = {"operation": {"content": "Hi", "conversation_id": private}}
     assert WORLD.client("alice").post("/v1/credits/check-insufficient", json=body).status_code == 404
+
+
+def test_says_no_where_the_accounts_status_allows_no_reservation() -> None:
+    world = World()
+    client = world.client("alice")
+    world.system.credits.service.account("alice")
+    world.system.credits.service.set_status("alice", AccountStatus.FROZEN, "a look at it")
+    assert not checked(client, content="Hi", model="small")["sufficient"]
+
+
+def test_refuses_what_no_reservation_may_hold() -> None:
+    client = World(variables={"MAX_RESERVATION_AMOUNT": "0.000001"}).client("alice")
+    answer = client.post("/v1/credits/check-insufficient", json={"operation": {"content": "Hi", "model": "small"}})
+    assert (answer.status_code, (answer.json or {})["code"]) == (422, "reservation_too_large")

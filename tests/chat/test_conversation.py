@@ -83,3 +83,9 @@ def test_a_question_that_may_not_fit_is_refused() -> None:
         assert refused.fields["model"] == "small"
     else:
         raise AssertionError("it was taken")
+
+
+def test_a_turn_that_is_recorded_again_stands_in_the_window_once() -> None:
+    """A record whose acknowledgement is lost is made again; later prompts must not pay for it twice."""
+    once = Conversation("cnv_1", "", None, "", "buffer", "2026", "2026").after(Exchange("msg_1", "Hi", "Hello"), "2026")
+    assert once.after(Exchange("msg_1", "Hi", "Hello"), "2026").window == once.window

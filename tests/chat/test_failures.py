@@ -252,7 +252,7 @@ class TestACancel:
 class TestTheLiveText:
     @pytest.mark.parametrize("killed", [True, False], ids=["killed before its end", "its end was refused"])
     def test_goes_in_the_end_though_its_own_end_was_lost(self, world: ChatWorld, killed: bool) -> None:
-        """T-110: the turn is done and no sweep looks at it again; its text goes once no function can write it any more."""
+        """T-110: the turn is done and no sweep looks at it again; its text goes when no function can write it."""
         conversation = world.conversation()
         answer = world.ask(conversation)
         read_some(answer)

@@ -76,7 +76,7 @@ class TestGroupCommit:
         assert len(crowd.commits) == 2
         assert world.audit("alice").reserved == credits(1000)
 
-    def test_a_companions_refusal_takes_only_its_command_out(self, world: CreditsWorld) -> None:
+    def test_a_participants_refusal_takes_only_its_command_out(self, world: CreditsWorld) -> None:
         def refuse(_: Outcome, __: tuple[Document | None, ...]) -> Sequence[Write]:
             raise KeyReused("taken")
 
@@ -91,7 +91,7 @@ class TestGroupCommit:
         assert [type(future.exception()) for future in done[1:]] == [type(None), KeyReused, type(None)]
         assert world.audit("alice").reserved == 10
 
-    def test_a_companion_that_meets_a_document_fails_alone(self, world: CreditsWorld) -> None:
+    def test_a_participant_that_meets_a_document_fails_alone(self, world: CreditsWorld) -> None:
         world.documents.commit([Create("turns/t", {})])
         crowd = Crowd(world, 3)
         taken = Participant(writes=lambda _, __: [Create("turns/t", {})])
@@ -105,7 +105,7 @@ class TestGroupCommit:
         assert [type(future.exception()) for future in done[1:]] == [type(None), AlreadyExists, type(None)]
         assert world.audit("alice").reserved == 10
 
-    def test_companions_that_write_one_document_see_each_other(self, world: CreditsWorld) -> None:
+    def test_participants_that_write_one_document_see_each_other(self, world: CreditsWorld) -> None:
         """Two answers of one conversation that are settled together both stay in its window."""
         memory(world).commit([Create("lists/shared", {"names": []})])
         crowd = Crowd(world, 8)

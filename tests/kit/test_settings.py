@@ -44,10 +44,14 @@ def test_defaults_are_those_of_the_documentation() -> None:
         ("MODEL_CATALOGUE", "no/such/file.toml"),
         ("MODEL_CATALOGUE", __file__),
         ("API_TIMEOUT_SECONDS", "5"),
+        ("API_TIMEOUT_SECONDS", "9" * 5_000),
+        ("AI_PLATFORM_BASE_URL", "http://[::1"),
+        ("AI_PLATFORM_BASE_URL", "https://"),
         ("GCLOUD_PROJECT", ""),
     ],
 )
 def test_the_sentence_names_the_variable(name: str, value: str) -> None:
+    """T-116: it is found at the start, and is nobody else's error."""
     with pytest.raises(BadSetting, match=name):
         Settings.read(Environment({**GOOD, name: value}))
 
@@ -64,3 +68,12 @@ def test_a_deployed_function_refuses_an_emulator(name: str) -> None:
     env = {**GOOD, "FUNCTIONS_EMULATOR": "", "K_SERVICE": "api", name: "127.0.0.1:9099"}
     with pytest.raises(BadSetting, match=name):
         Settings.read(Environment(env))
+
+
+@pytest.mark.parametrize(
+    "spelled", [lambda key: key, lambda key: f"{key}=", lambda key: f"{key}=="], ids=["bare", "=", "=="]
+)
+def test_a_retired_key_is_one_key_however_it_is_spelled(spelled: Callable[[str], str]) -> None:
+    """Its id is a hash of its text, so the text is made anew."""
+    key = base64.urlsafe_b64encode(b"\xff" * 32).decode().rstrip("=")
+    assert Settings.read(Environment({**GOOD, "LEDGER_RETIRED_KEYS": key + padding})).credits.retired_keys == (key,)

@@ -9,7 +9,7 @@ from app.metering.billing import Ending, Mode, Policy, default_policy
 from app.metering.meter import Measured, Meter
 from app.metering.orphans import Orphan, Orphans
 from app.metering.paid_call import PaidCall, Settlement
-from app.metering.quote import Grant, quote
+from app.metering.quote import Granted, quote
 from app.metering.reserving import Reserving
 from app.metering.settling import CallEnd, OwnerEnd, OwnerRecord, Settling
 from app.models.catalogue import load
@@ -27,7 +27,7 @@ class Task:
     """A call that was reserved for."""
 
     call: PaidCall
-    grant: Grant
+    grant: Granted
     meter: Meter
 
 
@@ -40,7 +40,12 @@ class Gallery:
         credits, table = money.credits, policy or default_policy()
         self.reserving = Reserving(credits=credits, book=BOOK)
         self.settling = Settling(
-            credits=credits, documents=self.documents, clock=self.clock, policy=table, pause=self.pauses.append
+            credits=credits,
+            documents=self.documents,
+            clock=self.clock,
+            policy=table,
+            pause=self.pauses.append,
+            between_writers=lambda _: None,
         )
         self.orphans = Orphans(credits=credits, documents=self.documents, clock=self.clock, policy=table)
 
@@ -48,7 +53,7 @@ class Gallery:
         call = PaidCall("alice", "image", Reference("task", id), f"tasks/{id}", attempt)
         quoted = quote(BOOK, IMAGE, Demand(20, 4_000), least_output=4_000)
 
-        def begun(grant: Grant) -> Fields:
+        def begun(grant: Granted) -> Fields:
             return {
                 "id": id,
                 "attempt": attempt,

@@ -278,3 +278,31 @@ class TestACrash:
         assert found is not None
         assert (found.fields["state"], found.fields["cost"]) == ("ended", -sum(e.amount for e in charges(money)))
         assert found.fields["reason"] == ("completed" if (step, after) == ("settle", True) else "crashed")
+
+
+class TestAnAttemptThatWasGivenUp:
+    """T-11: a new attempt resolves the dead one's reservation, and then does not come to reserve."""
+
+    def test_is_ended_by_the_sweep_all_the_same(self, money: CreditsWorld) -> None:
+        gallery = Gallery(money)
+        gallery.begin("img_1")
+        lease_is_over(money)
+        [found] = gallery.overdue("", 10)
+        gallery.orphans.give_up(gallery.orphan(found))
+        assert gallery.sweep() == 1
+        assert stored(gallery, "img_1")["state"] == "ended"
+        assert gallery.sweep() == 0, "what is ended keeps no place in front of others"
+
+    def test_is_left_alone_when_the_new_attempt_was_faster(self, money: CreditsWorld) -> None:
+        """The sweep read the dead attempt's document; it may end that one only."""
+        gallery = Gallery(money)
+        gallery.begin("img_1")
+        lease_is_over(money)
+        [found] = gallery.overdue("", 10)
+        gallery.orphans.give_up(gallery.orphan(found))
+        gallery.begin("img_1", attempt=2, replaces=found.version)
+        stale = Gallery(money)
+        stale.overdue = lambda before, limit: [found]  # type: ignore[method-assign]  # what this sweep had read
+        assert stale.sweep() == 0
+        assert stale.told == []
+        assert stored(gallery, "img_1")["state"] == "running"

@@ -67,11 +67,12 @@ class Shop:
         sagas: Iterable[SagaDefinition] = (),
         chores: Sequence[Chore] = (),
         lanes: Sequence[Lane] = LANES,
+        documents: MemoryDocuments | None = None,
     ) -> None:
         self.clock = ManualClock()
         self.ids = SeededIds()
         self.draw = random.Random(0).randrange
-        self.documents = MemoryDocuments()
+        self.documents = documents or MemoryDocuments()
         self.realtime = MemoryRealtime()
         self.alarms = Bell()
         self.heartbeat = Beats()

@@ -252,9 +252,7 @@ class TestDeploys:
         started(shop, "payment")
         new = Trace()
         newer = SagaDefinition("payment", 2, (SagaStep("all at once", new.step("all at once")),))
-        deployed = Shop(sagas=[payment(old), newer])
-        deployed.documents = shop.documents
-        deployed.outbox._documents = shop.documents
+        deployed = Shop(sagas=[payment(old), newer], documents=shop.documents)
         deployed.sagas.tell("saga-1", "paid", {})
         deployed.drain()
         deployed.sagas.start(SagaStart("saga-2", "payment"))

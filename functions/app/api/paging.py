@@ -58,7 +58,7 @@ class Cursors(Generic[Position]):
             position = self.shape(parts[3:]) if isinstance(parts, list) else None
         except (ValueError, RecursionError):
             position = None
-        # Whatever has another spelling, version, list or question is not what would be written here.
+        # A cursor is valid only if writing its position again gives the same text.
         if position is None or self.write(position) != cursor:
             raise Invalid("This list gave out no such cursor for this question. Start again without one.")
         return position

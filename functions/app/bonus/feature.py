@@ -50,7 +50,7 @@ class BonusFeature(Feature):
         return Welcome(self.rules, self._credits(), full_jitter(self._ports.concurrency, self._ports.draw))
 
     def ask_cards(self, cards: "Cards") -> None:
-        """Has `cards` say which card made a payment: for the payment features, which stand above this one."""
+        """Sets the function that names the card of a payment; payment features, which stand above, call this."""
         self._cards = cards
 
     def opening(self, uid: str) -> "AccountOpening":

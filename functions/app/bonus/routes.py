@@ -11,8 +11,7 @@ from app.api.callables import Invocation
 from app.api.context import client_address
 from app.api.idempotency import Idempotency, idempotent
 from app.api.schemas import Problem, RequestBody
-from app.credits.routes.ledger_routes import entry_answer
-from app.credits.routes.schemas import EntryAnswer
+from app.credits.routes.schemas import EntryAnswer, entry_answer
 from app.kit.stores.documents import Fields
 
 _TAG: Final = Tag(name="credits", description="Balance, reservations and a ledger that proves itself")

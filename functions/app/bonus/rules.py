@@ -34,7 +34,7 @@ class BonusStep(StrEnum):
 
 
 class Ineligibility(StrEnum):
-    """Why not. Little for an attacker, and for an honest user what to do."""
+    """Why a bonus is refused. Tells honest users what to do, and attackers little."""
 
     SIGN_IN_WITH_EMAIL = "sign_in_with_email"
     VERIFY_EMAIL = "verify_email"
@@ -57,7 +57,7 @@ class BonusPolicy:
     per_device: int = 2
 
     def amount(self, step: BonusStep) -> int:
-        """Of one step."""
+        """The amount of one step, in micro-credits."""
         return {BonusStep.OPENING: self.opening, BonusStep.VERIFIED: self.verified, BonusStep.PURCHASE: self.purchase}[
             step
         ]

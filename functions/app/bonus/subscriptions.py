@@ -1,4 +1,4 @@
-"""What credits does when something happened: the part of the welcome bonus that waits for a purchase.
+"""Grants the part of the welcome bonus that waits for a purchase.
 
 Knows no payments. Which card paid is asked of `Cards`, and a deposit that nobody knows a card of releases nothing: one
 card backs one bonus, and a purchase without one could be any number of people (T-97).

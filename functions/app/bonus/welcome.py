@@ -66,7 +66,7 @@ _SENTENCES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class BonusRules:
-    """What opening an account stands on; made before the service, which it is handed to."""
+    """Dependencies of the opening bonus. Built before `Credits`, which receives it."""
 
     policy: BonusPolicy
     identities: Identities
@@ -138,7 +138,7 @@ class Welcome:
 
         grant = _grant(uid, step, self._rules.policy.amount(step))
         participant = Participant(tuple(_path(mark) for mark in marks), writes)
-        # Where another account of the same cluster made a mark first, that is read anew and counted.
+        # If another account wrote one of the marks first, read them again and decide again.
         return optimistic(lambda: self._credits.post(uid, grant, participant), pause=self._pause)
 
 

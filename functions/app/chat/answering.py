@@ -90,7 +90,7 @@ class Answer:
 
 
 @dataclass(slots=True)
-class _Attempt:
+class _AnswerAttempt:
     """One answer while it is given: what has come of it, and how it ends."""
 
     opened: Opened
@@ -213,12 +213,12 @@ class Answering:
             self._book, opened.model, prompt_length=opened.prompt_length, max_output_tokens=turn.max_output_tokens
         )
         deadline_us = self._clock.now_us() + self._longest_us
-        attempt = _Attempt(opened, mode, meter, deadline_us, stopwatch, self._gateway.call())
+        attempt = _AnswerAttempt(opened, mode, meter, deadline_us, stopwatch, self._gateway.call())
         events = self._events(attempt)
         next(events)  # A generator that was never begun would be closed without a settlement.
         return Answer(events, replayed=False)
 
-    def _events(self, attempt: _Attempt) -> Generator[AnswerEvent, None, None]:
+    def _events(self, attempt: _AnswerAttempt) -> Generator[AnswerEvent, None, None]:
         """`_BEGUN`, which only begins the generator, and then the events of the answer."""
         turn, failure, finish = attempt.turn, None, None
         self._mirror.open(turn.account, turn.id, turn.model)
@@ -253,7 +253,7 @@ class Answering:
         if failure is not None and not end.answer:
             raise failure
 
-    def _question(self, attempt: _Attempt) -> Question:
+    def _question(self, attempt: _AnswerAttempt) -> Question:
         return Question(
             model=attempt.opened.model,
             messages=attempt.opened.messages,
@@ -262,7 +262,7 @@ class Answering:
             patience=self._patience,
         )
 
-    def _end(self, attempt: _Attempt, finish: Finish) -> End:
+    def _end(self, attempt: _AnswerAttempt, finish: Finish) -> End:
         """Settles and records, and ends the live text."""
         turn, meter, answer = attempt.turn, attempt.meter, "".join(attempt.texts)
         self._running.remove(turn.id)

@@ -49,9 +49,13 @@ class Conversation:
     window: tuple[Exchange, ...] = ()
 
     def after(self, exchange: Exchange, at: str) -> "Conversation":
-        """The conversation after one more turn. The oldest turns that no longer fit are dropped from the window."""
+        """The conversation after one more turn, in which a turn stands once however often it is recorded.
+
+        The oldest turns that no longer fit are dropped from the window.
+        """
         title = self.title or titled(exchange.question)
-        return replace(self, title=title, updated_at=max(at, self.updated_at), window=fit((*self.window, exchange)))
+        others = (one for one in self.window if one.message_id != exchange.message_id)
+        return replace(self, title=title, updated_at=max(at, self.updated_at), window=fit((*others, exchange)))
 
 
 def titled(question: str) -> str:

@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from app.chat.paid_turn import AbandonedTurns
     from app.chat.service import Chat, Orders
     from app.chat.store import ChatStore
-    from app.credits.routes.account_routes import OperationPrice
-    from app.credits.routes.schemas import PricedOperation
+    from app.credits.routes.schemas import OperationPrice, PricedOperation
     from app.kit.stores.documents import Documents
     from app.metering.feature import MeteringFeature
     from app.models.feature import ModelsFeature
@@ -59,6 +58,7 @@ class ChatFeature(Feature):
         """The use cases. Nothing is connected or started before the first answer."""
         from app.chat.answering import Answering
         from app.chat.service import Chat
+        from app.kit.optimistic import full_jitter
 
         ports, needs = self._ports, self.needs
         answering = Answering(
@@ -82,6 +82,7 @@ class ChatFeature(Feature):
             clock=ports.clock,
             ids=ports.ids,
             orders=needs.orders,
+            pause=full_jitter(ports.concurrency, ports.draw),
         )
 
     @once
@@ -143,7 +144,7 @@ class ChatFeature(Feature):
     def price(self, uid: str, operation: "PricedOperation") -> "OperationPrice":
         """The price of a message, by the quote that answering it begins with."""
         from app.chat.opening import Ask
-        from app.credits.routes.account_routes import OperationPrice
+        from app.credits.routes.schemas import OperationPrice
 
         # What a picture shows does not change its price, so their number is enough.
         images = ("",) * operation.images

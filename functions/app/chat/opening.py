@@ -17,7 +17,7 @@ from app.kit.stopwatch import Stopwatch
 from app.kit.stores.documents import Document, Fields
 from app.metering.orphans import Orphans
 from app.metering.paid_call import PaidCall, reservation_id
-from app.metering.quote import LEAST_OUTPUT, Grant, Quote, quote
+from app.metering.quote import LEAST_OUTPUT, Granted, Quote, quote
 from app.metering.reserving import Reserving, in_progress
 from app.models.catalogue import Capability, Model, UnsuitableModel
 from app.models.gateway import Message
@@ -156,7 +156,7 @@ class Opening:
         draft = self._draft(ask, plan, message_id, attempt=1 if last is None else last[0].attempt + 1)
         call = paid_call(draft, ask.request_id)
 
-        def begun(grant: Grant) -> Fields:
+        def begun(grant: Granted) -> Fields:
             return turns.write(_granted(draft, grant))
 
         replaces = None if last is None else last[1].version
@@ -206,5 +206,5 @@ class Opening:
         )
 
 
-def _granted(draft: Turn, grant: Grant) -> Turn:
+def _granted(draft: Turn, grant: Granted) -> Turn:
     return replace(draft, reserved=grant.reserved, max_output_tokens=grant.max_output_tokens, clamped=grant.clamped)

@@ -16,8 +16,8 @@ from app.chat.opening import Ask, Opening
 from app.chat.store import ChatStore
 from app.chat.turn import Turn
 from app.kit.clock import Clock, to_rfc3339
-from app.kit.errors import Conflict
 from app.kit.ids import Ids
+from app.kit.optimistic import Pause, optimistic
 from app.kit.stores.documents import Document, Write
 from app.kit.stores.realtime import Realtime
 from app.metering.billing import Mode
@@ -67,6 +67,7 @@ class Chat:
         clock: Clock,
         ids: Ids,
         orders: Orders,
+        pause: Pause,
     ) -> None:
         self._store = store
         self._opening = opening
@@ -77,6 +78,7 @@ class Chat:
         self._clock = clock
         self._ids = ids
         self._orders = orders
+        self._pause = pause
 
     def create(self, uid: str, draft: ConversationDraft) -> Conversation:
         """A new, empty conversation.
@@ -161,13 +163,7 @@ class Chat:
 
     def _with_turns(self, uid: str, conversation_id: str, write: Callable[[Conversation, Document], T]) -> T:
         """Reads the conversation and writes it, again when an answer wrote it in between."""
-        for _ in range(_TRIES):
-            found, stored = self._store.conversation(uid, conversation_id)
-            try:
-                return write(found, stored)
-            except Conflict:
-                continue
-        raise Conflict("this conversation is being written by others all the time", path=conversation_id)
+        return optimistic(lambda: write(*self._store.conversation(uid, conversation_id)), pause=self._pause)
 
     def _check_model(self, model: str | None) -> None:
         if model is not None and not self._catalogue.get(model).can("text"):

@@ -55,7 +55,7 @@ def mirror_path(uid: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Of mirrors with their accounts: how many were wrong, and the longest that one was behind."""
+    """Result of comparing mirrors with accounts: how many differed, and the longest lag, in microseconds."""
 
     checked: int
     differing: tuple[str, ...]
@@ -75,7 +75,7 @@ class LastComparison:
 
 @dataclass(frozen=True, slots=True)
 class MirrorRepair:
-    """What the mirror showed, what is true, and whether the one had to be brought to the other."""
+    """What the mirror showed, what is true, and whether the mirror had to be rewritten."""
 
     was: Json
     wanted: BalanceView
@@ -83,7 +83,7 @@ class MirrorRepair:
 
 
 class BalanceMirror:
-    """Keeps the mirror behind the accounts."""
+    """Keeps the mirrors equal to the accounts."""
 
     def __init__(self, documents: Documents, realtime: Realtime) -> None:
         self._documents = documents

@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from app.credits.balance_mirror import BalanceMirror
     from app.credits.core.events import Publish
     from app.credits.ledger.step import AccountOpening
-    from app.credits.routes.account_routes import OperationPrice
-    from app.credits.routes.schemas import PricedOperation
+    from app.credits.routes.schemas import OperationPrice, PricedOperation
     from app.credits.service import Credits
     from app.credits.settings import CreditsSettings
     from app.kit.stores.documents import Documents, Fields

@@ -35,7 +35,7 @@ from app.credits.core.commands import (
     Settled,
     SweepAccount,
 )
-from app.credits.core.decide import Rules, decide
+from app.credits.core.decide import ALLOWED, Rules, decide
 from app.credits.core.entry import Entry, encode_bytes
 from app.credits.ledger.group_commit import GroupCommit
 from app.credits.ledger.step import NO_PARTICIPANT, AccountOpening, Participant
@@ -129,7 +129,12 @@ class Credits:
         return account.available(self._clock.now_us())
 
     def reservable(self, account: Account) -> int:
-        """What a reservation could take now: overdue reservations and lots are resolved first, as `reserve` does."""
+        """What a reservation could take now: overdue reservations and lots are resolved first, as `reserve` does.
+
+        Nothing where the account's status allows no reservation.
+        """
+        if not issubclass(Reserve, ALLOWED[account.status]):
+            return 0
         at_us = max(self._clock.now_us(), account.updated_at_us + 1)
         swept = decide(account, (SweepAccount(),), at_us, Rules(self.settings.max_reservation))
         return swept.account.available(at_us)

@@ -1,5 +1,6 @@
 """What a deployment decides about credits. Amounts are micro-credits; a credit costs USD 0.024 at list price."""
 
+import base64
 from dataclasses import dataclass
 
 from app.kit.clock import minutes
@@ -22,9 +23,9 @@ class CreditsSettings:
     @classmethod
     def read(cls, env: Environment) -> "CreditsSettings":
         """Raises `BadSetting`."""
-        retired = env.words("LEDGER_RETIRED_KEYS", "")
-        for key in retired:
-            decode_key32("LEDGER_RETIRED_KEYS", key)
+        # Spelled anew: a key's id is the hash of its canonical text, and an operator may give it with padding.
+        keys = [decode_key32("LEDGER_RETIRED_KEYS", word) for word in env.words("LEDGER_RETIRED_KEYS", "")]
+        retired = tuple(base64.urlsafe_b64encode(key).rstrip(b"=").decode() for key in keys)
         return cls(
             signing_key=env.key32("LEDGER_SIGNING_KEY"),
             retired_keys=retired,

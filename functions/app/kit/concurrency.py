@@ -4,7 +4,6 @@ Production uses threads. The simulator brings greenlets and virtual time, so tha
 deployed. Locks are not part of the port: no code of ours waits while it holds one, so `threading.Lock` serves both.
 """
 
-import contextvars
 import threading
 import time
 from collections.abc import Callable
@@ -57,9 +56,8 @@ class Threads:
         return threading.Event()
 
     def start(self, name: str, body: Callable[[], None]) -> Task:
-        # Lines that the body logs carry the context of whoever started it.
-        context = contextvars.copy_context()
-        thread = threading.Thread(target=context.run, args=(body,), name=name, daemon=True)
+        # With a context of its own: what outlives a request must not log in the name of that request's user.
+        thread = threading.Thread(target=body, name=name, daemon=True)
         thread.start()
         return thread
 

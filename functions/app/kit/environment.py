@@ -1,7 +1,7 @@
 """Reads variables of the environment strictly: a missing or wrong value is one sentence that names the variable.
 
-Each feature has a `settings.py` that reads its own variables through `Environment`. `app.wiring` reads all of them when
-a deployed instance starts, so that a bad value stops the start instead of failing a request.
+Each feature has a `settings.py` that reads its own variables through `Environment`. `app.settings` reads all of them
+when a deployed instance starts, so that a bad value stops the start instead of failing a request.
 """
 
 import base64
@@ -48,8 +48,8 @@ class Environment:
     def whole(self, name: str, default: int, *, at_least: int) -> int:
         """A whole number."""
         text = self.text(name, str(default))
-        if not text.isascii() or not text.isdigit() or int(text) < at_least:
-            raise BadSetting(f"{name} should be a whole number of at least {at_least}, and is {text!r}")
+        if not text.isascii() or not text.isdigit() or len(text) > 9 or int(text) < at_least:
+            raise BadSetting(f"{name} should be a whole number of at least {at_least}, and is {text[:20]!r}")
         return int(text)
 
     def credits(self, name: str, default: str) -> Micro:

@@ -8,8 +8,8 @@ holds the call's `reservation_id`. In the order of a call:
     quote     `quote.quote`        (pure) prices a `Demand`, the prompt that is sent and the most that is written,
                                    for the dearest of the models that may answer: `Quote(needed, ceiling)`. Estimates,
                                    check-insufficient and the call itself ask this one function.
-    reserve   `Reserving.reserve`  reserves `needed` to `ceiling` and writes the owner's document; the `Grant` tells the
-                                   output that the reserved amount pays for. Each attempt has a reservation of its own,
+    reserve   `Reserving.reserve`  reserves `needed` to `ceiling` and writes the owner's document; the `Granted` tells
+                                   the output that the reserved amount pays for. Each attempt has its own reservation,
                                    and a request that repeats one is refused: it may not spend it again.
     measure   `Meter`              (pure) adds up what the vendor reports and what reached the caller: `Measured`.
     settle    `Settling.settle`    charges by `Ending` and `Mode` and writes the owner's end; tries again for seconds

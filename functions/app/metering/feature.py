@@ -35,6 +35,7 @@ class MeteringFeature(Feature):
     @once
     def settling(self) -> "Settling":
         """Ends paid calls."""
+        from app.kit.optimistic import full_jitter
         from app.metering.settling import Settling, patient
 
         return Settling(
@@ -43,6 +44,7 @@ class MeteringFeature(Feature):
             clock=self._ports.clock,
             policy=billing.default_policy(),
             pause=patient(self._ports.concurrency, self._ports.draw),
+            between_writers=full_jitter(self._ports.concurrency, self._ports.draw),
         )
 
     @once

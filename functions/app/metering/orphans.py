@@ -121,8 +121,9 @@ class Orphans:
 
         outcome = self._settle(orphan, Participant((stored.path,), writes))
         settlement = self._settlement(orphan, outcome)
-        if outcome is None:
-            # The sweep of accounts or a new attempt resolved the reservation before. The document is left to be ended.
+        if outcome is None or outcome.replayed:
+            # The sweep of accounts resolved the reservation before, or a new attempt did, by this very settlement,
+            # whose repeat writes nothing. The document is left to be ended, unless it moved.
             self._documents.commit([ended(settlement)])
         return settlement
 

@@ -39,7 +39,7 @@ class Quote:
 
 
 @dataclass(frozen=True, slots=True)
-class Grant:
+class Granted:
     """What was reserved, in micro-credits, and the output tokens that it pays for; `clamped` when fewer than wanted."""
 
     reserved: int
@@ -72,8 +72,8 @@ def quote(
     return Quote(model, demand, least, needed, ceiling)
 
 
-def granted(book: PriceBook, quoted: Quote, reserved: int) -> Grant:
+def granted(book: PriceBook, quoted: Quote, reserved: int) -> Granted:
     """The output that `reserved` micro-credits pay for after the prompt (T-29)."""
     output = book.affordable_output(quoted.model, quoted.demand, reserved)
     ensure(output >= quoted.least_output, "a reservation pays for at least the least output")
-    return Grant(reserved, output, clamped=output < quoted.demand.output_tokens)
+    return Granted(reserved, output, clamped=output < quoted.demand.output_tokens)

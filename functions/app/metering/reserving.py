@@ -6,10 +6,10 @@ from app.credits.public import Credits, Outcome, Participant, Reserve, Reserved,
 from app.kit.errors import InvariantViolation, Rejection
 from app.kit.stores.documents import Create, Fields, Replace, Version, Write
 from app.metering.paid_call import PaidCall
-from app.metering.quote import Grant, Quote, granted
+from app.metering.quote import Granted, Quote, granted
 from app.models.pricing import PriceBook
 
-Begun = Callable[[Grant], Fields]
+Begun = Callable[[Granted], Fields]
 """The owner's whole document once its call is reserved for. Pure: it is asked again at every try of the commit."""
 
 
@@ -35,7 +35,7 @@ class Reserving:
 
     def reserve(
         self, call: PaidCall, quote: Quote, begun: Begun, *, lease_us: int, replaces: Version | None = None
-    ) -> Grant:
+    ) -> Granted:
         """Reserves what `quote` asks for, or what there is of it, until `lease_us` microseconds from now.
 
         The owner's document is created; with `replaces` it is written over exactly that version, which an earlier

@@ -20,8 +20,8 @@ from app.credits.public import (
 from app.kit import telemetry
 from app.kit.clock import Clock, to_rfc3339
 from app.kit.concurrency import Concurrency
-from app.kit.errors import Conflict, InvariantViolation, Unavailable
-from app.kit.optimistic import Pause
+from app.kit.errors import InvariantViolation, Unavailable
+from app.kit.optimistic import Contended, Pause, optimistic
 from app.kit.stores.documents import Delete, Documents, Increment, Merge, Replace, Value, Write, text_field
 from app.metering import billing
 from app.metering.billing import Ending, Mode, Policy, Priced
@@ -30,7 +30,6 @@ from app.metering.paid_call import PaidCall, Settlement
 from app.models.usage import TokenUsage
 
 SETTLE_TRIES: Final = 5
-_RECORD_TRIES: Final = 5
 
 _log = telemetry.log("metering")
 
@@ -98,7 +97,7 @@ class _Bill:
 
 
 class Settling:
-    """Ends paid calls. `pause` waits after failed try number n."""
+    """Ends paid calls. `pause` waits while the store does not answer, `between_writers` after a lost race."""
 
     def __init__(
         self,
@@ -108,12 +107,14 @@ class Settling:
         clock: Clock,
         policy: Policy,
         pause: Pause,
+        between_writers: Pause,
     ) -> None:
         self._credits = credits
         self._documents = documents
         self._clock = clock
         self._policy = policy
         self._pause = pause
+        self._between_writers = between_writers
 
     def settle(self, call: PaidCall, end: CallEnd, record: OwnerRecord) -> Settlement:
         """Charges and records, again while the store does not answer: the same settlement twice is one (T-6).
@@ -129,7 +130,9 @@ class Settling:
             except Unavailable as fault:
                 if attempt == SETTLE_TRIES:
                     reason = self._policy[Ending.SETTLEMENT_FAILED, end.mode].reason
-                    _log.error("settlement_failed", reservation=call.reservation_id, billed_as=reason, reason=str(fault))
+                    _log.error(
+                        "settlement_failed", reservation=call.reservation_id, billed_as=reason, reason=str(fault)
+                    )
                     raise
             self._pause(attempt)
             attempt += 1
@@ -182,7 +185,8 @@ class Settling:
 
     def _record_late(self, call: PaidCall, settlement: Settlement, record: OwnerRecord) -> None:
         """Writes the end over exactly the attempt that it belongs to, again when another writer was faster."""
-        for _ in range(_RECORD_TRIES):
+
+        def attempt() -> None:
             stored, *seen = self._documents.get_all((call.path, *record.reads))
             if stored is None or text_field(stored.fields, "reservation_id") != call.reservation_id:
                 return
@@ -191,12 +195,12 @@ class Settling:
                 over: Write = Delete(stored.path, stored.version)
             else:
                 over = Replace(stored.path, {**stored.fields, **owner.fields}, stored.version)
-            try:
-                self._documents.commit([over, *owner.others])
-            except Conflict:
-                continue
-            return
-        _log.error("late_end_not_recorded", reservation=call.reservation_id)
+            self._documents.commit([over, *owner.others])
+
+        try:
+            optimistic(attempt, pause=self._between_writers)
+        except Contended as contended:
+            _log.error("late_end_not_recorded", reservation=call.reservation_id, reason=str(contended))
 
 
 def _changed(path: str, fields: Mapping[str, Value] | None) -> Write:

@@ -27,7 +27,7 @@ class ModelsFeature(Feature):
 
     @once
     def catalogue(self) -> "Catalogue":
-        """What can be asked."""
+        """The catalogue of models."""
         from app.models import catalogue
 
         return self._settings.catalogue or catalogue.load()
@@ -39,7 +39,7 @@ class ModelsFeature(Feature):
 
     @once
     def book(self) -> "PriceBook":
-        """What it costs."""
+        """The price book of the catalogue."""
         from app.models.pricing import PriceBook
 
         return PriceBook(self.catalogue)
@@ -53,7 +53,7 @@ class ModelsFeature(Feature):
 
     @once
     def gateway(self) -> "Gateway":
-        """Asks them."""
+        """The gateway to the model vendor."""
         from app.models.gateway import Gateway
         from app.models.transport import Transport
 

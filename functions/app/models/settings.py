@@ -37,7 +37,7 @@ class ModelsSettings:
     def read(cls, env: Environment) -> "ModelsSettings":
         """Raises `BadSetting`, also when the price book that is named cannot be used."""
         base_url = env.url("AI_PLATFORM_BASE_URL", "https://api.openai.com/v1")
-        if not urlsplit(base_url).hostname:
+        if not _host(base_url):
             raise BadSetting(f"AI_PLATFORM_BASE_URL should name a host, and is {base_url!r}")
         first_s = env.whole("MODEL_FIRST_TOKEN_SECONDS", 60, at_least=1)
         idle_s = env.whole("MODEL_SILENCE_SECONDS", 30, at_least=1)
@@ -47,6 +47,13 @@ class ModelsSettings:
             catalogue=_catalogue(env.text("MODEL_CATALOGUE", "")),
             patience=Patience(first_s=first_s, idle_s=idle_s, tick_s=max(1, min(10, idle_s // 2))),
         )
+
+
+def _host(url: str) -> str | None:
+    try:
+        return urlsplit(url).hostname
+    except ValueError:
+        return None
 
 
 def _catalogue(path: str) -> "Catalogue | None":

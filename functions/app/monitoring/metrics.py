@@ -19,7 +19,7 @@ Figures = Callable[[], Iterable[Figure]]
 
 
 def no_figures() -> Iterable[Figure]:
-    """Nobody keeps any."""
+    """Figures of a system without features."""
     return ()
 
 

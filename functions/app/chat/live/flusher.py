@@ -43,7 +43,7 @@ class Flusher:
         self._ended = concurrency.signal()
         self._stopped = concurrency.signal()
         self._next_send = concurrency.signal()
-        """Set after the next update, by which time another one stands here."""
+        """Set when the next update was sent; it is then replaced by a new signal."""
         self._task: Task | None = None
 
     def open(self, uid: str, message_id: str, model: str, *, keep: bool = False) -> None:

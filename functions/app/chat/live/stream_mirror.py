@@ -281,11 +281,17 @@ def _oldest_minute(realtime: Realtime, until: int) -> int:
     return min((int(key) for key in listed), default=until) if isinstance(listed, Mapping) else until
 
 
+def _began_since(started_at: Json, minute: int) -> bool:
+    return isinstance(started_at, str) and started_at > to_rfc3339((minute + 1) * _MINUTE_US)
+
+
 def _remove_minute(realtime: Realtime, minute: int) -> int:
     path = f"{_ENDS}/{minute}"
     ended = realtime.get(path)
     values: dict[str, Json] = {path: None, _SWEPT: minute + 1}
     if isinstance(ended, Mapping):
-        values |= {f"users/{uid}/streams/{message_id}": None for message_id, uid in ended.items()}
+        # A later attempt at the same message may have begun its stream where this one was listed.
+        paths = (f"users/{uid}/streams/{message_id}" for message_id, uid in ended.items())
+        values |= {path: None for path in paths if not _began_since(realtime.get(f"{path}/started_at"), minute)}
     realtime.update(values)
     return len(values) - 2

@@ -130,7 +130,7 @@ class Store:
             try:
                 return self._attempt(uid, works, self._complete(head, works), None)
             except Conflict:
-                # A memory that was old is no lost race: the account is read at once, without a pause.
+                # A stale remembered head is not contention: the account is read again at once, without a pause.
                 head = None
         opening_of = functools.cache(self._parts.opening)
 

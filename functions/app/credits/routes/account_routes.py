@@ -14,6 +14,7 @@ from app.credits.balance_mirror import BalanceMirror
 from app.credits.core.account import Closed, Reservation
 from app.credits.core.commands import Reserve
 from app.credits.core.entry import Reference, optional_text
+from app.credits.core.rejections import ReservationTooLarge
 from app.credits.offers import DEFAULT, Offers, Package
 from app.credits.proofs.explaining import balance_at
 from app.credits.routes.analytics_routes import add_analytics_routes
@@ -25,6 +26,7 @@ from app.credits.routes.schemas import (
     CheckAnswer,
     CheckBody,
     LowBalanceAnswer,
+    OperationPrice,
     PackageAnswer,
     PastBalanceAnswer,
     PricedOperation,
@@ -45,16 +47,8 @@ _TAG: Final = Tag(name="credits", description="Balance, reservations and a ledge
 
 
 @dataclass(frozen=True, slots=True)
-class OperationPrice:
-    """What an operation needs at least and costs at most, in micro-credits."""
-
-    needed: int
-    ceiling: int
-
-
-@dataclass(frozen=True, slots=True)
 class CreditsRoutes:
-    """What the routes stand on."""
+    """Dependencies of the credits routes."""
 
     credits: Credits
     mirror: BalanceMirror
@@ -116,6 +110,8 @@ def _add_balance(blueprint: APIBlueprint, parts: CreditsRoutes) -> None:
     def check_insufficient(body: CheckBody) -> CheckAnswer:
         uid = caller().uid
         price = _price(parts, uid, body)
+        if body.operation is not None and price.needed > credits.settings.max_reservation:
+            raise ReservationTooLarge(required=price.needed, limit=credits.settings.max_reservation)
         available = credits.reservable(credits.account(uid))
         shortfall = max(0, price.needed - available)
         return CheckAnswer(

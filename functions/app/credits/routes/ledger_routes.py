@@ -26,16 +26,16 @@ from app.credits.routes.schemas import (
     KeyAnswer,
     KeysAnswer,
     ProofAnswer,
-    ReferenceAnswer,
     SealAnswer,
     TermAnswer,
     TransactionPath,
+    entry_answer,
 )
 from app.credits.service import Credits
 from app.kit.clock import from_rfc3339
 from app.kit.errors import Forbidden, NotFound
 from app.kit.money import MAX_MICRO, to_decimal
-from app.kit.stores.documents import Fields, int_field, map_field, text_field
+from app.kit.stores.documents import Fields, int_field
 
 _HASH: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _CSV = {"text/csv": {"schema": {"type": "string"}}}
@@ -192,19 +192,6 @@ def _whose(query: AuditParameters) -> str:
     return query.uid
 
 
-def entry_answer(entry: Fields) -> EntryAnswer:
-    """A stored entry as the history shows it."""
-    reference = map_field(entry, "reference")
-    return EntryAnswer.model_validate(
-        {
-            **{name: entry[name] for name in _SHOWN},
-            "amount": to_decimal(int_field(entry, "amount")),
-            "balance_after": to_decimal(int_field(entry, "balance_after")),
-            "reference": ReferenceAnswer(type=text_field(reference, "type"), id=text_field(reference, "id")),
-        }
-    )
-
-
 def _term(entry: Fields) -> TermAnswer:
     return TermAnswer.model_validate(
         {
@@ -215,9 +202,6 @@ def _term(entry: Fields) -> TermAnswer:
             "receipt": f"/v1/credits/receipts/{entry['id']}",
         }
     )
-
-
-_SHOWN = ("id", "sequence", "kind", "reason", "description", "created_at", "hash", "prev_hash")
 
 
 def _fault(verified: Verified) -> tuple[int | None, str | None]:

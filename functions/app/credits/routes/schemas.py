@@ -1,5 +1,6 @@
 """What the credit routes take and return. Amounts are decimal texts outside."""
 
+from dataclasses import dataclass
 from typing import Literal, Self
 
 from pydantic import Field, RootModel, model_validator
@@ -17,6 +18,8 @@ from app.api.schemas import (
     UserId,
 )
 from app.credits.core.entry import Kind
+from app.kit.money import to_decimal
+from app.kit.stores.documents import Fields, int_field, map_field, text_field
 
 
 class BalanceAnswer(ResponseBody):
@@ -70,6 +73,22 @@ class EntryAnswer(ResponseBody):
     created_at: Timestamp
     hash: str
     prev_hash: str
+
+
+_SHOWN = ("id", "sequence", "kind", "reason", "description", "created_at", "hash", "prev_hash")
+
+
+def entry_answer(entry: Fields) -> EntryAnswer:
+    """A stored entry as the history shows it."""
+    reference = map_field(entry, "reference")
+    return EntryAnswer.model_validate(
+        {
+            **{name: entry[name] for name in _SHOWN},
+            "amount": to_decimal(int_field(entry, "amount")),
+            "balance_after": to_decimal(int_field(entry, "balance_after")),
+            "reference": ReferenceAnswer(type=text_field(reference, "type"), id=text_field(reference, "id")),
+        }
+    )
 
 
 class HistoryParameters(PageParameters):
@@ -280,8 +299,16 @@ class PricedOperation(RequestBody):
     )
     model: str | None = Field(default=None, min_length=1, max_length=128, description="As of a message")
     content: str = Field(default="", max_length=100_000)
-    images: int = Field(default=0, ge=0, le=16)
+    images: int = Field(default=0, ge=0, le=8)
     max_output_tokens: int | None = Field(default=None, ge=1, description="Bounds `ceiling`, and never `required`")
+
+
+@dataclass(frozen=True, slots=True)
+class OperationPrice:
+    """What an operation needs at least and costs at most, in micro-credits."""
+
+    needed: int
+    ceiling: int
 
 
 class CheckBody(RequestBody):
