@@ -70,10 +70,8 @@ def test_a_deployed_function_refuses_an_emulator(name: str) -> None:
         Settings.read(Environment(env))
 
 
-@pytest.mark.parametrize(
-    "spelled", [lambda key: key, lambda key: f"{key}=", lambda key: f"{key}=="], ids=["bare", "=", "=="]
-)
-def test_a_retired_key_is_one_key_however_it_is_spelled(spelled: Callable[[str], str]) -> None:
+@pytest.mark.parametrize("padding", ["", "=", "=="])
+def test_a_retired_key_is_one_key_however_it_is_padded(padding: str) -> None:
     """Its id is a hash of its text, so the text is made anew."""
     key = base64.urlsafe_b64encode(b"\xff" * 32).decode().rstrip("=")
     assert Settings.read(Environment({**GOOD, "LEDGER_RETIRED_KEYS": key + padding})).credits.retired_keys == (key,)
