@@ -18,7 +18,7 @@ from app.kit.errors import Unauthenticated
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-Model = TypeVar("Model", bound="BaseModel")
+Body = TypeVar("Body", bound="BaseModel")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Invocation:
     data: object
     request_id: str
 
-    def fit(self, model: type[Model]) -> Model:
+    def fit(self, model: type[Body]) -> Body:
         """The data as this model; raises ValidationFailed, as a route does for its body."""
         from pydantic import ValidationError
 

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from app.api.schemas import AmountIn, CreditAmount, Id, Parameters, RequestBody, ResponseBody, Timestamp
+from app.chat.turn import FinishReason, TurnState
 
 MOST_CONTENT = 100_000
 """Characters of a message. How many bytes it may have depends on the model's context."""
@@ -18,8 +19,6 @@ ImageUrl = Annotated[
 Memory = Annotated[
     Literal["buffer"], Field(description="`buffer`: the model sees the recent turns, as many as its window holds")
 ]
-TurnState = Literal["running", "done", "error"]
-FinishWord = Literal["stop", "length", "budget", "cancelled", "error"]
 
 
 class ConversationPath(Parameters):
@@ -109,7 +108,7 @@ class MessageAnswer(ResponseBody):
     answer: str | None
     model: str = Field(description="The model that answered, or that was asked while it runs")
     route: str = Field(description="How it was chosen: `requested`, `conversation` or `default`")
-    finish_reason: FinishWord | None
+    finish_reason: FinishReason | None
     reason: str | None = Field(description="Why it was charged so, a code of the billing policy")
     usage: UsageAnswer | None
     estimated: bool
@@ -129,6 +128,6 @@ class CancelAnswer(ResponseBody):
 
     message_id: Id
     status: TurnState
-    finish_reason: FinishWord | None
+    finish_reason: FinishReason | None
     cost: CreditAmount | None
     transaction_id: str | None
