@@ -83,6 +83,13 @@ class TestCors:
         assert "Access-Control-Allow-Origin" not in refused.headers
         assert allowed.headers["Vary"] == refused.headers["Vary"] == "Origin"
 
+    def test_the_list_is_the_deployments(self) -> None:
+        client = World(variables={"CORS_ORIGINS": "https://app.example"}).client(None)
+        allowed = client.get("/v1/models", headers={"Origin": "https://app.example"})
+        assert allowed.headers["Access-Control-Allow-Origin"] == "https://app.example"
+        refused = client.get("/v1/models", headers={"Origin": "https://evil.example"})
+        assert "Access-Control-Allow-Origin" not in refused.headers
+
     def test_errors_carry_it_too_or_the_page_could_not_read_them(self, client: Caller) -> None:
         answer = client.get("/v1/shop/bug", headers={"Origin": "https://any.example"})
         assert answer.status_code == 500

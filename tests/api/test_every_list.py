@@ -200,6 +200,14 @@ def test_a_cursor_of_another_user_is_refused(town: Town, path: str) -> None:
     assert town.read(listing, {"cursor": cursor}, by="bob").status_code == 422
 
 
+def test_a_cursor_of_another_conversation_is_refused(town: Town) -> None:
+    _, cursor = town.page(Listing(f"/v1/chat/conversations/{ALICE_CHAT}/messages", name="message_id"), 5)
+    names, _ = town.page(Listing("/v1/chat/conversations"), 5)
+    other = Listing(f"/v1/chat/conversations/{next(name for name in names if name != ALICE_CHAT)}/messages")
+    assert town.read(other, {}).status_code == 200
+    assert town.read(other, {"cursor": cursor}).status_code == 422
+
+
 @every_list
 @few
 @given(text=st.text(max_size=520) | st.binary(max_size=400).map(lambda raw: base64.urlsafe_b64encode(raw).decode()))

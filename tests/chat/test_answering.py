@@ -11,6 +11,7 @@ from app.chat.feature import MARGIN_S
 from app.chat.opening import Ask
 from app.chat.turn import Turn
 from app.credits.core.rejections import InsufficientCredits
+from app.kit.clock import from_rfc3339, seconds
 from app.kit.errors import Unavailable
 from app.kit.stores.documents import Write
 from app.metering.billing import Mode
@@ -182,6 +183,25 @@ class TestALeavingClient:
         [asked] = vendor.requests()
         assert asked["tokens_after_disconnect"] == 0
 
+    def test_leaves_a_live_text_that_has_ended(self, world: ChatWorld) -> None:
+        """Its function may get no CPU any more once the answer is closed."""
+        answer = world.ask(world.conversation())
+        read_texts(answer, 1)
+        answer.close()
+        stream = world.realtime.get(f"users/alice/streams/{only_turn(world).id}")
+        assert isinstance(stream, dict)
+        assert (stream["status"], stream["finish_reason"]) == ("done", "cancelled")
+
+    def test_has_hung_up_before_the_settlement(self, world: ChatWorld, vendor: Vendor) -> None:
+        """T-30: a settlement may wait for seconds, and the vendor is not left at work meanwhile."""
+        vendor.arrange("stall-after=3")
+        answer = world.ask(world.conversation())
+        read_texts(answer, 1)
+        seen: list[object] = []
+        world.documents.before_commit.append(lambda _: seen.extend(one["state"] for one in vendor.requests()))
+        answer.close()
+        assert seen == ["done"]
+
     @pytest.mark.parametrize("read", [0, 1])
     def test_before_the_first_text_pays_nothing(self, world: ChatWorld, read: int) -> None:
         """T-3: even when the answer was never looked at."""
@@ -350,6 +370,19 @@ class TestABudget:
         over = world.ask(world.conversation(model="reasoning"), "Hi").over()
         assert over.end.cost <= over.turn.reserved
         assert world.account().balance >= 0
+
+
+class TestItsTime:
+    def test_is_that_of_its_function(self, world: ChatWorld) -> None:
+        """T-9: an answer ends before the platform kills its function, and its lease ends after."""
+        world.ports.variables["API_TIMEOUT_SECONDS"] = "100"
+        ask = Ask("alice", world.conversation().id, QUESTION)
+        answer = world.instance().chat.service.answer(ask, Mode.STREAM)
+        turn = only_turn(world)
+        assert from_rfc3339(turn.lease_until) - from_rfc3339(turn.created_at) == seconds(100 + MARGIN_S)
+        read_texts(answer, 1)
+        world.clock.advance(seconds=100 - MARGIN_S + 1)
+        assert answer.over().end.finish_reason == "length"
 
 
 class TestAStoreThatFails:

@@ -1,7 +1,7 @@
 """The live mirror: few writes, whole text, no chunk written twice with other words, and never the end of an answer."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import pytest
 from hypothesis import given
@@ -18,7 +18,7 @@ from app.chat.live.stream_mirror import (
     remove_old_streams,
     send,
 )
-from app.kit.concurrency import Threads
+from app.kit.concurrency import Signal, Threads
 from app.kit.errors import Unavailable
 from app.kit.stores.realtime import Json
 from app.models.gateway import VendorCall
@@ -50,6 +50,23 @@ class Strict(MemoryRealtime):
             final = "/chunks/" in path or path.endswith(("/finish_reason", "/cost"))
             assert not final or there in (None, value), f"{path} is rewritten"
         super().update(values)
+
+
+class Overtaken(Threads):
+    """Threads that do something right before a signal is cleared."""
+
+    def __init__(self) -> None:
+        self.before_clear: Callable[[], None] = lambda: None
+
+    def signal(self) -> Signal:
+        threads = self
+
+        class Overtaking(threading.Event):
+            def clear(self) -> None:
+                threads.before_clear()
+                super().clear()
+
+        return Overtaking()
 
 
 class TestCoalescing:
@@ -214,6 +231,22 @@ class TestTheFlusher:
             assert (text_of(stream), stream["status"]) == ("Hello world", "done")
         flusher.stop()
 
+    def test_writes_a_stream_that_begins_while_it_goes_to_rest(self, running: Running) -> None:
+        realtime, threads, written = MemoryRealtime(), Overtaken(), threading.Event()
+        realtime.before_write.append(lambda values: written.set() if "users/alice/streams/b" in values else None)
+        flusher = Flusher(realtime, ManualClock(), running, "ins", threads)
+
+        def begin_another() -> None:
+            if not flusher.coalescer.busy:
+                threads.before_clear = lambda: None
+                flusher.open("alice", "b", "small")
+
+        threads.before_clear = begin_another
+        flusher.open("alice", "a", "small")
+        flusher.close("a", END)
+        assert written.wait(10)
+        flusher.stop()
+
     def test_outlives_what_nobody_thought_of(self, running: Running) -> None:
         """A client library's own error, which the adapter does not know, costs that update and not the thread."""
         realtime = MemoryRealtime()
@@ -247,6 +280,28 @@ class TestTheFlusher:
         assert call.stopped
         running.remove("m")
         flusher.close("m", END)
+        flusher.stop()
+
+    def test_hears_a_cancel_of_an_answer_that_it_cannot_show(self, running: Running) -> None:
+        realtime, call, heard = MemoryRealtime(), VendorCall(), threading.Event()
+        word = cancel_path("ins", "m")
+
+        def refuse_live_text(values: Mapping[str, Json]) -> None:
+            if "users/alice/streams/m" in values:
+                raise Unavailable("the database takes no text")
+            if values.get(word, 0) is None:
+                heard.set()
+
+        realtime.before_write.append(refuse_live_text)
+        flusher = Flusher(realtime, ManualClock(), running, "ins", Threads())
+        running.add("alice", "m", call)
+        flusher.open("alice", "m", "small")
+        while flusher.coalescer.live("m"):
+            flusher.drained("m")
+        realtime.update({word: True})
+        assert heard.wait(10)
+        assert call.stopped
+        running.remove("m")
         flusher.stop()
         assert realtime.get(cancel_path("ins")) is None
 

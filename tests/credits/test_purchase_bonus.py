@@ -213,3 +213,7 @@ class TestNobodyListens:
             subscriptions = world.system.orchestration.bus.subscriptions()
             assert "CreditsDeposited" not in {one.event for one in subscriptions}
             assert not [path for path in world.documents.all() if path.startswith(f"{COLLECTION}/")]
+
+    def test_without_checks_all_of_it_is_there_from_the_start(self) -> None:
+        world = World(variables={**HELD_BACK, "WELCOME_BONUS_CHECKS": "off"})
+        assert world.system.credits.service.account("alice").balance == credits(1000)

@@ -4,9 +4,13 @@ import base64
 
 import pytest
 
+from app.api.settings import ApiSettings
+from app.bonus.settings import BonusSettings
+from app.credits.settings import CreditsSettings
 from app.kit.clock import minutes
 from app.kit.environment import BadSetting, Environment
 from app.kit.money import credits
+from app.models.settings import ModelsSettings, Patience
 from app.settings import Settings
 
 GOOD = {
@@ -23,6 +27,32 @@ def test_defaults_are_those_of_the_documentation() -> None:
     assert settings.credits.max_reservation == credits(1000)
     assert settings.credits.reservation_expiry_us == minutes(30)
     assert settings.api.origins == frozenset()
+
+
+def test_every_variable_is_read() -> None:
+    """Defaults stand in the code as well: a variable that nobody reads any more would not be missed."""
+    retired = base64.urlsafe_b64encode(bytes(range(32))).decode().rstrip("=")
+    variables = {
+        "CORS_ORIGINS": "https://a.example",
+        "API_TIMEOUT_SECONDS": "60",
+        "LEDGER_RETIRED_KEYS": retired,
+        "MAX_RESERVATION_AMOUNT": "7",
+        "RESERVATION_EXPIRY_MINUTES": "5",
+        "WELCOME_BONUS_AMOUNT": "9",
+        "WELCOME_BONUS_ON_VERIFIED": "2",
+        "WELCOME_BONUS_ON_PURCHASE": "3",
+        "WELCOME_BONUS_CHECKS": "off",
+        "WELCOME_BONUS_MIN_AGE_MINUTES": "4",
+        "AI_PLATFORM_BASE_URL": "https://models.example/v1/",
+        "MODEL_FIRST_TOKEN_SECONDS": "7",
+        "MODEL_SILENCE_SECONDS": "8",
+    }
+    settings = Settings.read(Environment({**GOOD, **variables}))
+    assert settings.api == ApiSettings(frozenset({"https://a.example"}), timeout_s=60)
+    assert settings.credits == CreditsSettings(bytes(32), (retired,), credits(7), minutes(5))
+    assert settings.bonus == BonusSettings(credits(9), credits(2), credits(3), checks=False, min_age_us=minutes(4))
+    patience = Patience(first_s=7, idle_s=8, tick_s=4)
+    assert settings.models == ModelsSettings("https://models.example/v1", "key", patience=patience)
 
 
 @pytest.mark.parametrize(

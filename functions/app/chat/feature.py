@@ -39,7 +39,7 @@ class ChatNeeds:
     metering: "MeteringFeature"
     models: "ModelsFeature"
     orders: "Orders"
-    timeout_s: int = 300
+    timeout_s: int
 
 
 class ChatFeature(Feature):
