@@ -208,7 +208,6 @@ def cutting_off(sent: bytes) -> Iterator[str]:
         thread.join(10)
 
 
-@pytest.mark.xfail(strict=True, reason="a whole, counted answer is lost or free when its vendor dresses it otherwise")
 class TestAWholeAnswer:
     """T-106: the text came, its count came, and its end was said; how the vendor sends it changes no price."""
 

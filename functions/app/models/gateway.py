@@ -144,7 +144,7 @@ class Gateway:
             parser = Parser()
             clock, tick_us = self._transport.concurrency, question.patience.tick_s * 1_000_000
             spoken_us = clock.monotonic_us()
-            for piece in answer.pieces():
+            for piece in _until_complete(answer, reader):
                 for event in () if piece is None else reader.events(parser.feed(piece)):
                     yield event
                     spoken_us = clock.monotonic_us()
@@ -158,6 +158,22 @@ class Gateway:
         return self._transport.post(
             "/chat/completions", self._headers, _body(question, model), call=call, patience=question.patience
         )
+
+
+def _until_complete(answer: VendorResponse, reader: "_Reader") -> Iterator[bytes | None]:
+    """The pieces of the body until the answer is complete: nothing that comes then, or breaks, can undo it (T-106)."""
+    pieces = answer.pieces()
+    while not reader.done:
+        try:
+            piece = next(pieces)
+        except StopIteration:
+            return
+        except ModelFault:
+            if reader.complete:
+                return
+            raise
+        yield piece
+    answer.drain()
 
 
 def _plan(chain: Sequence[Model]) -> tuple[Model, ...]:
@@ -212,7 +228,9 @@ class _Reader:
         self._catalogue = catalogue
         self._model = model
         self._finished = False
-        self._done = False
+        self._counts = False
+        self.done = False
+        """Whether the vendor said that nothing follows."""
         self._vendor_id = model.vendor_id
         self._half = ""
         self._pieces = 0
@@ -220,25 +238,32 @@ class _Reader:
     def events(self, data: Sequence[bytes]) -> Iterator[ModelEvent]:
         texts: list[str] = []
         others: list[ModelEvent] = []
+        broken: Exception | None = None
         try:
             for one in data:
-                if one == b"[DONE]":
-                    self._done = True
-                elif not self._done:
+                if one.strip() == b"[DONE]":
+                    self.done = True
+                elif not self.done:
                     self._chunk(one, texts, others)
         except (ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
-            yield from self._delta(texts)
-            raise ModelBroke("the vendor's stream holds something unreadable") from error
-        except Exception:
-            yield from self._delta(texts)
-            raise
+            broken = ModelBroke("the vendor's stream holds something unreadable")
+            broken.__cause__ = error
+        except Exception as error:  # noqa: BLE001 - raised again below, behind what came before it
+            broken = error
         yield from (event for event in others if isinstance(event, AnsweredBy))
         yield from self._delta(texts)
         yield from (event for event in others if not isinstance(event, AnsweredBy))
+        if broken is not None and not self.complete:
+            raise broken
+
+    @property
+    def complete(self) -> bool:
+        """Whether the answer has all that belongs to it: its end was said, and it is counted where it can be."""
+        return self.done or (self._finished and self._counts)
 
     def end(self) -> None:
         """Called at the end of the body; raises ModelBroke when the vendor did not finish its answer."""
-        if not (self._finished or self._done):
+        if not (self._finished or self.done):
             raise ModelBroke("the vendor's stream ended without a finish")
 
     def _delta(self, texts: list[str]) -> Iterator[Delta]:
@@ -274,6 +299,7 @@ class _Reader:
                 others.append(Finished(str(reason)[:40]))
         raw = chunk.get("usage")
         if isinstance(raw, dict):
+            self._counts = True
             others.append(self._counted(raw))
 
     def _renamed(self, name: str, others: list[ModelEvent]) -> None:

@@ -21,6 +21,7 @@ from app.models.settings import Patience
 
 _MOST_HEADER_BYTES: Final = 65_536
 _MOST_ERROR_BYTES: Final = 65_536
+_DRAIN_US: Final = 200_000
 
 
 class Stopped(Exception):
@@ -232,6 +233,15 @@ class VendorResponse:
             if len(body) > _MOST_ERROR_BYTES:
                 break
         return body
+
+    def drain(self) -> None:
+        """Reads to the end of a body that has said all, if that comes at once, so that its connection can be kept."""
+        deadline = self._now_us() + _DRAIN_US
+        try:
+            while not isinstance(self._next(deadline), h11.EndOfMessage):
+                continue
+        except ModelFault:
+            return
 
     def close(self) -> None:
         """Returns the connection to the pool after a complete response, and hangs up otherwise (T-30)."""
