@@ -106,7 +106,11 @@ def _add_balance(blueprint: APIBlueprint, parts: CreditsRoutes) -> None:
         credits.set_threshold(caller().uid, body.threshold)
         return BalanceAnswer.model_validate(credits.balance(caller().uid))
 
-    @blueprint.post("/credits/check-insufficient", summary="Whether an amount is there", responses={200: CheckAnswer})
+    @blueprint.post(
+        "/credits/check-insufficient",
+        summary="Whether an amount, or what a message needs, is there",
+        responses={200: CheckAnswer, 404: Problem},
+    )
     def check_insufficient(body: CheckBody) -> CheckAnswer:
         uid = caller().uid
         price = _price(parts, uid, body)
