@@ -107,11 +107,11 @@ def _heavens(canvas: _Canvas, sky: str) -> None:
 
 
 def _ridge(canvas: _Canvas, base: float, swing: float) -> list[tuple[float, float]]:
-    stopwatch = [canvas.random.uniform(0, 6.28) for _ in range(3)]
+    phases = [canvas.random.uniform(0, 6.28) for _ in range(3)]
     points: list[tuple[float, float]] = [(0.0, float(canvas.height))]
     for step in range(65):
         at = step / 64
-        wave = sin(5 * at + stopwatch[0]) + 0.5 * sin(11 * at + stopwatch[1]) + 0.25 * sin(23 * at + stopwatch[2])
+        wave = sin(5 * at + phases[0]) + 0.5 * sin(11 * at + phases[1]) + 0.25 * sin(23 * at + phases[2])
         points.append((at * canvas.width, canvas.height * (base + swing * wave)))
     points.append((float(canvas.width), float(canvas.height)))
     return points

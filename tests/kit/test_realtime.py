@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -216,6 +217,8 @@ class TestTokens:
     ) -> None:
         """google.auth raises its own errors; the mirror and the triggers handle only faults."""
         monkeypatch.delenv("FIREBASE_DATABASE_EMULATOR_HOST", raising=False)
+        with suppress(ValueError):  # one that an earlier test has left
+            firebase_admin.delete_app(firebase_admin.get_app())
         app = firebase_admin.initialize_app(_Broken(), {"databaseURL": "https://nobody.invalid"})
         try:
             with pytest.raises(Unavailable, match="metadata server"):

@@ -30,7 +30,10 @@ def _readmes_offset() -> int:
 
 def _recipe() -> str:
     """What `make run` executes after the set-up, which is done already where tests run."""
-    shown = subprocess.run(["make", "--dry-run", "run"], cwd=ROOT, capture_output=True, text=True, check=True)
+    # Under another make, as in the build, a make says where it goes and takes over the other one's options.
+    outside = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    command = ["make", "--no-print-directory", "--dry-run", "run"]
+    shown = subprocess.run(command, cwd=ROOT, env=outside, capture_output=True, text=True, check=True)
     return shown.stdout.splitlines()[-1]
 
 

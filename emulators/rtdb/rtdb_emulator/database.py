@@ -97,15 +97,15 @@ class Database:
 
     def listen(self, listen: Listen) -> Node:
         """Register a listen; the result is what it shows now. Raises PermissionDenied."""
-        asker = self.asker(listen.publish.identity)
+        asker = self.asker(listen.sink.identity)
         listen.volatile = self._logged(
             lambda: self.access.check_read(listen.path, self.root, asker, listen.query), "listen", listen.path
         )
         return self.listens.add(listen, self.root)
 
-    def recheck_listens_of(self, publish: Sink, listens: list[Listen]) -> None:
+    def recheck_listens_of(self, sink: Sink, listens: list[Listen]) -> None:
         """Revoke what the sink's new identity may not read."""
-        self._recheck(dict.fromkeys(one for one in listens if one.publish is publish), self._clock())
+        self._recheck(dict.fromkeys(one for one in listens if one.sink is sink), self._clock())
 
     def replace_rules(self, text: str) -> None:
         """New rules for everybody, listens included. Raises RulesError and changes nothing."""
@@ -126,13 +126,13 @@ class Database:
 
     def _recheck(self, listens: dict[Listen, None], now_ms: int) -> None:
         for listen in tuple(listens):
-            asker = Asker(listen.publish.identity, now_ms)
+            asker = Asker(listen.sink.identity, now_ms)
             try:
                 listen.volatile = self.access.check_read(listen.path, self.root, asker, listen.query)
             except PermissionDenied as denied:
                 _LOG.debug("listen on %s/%s revoked: %s", self.name, to_text(listen.path), denied.reason)
                 self.listens.remove(listen)
-                listen.publish.revoked(listen)
+                listen.sink.revoked(listen)
             else:
                 self.listens.mark(listen)
 

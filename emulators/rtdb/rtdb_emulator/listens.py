@@ -68,7 +68,7 @@ class Sink(Protocol):
 class Listen:
     """One listen of one sink."""
 
-    publish: Sink
+    sink: Sink
     path: Path
     query: Query | None = None
     tag: int | None = None
@@ -171,7 +171,7 @@ class _Walk:
         if spot.plain:
             change = self._change(path, nodes, touched)
             for listen in tuple(spot.plain):
-                listen.publish.changed(listen, change)
+                listen.sink.changed(listen, change)
         if spot.views:
             changed = None if whole else {relative[0] for relative in touched}
             _advance_views(spot, nodes, changed)
@@ -207,7 +207,7 @@ def _advance_views(spot: _Spot, nodes: tuple[Node, Node], changed: set[str] | No
         for listen in tuple(view.listens):
             delta = listen.window.advance(changed) if listen.window is not None else {}
             if delta:
-                listen.publish.view_changed(listen, delta)
+                listen.sink.view_changed(listen, delta)
 
 
 def _drop(spot: _Spot, listen: Listen) -> None:
