@@ -11,10 +11,21 @@ from typing import Final, Protocol
 
 from app.kit.clock import from_rfc3339, to_rfc3339
 from app.kit.errors import AlreadyExists, NotFound, Unavailable, ensure
-from app.kit.stores.documents import Documents, Fields, Query, Value, Where, Write, int_field, map_field, text_field
+from app.kit.stores.documents import (
+    Documents,
+    Fields,
+    Query,
+    Value,
+    Where,
+    Write,
+    int_field,
+    map_field,
+    optional_text,
+    text_field,
+)
 from app.orchestration.queue.handler import Handler, Run, RunOutcome
 from app.orchestration.queue.operation import Priority, SecurityLevel
-from app.orchestration.queue.operation_document import COLLECTION, optional_text
+from app.orchestration.queue.operation_document import COLLECTION
 from app.orchestration.queue.operation_queue import OperationQueue, Order
 from app.orchestration.queue.retry import PATIENT, RetryPolicy
 

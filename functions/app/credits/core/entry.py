@@ -16,7 +16,7 @@ from typing import Final, Protocol
 from app.kit.clock import from_rfc3339, to_rfc3339
 from app.kit.errors import InvariantViolation, ensure
 from app.kit.ids import sortable
-from app.kit.stores.documents import Fields, Value, int_field, list_field, map_field, text_field
+from app.kit.stores.documents import Fields, Value, int_field, list_field, map_field, optional_text, text_field
 
 FORMAT: Final = 1
 """Version of the entry's shape; a verifier refuses one that it does not know."""
@@ -255,11 +255,6 @@ def plain_usage(usage: Mapping[str, object] | None) -> Fields | None:
 def encode_bytes(raw: bytes) -> str:
     """base64url without padding, as JOSE writes bytes."""
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
-
-
-def optional_text(fields: Fields, name: str) -> str | None:
-    """The text in `name`, or None when it holds null."""
-    return None if fields.get(name) is None else text_field(fields, name)
 
 
 UNHASHED: Final = frozenset({"hash", "signature"})

@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 
 from app.credits.core.account import Account, AccountStatus, BalanceLevel, Hold, Lot, LotSource, Reservation
-from app.credits.core.entry import optional_text
 from app.kit.clock import from_rfc3339, to_rfc3339
 from app.kit.errors import ensure
-from app.kit.stores.documents import Fields, Value, int_field, list_field, text_field
+from app.kit.stores.documents import Fields, Value, int_field, list_field, optional_text, text_field
 
 
 def account_path(uid: str) -> str:

@@ -13,7 +13,7 @@ from app.api.schemas import Problem
 from app.credits.balance_mirror import BalanceMirror
 from app.credits.core.account import Closed, Reservation
 from app.credits.core.commands import Reserve
-from app.credits.core.entry import Reference, optional_text
+from app.credits.core.entry import Reference
 from app.credits.core.rejections import ReservationTooLarge
 from app.credits.offers import DEFAULT, Offers, Package
 from app.credits.proofs.explaining import balance_at
@@ -42,6 +42,7 @@ from app.kit.clock import from_rfc3339, seconds, to_rfc3339
 from app.kit.errors import InvariantViolation
 from app.kit.ids import Ids, derived
 from app.kit.money import to_decimal
+from app.kit.stores.documents import optional_text
 
 _TAG: Final = Tag(name="credits", description="Balance, reservations and a ledger that proves itself")
 

@@ -172,3 +172,8 @@ def list_field(fields: Fields, name: str) -> Sequence[Value]:
     if not isinstance(value, Sequence) or isinstance(value, str):
         raise InvariantViolation(f"field {name} should hold a list, holds {type(value).__name__}")
     return value
+
+
+def optional_text(fields: Fields, name: str) -> str | None:
+    """The text in `name`, or None where it is missing or null; otherwise as `text_field`."""
+    return None if fields.get(name) is None else text_field(fields, name)

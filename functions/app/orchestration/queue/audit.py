@@ -11,9 +11,19 @@ from typing import Final
 
 from app.kit.clock import to_rfc3339
 from app.kit.ids import derived
-from app.kit.stores.documents import Create, Document, Documents, Fields, Query, Value, Where, Write, text_field
+from app.kit.stores.documents import (
+    Create,
+    Document,
+    Documents,
+    Fields,
+    Query,
+    Value,
+    Where,
+    Write,
+    optional_text,
+    text_field,
+)
 from app.orchestration.queue.operation import Operation
-from app.orchestration.queue.operation_document import optional_text
 from app.orchestration.queue.security import AUDITED
 
 COLLECTION: Final = "audit_log"

@@ -9,7 +9,16 @@ from typing import Final
 
 from app.kit.clock import from_rfc3339, to_rfc3339
 from app.kit.errors import InvariantViolation
-from app.kit.stores.documents import Document, Fields, Value, int_field, list_field, map_field, text_field
+from app.kit.stores.documents import (
+    Document,
+    Fields,
+    Value,
+    int_field,
+    list_field,
+    map_field,
+    optional_text,
+    text_field,
+)
 from app.orchestration.queue.operation import Lease, Operation, OperationState, PastAttempt, Priority, SecurityLevel
 
 COLLECTION: Final = "operations"
@@ -97,11 +106,6 @@ def _read(document: Document) -> Operation:
         result=map_field(fields, "result") if result is not None else None,
         history=tuple(_attempt(line) for line in list_field(fields, "history")),
     )
-
-
-def optional_text(fields: Fields, name: str) -> str | None:
-    """The text in `name`, or None."""
-    return None if fields.get(name) is None else text_field(fields, name)
 
 
 def _optional_time(fields: Fields, name: str) -> int | None:

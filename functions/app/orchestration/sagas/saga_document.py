@@ -8,8 +8,16 @@ from typing import Final
 
 from app.kit.clock import from_rfc3339, minutes, to_rfc3339
 from app.kit.errors import InvariantViolation
-from app.kit.stores.documents import Document, Fields, Value, int_field, list_field, map_field, text_field
-from app.orchestration.queue.operation_document import optional_text
+from app.kit.stores.documents import (
+    Document,
+    Fields,
+    Value,
+    int_field,
+    list_field,
+    map_field,
+    optional_text,
+    text_field,
+)
 from app.orchestration.sagas.saga import ENDED, Moment, SagaState, SagaStatus, StepState, StepStatus
 
 COLLECTION: Final = "sagas"
