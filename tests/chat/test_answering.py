@@ -6,10 +6,9 @@ from random import Random
 
 import pytest
 
-from app.chat.answering import Answer, AnswerEvent, Over, Start, Text
+from app.chat.answering import AnswerEvent, Over, Start, Text
 from app.chat.feature import MARGIN_S
 from app.chat.opening import Ask
-from app.chat.turn import Turn
 from app.credits.core.rejections import InsufficientCredits
 from app.kit.clock import from_rfc3339, seconds
 from app.kit.errors import Unavailable
@@ -20,7 +19,7 @@ from app.metering.settling import SETTLE_TRIES, between_tries_us, patient
 from app.models.faults import ContentRefused, ModelFault, ModelMisconfigured
 from app.models.tokens import lower_bound
 from app.models.usage import TokenUsage
-from support.chat_world import ChatWorld
+from support.chat_world import ChatWorld, read_texts
 from support.credits_world import CreditsWorld
 from support.memory import Change
 from support.vendor import Vendor
@@ -31,20 +30,6 @@ QUESTION = "What is a ledger?"
 
 def texts(events: Sequence[AnswerEvent]) -> str:
     return "".join(event.text for event in events if isinstance(event, Text))
-
-
-def read_texts(answer: Answer, count: int) -> int:
-    """Reads until so many pieces of text came; how many there were."""
-    found = 0
-    while found < count:
-        found += isinstance(next(answer.events), Text)
-    return found
-
-
-def only_turn(world: ChatWorld) -> Turn:
-    [conversation] = world.chat.list("alice", 10)
-    [turn] = world.turns(conversation)
-    return turn
 
 
 class TestAWholeAnswer:
@@ -164,7 +149,7 @@ class TestALeavingClient:
         answer = world.ask(world.conversation())
         read_texts(answer, pieces)
         answer.close()
-        turn = only_turn(world)
+        turn = world.only_turn()
         assert turn.end is not None
         assert (turn.end.finish_reason, turn.end.reason) == ("cancelled", "client_gone_partial")
         [entry] = world.charges()
@@ -188,7 +173,7 @@ class TestALeavingClient:
         answer = world.ask(world.conversation())
         read_texts(answer, 1)
         answer.close()
-        stream = world.realtime.get(f"users/alice/streams/{only_turn(world).id}")
+        stream = world.realtime.get(f"users/alice/streams/{world.only_turn().id}")
         assert isinstance(stream, dict)
         assert (stream["status"], stream["finish_reason"]) == ("done", "cancelled")
 
@@ -209,7 +194,7 @@ class TestALeavingClient:
         for _ in range(read):
             next(answer.events)
         answer.close()
-        turn = only_turn(world)
+        turn = world.only_turn()
         assert turn.end is not None
         assert (turn.end.cost, turn.end.reason) == (0, "client_gone_before_first_token")
         assert world.charges() == []
@@ -282,7 +267,7 @@ class TestAFailingVendor:
         vendor.arrange(fault, times=None)
         with pytest.raises(ModelFault):
             world.answered(world.conversation())
-        turn = only_turn(world)
+        turn = world.only_turn()
         assert turn.end is not None
         assert (turn.end.state, turn.end.cost, turn.end.reason) == ("error", 0, "vendor_failed")
         assert turn.end.problem is not None
@@ -378,7 +363,7 @@ class TestItsTime:
         world.ports.variables["API_TIMEOUT_SECONDS"] = "100"
         ask = Ask("alice", world.conversation().id, QUESTION)
         answer = world.instance().chat.service.answer(ask, Mode.STREAM)
-        turn = only_turn(world)
+        turn = world.only_turn()
         assert from_rfc3339(turn.lease_until) - from_rfc3339(turn.created_at) == seconds(100 + MARGIN_S)
         read_texts(answer, 1)
         world.clock.advance(seconds=100 - MARGIN_S + 1)
@@ -417,7 +402,7 @@ class TestAStoreThatFails:
             answer.over()
         hooks.remove()
         assert world.reserved() > 0
-        live = f"users/alice/streams/{only_turn(world).id}"
+        live = f"users/alice/streams/{world.only_turn().id}"
         world.clock.advance(seconds=1)
         world.mirror.step()
         shown = world.realtime.get(live)
@@ -430,7 +415,7 @@ class TestAStoreThatFails:
         assert (swept["status"], swept["cost"]) == ("error", "0")
         world.credits.expire_due()
         assert world.reserved() == 0
-        turn = only_turn(world)
+        turn = world.only_turn()
         assert turn.end is not None
         assert (turn.end.state, turn.end.reason, turn.end.cost) == ("error", "crashed", 0)
 

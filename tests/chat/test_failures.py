@@ -10,15 +10,14 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from app.chat.answering import Answer, Over, Start, Text
-from app.chat.turn import Turn
+from app.chat.answering import Answer, Over, Start
 from app.credits.ledger.store import ATTEMPTS
 from app.kit.errors import Conflict, Unavailable
 from app.kit.stores.documents import Document, Query, Version, Write
 from app.kit.stores.realtime import Json
 from app.metering.reserving import CallInProgress
 from app.models.faults import ModelFault, ModelTimeout
-from support.chat_world import ChatWorld
+from support.chat_world import ChatWorld, read_texts
 from support.credits_world import CreditsWorld
 from support.memory import MemoryDocuments
 from support.raw_vendor import END, sending, text
@@ -80,17 +79,6 @@ def failing(world: ChatWorld, failure: BaseException, *, after: bool, times: int
 def lost() -> Unavailable:
     """What a caller hears whose call, or whose answer, was lost."""
     return Unavailable("the store did not answer")
-
-
-def only_turn(world: ChatWorld) -> Turn:
-    [conversation] = world.chat.list("alice", 10)
-    [turn] = world.turns(conversation)
-    return turn
-
-
-def read_some(answer: Answer) -> None:
-    while not isinstance(next(answer.events), Text):
-        pass
 
 
 def sweep(world: ChatWorld) -> None:
@@ -165,7 +153,7 @@ class TestAVendor:
         with pytest.raises(ModelFault):
             world.answered(world.conversation())
         nothing_happened(world)
-        turn = only_turn(world)
+        turn = world.only_turn()
         assert turn.end is not None
         assert (turn.end.state, turn.end.reason) == ("error", "vendor_failed")
 
@@ -239,10 +227,10 @@ class TestACancel:
         """It travels through the Realtime Database: lost, it costs nothing but the wish."""
         vendor.arrange("stall-after=3,stall-ms=100")
         answer = world.ask(world.conversation())
-        read_some(answer)
+        read_texts(answer)
         world.realtime.before_write.append(_refuse)
         with pytest.raises(Unavailable):
-            world.instance().chat.service.cancel("alice", only_turn(world).id)
+            world.instance().chat.service.cancel("alice", world.only_turn().id)
         over = answer.over()
         assert (over.end.state, over.end.reason) == ("done", "completed")
         assert [-entry.amount for entry in world.charges()] == [over.end.cost]
@@ -254,7 +242,7 @@ class TestTheLiveText:
         """T-110: the turn is done and no sweep looks at it again; its text goes when no function can write it."""
         conversation = world.conversation()
         answer = world.ask(conversation)
-        read_some(answer)
+        read_texts(answer)
         world.clock.advance(seconds=1)
         world.mirror.step()
         if killed:
@@ -264,7 +252,7 @@ class TestTheLiveText:
             world.realtime.before_write.append(_refuse)
             answer.over()
             world.realtime.before_write.clear()
-        assert only_turn(world).state == "done"
+        assert world.only_turn().state == "done"
         world.chat.delete("alice", conversation.id)
         world.drain()
         for _ in range(10):
@@ -282,13 +270,13 @@ class TestSettling:
         """T-9: the reservation goes back when the lease is over, and the key may be used again."""
         conversation = world.conversation()
         answer = world.ask(conversation, key="k")
-        read_some(answer)
+        read_texts(answer)
         with failing(world, Killed(), after=False), pytest.raises(Killed):
             answer.over()
         assert world.reserved() > 0
         sweep(world)
         nothing_happened(world)
-        turn = only_turn(world)
+        turn = world.only_turn()
         assert turn.end is not None
         assert (turn.end.state, turn.end.reason) == ("error", "crashed")
         assert world.ask(conversation, key="k").over().end.state == "done"
@@ -297,7 +285,7 @@ class TestSettling:
         """T-115: the user was told nothing, and is told by a repeat of the key, at once and without another charge."""
         conversation = world.conversation()
         answer = world.ask(conversation, key="k")
-        read_some(answer)
+        read_texts(answer)
         with failing(world, Killed(), after=True), pytest.raises(Killed):
             answer.over()
         again = world.ask(conversation, key="k")
@@ -305,7 +293,7 @@ class TestSettling:
         assert [-entry.amount for entry in world.charges()] == [again.over().end.cost]
         sweep(world)
         assert len(world.charges()) == len(vendor.requests()) == 1
-        assert only_turn(world).state == "done"
+        assert world.only_turn().state == "done"
 
     def test_that_is_written_and_never_heard_of_is_an_error_to_its_user_and_an_answer_to_the_repeat(
         self, world: ChatWorld
@@ -314,7 +302,7 @@ class TestSettling:
         assert again.replayed
         assert [-entry.amount for entry in world.charges()] == [again.over().end.cost]
         assert world.reserved() == 0
-        assert only_turn(world).state == "done"
+        assert world.only_turn().state == "done"
 
     def test_that_nobody_heard_of_is_not_told_as_free(self, world: ChatWorld) -> None:
         """T-125: the live text may not know the cost; it must not say another one than the ledger."""
@@ -329,12 +317,12 @@ class TestSettling:
     def test_for_a_client_that_left_is_tried_as_long_as_for_one_that_listens(self, world: ChatWorld) -> None:
         """T-31."""
         answer = world.ask(world.conversation())
-        read_some(answer)
+        read_texts(answer)
         with failing(world, lost(), after=False, times=4):
             answer.close()
         assert len(world.pauses) == 4
         [charge] = world.charges()
-        turn = only_turn(world)
+        turn = world.only_turn()
         assert turn.end is not None
         assert (turn.end.reason, turn.end.cost) == ("client_gone_partial", -charge.amount)
 
@@ -346,14 +334,14 @@ class TestSettling:
         answer.close()
         assert over.end.reason == "completed"
         assert [-entry.amount for entry in world.charges()] == [over.end.cost]
-        assert only_turn(world).end == over.end
+        assert world.only_turn().end == over.end
 
     @staticmethod
     def _repeated_after_an_unheard_settlement(world: ChatWorld) -> Answer:
         """The store takes the settlement and is away from then on; later the key is used again."""
         conversation = world.conversation()
         answer = world.ask(conversation, key="k")
-        read_some(answer)
+        read_texts(answer)
         store = world.documents
         assert isinstance(store, Store)
 
@@ -376,11 +364,11 @@ class TestTheSweep:
         world.clock.advance(minutes=6)
         with failing(world, lost(), after=False):
             world.feature.sweep()
-        assert only_turn(world).state == "running"
+        assert world.only_turn().state == "running"
         assert world.reserved() > 0
         world.feature.sweep()
         nothing_happened(world)
-        assert only_turn(world).state == "error"
+        assert world.only_turn().state == "error"
         killed.close()
 
     @pytest.mark.parametrize("failure", [lost(), Killed()], ids=["unheard", "killed"])
@@ -392,5 +380,5 @@ class TestTheSweep:
         with failing(world, failure, after=True), suppress(Killed):
             world.feature.sweep()
         nothing_happened(world)
-        assert only_turn(world).state == "error"
+        assert world.only_turn().state == "error"
         killed.close()

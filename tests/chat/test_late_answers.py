@@ -2,29 +2,17 @@
 
 from collections.abc import Sequence
 
-from app.chat.answering import Answer, Text
 from app.chat.turn import Turn
 from app.kit.errors import Conflict
 from app.kit.stores.documents import Replace, Write
-from support.chat_world import ChatWorld
-
-
-def only_turn(world: ChatWorld) -> Turn:
-    [conversation] = world.chat.list("alice", 10)
-    [turn] = world.turns(conversation)
-    return turn
-
-
-def read_some(answer: Answer) -> None:
-    while not isinstance(next(answer.events), Text):
-        pass
+from support.chat_world import ChatWorld, read_texts
 
 
 def test_one_that_meets_another_writer_is_recorded_all_the_same(world: ChatWorld) -> None:
     """T-40: the conversation moved while the late answer was written; the user sees the answer that was streamed."""
     conversation = world.conversation()
     late = world.ask(conversation, key="k")
-    read_some(late)
+    read_texts(late)
     world.clock.advance(minutes=6)
     world.credits.expire_due()
     lost: list[bool] = []
@@ -38,7 +26,7 @@ def test_one_that_meets_another_writer_is_recorded_all_the_same(world: ChatWorld
     over = late.over()
     assert lost
     assert (over.end.cost, over.end.reason) == (0, "reservation_lost")
-    assert only_turn(world).end == over.end
+    assert world.only_turn().end == over.end
     assert len(world.chat.read("alice", conversation.id).window) == 1
 
 
@@ -46,7 +34,7 @@ def test_one_does_not_write_over_the_attempt_that_took_its_place(world: ChatWorl
     """T-11: the key was tried again between the late answer's look and its write."""
     conversation = world.conversation()
     late = world.ask(conversation, key="k")
-    read_some(late)
+    read_texts(late)
     world.clock.advance(minutes=6)
     again: list[Turn] = []
 
@@ -58,7 +46,7 @@ def test_one_does_not_write_over_the_attempt_that_took_its_place(world: ChatWorl
     world.credits.expire_due()
     world.documents.before_commit.append(try_again)
     late.over()
-    turn = only_turn(world)
+    turn = world.only_turn()
     assert turn.attempt == again[0].attempt == 2
     assert turn.end is not None
     assert turn.end.reason == "completed"

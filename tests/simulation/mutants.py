@@ -1,4 +1,4 @@
-"""`python -m simulation.mutants`: plants the faults of `mutants.toml` one at a time and sees whether the simulator
+"""`python -m simulation.mutants`: plants the faults of `planted/*.toml` one at a time and sees whether the simulator
 finds them.
 
 A fault of something that the simulated world never does names a unit test that must find it instead.
@@ -102,9 +102,9 @@ def planted(source: str, mutant: Mutant) -> str:
 
 
 def mutants() -> list[Mutant]:
-    """All mutants of `mutants.toml`."""
-    with (HERE / "mutants.toml").open("rb") as file:
-        return [Mutant(**fields) for fields in tomllib.load(file)["mutant"]]
+    """All mutants of `planted/*.toml`, file by file."""
+    texts = (path.read_text() for path in sorted((HERE / "planted").glob("*.toml")))
+    return [Mutant(**fields) for text in texts for fields in tomllib.loads(text)["mutant"]]
 
 
 def source_of(module: str) -> str:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import cast
 
-from app.chat.answering import Answer, Over
+from app.chat.answering import Answer, Over, Text
 from app.chat.conversation import Conversation
 from app.chat.feature import ChatFeature
 from app.chat.live.stream_mirror import SteppedStreamMirror
@@ -122,6 +122,20 @@ class ChatWorld:
         stored = self.money.documents.get(document.account_path(uid))
         return 0 if stored is None else document.read(stored.fields).reserved
 
+    def only_turn(self) -> Turn:
+        """The one turn of Alice's one conversation."""
+        [conversation] = self.chat.list("alice", 10)
+        [turn] = self.turns(conversation)
+        return turn
+
     def turns(self, conversation: Conversation, uid: str = "alice") -> list[Turn]:
         """Its turns, the newest first."""
         return [*self.chat.turns(uid, conversation.id, 100)]
+
+
+def read_texts(answer: Answer, count: int = 1) -> int:
+    """Reads an answer until so many pieces of text came; how many events were texts."""
+    found = 0
+    while found < count:
+        found += isinstance(next(answer.events), Text)
+    return found

@@ -51,6 +51,11 @@ TimeIn = Annotated[str, AfterValidator(_time), Field(max_length=40, examples=["2
 """An RFC 3339 time with an offset that a client sends."""
 
 
+def microseconds(time: str | None) -> int | None:
+    """A `TimeIn` in microseconds; None stays None."""
+    return None if time is None else from_rfc3339(time)
+
+
 def _micro(value: object) -> Micro:
     if not isinstance(value, str):
         raise ValueError("an amount of credits is a text such as 12.5")

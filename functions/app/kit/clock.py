@@ -27,6 +27,11 @@ def to_rfc3339(at_us: int) -> str:
     return (_EPOCH + timedelta(microseconds=at_us)).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
+def optional_rfc3339(at_us: int | None) -> str | None:
+    """As `to_rfc3339`; None stays None."""
+    return None if at_us is None else to_rfc3339(at_us)
+
+
 def from_rfc3339(text: str) -> int:
     """Microseconds of an RFC 3339 time with an offset, in the years 1 to 9999; raises ValueError for anything else."""
     at = datetime.fromisoformat(text)

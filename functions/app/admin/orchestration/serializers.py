@@ -13,7 +13,7 @@ from app.admin.orchestration.schemas import (
     SubscriptionAnswer,
     WaitingAnswer,
 )
-from app.kit.clock import to_rfc3339
+from app.kit.clock import optional_rfc3339, to_rfc3339
 from app.orchestration.event_bus import Subscription
 from app.orchestration.queue.audit import AuditLine
 from app.orchestration.queue.doorbell import Depth
@@ -51,7 +51,7 @@ def operation(known: Operation) -> OperationAnswer:
         attempts=known.attempts,
         created_at=to_rfc3339(known.created_us),
         due_at=to_rfc3339(known.due_us),
-        finished_at=None if known.finished_us is None else to_rfc3339(known.finished_us),
+        finished_at=optional_rfc3339(known.finished_us),
         owner=None if known.lease is None else known.lease.owner,
         reason=known.reason,
         history=[
@@ -83,7 +83,7 @@ def saga(state: SagaState) -> SagaAnswer:
             StepAnswer(
                 name=name,
                 status=step.status.value,
-                started_at=None if step.started_us is None else to_rfc3339(step.started_us),
+                started_at=optional_rfc3339(step.started_us),
             )
             for name, step in state.steps.items()
         ],

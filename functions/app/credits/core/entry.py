@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Protocol
 
-from app.kit.clock import from_rfc3339, to_rfc3339
+from app.kit.clock import from_rfc3339, optional_rfc3339, to_rfc3339
 from app.kit.errors import InvariantViolation, ensure
 from app.kit.ids import sortable
 from app.kit.stores.documents import Fields, Value, int_field, list_field, map_field, optional_text, text_field
@@ -287,7 +287,7 @@ def _line_fields(line: LotLine) -> dict[str, Value]:
         "id": line.lot_id,
         "amount": line.amount,
         "source": line.source,
-        "expires_at": None if line.expires_at_us is None else to_rfc3339(line.expires_at_us),
+        "expires_at": optional_rfc3339(line.expires_at_us),
         "payment_id": line.payment_id,
     }
 

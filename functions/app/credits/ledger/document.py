@@ -1,11 +1,17 @@
 """The account as a Firestore document and back. Times are RFC 3339 text, amounts integers."""
 
-from collections.abc import Mapping
-
 from app.credits.core.account import Account, AccountStatus, BalanceLevel, Hold, Lot, LotSource, Reservation
-from app.kit.clock import from_rfc3339, to_rfc3339
-from app.kit.errors import ensure
-from app.kit.stores.documents import Fields, Value, int_field, list_field, optional_text, text_field
+from app.kit.clock import from_rfc3339, optional_rfc3339, to_rfc3339
+from app.kit.stores.documents import (
+    Fields,
+    Value,
+    as_map,
+    int_field,
+    list_field,
+    optional_text,
+    optional_time,
+    text_field,
+)
 
 
 def account_path(uid: str) -> str:
@@ -39,7 +45,7 @@ def write(account: Account) -> dict[str, Value]:
         "version": account.version,
         "opened_at": to_rfc3339(account.opened_at_us),
         "updated_at": to_rfc3339(account.updated_at_us),
-        "next_expiry_at": _time(account.next_expiry_at_us),
+        "next_expiry_at": optional_rfc3339(account.next_expiry_at_us),
     }
 
 
@@ -53,8 +59,8 @@ def read(fields: Fields) -> Account:
         debt=int_field(fields, "debt"),
         sequence=int_field(fields, "sequence"),
         head_hash=text_field(fields, "head_hash"),
-        lots=tuple(_lot(_map(lot)) for lot in list_field(fields, "lots")),
-        reservations=tuple(_reservation(_map(open)) for open in list_field(fields, "reservations")),
+        lots=tuple(_lot(as_map(lot)) for lot in list_field(fields, "lots")),
+        reservations=tuple(_reservation(as_map(open)) for open in list_field(fields, "reservations")),
         recent=tuple(str(text) for text in list_field(fields, "recent")),
         forgot=bool(fields.get("forgot")),
         level=BalanceLevel(text_field(fields, "level")),
@@ -72,7 +78,7 @@ def _lot_fields(lot: Lot) -> dict[str, Value]:
         "remaining": lot.remaining,
         "held": lot.held,
         "made": lot.made,
-        "expires_at": _time(lot.expires_at_us),
+        "expires_at": optional_rfc3339(lot.expires_at_us),
         "payment_id": lot.payment_id,
         "frozen": lot.frozen,
         "noticed": lot.noticed,
@@ -86,7 +92,7 @@ def _lot(fields: Fields) -> Lot:
         remaining=int_field(fields, "remaining"),
         held=int_field(fields, "held"),
         made=int_field(fields, "made"),
-        expires_at_us=_optional_time(fields, "expires_at"),
+        expires_at_us=optional_time(fields, "expires_at"),
         payment_id=optional_text(fields, "payment_id"),
         frozen=bool(fields.get("frozen")),
         noticed=int_field(fields, "noticed"),
@@ -107,8 +113,8 @@ def _reservation_fields(reservation: Reservation) -> dict[str, Value]:
 
 
 def _reservation(fields: Fields) -> Reservation:
-    reference = _map(fields.get("reference"))
-    holds = [_map(hold) for hold in list_field(fields, "holds")]
+    reference = as_map(fields.get("reference"))
+    holds = [as_map(hold) for hold in list_field(fields, "holds")]
     return Reservation(
         id=text_field(fields, "id"),
         amount=int_field(fields, "amount"),
@@ -120,18 +126,3 @@ def _reservation(fields: Fields) -> Reservation:
         expires_at_us=from_rfc3339(text_field(fields, "expires_at")),
         input=text_field(fields, "input"),
     )
-
-
-def _map(value: Value) -> Fields:
-    ensure(isinstance(value, Mapping), "a map is stored here")
-    assert isinstance(value, Mapping)
-    return value
-
-
-def _time(at_us: int | None) -> str | None:
-    return None if at_us is None else to_rfc3339(at_us)
-
-
-def _optional_time(fields: Fields, name: str) -> int | None:
-    text = optional_text(fields, name)
-    return None if text is None else from_rfc3339(text)

@@ -14,7 +14,7 @@ from app.credits.proofs.reading import HistoryFilter, LedgerReader
 from app.credits.proofs.signing import Signer
 from app.credits.proofs.verification import Verified, verify_chain
 from app.kit.canonical import canonical
-from app.kit.clock import to_rfc3339
+from app.kit.clock import optional_rfc3339, to_rfc3339
 from app.kit.errors import Rejection, ensure
 from app.kit.money import to_decimal
 from app.kit.stores.documents import Fields, Value, int_field, text_field
@@ -130,8 +130,8 @@ def _body(report: Audit) -> dict[str, Value]:
     period, fault = report.period, report.verified.fault
     return {
         "account": report.account.uid,
-        "from": None if period.from_us is None else to_rfc3339(period.from_us),
-        "to": None if period.to_us is None else to_rfc3339(period.to_us),
+        "from": optional_rfc3339(period.from_us),
+        "to": optional_rfc3339(period.to_us),
         "made_at": to_rfc3339(report.at_us),
         "opening_balance": report.opening_balance,
         "closing_balance": report.closing_balance,

@@ -9,11 +9,11 @@ from flask_openapi import APIBlueprint
 from pydantic import Field
 
 from app.api.auth import caller
-from app.api.schemas import CreditAmount, Parameters, ResponseBody, TimeIn, Timestamp
+from app.api.schemas import CreditAmount, Parameters, ResponseBody, TimeIn, Timestamp, microseconds
 from app.credits.routes.ledger_routes import wants_csv
 from app.credits.service import Credits
 from app.credits.usage.analytics import Analytics, Granularity, UsagePeriod, UsageTotals
-from app.kit.clock import from_rfc3339, to_rfc3339
+from app.kit.clock import to_rfc3339
 from app.kit.money import to_decimal
 
 
@@ -95,7 +95,7 @@ def add_analytics_routes(blueprint: APIBlueprint, credits: Credits) -> None:
     @blueprint.get("/credits/analytics", summary="What credits were used for", responses={200: AnalyticsAnswer})
     def analytics(query: AnalyticsParameters) -> flask.Response:
         uid = caller().uid
-        period = credits.analyst.period(_time(query.from_), _time(query.to), query.granularity)
+        period = credits.analyst.period(microseconds(query.from_), microseconds(query.to), query.granularity)
         available = credits.available(credits.account(uid))
         found = credits.analyst.analyse(uid, period, available=available)
         if wants_csv():
@@ -166,7 +166,3 @@ def _csv(found: Analytics) -> str:
         values = _usage(line.usage).values()
         rows.writerow([line.start, line.model, line.task, *("" if value is None else value for value in values)])
     return out.getvalue()
-
-
-def _time(text: str | None) -> int | None:
-    return None if text is None else from_rfc3339(text)

@@ -10,7 +10,7 @@ from flask_openapi import APIBlueprint
 
 from app.api.auth import caller, public
 from app.api.paging import Cursors, as_integer, as_time
-from app.api.schemas import Page, PageParameters, Problem
+from app.api.schemas import Page, PageParameters, Problem, microseconds
 from app.credits.proofs.audit import AuditPeriod, csv_of
 from app.credits.proofs.explaining import explain
 from app.credits.proofs.reading import HistoryFilter
@@ -32,7 +32,6 @@ from app.credits.routes.schemas import (
     entry_answer,
 )
 from app.credits.service import Credits
-from app.kit.clock import from_rfc3339
 from app.kit.errors import Forbidden, NotFound
 from app.kit.money import MAX_MICRO, to_decimal
 from app.kit.stores.documents import Fields, int_field
@@ -55,7 +54,7 @@ def _add_history(blueprint: APIBlueprint, credits: Credits) -> None:
     def history(query: HistoryParameters) -> Page[EntryAnswer] | flask.Response:
         uid = caller().uid
         credits.account(uid)
-        chosen = HistoryFilter(query.kind, _time(query.from_), _time(query.to), query.reference)
+        chosen = HistoryFilter(query.kind, microseconds(query.from_), microseconds(query.to), query.reference)
         cursors = Cursors("history", _sequence, (uid, query.kind, chosen.from_us, chosen.to_us, query.reference))
         page, more = _page_of_entries(credits, chosen, query, cursors)
         if wants_csv():
@@ -138,7 +137,7 @@ def _add_statements(blueprint: APIBlueprint, credits: Credits) -> None:
         responses={200: AuditAnswer, 403: Problem, 404: Problem, 422: Problem},
     )
     def audit(query: AuditParameters) -> AuditAnswer | flask.Response:
-        uid, period = _whose(query), AuditPeriod(_time(query.from_), _time(query.to))
+        uid, period = _whose(query), AuditPeriod(microseconds(query.from_), microseconds(query.to))
         if uid == caller().uid:
             credits.account(uid)
         if wants_csv():
@@ -221,7 +220,3 @@ def _signed_csv(credits: Credits, text: str) -> flask.Response:
     signature, kid = credits.sign(hashlib.sha256(text.encode()).digest())
     headers = {"X-Ledger-Signature": signature, "X-Ledger-Key-Id": kid}
     return flask.Response(text, headers=headers, content_type="text/csv; charset=utf-8")
-
-
-def _time(text: str | None) -> int | None:
-    return None if text is None else from_rfc3339(text)

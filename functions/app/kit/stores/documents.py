@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, NewType, Protocol
 
+from app.kit.clock import from_rfc3339
 from app.kit.errors import InvariantViolation
 
 Value = None | bool | int | float | str | datetime | Sequence["Value"] | Mapping[str, "Value"]
@@ -177,3 +178,16 @@ def list_field(fields: Fields, name: str) -> Sequence[Value]:
 def optional_text(fields: Fields, name: str) -> str | None:
     """The text in `name`, or None where it is missing or null; otherwise as `text_field`."""
     return None if fields.get(name) is None else text_field(fields, name)
+
+
+def optional_time(fields: Fields, name: str) -> int | None:
+    """Microseconds of the RFC 3339 time in `name`, or None where it is missing or null; otherwise as `text_field`."""
+    text = optional_text(fields, name)
+    return None if text is None else from_rfc3339(text)
+
+
+def as_map(value: Value) -> Fields:
+    """A map stored within a list or another map; raises InvariantViolation when it is anything else."""
+    if not isinstance(value, Mapping):
+        raise InvariantViolation(f"a map should be stored here, not {type(value).__name__}")
+    return value

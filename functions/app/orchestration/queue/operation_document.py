@@ -7,16 +7,18 @@
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from app.kit.clock import from_rfc3339, to_rfc3339
+from app.kit.clock import from_rfc3339, optional_rfc3339, to_rfc3339
 from app.kit.errors import InvariantViolation
 from app.kit.stores.documents import (
     Document,
     Fields,
     Value,
+    as_map,
     int_field,
     list_field,
     map_field,
     optional_text,
+    optional_time,
     text_field,
 )
 from app.orchestration.queue.operation import Lease, Operation, OperationState, PastAttempt, Priority, SecurityLevel
@@ -50,17 +52,17 @@ def to_fields(operation: Operation) -> dict[str, Value]:
         "position": operation.position,
         "vendor": operation.vendor,
         "topic": operation.topic,
-        "deadline_at": _text(operation.deadline_us),
+        "deadline_at": optional_rfc3339(operation.deadline_us),
         "state": operation.state.value,
         "attempts": operation.attempts,
         "token": operation.token,
         "lease": _lease_fields(operation.lease),
         "cancel_requested": operation.cancel_requested,
         "reason": operation.reason,
-        "finished_at": _text(operation.finished_us),
+        "finished_at": optional_rfc3339(operation.finished_us),
         "result": operation.result,
         "history": [_attempt_fields(attempt) for attempt in operation.history],
-        "wake_at": _text(operation.wake_us),
+        "wake_at": optional_rfc3339(operation.wake_us),
         "expire_at": _expiry(operation),
     }
 
@@ -95,22 +97,17 @@ def _read(document: Document) -> Operation:
         position=int_field(fields, "position"),
         vendor=optional_text(fields, "vendor"),
         topic=optional_text(fields, "topic"),
-        deadline_us=_optional_time(fields, "deadline_at"),
+        deadline_us=optional_time(fields, "deadline_at"),
         state=OperationState(text_field(fields, "state")),
         attempts=int_field(fields, "attempts"),
         token=int_field(fields, "token"),
         lease=_lease(map_field(fields, "lease")) if lease is not None else None,
         cancel_requested=fields.get("cancel_requested") is True,
         reason=optional_text(fields, "reason"),
-        finished_us=_optional_time(fields, "finished_at"),
+        finished_us=optional_time(fields, "finished_at"),
         result=map_field(fields, "result") if result is not None else None,
-        history=tuple(_attempt(line) for line in list_field(fields, "history")),
+        history=tuple(_attempt(as_map(line)) for line in list_field(fields, "history")),
     )
-
-
-def _optional_time(fields: Fields, name: str) -> int | None:
-    """The time in `name` in microseconds, or None."""
-    return None if fields.get(name) is None else from_rfc3339(text_field(fields, name))
 
 
 def _lease(fields: Fields) -> Lease:
@@ -125,15 +122,13 @@ def _lease_fields(lease: Lease | None) -> dict[str, Value] | None:
     return {"owner": lease.owner, "token": lease.token, "expires_at": to_rfc3339(lease.expires_us)}
 
 
-def _attempt(value: Value) -> PastAttempt:
-    if not isinstance(value, dict):
-        raise InvariantViolation("a line of the history is a map")
+def _attempt(fields: Fields) -> PastAttempt:
     return PastAttempt(
-        at_us=from_rfc3339(text_field(value, "at")),
-        number=int_field(value, "attempt"),
-        owner=text_field(value, "owner"),
-        outcome=text_field(value, "outcome"),
-        detail=text_field(value, "detail"),
+        at_us=from_rfc3339(text_field(fields, "at")),
+        number=int_field(fields, "attempt"),
+        owner=text_field(fields, "owner"),
+        outcome=text_field(fields, "outcome"),
+        detail=text_field(fields, "detail"),
     )
 
 
@@ -145,10 +140,6 @@ def _attempt_fields(attempt: PastAttempt) -> dict[str, Value]:
         "outcome": attempt.outcome,
         "detail": attempt.detail,
     }
-
-
-def _text(at_us: int | None) -> str | None:
-    return None if at_us is None else to_rfc3339(at_us)
 
 
 def _expiry(operation: Operation) -> datetime | None:

@@ -2,20 +2,21 @@
 when the saga has ended.
 """
 
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from app.kit.clock import from_rfc3339, minutes, to_rfc3339
+from app.kit.clock import from_rfc3339, minutes, optional_rfc3339, to_rfc3339
 from app.kit.errors import InvariantViolation
 from app.kit.stores.documents import (
     Document,
     Fields,
     Value,
+    as_map,
     int_field,
     list_field,
     map_field,
     optional_text,
+    optional_time,
     text_field,
 )
 from app.orchestration.sagas.saga import ENDED, Moment, SagaState, SagaStatus, StepState, StepStatus
@@ -88,23 +89,23 @@ def _read(document: Document) -> SagaState:
         created_us=from_rfc3339(text_field(fields, "created_at")),
         updated_us=from_rfc3339(text_field(fields, "updated_at")),
         revision=int_field(fields, "revision"),
-        facts={name: _map(fact) for name, fact in map_field(fields, "facts").items()},
+        facts={name: as_map(fact) for name, fact in map_field(fields, "facts").items()},
         failure=optional_text(fields, "failure"),
-        timeline=tuple(_moment(_map(line)) for line in list_field(fields, "timeline")),
+        timeline=tuple(_moment(as_map(line)) for line in list_field(fields, "timeline")),
     )
 
 
 def _step_fields(step: StepState) -> Fields:
-    started = None if step.started_us is None else to_rfc3339(step.started_us)
+    started = optional_rfc3339(step.started_us)
     return {"status": step.status.value, "result": step.result, "started_at": started, "ended": step.ended}
 
 
 def _step(fields: Fields) -> StepState:
-    started, ended = optional_text(fields, "started_at"), fields.get("ended")
+    ended = fields.get("ended")
     return StepState(
         status=StepStatus(text_field(fields, "status")),
         result=map_field(fields, "result"),
-        started_us=None if started is None else from_rfc3339(started),
+        started_us=optional_time(fields, "started_at"),
         ended=ended if isinstance(ended, int) else None,
     )
 
@@ -120,9 +121,3 @@ def _moment(fields: Fields) -> Moment:
         what=text_field(fields, "what"),
         detail=text_field(fields, "detail"),
     )
-
-
-def _map(value: Value) -> Fields:
-    if not isinstance(value, Mapping):
-        raise InvariantViolation("a saga's facts and timeline hold maps")
-    return value
