@@ -1,6 +1,7 @@
 """One emulator process and one node process for all tests; a namespace of its own for each."""
 
 import itertools
+import os
 import shutil
 import subprocess
 import sys
@@ -55,8 +56,11 @@ def node() -> Iterator[Callable[[Json], Json]]:
     """The node process."""
     if shutil.which("node") is None or not (ROOT / "node_modules/firebase").is_dir():
         pytest.skip("needs node and node_modules/firebase (npm ci)")
+    # The SDK prefers FIREBASE_DATABASE_EMULATOR_HOST, which a test of the suite may have set in this process, to the
+    # address that it is given. Our rules would then stand in one database and its writes in the other.
+    environ = {name: value for name, value in os.environ.items() if not name.endswith("_EMULATOR_HOST")}
     process = subprocess.Popen(
-        ["node", str(_DRIVER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=sys.stderr.fileno()
+        ["node", str(_DRIVER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=sys.stderr.fileno(), env=environ
     )
 
     def ask(command: Json) -> Json:
