@@ -3,9 +3,24 @@
 from datetime import UTC, datetime
 
 import pytest
+from google.cloud.firestore_v1.types import document
 
 from app.kit.errors import AlreadyExists, Conflict
-from app.kit.stores.documents import Create, Delete, Documents, Increment, Merge, Query, Replace, Value, Version, Where
+from app.kit.stores.documents import (
+    Create,
+    Delete,
+    Documents,
+    Increment,
+    Merge,
+    Opaque,
+    Query,
+    Replace,
+    Value,
+    Version,
+    Where,
+)
+
+_PbValue = document.Value.pb()
 
 
 class TestReading:
@@ -32,6 +47,19 @@ class TestReading:
         assert stored is not None
         assert stored.fields == fields
         assert stored.id == "a"
+
+    def test_what_an_operator_put_there_can_be_read_and_written_back(self, documents: Documents, place: str) -> None:
+        """T-105: of kinds that we never write. One such field hid every document of a query's answer."""
+        fields: dict[str, Value] = {
+            "place": Opaque("geo_point_value", _PbValue(geo_point_value={"latitude": 50.25}).SerializeToString()),
+            "in": {"list": [Opaque("bytes_value", _PbValue(bytes_value=b"\0\xff").SerializeToString())]},
+        }
+        documents.commit([Create(f"{place}/a", {"n": 1, **fields}), Create(f"{place}/b", {"n": 2})])
+        first, second = documents.query(Query(place, order_by=("n",)))
+        assert (first.fields, second.fields) == ({"n": 1, **fields}, {"n": 2})
+        documents.commit([Replace(first.path, {**first.fields, "n": 3}, first.version)])
+        again = documents.get(first.path)
+        assert again is not None and again.fields == {"n": 3, **fields}
 
     def test_several_come_in_the_order_asked_for(self, documents: Documents, place: str) -> None:
         documents.commit([Create(f"{place}/{name}", {"name": name}) for name in "abc"])

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Final, NoReturn
 
 from app.kit.errors import InvariantViolation
-from app.kit.stores.documents import Fields, Value
+from app.kit.stores.documents import Fields, Opaque, Value
 
 MAX_DOCUMENT: Final = 1_048_576
 MAX_TEXT: Final = 1_048_487
@@ -132,6 +132,9 @@ class Copy:
             return self._number(value)
         if isinstance(value, datetime):
             return self._time(value)
+        if isinstance(value, Opaque):
+            self.size += len(value.encoded)
+            return value
         return self._list(value, depth, path)
 
     def _text(self, value: str) -> str:

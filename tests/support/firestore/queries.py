@@ -13,7 +13,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Final
 
-from app.kit.stores.documents import Document, Query, Value, Where
+from app.kit.stores.documents import Document, Opaque, Query, Value, Where
 from support.firestore.documents import (
     MAX_NAME,
     MAX_SEGMENTS,
@@ -33,6 +33,9 @@ MAX_PARTS: Final = 100
 MAX_VALUE: Final = 1_500
 """Bytes of a value in a condition. Longer values are indexed by their beginning, and can be in a cursor."""
 _RANGES: Final = frozenset({"<", "<=", ">", ">="})
+
+_OPAQUE: Final = {"bytes_value": 6, "reference_value": 7, "geo_point_value": 8}
+"""Ranks of the kinds that the product never writes. Values of one kind are ordered by their encoding, not as there."""
 
 Rank = tuple[int, object]
 
@@ -103,7 +106,9 @@ def holds(document: Document, where: Where) -> bool:
 
 
 def rank(value: Value) -> Rank:
-    """Firestore's order of types: null, booleans, what is not a number, numbers, times, text, lists, maps."""
+    """Firestore's order of types: null, booleans, what is not a number, numbers, times, text, bytes, references,
+    places, lists, maps: https://firebase.google.com/docs/firestore/manage-data/data-types.
+    """
     match value:
         case None:
             return (0, 0)
@@ -115,10 +120,12 @@ def rank(value: Value) -> Rank:
             return (4, value)
         case str():
             return (5, value.encode())
+        case Opaque():
+            return (_OPAQUE[value.kind], value.encoded)
         case Mapping():
-            return (7, sorted((key, rank(member)) for key, member in value.items()))
+            return (10, sorted((key, rank(member)) for key, member in value.items()))
         case _:
-            return (6, [rank(member) for member in value])
+            return (9, [rank(member) for member in value])
 
 
 def rank_of_path(path: str) -> Rank:

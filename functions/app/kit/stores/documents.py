@@ -13,7 +13,19 @@ from typing import Literal, NewType, Protocol
 from app.kit.clock import from_rfc3339
 from app.kit.errors import InvariantViolation
 
-Value = None | bool | int | float | str | datetime | Sequence["Value"] | Mapping[str, "Value"]
+
+@dataclass(frozen=True, slots=True)
+class Opaque:
+    """A value of a kind that this backend never writes: a geo point, bytes, a reference.
+
+    It is kept as the store encodes it, so that a document which is written back keeps it.
+    """
+
+    kind: str
+    encoded: bytes
+
+
+Value = None | bool | int | float | str | datetime | Opaque | Sequence["Value"] | Mapping[str, "Value"]
 """What a field may hold. Times are RFC 3339 text or integers; `datetime` serves Firestore's TTL policies only."""
 
 Fields = Mapping[str, Value]

@@ -28,6 +28,7 @@ from app.kit.stores.documents import (
     Fields,
     Increment,
     Merge,
+    Opaque,
     Query,
     Replace,
     Value,
@@ -68,6 +69,7 @@ class _RawValue(Protocol):
     array_value: _RawList
 
     def WhichOneof(self, oneof_group: str, /) -> str | None: ...
+    def SerializeToString(self) -> bytes: ...
 
 
 class _RawDocument(Protocol):
@@ -233,6 +235,10 @@ def encode(value: Value) -> Message:
             return _PbValue(string_value=value)
         case datetime():
             return _PbValue(timestamp_value=_timestamp((value - _EPOCH) // timedelta(microseconds=1) * 1000))
+        case Opaque():
+            message = _PbValue()
+            message.ParseFromString(value.encoded)
+            return message
         case Mapping():
             return _PbValue(map_value={"fields": _encode_fields(value)})
         case Sequence():
@@ -259,7 +265,7 @@ def decode(value: _RawValue) -> Value:
         case "array_value":
             return [decode(member) for member in value.array_value.values]
         case kind:
-            raise InvariantViolation(f"a stored field is of a kind that we never write: {kind}")
+            return Opaque(kind or "nothing", value.SerializeToString())
 
 
 def _encode_fields(fields: Fields) -> dict[str, Message]:
