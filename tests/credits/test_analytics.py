@@ -202,6 +202,19 @@ class TestOverHttp:
         (row,) = csv.DictReader(io.StringIO(text))
         assert (row["model"], row["cost"], row["input_tokens"]) == ("small", "1.5", "500")
 
+    def test_a_models_name_is_no_formula_in_the_csv(self) -> None:
+        world = World()
+        alice = world.client("alice")
+        credits = world.system.credits.service
+        credits.reserve("alice", reserve("r", 1_500_000))
+        credits.settle(
+            "alice", Settle("r", 1, Reference("message", "m"), usage={"model": "\N{FULLWIDTH EQUALS SIGN}1+1"})
+        )
+        world.clock.advance(seconds=1)
+        text = alice.get("/v1/credits/analytics", headers={"Accept": "text/csv"}).get_data(as_text=True)
+        (row,) = csv.DictReader(io.StringIO(text))
+        assert row["model"] == "'\N{FULLWIDTH EQUALS SIGN}1+1"
+
     def test_a_period_without_sense_is_refused(self) -> None:
         alice = World().client("alice")
         query = {"from": "2027-01-02T00:00:00Z", "to": "2027-01-01T00:00:00Z"}

@@ -12,6 +12,9 @@ from joserfc import jws
 from joserfc.jwk import OKPKey
 
 from app.credits.balance_mirror import mirror_path
+from app.credits.core.account import LotSource
+from app.credits.core.commands import Grant
+from app.credits.core.entry import Reference
 from app.credits.proofs.signing import KeyRing
 from app.kit.canonical import canonical
 from app.kit.money import credits as whole
@@ -171,6 +174,13 @@ class TestHistory:
         answer = alice.get("/v1/credits/history", headers={"Accept": "text/csv"})
         rows = list(csv.DictReader(io.StringIO(answer.text)))
         assert [row["amount"] for row in rows] == ["-1.25", "1000"]
+
+    def test_is_no_formula_in_a_spreadsheet(self, bank: Bank, alice: Caller) -> None:
+        reference = Reference("campaign", "\N{ZERO WIDTH SPACE}=HYPERLINK(1)")
+        bank.credits.post("alice", Grant("gift", 7, LotSource.BONUS, "\r=1+1", reference))
+        text = alice.get("/v1/credits/history", headers={"Accept": "text/csv"}).text
+        row = next(csv.DictReader(io.StringIO(text, newline="")))
+        assert (row["reason"], row["reference_id"]) == ("'\r=1+1", "'\N{ZERO WIDTH SPACE}=HYPERLINK(1)")
 
     @pytest.mark.parametrize("query", ["cursor=x", "from=yesterday", "limit=0", "kind=theft", "surprise=1"])
     def test_refuses_what_makes_no_sense(self, alice: Caller, query: str) -> None:

@@ -1,9 +1,7 @@
 """The audit report of one account over a period: entries, totals and verification, signed as a whole."""
 
-import csv
 import hashlib
-import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,9 +13,10 @@ from app.credits.proofs.signing import Signer
 from app.credits.proofs.verification import Verified, verify_chain
 from app.kit.canonical import canonical
 from app.kit.clock import optional_rfc3339, to_rfc3339
-from app.kit.errors import Rejection, ensure
+from app.kit.errors import Rejection
 from app.kit.money import to_decimal
-from app.kit.stores.documents import Fields, Value, int_field, text_field
+from app.kit.spreadsheet import csv_text
+from app.kit.stores.documents import Fields, Value, int_field, map_field, text_field
 
 MAX_ENTRIES: Final = 5_000
 COLUMNS: Final = (
@@ -104,26 +103,16 @@ def signed_json(report: Audit, signer: Signer) -> dict[str, Value]:
 
 
 def csv_of(entries: Sequence[Fields]) -> str:
-    """Entries as RFC 4180 CSV; amounts are decimals. Text that a spreadsheet would run as a formula is quoted."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\r\n")
-    writer.writerow(COLUMNS)
-    for entry in entries:
-        writer.writerow([_cell(entry, column) for column in COLUMNS])
-    return out.getvalue()
+    """Entries as CSV; amounts are decimals."""
+    return csv_text([COLUMNS, *([_cell(entry, column) for column in COLUMNS] for entry in entries)])
 
 
 def _cell(entry: Fields, column: str) -> str:
     if column.startswith("reference_"):
-        reference = entry["reference"]
-        ensure(isinstance(reference, Mapping), "a reference is a map")
-        value = reference.get(column.removeprefix("reference_")) if isinstance(reference, Mapping) else ""
-    else:
-        value = entry[column]
+        return text_field(map_field(entry, "reference"), column.removeprefix("reference_"))
     if column in ("amount", "balance_after"):
         return to_decimal(int_field(entry, column))
-    text = str(value)
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t") else text
+    return str(entry[column])
 
 
 def _body(report: Audit) -> dict[str, Value]:

@@ -1,7 +1,5 @@
 """`GET /credits/analytics`: what the own credits were used for, as JSON or CSV."""
 
-import csv
-import io
 from typing import Literal
 
 import flask
@@ -12,9 +10,10 @@ from app.api.auth import caller
 from app.api.schemas import CreditAmount, Parameters, ResponseBody, TimeIn, Timestamp, microseconds
 from app.credits.routes.ledger_routes import wants_csv
 from app.credits.service import Credits
-from app.credits.usage.analytics import Analytics, Granularity, UsagePeriod, UsageTotals
+from app.credits.usage.analytics import Analytics, Granularity, Line, UsagePeriod, UsageTotals
 from app.kit.clock import to_rfc3339
 from app.kit.money import to_decimal
+from app.kit.spreadsheet import csv_text
 
 
 class AnalyticsParameters(Parameters):
@@ -159,10 +158,10 @@ def _share(part: int, whole: int) -> int | None:
 
 
 def _csv(found: Analytics) -> str:
-    out = io.StringIO()
-    rows = csv.writer(out)
-    rows.writerow(["start", "model", "task", *_usage(UsageTotals())])
-    for line in found.lines:
-        values = _usage(line.usage).values()
-        rows.writerow([line.start, line.model, line.task, *("" if value is None else value for value in values)])
-    return out.getvalue()
+    header = ["start", "model", "task", *_usage(UsageTotals())]
+    return csv_text([header, *(_row(line) for line in found.lines)])
+
+
+def _row(line: Line) -> list[str]:
+    values = _usage(line.usage).values()
+    return [line.start, line.model, line.task, *("" if value is None else str(value) for value in values)]
