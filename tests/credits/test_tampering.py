@@ -62,6 +62,18 @@ class TestAnHonestExport:
         only_new = KeyRing({fresh.signer.kid: fresh.signer.public})
         assert not verify_export(honest(world, "dave"), only_new).valid
 
+    @pytest.mark.parametrize("bound", ["not_before", "not_after"])
+    def test_is_not_valid_with_a_key_outside_of_its_lifetime(self, world: CreditsWorld, bound: str) -> None:
+        """T-102"""
+        export, (key,) = honest(world, "alice"), world.credits.keys()["keys"]
+        times = [entry["created_at"] for entry in export["report"]["entries"]]
+        for at, check in (
+            (times[5], "key"),
+            (times[0] if bound == "not_before" else "2100-01-01T00:00:00.000000Z", None),
+        ):
+            verdict = verify_export(export, KeyRing.from_jwks({"keys": [{**key, bound: at}]}))
+            assert verdict.check == check
+
     def test_of_a_part_is_linked_to_what_its_first_entry_follows(self, world: CreditsWorld) -> None:
         export = honest(world, "alice")
         part = copy.deepcopy(export)

@@ -6,7 +6,9 @@ nothing of accounts or of where public keys are stored.
 
 import base64
 import hashlib
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from cryptography.exceptions import InvalidSignature
@@ -17,6 +19,19 @@ from app.kit.canonical import canonical
 from app.kit.errors import Invalid
 
 _SEED_BYTES: Final = 32
+_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetime:
+    """The first and last time that a key may sign, spelled as the times of entries; None for an open end."""
+
+    not_before: str | None = None
+    not_after: str | None = None
+
+    def holds(self, at: str) -> bool:
+        """Whether something dated `at` may bear the key's signature."""
+        return (self.not_before or at) <= at <= (self.not_after or at)
 
 
 class Signer:
@@ -42,13 +57,14 @@ class Signer:
 class KeyRing:
     """All public keys that ever signed, by `kid`."""
 
-    def __init__(self, public: Mapping[str, str]) -> None:
-        """`public` maps a `kid` to the raw key in base64url.
+    def __init__(self, public: Mapping[str, str], lifetimes: Mapping[str, Lifetime] | None = None) -> None:
+        """`public` maps a `kid` to the raw key in base64url; a key without a lifetime signed at any time.
 
         Raises:
             Invalid: a key is no Ed25519 key, or its name is not its thumbprint.
         """
         self.public = dict(public)
+        self._lifetimes = dict(lifetimes or {})
         self._keys = {kid: _load(kid, x) for kid, x in public.items()}
 
     def __contains__(self, kid: object) -> bool:
@@ -65,9 +81,18 @@ class KeyRing:
             return False
         return True
 
+    def lived(self, kid: str, at: str) -> bool:
+        """Whether that key may sign what is dated `at` (T-102)."""
+        return self._lifetimes.get(kid, Lifetime()).holds(at)
+
     def jwks(self) -> dict[str, list[dict[str, str]]]:
-        """The keys as a JWK set (RFC 7517, RFC 8037)."""
-        return {"keys": [jwk(kid, x) for kid, x in sorted(self.public.items())]}
+        """The keys as a JWK set (RFC 7517, RFC 8037); the bounds of a lifetime are members of ours."""
+        return {"keys": [{**jwk(kid, x), **self._bounds(kid)} for kid, x in sorted(self.public.items())]}
+
+    def _bounds(self, kid: str) -> dict[str, str]:
+        life = self._lifetimes.get(kid, Lifetime())
+        bounds = {"not_before": life.not_before, "not_after": life.not_after}
+        return {name: at for name, at in bounds.items() if at is not None}
 
     @classmethod
     def from_jwks(cls, jwks: object) -> "KeyRing":
@@ -76,6 +101,7 @@ class KeyRing:
         if not isinstance(keys, list) or not keys:
             raise Invalid("A key file is a JWK set with at least one key")
         public: dict[str, str] = {}
+        lifetimes: dict[str, Lifetime] = {}
         for key in keys:
             if not isinstance(key, Mapping) or key.get("kty") != "OKP" or key.get("crv") != "Ed25519":
                 raise Invalid("Every key must be an Ed25519 key (kty OKP)")
@@ -86,7 +112,8 @@ class KeyRing:
             if key.get("kid", kid) != kid:
                 raise Invalid("A key's kid must be its RFC 7638 thumbprint")
             public[kid] = x
-        return cls(public)
+            lifetimes[kid] = Lifetime(_bound(key, "not_before"), _bound(key, "not_after"))
+        return cls(public, lifetimes)
 
 
 def jwk(kid: str, x: str) -> dict[str, str]:
@@ -105,6 +132,13 @@ def decode_bytes(text: str) -> bytes:
     if encode_bytes(raw) != text:
         raise ValueError("not the canonical base64url of its bytes")
     return raw
+
+
+def _bound(key: Mapping[object, object], name: str) -> str | None:
+    at = key.get(name)
+    if at is not None and not (isinstance(at, str) and _TIME.fullmatch(at)):
+        raise Invalid(f"A key's {name} must be a time such as 2026-11-21T08:30:00.000250Z")
+    return at
 
 
 def _load(kid: str, x: str) -> Ed25519PublicKey:

@@ -1,8 +1,9 @@
 """Whether an entry, and a chain of entries, is what was once signed. Needs nothing but the JSON and the public keys.
 
-The checks of a chain are made in this order, and the first that fails names the fault: shape, hash, signature, account,
-sequence, link, time, postings, lots, balance. A chain is verified entry by entry and can stop and resume anywhere.
-Entries arrive as plain JSON values that anybody may have altered, so not even their shape is trusted.
+The checks of a chain are made in this order, and the first that fails names the fault: shape, hash, signature, key (its
+lifetime), account, sequence, link, time, postings, kind, lots, balance. A chain is verified entry by entry and can stop
+and resume anywhere. Entries arrive as plain JSON values that anybody may have altered, so not even their shape is
+trusted.
 """
 
 import hashlib
@@ -93,10 +94,12 @@ _LOT: Final[Mapping[str, tuple[type, ...]]] = {
     "payment_id": _OPTIONAL_TEXT,
 }
 _KINDS: Final = frozenset(Kind)
+_COMES_IN: Final = frozenset({Kind.GRANT, Kind.DEPOSIT, Kind.REFUND})
+_GOES_OUT: Final = frozenset({Kind.SETTLE, Kind.EXPIRY, Kind.CLAWBACK})
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
 _HASH: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _DEPTH: Final = 5
-_MISSHAPEN: Final = {"shape": False, "hash": False, "signature": False, "postings": False, "lots": False}
+_CHECKS: Final = ("shape", "hash", "signature", "key", "postings", "kind", "lots")
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,16 +170,18 @@ def verify_entry(entry: object, keys: KeyRing) -> dict[str, bool]:
     """The checks of one entry that need no other entry, by name."""
     body = _shaped(entry)
     if body is None:
-        return dict(_MISSHAPEN)
+        return dict.fromkeys(_CHECKS, False)
     try:
         hashed = hashlib.sha256(hashed_bytes(body)).digest()
     except InvariantViolation:
-        return dict(_MISSHAPEN)
+        return dict.fromkeys(_CHECKS, False)
     return {
         "shape": True,
         "hash": hashed.hex() == body["hash"],
         "signature": keys.verifies(body["key_id"], body["signature"], hashed),
+        "key": keys.lived(body["key_id"], body["created_at"]),
         "postings": _postings_hold(body),
+        "kind": _direction_holds(body),
         "lots": _lots_hold(body),
     }
 
@@ -246,7 +251,9 @@ def _authentic(body: EntryBody, keys: KeyRing) -> str | None:
         return "shape"
     if hashed.hex() != body["hash"]:
         return "hash"
-    return None if keys.verifies(body["key_id"], body["signature"], hashed) else "signature"
+    if not keys.verifies(body["key_id"], body["signature"], hashed):
+        return "signature"
+    return None if keys.lived(body["key_id"], body["created_at"]) else "key"
 
 
 def _placed(body: EntryBody, link: Link) -> str | None:
@@ -262,6 +269,8 @@ def _placed(body: EntryBody, link: Link) -> str | None:
 def _sums(body: EntryBody, link: Link) -> str | None:
     if not _postings_hold(body):
         return "postings"
+    if not _direction_holds(body):
+        return "kind"
     if not _lots_hold(body) or link.debt + body["debt"] < 0:
         return "lots"
     return None if body["balance_after"] == link.balance + body["amount"] else "balance"
@@ -275,6 +284,13 @@ def _postings_hold(body: EntryBody) -> bool:
         and mine["amount"] == body["amount"] == -theirs["amount"]
         and not theirs["account"].startswith("user:")
     )
+
+
+def _direction_holds(body: EntryBody) -> bool:
+    """What comes in is not negative, what goes out not positive; a correction may be either."""
+    if body["kind"] in _COMES_IN:
+        return body["amount"] >= 0
+    return body["kind"] not in _GOES_OUT or body["amount"] <= 0
 
 
 def _lots_hold(body: EntryBody) -> bool:

@@ -194,7 +194,7 @@ class TransactionPath(Parameters):
 
 
 class KeyAnswer(ResponseBody):
-    """A public key (RFC 7517, RFC 8037)."""
+    """A public key (RFC 7517, RFC 8037). What is dated before or after its bounds is not signed by it."""
 
     kty: Literal["OKP"]
     crv: Literal["Ed25519"]
@@ -202,6 +202,8 @@ class KeyAnswer(ResponseBody):
     kid: str
     use: Literal["sig"]
     alg: Literal["EdDSA"]
+    not_before: Timestamp | None = None
+    not_after: Timestamp | None = None
 
 
 class KeysAnswer(ResponseBody):
