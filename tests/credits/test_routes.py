@@ -18,6 +18,7 @@ from app.credits.core.entry import Reference
 from app.credits.proofs.signing import KeyRing
 from app.kit.canonical import canonical
 from app.kit.money import credits as whole
+from app.kit.stores.documents import Merge, Replace
 from app.ports import Identity
 from support.credits_world import deposit, reserve, settle
 from support.world import Caller, World
@@ -200,6 +201,32 @@ class TestProofs:
 
     def test_of_anothers_entry_are_not_found(self, bank: Bank, alice: Caller) -> None:
         assert alice.get(f"/v1/credits/verify/{bank.spend('bob', 'r', 1)}").status_code == 404
+
+    def test_of_anothers_entry_that_was_pasted_into_the_account_are_not_valid(self, bank: Bank, alice: Caller) -> None:
+        """T-125"""
+        stranger = bank.spend("bob", "r", whole(1))
+        bank.spend("alice", "r", whole(1))
+        pasted = bank.world.documents.get("accounts/bob/entries/000000000002")
+        before = bank.world.documents.get("accounts/bob/entries/000000000001")
+        assert pasted is not None and before is not None
+        put: list[Replace | Merge] = [
+            Replace("accounts/alice/entries/000000000002", pasted.fields),
+            Merge("accounts/alice", {"head_hash": pasted.fields["hash"]}),
+            Merge("accounts/alice/entries/000000000001", {"hash": before.fields["hash"]}),
+        ]
+        bank.world.documents.commit(put)
+        told = alice.get(f"/v1/credits/verify/{stranger}").json
+        assert told is not None
+        assert not told["valid"]
+        assert {name for name, holds in told["checks"].items() if not holds} == {"account"}
+
+    def test_of_an_entry_that_is_none_any_more_are_not_valid(self, bank: Bank, alice: Caller) -> None:
+        id = bank.spend("alice", "r", whole(1))
+        path = "accounts/alice/entries/000000000002"
+        bank.world.documents.commit([Replace(path, {"id": id, "sequence": "two", "key_id": 7})])
+        told = alice.get(f"/v1/credits/verify/{id}").json
+        assert told is not None
+        assert (told["valid"], told["public_key"]) == (False, None)
 
     def test_of_the_whole_chain(self, bank: Bank, alice: Caller) -> None:
         for index in range(5):

@@ -108,20 +108,22 @@ class LedgerReader:
         found = self._documents.query(query)
         if not found:
             raise NotFound("There is no such transaction", transaction_id=transaction_id)
-        entry = dict(found[0].fields)
+        entry, place = dict(found[0].fields), found[0].id
+        sequence = int(place) if place.isascii() and place.isdecimal() else 0
         checks = verify_entry(entry, self.keys)
-        sequence = int_field(entry, "sequence")
+        checks["account"] = entry.get("account") == uid
+        checks["sequence"] = entry.get("sequence") == sequence
         paths = (document.entry_path(uid, sequence - 1), document.entry_path(uid, sequence + 1))
         before, after, account = self._documents.get_all((*paths, document.account_path(uid)))
         if sequence == 1:
-            checks["previous"] = entry["prev_hash"] == Link(uid).head_hash
+            checks["previous"] = entry.get("prev_hash") == Link(uid).head_hash
         else:
-            checks["previous"] = before is not None and before.fields.get("hash") == entry["prev_hash"]
+            checks["previous"] = before is not None and before.fields.get("hash") == entry.get("prev_hash")
         if after is not None:
-            checks["next"] = after.fields.get("prev_hash") == entry["hash"]
+            checks["next"] = after.fields.get("prev_hash") == entry.get("hash")
         else:
-            checks["next"] = account is not None and account.fields.get("head_hash") == entry["hash"]
-        kid = text_field(entry, "key_id")
+            checks["next"] = account is not None and account.fields.get("head_hash") == entry.get("hash")
+        kid = entry.get("key_id")
         return Proof(entry, checks, next((key for key in self.keys.jwks()["keys"] if key["kid"] == kid), None))
 
     def validate_chain(
