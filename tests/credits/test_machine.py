@@ -26,6 +26,7 @@ from app.credits.core.commands import (
 )
 from app.credits.core.decide import Rules, decide
 from app.credits.core.entry import Entry, EntryDraft, Kind, Reference, seal
+from app.credits.core.returns import undone
 from app.credits.corrections import fold
 from app.credits.proofs.signing import KeyRing, Signer, thumbprint
 from app.credits.proofs.verification import Link, verify_chain
@@ -48,6 +49,10 @@ class Books:
     open: dict[str, int] = field(default_factory=dict)
     closed: set[str] = field(default_factory=set)
     keys: set[str] = field(default_factory=set)
+    debt: int = 0
+    back: dict[str, int] = field(default_factory=dict)
+    """What came back of each charge."""
+    disputes: set[str] = field(default_factory=set)
 
 
 class CoreMachine(RuleBasedStateMachine):
@@ -82,6 +87,9 @@ class CoreMachine(RuleBasedStateMachine):
             assert draft.key not in self.books.keys, "each key has one effect at most"
             self.books.keys.add(draft.key)
             self.books.posted += draft.amount
+            self.books.debt += draft.debt
+            if draft.kind is Kind.EXPIRY:
+                assert draft.amount == 0 or self.books.debt == 0, "what expires pays debt first"
 
     def keep(self, command: Command, drafts: tuple[EntryDraft, ...], replayed: bool) -> None:
         match command:
@@ -92,6 +100,14 @@ class CoreMachine(RuleBasedStateMachine):
                 assert id not in self.books.closed, "exactly one resolution per reservation"
                 self.books.closed.add(id)
                 self.books.open.pop(id, None)
+            case Refund(charge=charge) | Reverse(entry=charge):
+                back = self.books.back.get(charge.id, 0) + abs(drafts[0].amount)
+                assert back <= abs(charge.amount), "no more comes back than was taken"
+                self.books.back[charge.id] = back
+            case Clawback(payment_id=id, unfreeze=True) | FreezeLots(payment_id=id, frozen=False):
+                self.books.disputes.discard(id)
+            case FreezeLots(payment_id=id, frozen=True):
+                self.books.disputes.add(id)
             case _:
                 pass
 
@@ -144,21 +160,21 @@ class CoreMachine(RuleBasedStateMachine):
         back = Clawback(self.fresh("c"), payment, amount, "stripe", "refund", Reference("payment", payment), thaw)
         self.decide([back])
 
-    @precondition(lambda self: any(entry.kind is Kind.DEPOSIT for entry in self.entries))
     @rule(data=st.data(), frozen=st.booleans())
     def a_dispute(self, data: st.DataObject, frozen: bool) -> None:
-        paid = [entry for entry in self.entries if entry.kind is Kind.DEPOSIT]
-        self.decide([FreezeLots(data.draw(st.sampled_from(paid)).draft.reference.id, frozen)])
+        paid = [entry.draft.reference.id for entry in self.entries if entry.kind is Kind.DEPOSIT]
+        coming = [f"p{self.serial + number}" for number in (1, 2)]
+        self.decide([FreezeLots(data.draw(st.sampled_from([*paid, *coming])), frozen)])
 
     @precondition(lambda self: any(entry.kind is Kind.SETTLE for entry in self.entries))
     @rule(data=st.data())
     def a_charge_is_refunded(self, data: st.DataObject) -> None:
         charge = data.draw(st.sampled_from([entry for entry in self.entries if entry.kind is Kind.SETTLE]))
-        refunds = [e.amount for e in self.entries if e.kind is Kind.REFUND and e.draft.reference.id == charge.id]
-        left = -charge.amount - sum(refunds)
-        if left > 0:
-            amount = data.draw(st.integers(1, left))
-            self.decide([Refund(self.fresh("f"), charge, amount, sum(refunds), "test", Reference("entry", charge.id))])
+        returned = undone(charge, [entry.draft for entry in self.entries])
+        assert returned == self.books.back.get(charge.id, 0)
+        parts = data.draw(st.lists(st.integers(1, -charge.amount), min_size=1, max_size=3))
+        reference = Reference("ticket", "t")
+        self.decide([Refund(self.fresh("f"), charge, part, returned, "test", reference) for part in parts])
 
     @rule(amount=st.integers(-500, 500).filter(bool))
     def an_adjustment(self, amount: int) -> None:
@@ -169,7 +185,8 @@ class CoreMachine(RuleBasedStateMachine):
     def a_reversal(self, data: st.DataObject) -> None:
         entry = data.draw(st.sampled_from(self.entries[-8:]))
         if f"reversal:{entry.id}" not in self.books.keys:
-            self.decide([Reverse(entry, "test", "root", "second", Reference("entry", entry.id))])
+            returned = undone(entry, [entry.draft for entry in self.entries])
+            self.decide([Reverse(entry, "test", "root", "second", Reference("entry", entry.id), returned)])
 
     @rule(status=st.sampled_from(AccountStatus))
     def a_status(self, status: AccountStatus) -> None:
@@ -180,7 +197,9 @@ class CoreMachine(RuleBasedStateMachine):
     def everything_adds_up(self) -> None:
         check(self.account)
         assert self.account.balance == self.books.posted
+        assert self.account.debt == self.books.debt
         assert self.account.available(self.now) >= 0
+        assert all(lot.frozen == (lot.payment_id in self.books.disputes) for lot in self.account.lots)
         for entry in self.entries[-6:]:
             assert sum(leg.amount for leg in entry.draft.legs) == 0
 
@@ -211,6 +230,8 @@ class StoreMachine(RuleBasedStateMachine):
         self.store.after_commit.append(self.after)
         self.reserved: dict[str, int] = {}
         self.paid: set[str] = set()
+        self.charges: dict[str, Entry] = {}
+        """The charge that each correction gives back."""
         self.serial = 0
         self.instances[0].account("alice")
 
@@ -240,6 +261,10 @@ class StoreMachine(RuleBasedStateMachine):
                             instance.settle("alice", settle(id, amount))
                         case "release":
                             instance.release("alice", id, "test")
+                        case "refund":
+                            instance.post("alice", Refund(id, self.charges[id], amount, 0, "test", MESSAGE))
+                        case "reverse":
+                            instance.post("alice", Reverse(self.charges[id], "test", "root", "second", MESSAGE))
                         case _:
                             instance.post("alice", deposit(id, amount))
                 except Crash:
@@ -267,6 +292,17 @@ class StoreMachine(RuleBasedStateMachine):
         id = data.draw(st.sampled_from(sorted(self.reserved)))
         self.ask(data, times, how, id, amount)
         assert self.world.account("alice").reservation(id) is None
+
+    @precondition(lambda self: any(entry.kind is Kind.SETTLE for entry in self.world.entries("alice")))
+    @rule(data=st.data(), times=st.integers(1, 3), how=st.sampled_from(["refund", "reverse"]))
+    def give_back(self, data: st.DataObject, times: int, how: str) -> None:
+        charge = data.draw(st.sampled_from([x for x in self.world.entries("alice") if x.kind is Kind.SETTLE]))
+        self.serial += 1
+        self.charges[f"f{self.serial}"] = charge
+        self.ask(data, times, how, f"f{self.serial}", data.draw(st.integers(1, -charge.amount)))
+        back = [x for x in self.world.entries("alice") if x.key in self.charges and self.charges[x.key] == charge]
+        reversal = [x for x in self.world.entries("alice") if x.key == f"reversal:{charge.id}"]
+        assert sum(entry.amount for entry in (*back, *reversal)) <= -charge.amount
 
     @rule(minutes=st.integers(1, 45))
     def time_passes(self, minutes: int) -> None:

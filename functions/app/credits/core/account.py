@@ -21,6 +21,9 @@ RECENT: Final = 32
 MAX_OPEN: Final = 200
 """Open reservations per account: keeps the document far below Firestore's megabyte."""
 
+MAX_DISPUTES: Final = 100
+"""Disputed payments per account, those included whose deposit has not come yet."""
+
 NOTICE_DAYS: Final = (30, 7, 1)
 """A lot that expires is announced this many days before (T-49)."""
 
@@ -176,6 +179,8 @@ class Account:
     level: BalanceLevel = BalanceLevel.OK
     low_threshold: int = 0
     version: int = 0
+    disputes: tuple[str, ...] = ()
+    """Payments under dispute: whatever they bought, or will have bought once they are deposited, is frozen (T-68)."""
 
     def available(self, at_us: int) -> int:
         """What can be spent at that time. No other function may compute this (T-37)."""
@@ -224,5 +229,6 @@ def check(account: Account) -> None:
         ensure(0 <= lot.held <= lot.remaining and lot.remaining > 0, "a lot holds no more than it has")
         ensure(held.pop(lot.id, 0) == lot.held, "what a lot holds is what reservations name")
     ensure(not held, "every hold names a lot of the account")
+    ensure(all(lot.frozen for lot in account.lots if lot.payment_id in account.disputes), "disputed lots are frozen")
     ensure(len({open.id for open in account.reservations}) == len(account.reservations), "reservation ids are unique")
     ensure(len({lot.id for lot in account.lots}) == len(account.lots), "lot ids are unique")

@@ -150,30 +150,30 @@ class Clawback:
     @property
     def input(self) -> str:
         """Digest of what was asked for."""
-        return _digest("clawback", self.payment_id, self.amount, self.rail, self.reason)
+        return clawback_input(self.payment_id, self.amount, self.rail, self.reason)
 
 
 @dataclass(frozen=True, slots=True)
 class Refund:
-    """Give a charge back, wholly or in part, into the lots that paid it."""
+    """Give a charge back, wholly or in part, into the lots that paid it (`lots.lasting` where they expire)."""
 
     key: str
     charge: Entry
     amount: int
-    refunded: int
-    """What earlier refunds of the same charge gave back."""
+    returned: int
+    """What earlier refunds, or a reversal, of the same charge gave back. The store counts it from the entries."""
     reason: str
     reference: Reference
     by: str = ""
 
     def __post_init__(self) -> None:
         ensure(self.charge.kind is Kind.SETTLE, "only a charge is refunded")
-        ensure(0 < self.amount <= -self.charge.amount - self.refunded, "no more is refunded than was charged")
+        ensure(0 < self.amount <= MAX_MICRO, "a refund gives something")
 
     @property
     def input(self) -> str:
         """Digest of what was asked for."""
-        return _digest("refund", self.charge.id, self.amount, self.reason)
+        return refund_input(self.charge.id, self.amount, self.reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,18 +198,20 @@ class Adjust:
 
 @dataclass(frozen=True, slots=True)
 class Reverse:
-    """Undo one entry by its opposite; the entry itself stays (T-58)."""
+    """Undo what is left of one entry by its opposite; the entry itself stays (T-58)."""
 
     entry: Entry
     reason: str
     by: str
     approved_by: str
     reference: Reference
+    returned: int = 0
+    """What was undone of it before, as in `Refund`."""
 
     @property
     def key(self) -> str:
         """One per entry, so that an entry is reversed once."""
-        return f"reversal:{self.entry.id}"
+        return reversal_key(self.entry.id)
 
     @property
     def input(self) -> str:
@@ -219,7 +221,7 @@ class Reverse:
 
 @dataclass(frozen=True, slots=True)
 class FreezeLots:
-    """Freeze the lots of a disputed payment, or unfreeze them when the dispute was won (T-68)."""
+    """Freeze what a disputed payment bought or will have bought, or unfreeze it when the dispute was won (T-68)."""
 
     payment_id: str
     frozen: bool
@@ -319,6 +321,21 @@ class CommandVerdict:
 def settle_key(reservation_id: str) -> str:
     """The key of the entry that settles a reservation."""
     return f"settle:{reservation_id}"
+
+
+def reversal_key(transaction_id: str) -> str:
+    """The key of the entry that reverses another."""
+    return f"reversal:{transaction_id}"
+
+
+def refund_input(transaction_id: str, amount: int, reason: str) -> str:
+    """The `input` of an entry that refunds this charge."""
+    return _digest("refund", transaction_id, amount, reason)
+
+
+def clawback_input(payment_id: str, amount: int, rail: str, reason: str) -> str:
+    """The `input` of an entry that takes back what this payment bought."""
+    return _digest("clawback", payment_id, amount, rail, reason)
 
 
 def _digest(*parts: object) -> str:

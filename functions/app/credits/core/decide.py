@@ -10,6 +10,7 @@ from typing import Final, assert_never
 
 from app.credits.core import events, lots
 from app.credits.core.account import (
+    MAX_DISPUTES,
     MAX_OPEN,
     RECENT,
     Account,
@@ -39,8 +40,8 @@ from app.credits.core.commands import (
     Settle,
     SweepAccount,
 )
-from app.credits.core.entry import EntryDraft, Kind, LotLine, plain_usage
-from app.credits.core.postings import posting
+from app.credits.core.entry import EntryDraft, Kind, plain_usage
+from app.credits.core.postings import expiry, posting
 from app.credits.core.rejections import (
     AccountNotActive,
     InsufficientCredits,
@@ -50,8 +51,10 @@ from app.credits.core.rejections import (
     ReservationSettled,
     ReservationTooLarge,
     ReservationUnknown,
+    TooManyDisputes,
     TooManyReservations,
 )
+from app.credits.core.returns import undone
 from app.kit.errors import KeyReused, Rejection, ensure
 
 ALLOWED: Final = {
@@ -106,7 +109,7 @@ class _Book:
         was = self.account.level
         self.account = replace(
             self.account,
-            lots=kept,
+            lots=lots.freeze(kept, self.account.disputes),
             balance=draft.balance_after,
             debt=self.account.debt + draft.debt,
             sequence=draft.sequence,
@@ -305,31 +308,8 @@ def _resolve_overdue(book: _Book) -> tuple[tuple[EntryDraft, ...], tuple[Reserva
     drafts = []
     for lot in book.account.lots:
         if lot.expired(book.at_us) and lot.free > 0:
-            kept, lines, _ = lots.take_free(book.account.lots, lot.free, [lot])
-            drafts.append(book.post(_expiry(book, lot.id, lines), kept))
+            drafts.append(book.post(*expiry(book.account, lot, book.at_us)))
     return tuple(drafts), closed
-
-
-def _expiry(book: _Book, lot_id: str, lines: tuple[LotLine, ...]) -> EntryDraft:
-    account = book.account
-    amount = sum(line.amount for line in lines)
-    sequence = account.sequence + 1
-    return EntryDraft(
-        account=account.uid,
-        sequence=sequence,
-        kind=Kind.EXPIRY,
-        amount=amount,
-        counterpart="platform:promotions",
-        lots=lines,
-        debt=0,
-        balance_after=account.balance + amount,
-        # A lot may expire in several parts: what a reservation held becomes free later.
-        key=f"expiry:{lot_id}:{sequence}",
-        input="",
-        reference=lots.expiry_reference(lot_id),
-        at_us=book.at_us,
-        reason="lot_expired",
-    )
 
 
 def _post(book: _Book, command: Posting) -> CommandVerdict:
@@ -338,16 +318,22 @@ def _post(book: _Book, command: Posting) -> CommandVerdict:
             if draft.input != command.input:
                 raise KeyReused("This key was used with another input", key=command.key)
             return CommandVerdict("posted", drafts=(draft,), replayed=True)
+    if isinstance(command, Refund):
+        command = replace(command, returned=command.returned + undone(command.charge, book.drafts))
+    elif isinstance(command, Reverse):
+        command = replace(command, returned=command.returned + undone(command.entry, book.drafts))
     draft, kept = posting(book.account, command, book.at_us)
-    return CommandVerdict("posted", drafts=(book.post(draft, kept),))
+    book.post(draft, kept)
+    if isinstance(command, Clawback) and command.unfreeze:
+        book.account = _disputed(book.account, command.payment_id, frozen=False)
+    return CommandVerdict("posted", drafts=(draft,))
 
 
 def _change(book: _Book, command: FreezeLots | SetStatus | SetThreshold) -> CommandVerdict:
     account = book.account
     match command:
         case FreezeLots(payment_id, frozen):
-            changed = [replace(lot, frozen=frozen) if lot.payment_id == payment_id else lot for lot in account.lots]
-            book.account = replace(account, lots=tuple(changed))
+            book.account = _disputed(account, payment_id, frozen=frozen)
         case SetStatus(status, reason):
             if status is not account.status:
                 book.account = replace(account, status=status)
@@ -359,6 +345,18 @@ def _change(book: _Book, command: FreezeLots | SetStatus | SetThreshold) -> Comm
         case _:
             assert_never(command)
     return CommandVerdict("changed")
+
+
+def _disputed(account: Account, payment_id: str, *, frozen: bool) -> Account:
+    """The account with one payment under dispute, or no longer so."""
+    if frozen and payment_id in account.disputes:
+        return account
+    others = tuple(id for id in account.disputes if id != payment_id)
+    if not frozen:
+        return replace(account, disputes=others, lots=lots.thaw(account.lots, payment_id))
+    if len(others) >= MAX_DISPUTES:
+        raise TooManyDisputes("This account has too many disputed payments", limit=MAX_DISPUTES)
+    return replace(account, disputes=(*others, payment_id), lots=lots.freeze(account.lots, (payment_id,)))
 
 
 def _open(account: Account, id: str) -> Reservation:

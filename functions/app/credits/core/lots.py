@@ -3,15 +3,19 @@
 Pure arithmetic over tuples of lots; `decide.py` decides what is allowed.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
 from app.credits.core.account import Hold, Lot, LotSource
 from app.credits.core.entry import LotLine, Reference
+from app.kit.clock import minutes
 from app.kit.errors import ensure
 
 Lots = tuple[Lot, ...]
+
+RETURN_LASTS_US: Final = minutes(7 * 24 * 60)
+"""What comes back of a charge can be spent for a week at least, whenever the lot that paid it expires."""
 
 _NEVER: Final = 2**63
 _RANK: Final = {LotSource.BONUS: 0, LotSource.PROMO: 0, LotSource.REFUND: 0, LotSource.PAID: 1}
@@ -95,6 +99,15 @@ def give_back(charged: Sequence[LotLine], skip: int, amount: int) -> tuple[LotLi
     return tuple(lines)
 
 
+def lasting(lines: Sequence[LotLine], at_us: int, new_lot: str) -> tuple[LotLine, ...]:
+    """The lines of a return, with those whose lot is expired, or nearly so, gathered in a lot that lasts a while."""
+    until_us = at_us + RETURN_LASTS_US
+    short = [back for back in lines if back.expires_at_us is not None and back.expires_at_us < until_us]
+    kept = tuple(back for back in lines if back not in short)
+    amount = sum(back.amount for back in short)
+    return (LotLine(new_lot, amount, LotSource.REFUND.value, until_us), *kept) if amount else kept
+
+
 def trim(lines: Sequence[LotLine], off: int) -> tuple[LotLine, ...]:
     """The lines without their first `off` micro-credits, which pay a debt."""
     kept = []
@@ -106,9 +119,19 @@ def trim(lines: Sequence[LotLine], off: int) -> tuple[LotLine, ...]:
     return tuple(kept)
 
 
+def freeze(lots: Lots, payments: Collection[str]) -> Lots:
+    """The lots, with those of disputed payments frozen."""
+    return tuple(replace(lot, frozen=lot.frozen or lot.payment_id in payments) for lot in lots) if payments else lots
+
+
 def thaw(lots: Lots, payment_id: str) -> Lots:
     """The lots, with those of one payment no longer frozen."""
     return tuple(replace(lot, frozen=False) if lot.payment_id == payment_id else lot for lot in lots)
+
+
+def made_lots(sequence: int) -> tuple[str, str]:
+    """The names of the lots that an entry makes: for new credits, and for those that return from lots that expire."""
+    return f"lot_{sequence}", f"lot_{sequence}_returned"
 
 
 def expiry_reference(lot_id: str) -> Reference:

@@ -1,6 +1,6 @@
-"""What each posting command does to lots and debt, as one draft. Pure; called by `decide.py` only.
+"""What each posting does to lots and debt, as one draft. Pure; called by `decide.py` only.
 
-Credits that come in pay debt first; credits that are taken back but spent already become debt.
+Credits that come in, or expire, pay debt first; credits that are taken back but spent already become debt.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,8 @@ from app.credits.core import lots
 from app.credits.core.account import Account, Lot, LotSource
 from app.credits.core.commands import Adjust, Clawback, Deposit, Grant, Posting, Refund, Reverse
 from app.credits.core.entry import EntryDraft, Kind, LotLine
-from app.credits.core.rejections import NothingToReverse
+from app.credits.core.rejections import ReturnedAlready
+from app.credits.core.returns import left_to_reverse
 from app.kit.errors import ensure
 
 
@@ -51,6 +52,30 @@ def posting(account: Account, command: Posting, at_us: int) -> tuple[EntryDraft,
     return draft, effect.lots
 
 
+def expiry(account: Account, lot: Lot, at_us: int) -> tuple[EntryDraft, lots.Lots]:
+    """The entry that ends what is free in an expired lot, and the lots after it; a debt is paid out of it first."""
+    kept, lines, _ = lots.take_free(account.lots, lot.free, [lot])
+    paid = min(account.debt, lot.free)
+    sequence, amount = account.sequence + 1, paid - lot.free
+    draft = EntryDraft(
+        account=account.uid,
+        sequence=sequence,
+        kind=Kind.EXPIRY,
+        amount=amount,
+        counterpart="platform:promotions",
+        lots=lines,
+        debt=-paid,
+        balance_after=account.balance + amount,
+        # A lot may expire in several parts: what a reservation held becomes free later.
+        key=f"expiry:{lot.id}:{sequence}",
+        input="",
+        reference=lots.expiry_reference(lot.id),
+        at_us=at_us,
+        reason="lot_expired",
+    )
+    return draft, kept
+
+
 def _effect(account: Account, command: Posting, at_us: int) -> tuple[Kind, str, _Effect]:
     match command:
         case Grant():
@@ -60,14 +85,14 @@ def _effect(account: Account, command: Posting, at_us: int) -> tuple[Kind, str, 
             new = LotLine(_lot_id(account), command.amount, LotSource.PAID.value, None, command.payment_id)
             return Kind.DEPOSIT, f"rail:{command.rail}", _receive(account, (new,))
         case Refund():
-            back = lots.give_back(command.charge.draft.lots, command.refunded, command.amount)
-            return Kind.REFUND, "platform:revenue", _receive(account, back)
+            return Kind.REFUND, "platform:revenue", _refund(account, command, at_us)
         case Clawback():
-            return Kind.CLAWBACK, f"rail:{command.rail}", _claw(account, command)
+            made = [lot for lot in account.lots if lot.payment_id == command.payment_id]
+            return Kind.CLAWBACK, f"rail:{command.rail}", _take(account, command.amount, made)
         case Adjust():
             return Kind.ADJUST, "platform:adjustments", _adjust(account, command, at_us)
         case Reverse():
-            return Kind.REVERSAL, command.entry.draft.counterpart, _reverse(account, command)
+            return Kind.REVERSAL, command.entry.draft.counterpart, _reverse(account, command, at_us)
         case _:
             assert_never(command)
 
@@ -84,13 +109,12 @@ def _take(account: Account, amount: int, chosen: list[Lot]) -> _Effect:
     return _Effect(-amount, kept, lines, missing)
 
 
-def _claw(account: Account, command: Clawback) -> _Effect:
-    made = [lot for lot in account.lots if lot.payment_id == command.payment_id]
-    effect = _take(account, command.amount, made)
-    if not command.unfreeze:
-        return effect
-    thawed = lots.thaw(effect.lots, command.payment_id)
-    return _Effect(effect.amount, thawed, effect.lines, effect.debt)
+def _refund(account: Account, command: Refund, at_us: int) -> _Effect:
+    charge, left = command.charge, -command.charge.amount - command.returned
+    if command.amount > left:
+        raise ReturnedAlready(charge.id, asked=command.amount, left=left)
+    back = lots.give_back(charge.draft.lots, command.returned, command.amount)
+    return _receive(account, lots.lasting(back, at_us, _return_lot_id(account)))
 
 
 def _adjust(account: Account, command: Adjust, at_us: int) -> _Effect:
@@ -100,22 +124,27 @@ def _adjust(account: Account, command: Adjust, at_us: int) -> _Effect:
     return _take(account, -command.amount, sorted(spendable, key=lots.burn_order))
 
 
-def _reverse(account: Account, command: Reverse) -> _Effect:
+def _reverse(account: Account, command: Reverse, at_us: int) -> _Effect:
     entry = command.entry
-    if entry.kind is Kind.REVERSAL:
-        raise NothingToReverse("A reversal is not reversed; adjust instead", transaction_id=entry.id)
-    if entry.amount < 0:
-        # What was spent returns to its lots. What had become debt comes in as a new lot, which pays debt first.
-        debt = LotLine(_lot_id(account), entry.draft.debt, LotSource.REFUND.value)
-        back = tuple(LotLine(x.lot_id, -x.amount, x.source, x.expires_at_us, x.payment_id) for x in entry.draft.lots)
-        return _receive(account, (debt, *back) if debt.amount > 0 else back)
-    named = {line.lot_id for line in entry.draft.lots}
-    return _take(account, entry.amount, [lot for lot in account.lots if lot.id in named])
+    left = left_to_reverse(entry, command.returned)
+    if entry.amount > 0:
+        named = {line.lot_id for line in entry.draft.lots}
+        return _take(account, left, [lot for lot in account.lots if lot.id in named])
+    # What was taken returns to its lots. What had become debt comes in as a new lot, which pays debt first.
+    debt = min(left, max(0, entry.draft.debt))
+    new = LotLine(_lot_id(account), debt, LotSource.REFUND.value)
+    spent = lots.give_back(entry.draft.lots, command.returned, left - debt)
+    back = lots.lasting(spent, at_us, _return_lot_id(account))
+    return _receive(account, (new, *back) if debt else back)
 
 
 def _lot_id(account: Account) -> str:
     """Lots are named after the entry that makes them."""
-    return f"lot_{account.sequence + 1}"
+    return lots.made_lots(account.sequence + 1)[0]
+
+
+def _return_lot_id(account: Account) -> str:
+    return lots.made_lots(account.sequence + 1)[1]
 
 
 def _reason(command: Posting) -> str:

@@ -91,8 +91,31 @@ class AccountNotActive(Forbidden):
         self.account_status = status
 
 
+class TooManyDisputes(Rejection):
+    """The account has as many disputed payments as it may."""
+
+    status = 409
+    code = "too_many_disputes"
+    title = "Too many disputes"
+
+
+class ReturnedAlready(Rejection):
+    """A charge would give back more than it took: parts of it were refunded, or it was reversed."""
+
+    status = 409
+    code = "returned_already"
+    title = "Returned already"
+
+    def __init__(self, transaction_id: str, *, asked: int, left: int) -> None:
+        super().__init__(
+            f"Of this charge {to_decimal(left)} credits are left to return; {to_decimal(asked)} were asked for",
+            transaction_id=transaction_id,
+            left=to_decimal(left),
+        )
+
+
 class NothingToReverse(Rejection):
-    """The entry named cannot be reversed."""
+    """The entry named cannot be reversed, or nothing of it is left to reverse."""
 
     status = 409
     code = "not_reversible"

@@ -1,5 +1,7 @@
 """The account as a Firestore document and back. Times are RFC 3339 text, amounts integers."""
 
+from collections.abc import Sequence
+
 from app.credits.core.account import Account, AccountStatus, BalanceLevel, Hold, Lot, LotSource, Reservation
 from app.kit.clock import from_rfc3339, optional_rfc3339, to_rfc3339
 from app.kit.stores.documents import (
@@ -43,6 +45,7 @@ def write(account: Account) -> dict[str, Value]:
         "level": account.level.value,
         "low_threshold": account.low_threshold,
         "version": account.version,
+        "disputes": list(account.disputes),
         "opened_at": to_rfc3339(account.opened_at_us),
         "updated_at": to_rfc3339(account.updated_at_us),
         "next_expiry_at": optional_rfc3339(account.next_expiry_at_us),
@@ -51,6 +54,7 @@ def write(account: Account) -> dict[str, Value]:
 
 def read(fields: Fields) -> Account:
     """The account in a document; raises InvariantViolation when it holds none."""
+    lots = tuple(_lot(as_map(lot)) for lot in list_field(fields, "lots"))
     return Account(
         uid=text_field(fields, "uid"),
         status=AccountStatus(text_field(fields, "status")),
@@ -59,16 +63,24 @@ def read(fields: Fields) -> Account:
         debt=int_field(fields, "debt"),
         sequence=int_field(fields, "sequence"),
         head_hash=text_field(fields, "head_hash"),
-        lots=tuple(_lot(as_map(lot)) for lot in list_field(fields, "lots")),
+        lots=lots,
         reservations=tuple(_reservation(as_map(open)) for open in list_field(fields, "reservations")),
         recent=tuple(str(text) for text in list_field(fields, "recent")),
         forgot=bool(fields.get("forgot")),
         level=BalanceLevel(text_field(fields, "level")),
         low_threshold=int_field(fields, "low_threshold"),
         version=int_field(fields, "version"),
+        disputes=_disputes(fields, lots),
         opened_at_us=from_rfc3339(text_field(fields, "opened_at")),
         updated_at_us=from_rfc3339(text_field(fields, "updated_at")),
     )
+
+
+def _disputes(fields: Fields, lots: Sequence[Lot]) -> tuple[str, ...]:
+    """The disputed payments; documents of before this field say it by their frozen lots."""
+    named = list_field(fields, "disputes") if "disputes" in fields else []
+    frozen = [lot.payment_id for lot in lots if lot.frozen and lot.payment_id is not None]
+    return tuple(dict.fromkeys([*map(str, named), *frozen]))
 
 
 def _lot_fields(lot: Lot) -> dict[str, Value]:

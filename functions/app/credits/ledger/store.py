@@ -12,9 +12,10 @@ from typing import Final
 from app.credits.core import entry as ledger
 from app.credits.core import events
 from app.credits.core.account import Account
-from app.credits.core.commands import Command, Outcome
+from app.credits.core.commands import Command, Outcome, Refund, Reverse, reversal_key
 from app.credits.core.decide import Rules
 from app.credits.core.entry import Entry, Signs
+from app.credits.core.returns import UNDONE_BY, undone
 from app.credits.ledger import document
 from app.credits.ledger.replays import answered
 from app.credits.ledger.step import (
@@ -79,6 +80,16 @@ class Store:
         query = Query(document.entries_path(uid), where=(Where(name, "==", value),), limit=1)
         found = self._parts.documents.query(query)
         return ledger.read(found[0].fields) if found else None
+
+    def returned(self, uid: str, entry: Entry) -> int:
+        """How much of an entry later ones undid: its reversal, its refunds, ... Reads the ledger, not the account."""
+        path, kind = document.entries_path(uid), UNDONE_BY.get(entry.kind)
+        queries = [Query(path, where=(Where("key", "==", reversal_key(entry.id)),), limit=1)]
+        if kind is not None:
+            since = Where("sequence", ">", entry.sequence)
+            queries.append(Query(path, where=(Where("kind", "==", kind.value), since), order_by=("-sequence",)))
+        later = [ledger.read(stored.fields).draft for query in queries for stored in self._parts.documents.query(query)]
+        return undone(entry, later)
 
     def apply(self, uid: str, command: Command, participant: Participant = NO_PARTICIPANT) -> Outcome:
         """One command, decided and committed; opens the account when it is new.
@@ -156,6 +167,12 @@ class Store:
                 found[entry.key] = entry
         return found
 
+    def _counted(self, uid: str, command: Command) -> Command:
+        """The command, with what was returned before. Like `answered`, later than the head, so a race loses."""
+        if isinstance(command, Refund):
+            return replace(command, returned=self.returned(uid, command.charge))
+        return replace(command, returned=self.returned(uid, command.entry)) if isinstance(command, Reverse) else command
+
     def _complete(self, head: AccountHead, works: Sequence[PendingCommand]) -> AccountHead:
         """A remembered head, with what the participants want to see."""
         paths = list(dict.fromkeys(read for work in works for read in work.participant.reads))
@@ -185,6 +202,8 @@ class Store:
         known = answered(works, head, lambda keys: self._entries_of(uid, keys))
         left = [work for work in works if work not in known]
         if left or head.account is None:
+            for work in left:
+                work.command = self._counted(uid, work.command)
             step = take_step(touch(uid, head, opening, self._parts.clock.now_us()), left, self._deciding)
             if not step.changed and not head.fresh:
                 raise Conflict("a remembered account may have moved", path=document.account_path(uid))
