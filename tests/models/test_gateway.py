@@ -131,7 +131,7 @@ class TestAnAnswer:
             ("usage=null", NOTHING),
             ("usage=zero", Reported((0, 0), (0, 0, 0))),
             ("usage=negative", NOTHING),
-            ("usage=absurd", NOTHING),
+            ("usage=absurd", Reported((12, 0), None)),
         ],
     )
     def test_without_a_usable_count_says_so(self, desk: Desk, fault: str, reported: Reported) -> None:

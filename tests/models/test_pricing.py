@@ -24,6 +24,10 @@ def small() -> Model:
     return BOOK.catalogue.get("small")
 
 
+KEEPING = replace(small(), id="keeping", prices={**small().prices, "cache_write": 7_812_500})
+"""A model whose vendor takes a quarter more for input that it writes to its cache."""
+
+
 class TestCost:
     @given(models, counts, counts, counts, counts)
     def test_is_the_exact_price_rounded_up_once(
@@ -51,6 +55,12 @@ class TestCost:
         assert BOOK.cost(small(), TokenUsage(reasoning=1000)) == 25_000
         assert BOOK.cost(image, TokenUsage(image=1000)) == 1_667_000
 
+    def test_a_cache_write_costs_its_own_price_or_that_of_input(self) -> None:
+        """T-14: vendors ask more for it than for input; one that does not has no price for it."""
+        used = TokenUsage(cache_write=1000)
+        assert BOOK.cost(small(), used) == 6_250
+        assert BOOK.cost(KEEPING, used) == 7_813
+
     def test_a_kind_without_a_price_is_refused(self) -> None:
         """T-16, T-18."""
         with pytest.raises(BadUsage, match="image"):
@@ -74,12 +84,14 @@ class TestCeiling:
     ) -> None:
         """T-10, T-20: whichever model of the chain answers, and however its tokens fall into buckets and tiers."""
         demand = Demand(read, written, images)
-        who = data.draw(st.sampled_from(BOOK.catalogue.chain(model)))
+        who = data.draw(st.sampled_from((*BOOK.catalogue.chain(model), KEEPING)))
         total_in = data.draw(st.integers(0, read + images * who.image_input_tokens))
         cached = data.draw(st.integers(0, total_in))
         out = data.draw(st.integers(0, written))
         why = data.draw(st.integers(0, written - out))
-        assert BOOK.cost(who, TokenUsage(total_in - cached, cached, out, why)) <= BOOK.ceiling(model, demand)
+        kept = data.draw(st.integers(0, total_in - cached))
+        used = TokenUsage(total_in - cached - kept, cached, out, why, cache_write=kept)
+        assert BOOK.cost(who, used) <= BOOK.ceiling(KEEPING if who is KEEPING else model, demand)
 
     def test_is_that_of_the_dearest_fallback(self) -> None:
         """T-20."""

@@ -1,14 +1,14 @@
-"""The parser of event streams gives the same events wherever the bytes are cut."""
+"""The parser of event streams follows the standard, and gives the same events wherever the bytes are cut."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.models.faults import ModelBroke
-from app.models.sse import MOST_BYTES, Parser
+from app.models.sse import MOST_BYTES, Event, Parser
 
 STREAM = b'\xef\xbb\xbf: hello\n\nevent: x\ndata: {"a":1}\n\ndata: one\rdata: two\n\r\ndata:[DONE]\r\n\r\ndata: late'
-EVENTS = [b'{"a":1}', b"one\ntwo", b"[DONE]"]
+EVENTS = [Event(b'{"a":1}', b"x"), Event(b"one\ntwo"), Event(b"[DONE]")]
 """With a byte order mark, and lines that end in LF, CR and CRLF."""
 
 
@@ -21,8 +21,38 @@ def test_any_cut_gives_the_same_events(cuts: list[int]) -> None:
     assert found == EVENTS
 
 
-def test_an_endless_event_is_refused() -> None:
+@pytest.mark.parametrize(
+    ("stream", "events"),
+    [
+        (b"data:a\r\rdata:b\r\r", [Event(b"a"), Event(b"b")]),
+        (b"data:a\r\n\r\ndata:b\n\n", [Event(b"a"), Event(b"b")]),
+        (b"data\n\ndata\ndata\n\ndata:", [Event(b""), Event(b"\n")]),
+        (b"data:  two blanks\n\n", [Event(b" two blanks")]),
+        (b"id: 7\nretry: 3000\ndata: a\n: said nothing\n\n", [Event(b"a")]),
+        (b"event: ping\n\ndata: a\n\n", [Event(b"a")]),
+        (b"event: ping\nevent\ndata: a\n\n", [Event(b"a")]),
+        (b"data: a\nevent: error\n\n", [Event(b"a", b"error")]),
+        (b"datas: a\nDATA: b\n data: c\n\n", []),
+        (b"\n\n\n", []),
+    ],
+)
+def test_fields_are_read_as_the_standard_says(stream: bytes, events: list[Event]) -> None:
+    """T-106."""
+    assert Parser().feed(stream) == events
+
+
+@pytest.mark.parametrize("end", [b"", b"\n", b"\r", b"\r\n"])
+def test_the_end_of_the_body_ends_the_last_event(end: bytes) -> None:
+    """T-106: vendors that hang up behind the last line forget the empty one."""
+    parser = Parser()
+    assert parser.feed(b"data: a\n\ndata: [DONE]" + end) == [Event(b"a")]
+    assert parser.end() == [Event(b"[DONE]")]
+    assert parser.end() == []
+
+
+@pytest.mark.parametrize("piece", [b"x" * 65536, b"data: x\n" * 8192], ids=["one line", "many lines"])
+def test_an_endless_event_is_refused(piece: bytes) -> None:
     parser = Parser()
     with pytest.raises(ModelBroke):
-        for _ in range(MOST_BYTES // 65536 + 2):
-            parser.feed(b"x" * 65536)
+        for _ in range(MOST_BYTES // 16384 + 2):
+            parser.feed(piece)

@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from app.models import usage
-from app.models.usage import NOTHING, BadUsage, Reported, TokenUsage, latest, read
+from app.models.usage import NOTHING, Reported, TokenUsage, latest, read
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "usage.json").read_text())
 
@@ -16,13 +18,29 @@ def openai(**fields: object) -> dict[str, object]:
     return {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15, **fields}
 
 
+NAMES = {
+    *("prompt_tokens", "completion_tokens", "total_tokens", "prompt_tokens_details", "completion_tokens_details"),
+    *("cached_tokens", "prompt_cache_hit_tokens", "cache_creation_input_tokens", "reasoning_tokens"),
+}
+COUNT = st.integers(-5, 60) | st.sampled_from([None, 1.5, "3", True, usage.MOST, 2**60])
+ODD = COUNT | st.dictionaries(
+    st.sampled_from(["cached_tokens", "cache_write_tokens", "reasoning_tokens", "image_tokens"]), COUNT
+)
+
+
 class TestDialects:
     @pytest.mark.parametrize("case", GOLDEN, ids=[case["name"] for case in GOLDEN])
     def test_no_token_is_counted_twice_or_lost(self, case: dict[str, Any]) -> None:
-        """T-14, T-15: real payloads; the sum of the buckets is the vendor's total."""
-        found = read(case["dialect"], case["usage"]).complete(input_estimate=0, output_estimate=0)
+        """T-14, T-15: reports as vendors send them; the sum of the buckets is what the vendor bills."""
+        reading = read(case["dialect"], case["usage"])
+        found = reading.reported.complete(input_estimate=0, output_estimate=0)
         assert found == TokenUsage(**case["buckets"])
         assert found.total_input + found.total_output == case["total"]
+        assert reading.odd == ()
+
+    def test_every_dialect_has_a_golden_payload(self) -> None:
+        dialects = set(usage.Dialect.__args__)  # type: ignore[attr-defined]  # a Literal
+        assert {case["dialect"] for case in GOLDEN} == dialects
 
 
 class TestAReport:
@@ -38,56 +56,97 @@ class TestAReport:
     )
     def test_zero_is_not_nothing(self, raw: dict[str, object], reported: Reported) -> None:
         """T-5: missing, null, zero and partial are four different things."""
-        assert read("openai", raw) == reported
+        assert read("openai", raw).reported == reported
         completed = reported.complete(input_estimate=100, output_estimate=50)
         assert completed.total_input == (100 if reported.read is None else sum(reported.read))
         assert completed.total_output == (50 if reported.written is None else sum(reported.written))
 
+    @pytest.mark.parametrize("count", [-1, 2**53 + 1, 5.0, "5", True, float("nan"), {"value": 5}, [5]])
+    def test_with_an_odd_plain_count_has_only_the_other_side(self, count: object) -> None:
+        """T-23: negative, absurd, fractional, text."""
+        reading = read("openai", openai(completion_tokens=count))
+        assert reading.reported == Reported((10, 0), None)
+        assert len(reading.odd) == 1
+        assert read("openai", openai(prompt_tokens=count)).reported == Reported(None, (5, 0, 0))
+
     @pytest.mark.parametrize(
-        "raw",
+        "odd",
         [
-            openai(prompt_tokens=-1, total_tokens=4),
-            openai(completion_tokens=2**53 + 1, total_tokens=2**53 + 11),
-            openai(completion_tokens=5.0),
-            openai(completion_tokens="5"),
-            openai(completion_tokens=True, total_tokens=11),
-            openai(completion_tokens=float("nan")),
-            openai(total_tokens=16),
-            openai(prompt_tokens_details={"cached_tokens": 11}),
-            openai(completion_tokens_details={"reasoning_tokens": 6}),
-            openai(completion_tokens_details={"reasoning_tokens": 3, "image_tokens": 3}),
-            openai(prompt_tokens_details=[1]),
+            {"total_tokens": "15"},
+            {"total_tokens": -1},
+            {"total_tokens": 14},
+            {"total_tokens": 1},
+            {"prompt_tokens_details": [1]},
+            {"prompt_tokens_details": "none"},
+            {"prompt_tokens_details": {"cached_tokens": 11}},
+            {"prompt_tokens_details": {"cached_tokens": -1}},
+            {"prompt_tokens_details": {"cached_tokens": 2.5}},
+            {"prompt_tokens_details": {"cache_write_tokens": 11}},
+            {"prompt_tokens_details": {"cache_write_tokens": {"ephemeral": 3}}},
+            {"completion_tokens_details": {"reasoning_tokens": 6}},
+            {"completion_tokens_details": {"reasoning_tokens": "6"}},
+            {"completion_tokens_details": {"reasoning_tokens": 3, "image_tokens": 3}},
         ],
     )
-    def test_that_makes_no_sense_is_refused(self, raw: dict[str, object]) -> None:
-        """T-23: negative, absurd, fractional, not adding up."""
-        with pytest.raises(BadUsage):
-            read("openai", raw)
+    def test_with_an_odd_neighbour_is_charged_by_its_plain_counts(self, odd: dict[str, object]) -> None:
+        """T-16, T-23, T-106: what is odd is named, and makes nothing free."""
+        reading = read("openai", openai(**odd))
+        assert reading.reported == Reported((10, 0), (5, 0, 0))
+        assert len(reading.odd) == 1
 
-    @pytest.mark.parametrize("side", ["prompt_tokens_details", "completion_tokens_details"])
-    def test_an_unknown_kind_of_token_is_refused_unless_there_is_none(self, side: str) -> None:
-        """T-16."""
-        assert read("openai", openai(**{side: {"audio_tokens": 0}})) == read("openai", openai())
-        with pytest.raises(BadUsage, match="audio_tokens"):
-            read("openai", openai(**{side: {"audio_tokens": 1}}))
+    @pytest.mark.parametrize(
+        "more",
+        [
+            {"prompt_tokens_details": None, "completion_tokens_details": None},
+            {"prompt_tokens_details": {"audio_tokens": 4, "video_tokens": 1}},
+            {"completion_tokens_details": {"audio_tokens": 2, "accepted_prediction_tokens": 1}},
+            {"completion_tokens_details": {"rejected_prediction_tokens": 3}},
+            {"cost": 0.0021, "queue_time": -1.5, "service_tier": "default", "cost_details": {"upstream": None}},
+        ],
+    )
+    def test_with_other_neighbours_is_charged_by_its_plain_counts(self, more: dict[str, object]) -> None:
+        """T-16: audio and predicted tokens are part of the plain counts, and nothing else is tokens."""
+        assert read("openai", openai(**more)) == usage.Reading(Reported((10, 0), (5, 0, 0)))
 
     def test_picture_tokens_are_no_text(self) -> None:
         """T-16."""
         found = read("openai", openai(completion_tokens_details={"image_tokens": 4}))
-        assert found.written == (1, 0, 4)
+        assert found.reported.written == (1, 0, 4)
+
+    @given(st.dictionaries(st.sampled_from(sorted(NAMES)), ODD, max_size=8))
+    def test_whatever_it_holds_is_read(self, raw: dict[str, object]) -> None:
+        """T-23: no report fails, and no count is negative or beyond all reason."""
+        for dialect in ("openai", "deepseek", "xai"):
+            found = read(dialect, raw).reported
+            whole = found.complete(input_estimate=0, output_estimate=0)
+            assert all(0 <= count <= 2 * usage.MOST for count in whole.buckets().values())
+
+
+class TestTheTotal:
+    @pytest.mark.parametrize(
+        ("raw", "read_", "written"),
+        [
+            (openai(total_tokens=415), (10, 0), (5, 400, 0)),
+            (openai(total_tokens=75, completion_tokens_details={"reasoning_tokens": 60}), (10, 0), (5, 60, 0)),
+            (openai(total_tokens=79, completion_tokens_details={"reasoning_tokens": 4}), (10, 0), (1, 68, 0)),
+            (openai(total_tokens=55, prompt_tokens_details={"cached_tokens": 40}), (10, 40), (5, 0, 0)),
+            (openai(total_tokens=15, completion_tokens_details={"reasoning_tokens": 4}), (10, 0), (1, 4, 0)),
+        ],
+        ids=["hidden thinking", "reasoning beside", "reasoning inside and more", "cache beside", "all inside"],
+    )
+    def test_decides_what_stands_beside_the_plain_counts(
+        self, raw: dict[str, object], read_: tuple[int, int], written: tuple[int, int, int]
+    ) -> None:
+        """T-14, T-15."""
+        assert read("openai", raw) == usage.Reading(Reported(read_, written))
 
 
 class TestSeveralReports:
     def test_are_cumulative_and_never_summed(self) -> None:
         """T-13, T-12: in any order the largest counts; a report without a side does not erase that side."""
-        reports = [Reported((9, 0), (n, 0, 0)) for n in (1, 2, 3)] + [Reported((9, 0), None), NOTHING]
+        reports = [Reported((9, 0), (n, 0, 0), n) for n in (1, 2, 3)] + [Reported((8, 0), None), NOTHING]
         for order in (reports, reports[::-1]):
             found = NOTHING
             for report in order:
                 found = latest(found, report)
-            assert found == Reported((9, 0), (3, 0, 0))
-
-
-def test_every_dialect_has_a_golden_payload() -> None:
-    dialects = set(usage.Dialect.__args__)  # type: ignore[attr-defined]  # a Literal
-    assert {case["dialect"] for case in GOLDEN} == dialects
+            assert (found.read, found.written) == ((9, 0), (3, 0, 0))

@@ -118,6 +118,8 @@ class _AnswerAttempt:
                 return Tick()
             case gateway.Counted():
                 self.meter.count(event)
+            case gateway.Thought():
+                self.meter.think(event)
             case gateway.AnsweredBy():
                 self.stopwatch.end("vendor")
                 self.meter.answered_by(event.model)

@@ -69,7 +69,7 @@ def usage(end: End) -> dict[str, int]:
     counts = end.usage
     cached = counts.get("cached_input", 0)
     return {
-        "input_tokens": counts.get("input", 0) + cached,
+        "input_tokens": counts.get("input", 0) + cached + counts.get("cache_write", 0),
         "output_tokens": counts.get("output", 0) + counts.get("reasoning", 0) + counts.get("image", 0),
         "cached_tokens": cached,
     }

@@ -124,6 +124,8 @@ class Settling:
                 not, the call ends as `settlement_failed`: the sweep finds it once its lease is over.
         """
         at, attempt = to_rfc3339(self._clock.now_us()), 1
+        if end.measured.doubted:
+            _log.warning("vendor_usage_doubted", reservation=call.reservation_id, model=end.measured.model)
         while True:
             try:
                 return self._settle(call, end, record, at)

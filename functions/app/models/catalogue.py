@@ -13,11 +13,19 @@ from typing import Final, Literal, cast, get_args
 from app.kit.errors import Failure, Rejection
 
 Capability = Literal["text", "vision", "reasoning", "embedding", "image"]
-Bucket = Literal["input", "cached_input", "output", "reasoning", "image"]
-"""A kind of token with a price of its own. A report that counts any other kind is refused (T-16)."""
+Bucket = Literal["input", "cached_input", "cache_write", "output", "reasoning", "image"]
+"""A kind of token with a price of its own. `cache_write` costs as much as `input` where a model gives it no price."""
 
-Dialect = Literal["openai", "deepseek", "anthropic", "gemini", "xai"]
-"""How a vendor counts tokens, see `app.models.usage`."""
+Dialect = Literal["openai", "deepseek", "xai"]
+"""How a vendor counts tokens in a chat completion, see `app.models.usage`."""
+
+_OTHER_APIS: Final = {
+    "anthropic": "the Messages API",
+    "gemini": "generateContent",
+    "bedrock": "Converse",
+    "cohere": "its v2 chat API",
+}
+"""Dialects of APIs that are no chat completions."""
 
 PriceClass = Literal["economy", "standard", "premium"]
 BUCKETS: Final[tuple[Bucket, ...]] = get_args(Bucket)
@@ -175,7 +183,7 @@ def _model(id: str, table: "_Table") -> Model:
         max_output_tokens=table.whole("max_output_tokens", 0, _MAX_CONTEXT, default=0),
         image_input_tokens=table.whole("image_input_tokens", 0, 1_000_000, default=0),
         limit_field=table.one_of("limit_field", ("max_tokens", "max_completion_tokens"), default="max_tokens"),
-        dialect=cast(Dialect, table.one_of("dialect", get_args(Dialect))),
+        dialect=_dialect(table),
         price_class=price_class,
         prices=_prices(table.where, table.value("prices"), price_class),
         also_answers_as=tuple(table.words("also_answers_as", default=())),
@@ -185,6 +193,16 @@ def _model(id: str, table: "_Table") -> Model:
     table.nothing_but(*Model.__dataclass_fields__)
     _check_capabilities(model)
     return model
+
+
+def _dialect(table: "_Table") -> Dialect:
+    other = _OTHER_APIS.get(name := table.text("dialect"))
+    if other is not None:
+        raise BadCatalogue(
+            f"{table.where}.dialect: {name!r} counts the tokens of {other}, and the gateway speaks chat completions "
+            "only. Where this vendor serves those, its dialect is 'openai'."
+        )
+    return cast(Dialect, table.one_of("dialect", get_args(Dialect)))
 
 
 def _check_capabilities(model: Model) -> None:

@@ -7,11 +7,13 @@ connections, prices and which model is asked next.
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from app.kit import telemetry
 from app.models import faults, usage
 from app.models.catalogue import Catalogue, Model
 from app.models.faults import ModelBroke
+from app.models.sse import Event
 
 _log = telemetry.log("models")
 _decode = json.JSONDecoder().raw_decode
@@ -48,7 +50,24 @@ class Finished:
     reason: str
 
 
-ChunkEvent = Delta | Counted | AnsweredBy | Finished
+@dataclass(frozen=True, slots=True)
+class Thought:
+    """Hidden reasoning: how many characters came, in how many pieces. It is counted and shown to nobody."""
+
+    length: int
+    pieces: int
+
+
+ChunkEvent = Delta | Thought | Counted | AnsweredBy | Finished
+
+_OURS: Final = frozenset((b"", b"message"))
+"""Names of the events that hold chunks. Others, such as `ping`, may; what they hold besides is not looked at."""
+_FIRST: Final = (None, 0, "0")
+"""Indexes of the one answer that was asked for."""
+_THOUGHTS: Final = ("reasoning_content", "reasoning", "thinking", "reasoning_text", "reasoning_details")
+"""Where vendors put hidden reasoning in a delta: DeepSeek, vLLM and llama.cpp; Ollama, OpenRouter and newer vLLM;
+Ollama's own API; Copilot; OpenRouter's list. Some send it under two names at once: the first that holds any counts."""
+_THINKING_PARTS: Final = frozenset(("thinking", "reasoning", "redacted_thinking"))
 
 
 class ChunkReader:
@@ -64,25 +83,31 @@ class ChunkReader:
         self._vendor_id = model.vendor_id
         self._half = ""
         self._pieces = 0
+        self._odd: set[str] = set()
+        self._texts: list[str] = []
+        self._thoughts: list[str] = []
+        self._others: list[Counted | AnsweredBy | Finished] = []
 
-    def events(self, data: Sequence[bytes]) -> Iterator[ChunkEvent]:
-        texts: list[str] = []
-        others: list[ChunkEvent] = []
+    def events(self, sent: Sequence[Event]) -> Iterator[ChunkEvent]:
+        """What these events of the stream say. What came before something that fails is told first.
+
+        Raises:
+            ModelBroke: a chunk cannot be read, or the vendor tells an error. Not when it can no longer matter.
+            ModelFault, Rejection: see `app.models.faults.of_event`.
+        """
         broken: Exception | None = None
         try:
-            for one in data:
-                if one.strip() == b"[DONE]":
-                    self.done = True
-                elif not self.done:
-                    self._chunk(one, texts, others)
+            for one in sent:
+                if self.done:
+                    break
+                self._event(one)
         except (ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
-            broken = ModelBroke("the vendor's stream holds something unreadable")
-            broken.__cause__ = error
+            if not self._finished:
+                broken = ModelBroke("the vendor's stream holds something unreadable")
+                broken.__cause__ = error
         except Exception as error:  # noqa: BLE001 - raised again below, behind what came before it
             broken = error
-        yield from (event for event in others if isinstance(event, AnsweredBy))
-        yield from self._delta(texts)
-        yield from (event for event in others if not isinstance(event, AnsweredBy))
+        yield from self._told()
         if broken is not None and not self.complete:
             raise broken
 
@@ -91,48 +116,111 @@ class ChunkReader:
         """Whether the answer has all that belongs to it: its end was said, and it is counted where it can be."""
         return self.done or (self._finished and self._counts)
 
+    @property
+    def finished(self) -> bool:
+        """Whether the whole text came. Its count may follow; without it, the answer is charged by our own."""
+        return self._finished or self.done
+
     def end(self) -> None:
         """Called at the end of the body; raises ModelBroke when the vendor did not finish its answer."""
-        if not (self._finished or self.done):
+        if not self.finished:
             raise ModelBroke("the vendor's stream ended without a finish")
+
+    def _told(self) -> Iterator[ChunkEvent]:
+        texts, thoughts, others = self._texts, self._thoughts, self._others
+        if others:
+            self._others = []
+            yield from (event for event in others if isinstance(event, AnsweredBy))
+        if thoughts:
+            self._thoughts = []
+            yield Thought(sum(map(len, thoughts)), len(thoughts))
+        if texts:
+            self._texts = []
+            yield from self._delta(texts)
+        yield from (event for event in others if not isinstance(event, AnsweredBy))
 
     def _delta(self, texts: list[str]) -> Iterator[Delta]:
         """The text in whole characters: half a surrogate pair at its end waits for the other half."""
-        if not texts:
-            return
         self._pieces += len(texts)
         text, self._half = _whole(self._half + "".join(texts))
         if text:
             pieces, self._pieces = self._pieces, 0
             yield Delta(text, pieces)
 
-    def _chunk(self, data: bytes, texts: list[str], others: list[ChunkEvent]) -> None:
-        chunk, end = _decode(event := data.decode().strip())
-        if end != len(event):
-            raise ValueError("an event holds more than one value")
-        if chunk.get("error") is not None:
-            raise faults.of_event(chunk["error"])
+    def _event(self, one: Event) -> None:
+        data = one.data.strip()
+        if data == b"[DONE]":
+            self.done = True
+            return
+        if not data or data.startswith(b":"):
+            return  # Proxies send empty data as a sign of life, and pass on comments as if they were data.
+        try:
+            chunk, end = _decode(text := data.decode())
+            if end != len(text):
+                raise ValueError("an event holds more than one value")
+        except ValueError:
+            if one.name in _OURS:
+                raise
+            chunk = None
+        if one.name == b"error":
+            raise faults.of_event(chunk.get("error") or chunk if isinstance(chunk, dict) else chunk)
+        if isinstance(chunk, dict):
+            self._chunk(chunk)
+
+    def _chunk(self, chunk: Mapping[str, object]) -> None:
+        error = chunk.get("error")
+        if error:
+            raise faults.of_event(error)
         name = chunk.get("model")
         if name != self._vendor_id and isinstance(name, str) and name:
-            self._renamed(name, others)
+            self._renamed(name)
         # A chunk that carries nothing but usage has no choices (T-12).
-        for choice in chunk.get("choices") or ():
-            if choice.get("index"):
-                continue
-            delta = choice.get("delta") or {}
-            text = delta.get("content") or delta.get("refusal")
-            if text:
-                texts.append(str(text))
-            reason = choice.get("finish_reason")
-            if reason:
-                self._finished = True
-                others.append(Finished(str(reason)[:40]))
+        choices = chunk.get("choices")
+        for choice in choices if isinstance(choices, list) else ():
+            if isinstance(choice, dict) and choice.get("index") in _FIRST:
+                self._choice(choice)
         raw = chunk.get("usage")
-        if isinstance(raw, dict):
-            self._counts = True
-            others.append(self._counted(raw))
+        if raw:
+            self._count(raw)
+        if "x_groq" in chunk and isinstance(groq := chunk["x_groq"], dict):
+            self._count(groq.get("usage"))
 
-    def _renamed(self, name: str, others: list[ChunkEvent]) -> None:
+    def _choice(self, choice: Mapping[str, object]) -> None:
+        """One choice: a delta, or with older servers a whole message in its place."""
+        delta = choice.get("delta")
+        if not isinstance(delta, dict):
+            delta = choice.get("message")
+        if isinstance(delta, dict):
+            content = delta.get("content") or delta.get("refusal")
+            if isinstance(content, str):
+                self._texts.append(content)
+            elif content:
+                self._parts(content)
+            for name in _THOUGHTS:
+                if name in delta and (thought := "".join(_texts_in(delta[name]))):
+                    self._thoughts.append(thought)
+                    break
+        if choice.get("error"):
+            raise faults.of_event(choice["error"])
+        reason = choice.get("finish_reason")
+        if reason:
+            self._finished = True
+            self._others.append(Finished(str(reason)[:40]))
+        if "usage" in choice:
+            self._count(choice["usage"])
+
+    def _parts(self, content: object) -> None:
+        """Content as a list of parts: texts are shown, thinking is counted, anything else is neither."""
+        for part in content if isinstance(content, list) else (content,):
+            if not isinstance(part, dict):
+                self._texts.extend(_texts_in(part))
+            elif part.get("type") in _THINKING_PARTS:
+                if thought := "".join(_texts_in(part)):
+                    self._thoughts.append(thought)
+            elif isinstance(text := part.get("text"), str) and text:
+                self._texts.append(text)
+
+    def _renamed(self, name: str) -> None:
         self._vendor_id = name
         model = self._catalogue.answering_as(name)
         if model is None:
@@ -140,14 +228,30 @@ class ChunkReader:
             _log.warning("unlisted_model_answered", model=self._model.id, name=name[:80])
         elif model is not self._model:
             self._model = model
-            others.append(AnsweredBy(model))
+            self._others.append(AnsweredBy(model))
 
-    def _counted(self, raw: dict[str, object]) -> Counted:
-        try:
-            return Counted(usage.read(self._model.dialect, raw), raw)
-        except usage.BadUsage as error:
-            _log.error("vendor_usage_rejected", model=self._model.id, reason=str(error))
-            return Counted(usage.NOTHING, raw)
+    def _count(self, raw: object) -> None:
+        """Notes a usage report, wherever it stood; what is odd about it is logged once for an answer."""
+        if not isinstance(raw, dict) or not raw:
+            return
+        reading = usage.read(self._model.dialect, raw)
+        if new := [odd for odd in reading.odd if odd not in self._odd]:
+            self._odd.update(new)
+            _log.warning("vendor_usage_odd", model=self._model.id, reason="; ".join(new))
+        self._counts = self._counts or reading.reported.written is not None
+        self._others.append(Counted(reading.reported, raw))
+
+
+def _texts_in(value: object) -> Iterator[str]:
+    """The texts of reasoning, which vendors send as text, as an object or as a list of either."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        for one in value:
+            yield from _texts_in(one)
+    elif isinstance(value, dict):
+        for name in ("text", "thinking", "reasoning", "content", "summary"):
+            yield from _texts_in(value.get(name))
 
 
 def _whole(text: str) -> tuple[str, str]:

@@ -14,7 +14,7 @@ from typing import Final, Literal
 from app.kit import telemetry
 from app.models import faults
 from app.models.catalogue import Catalogue, Model
-from app.models.chunks import AnsweredBy, ChunkEvent, ChunkReader, Counted, Delta, Finished
+from app.models.chunks import AnsweredBy, ChunkEvent, ChunkReader, Counted, Delta, Finished, Thought
 from app.models.faults import ModelBroke, ModelFault
 from app.models.health import ModelHealth
 from app.models.settings import Patience
@@ -116,11 +116,13 @@ class Gateway:
             for piece in _until_complete(answer, reader):
                 for event in () if piece is None else reader.events(parser.feed(piece)):
                     yield event
-                    spoken_us = clock.monotonic_us()
+                    if not isinstance(event, Thought):
+                        spoken_us = clock.monotonic_us()
                 # Comments and hidden reasoning arrive and say nothing: to whoever waits that is silence as well.
                 if piece is None or clock.monotonic_us() - spoken_us >= tick_us:
                     yield Silence()
                     spoken_us = clock.monotonic_us()
+            yield from reader.events(parser.end())
             reader.end()
 
     def _open(self, question: Question, model: Model, call: VendorCall) -> VendorResponse:
@@ -130,7 +132,7 @@ class Gateway:
 
 
 def _until_complete(answer: VendorResponse, reader: ChunkReader) -> Iterator[bytes | None]:
-    """The pieces of the body until the answer is complete: nothing that comes then, or breaks, can undo it (T-106)."""
+    """The pieces of the body until the vendor is done. A break behind the finish ends it: the text is whole (T-106)."""
     pieces = answer.pieces()
     while not reader.done:
         try:
@@ -138,7 +140,7 @@ def _until_complete(answer: VendorResponse, reader: ChunkReader) -> Iterator[byt
         except StopIteration:
             return
         except ModelFault:
-            if reader.complete:
+            if reader.finished:
                 return
             raise
         yield piece
@@ -201,5 +203,6 @@ __all__ = [
     "Question",
     "Silence",
     "Stopped",
+    "Thought",
     "VendorCall",
 ]

@@ -60,9 +60,10 @@ class PriceBook:
             ensure(tokens >= 0, "usage is never negative")
             if not tokens:
                 continue
-            if bucket not in prices:
+            price = prices.get("input" if bucket == "cache_write" and bucket not in prices else bucket)
+            if price is None:
                 raise BadUsage(f"{model.id} has no price for {bucket} tokens")
-            exact += tokens * prices[bucket]
+            exact += tokens * price
         return Micro(ceil_div(exact, PER))
 
 
@@ -80,7 +81,7 @@ def _within_reach(model: Model, input_tokens: int) -> Iterator[tuple[int, int]]:
     books = [model.prices, *(tier.prices for tier in model.tiers if input_tokens > tier.above_input_tokens)]
     for prices in books:
         yield (
-            max(prices["input"], prices.get("cached_input", 0)),
+            max(prices["input"], prices.get("cached_input", 0), prices.get("cache_write", 0)),
             max(prices.get("output", 0), prices.get("reasoning", 0), prices.get("image", 0)),
         )
 

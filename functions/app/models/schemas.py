@@ -12,6 +12,7 @@ class PricesAnswer(ResponseBody):
 
     input: CreditAmount | None
     cached_input: CreditAmount | None
+    cache_write: CreditAmount | None = Field(description="Null where it costs as much as input")
     output: CreditAmount | None
     reasoning: CreditAmount | None
     image: CreditAmount | None

@@ -1,10 +1,10 @@
-"""Server-sent events of model vendors: takes bytes cut anywhere, gives the data of complete events.
+"""Server-sent events of model vendors: takes bytes cut anywhere, gives the name and the data of complete events.
 
-Follows https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream as far as `data` goes;
-event names, ids and comments are dropped. Refuses to know what the data mean.
+Follows https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation: lines end in LF, CR
+or CRLF, and comments, ids, retry times and unknown fields are dropped. Refuses to know what the data mean.
 """
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from app.models.faults import ModelBroke
 
@@ -13,35 +13,65 @@ MOST_BYTES: Final = 1_048_576
 _MARK: Final = b"\xef\xbb\xbf"
 
 
+class Event(NamedTuple):
+    """One event; `name` is empty where the stream gives none, which stands for `message`. `data` may be empty."""
+
+    data: bytes
+    name: bytes = b""
+
+
 class Parser:
     """Parses one stream, piece by piece."""
 
-    __slots__ = ("_after_cr", "_begun", "_data", "_rest")
+    __slots__ = ("_after_cr", "_begun", "_data", "_name", "_rest", "_size")
 
     def __init__(self) -> None:
         self._rest = b""
+        self._name = b""
         self._data: list[bytes] = []
+        self._size = 0
         self._begun = False
         self._after_cr = False
 
-    def feed(self, piece: bytes) -> list[bytes]:
-        """The data of every event that ends in `piece`.
+    def feed(self, piece: bytes) -> list[Event]:
+        """The events that end in `piece`.
 
         Raises:
-            ModelBroke: a line is longer than `MOST_BYTES`.
+            ModelBroke: an event is longer than `MOST_BYTES`.
         """
         lines = self._lines(self._rest + piece if self._begun else self._without_mark(self._rest + piece))
         self._rest = lines.pop()
-        if len(self._rest) > MOST_BYTES:
-            raise ModelBroke("an event of the vendor's stream never ends")
-        events: list[bytes] = []
+        events: list[Event] = []
         for line in lines:
             if line.startswith(b"data:"):
-                self._data.append(line[6:] if line[5:6] == b" " else line[5:])
-            elif not line and self._data:
-                events.append(b"\n".join(self._data) if len(self._data) > 1 else self._data[0])
-                self._data = []
+                self._add(line[6:] if line[5:6] == b" " else line[5:])
+            elif not line:
+                if self._data:
+                    events.append(Event(b"\n".join(self._data) if len(self._data) > 1 else self._data[0], self._name))
+                    self._data = []
+                    self._size = 0
+                self._name = b""
+            elif line.startswith(b"event:"):
+                self._name = line[7:] if line[6:7] == b" " else line[6:]
+            elif line == b"data":
+                self._add(b"")
+            elif line == b"event":
+                self._name = b""
+        if len(self._rest) + self._size > MOST_BYTES:
+            raise ModelBroke("an event of the vendor's stream never ends")
         return events
+
+    def end(self) -> list[Event]:
+        """The event that the end of the body completes.
+
+        The standard drops an event without an empty line behind it. Vendors that close the connection instead of
+        sending that line mean it as sent, and the reader of the data sees whether it was cut.
+        """
+        return self.feed(b"\n\n")
+
+    def _add(self, data: bytes) -> None:
+        self._data.append(data)
+        self._size += len(data) + 1
 
     def _without_mark(self, buffer: bytes) -> bytes:
         """The buffer without the byte order mark that a stream may begin with."""

@@ -23,6 +23,10 @@ def upper_bound(texts: Iterable[str]) -> int:
     return PER_REQUEST + sum(len(text.encode("utf-8", "surrogatepass")) + PER_MESSAGE for text in texts)
 
 
+MOST_LETTERS_OF_ONE_TOKEN: Final = 128
+"""No vocabulary in use has a longer token: the longest are runs of blanks (o200k has one of 128)."""
+
+
 def lower_bound(length: int, pieces: int = 0) -> int:
     """The least number of tokens in `length` characters that arrived in `pieces` non-empty pieces.
 
@@ -30,3 +34,14 @@ def lower_bound(length: int, pieces: int = 0) -> int:
     piece holds many tokens, the length gives the better bound.
     """
     return max(pieces, length // MOST_LETTERS_PER_TOKEN)
+
+
+def too_few(counted: int, length: int, pieces: int = 0) -> bool:
+    """Whether text of `length` characters, in `pieces` non-empty pieces, cannot have so few tokens as were reported.
+
+    Far below `lower_bound`, so that it holds for runs of blanks, and for proxies that cut an answer into letters. A
+    report that is a little too low is believed, because who doubts it would charge more than the vendor counted.
+    """
+    if not length:
+        return False
+    return counted < max(1, min(pieces, length // 4) // 4, length // MOST_LETTERS_OF_ONE_TOKEN)

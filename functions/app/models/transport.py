@@ -71,8 +71,9 @@ class HttpConnection:
 
     @property
     def reusable(self) -> bool:
-        """Whether request and response are complete and neither side closed."""
-        return self.http.our_state is h11.DONE and self.http.their_state is h11.DONE
+        """Whether request and response are complete, neither side closed and nothing follows the response."""
+        done = self.http.our_state is h11.DONE and self.http.their_state is h11.DONE
+        return done and not self.http.trailing_data[0]
 
 
 class Transport:
@@ -222,6 +223,9 @@ class VendorResponse:
             elif isinstance(event, h11.Data):
                 yield bytes(event.data)
                 deadline = self._now_us() + self._patience.idle_s * 1_000_000
+            elif self._call.stopped:
+                # A body that only ends with its connection has no other end than the one that `stop` makes.
+                raise Stopped
             else:
                 return
 
@@ -236,11 +240,13 @@ class VendorResponse:
 
     def drain(self) -> None:
         """Reads to the end of a body that has said all, if that comes at once, so that its connection can be kept."""
+        if not self._headers.keys() & {b"content-length", b"transfer-encoding"}:
+            return  # It ends with its connection, which cannot be kept.
         deadline = self._now_us() + _DRAIN_US
         try:
             while not isinstance(self._next(deadline), h11.EndOfMessage):
                 continue
-        except ModelFault:
+        except (ModelFault, Stopped):
             return
 
     def close(self) -> None:

@@ -1,41 +1,51 @@
-"""What a vendor reports about tokens, as five buckets that never overlap.
+"""What a vendor reports about tokens, as six buckets that never overlap.
 
-Vendors disagree about what contains what (T-14, T-15); each dialect below says how, with the source of the claim. A
-report that is negative, absurd, fractional, does not add up or holds an unknown kind of token is refused (T-16, T-23):
-the caller then falls back to its own lower bound. Absent and zero are different things (T-5).
+The plain counts, prompt and completion, are what a vendor bills by. They are used whenever they are whole, not negative
+and not absurd; what stands beside them only divides them into buckets. A neighbour that is odd (text, a fraction,
+negative, larger than its whole) is left out and named, so that somebody can look (T-16, T-23). A plain count that is
+odd is as good as missing: the caller falls back to its own lower bound. Absent and zero are different things (T-5).
+
+Vendors disagree about what contains what (T-14, T-15). Where a report has a total, the total decides:
+
+    total = prompt + completion                  the details are parts of the two
+    total = prompt + completion + reasoning      reasoning stands beside the completion, and is output
+    total = prompt + completion + cache          cache reads and writes stand beside the prompt, and are input
+    total > prompt + completion                  the rest is hidden thinking, and is output (Gemini)
+    total < prompt + completion                  the total is odd
+
+Without a total, the dialect says whether reasoning stands beside the completion.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final, TypeVar, assert_never
+from dataclasses import dataclass, field
+from typing import Final
 
 from app.kit.errors import Failure
 from app.models.catalogue import Bucket, Dialect
-
-T = TypeVar("T", bound=tuple[int, ...])
 
 MOST: Final = 100_000_000
 """No request has so many tokens of any kind."""
 
 
 class BadUsage(Failure):
-    """The vendor's report cannot be charged for. The message says why and holds no user data."""
+    """A usage cannot be charged for. The message says why and holds no user data."""
 
 
 @dataclass(frozen=True, slots=True)
 class TokenUsage:
-    """Tokens per bucket. `input` is what was not cached, `output` what was not reasoning or picture."""
+    """Tokens per bucket. `input` is what the cache had no part in, `output` what was not reasoning or picture."""
 
     input: int = 0
     cached_input: int = 0
     output: int = 0
     reasoning: int = 0
     image: int = 0
+    cache_write: int = 0
 
     @property
     def total_input(self) -> int:
         """All tokens of the prompt."""
-        return self.input + self.cached_input
+        return self.input + self.cached_input + self.cache_write
 
     @property
     def total_output(self) -> int:
@@ -47,6 +57,7 @@ class TokenUsage:
         return {
             "input": self.input,
             "cached_input": self.cached_input,
+            "cache_write": self.cache_write,
             "output": self.output,
             "reasoning": self.reasoning,
             "image": self.image,
@@ -61,149 +72,148 @@ class Reported:
     """Uncached and cached input."""
     written: tuple[int, int, int] | None
     """Output, reasoning and picture tokens."""
+    cache_write: int = 0
+    """How many of the uncached input tokens were written to the vendor's cache."""
 
     def complete(self, *, input_estimate: int, output_estimate: int) -> TokenUsage:
         """The usage, with an estimate for a side that was not reported."""
         uncached, cached = self.read if self.read is not None else (input_estimate, 0)
+        kept = 0 if self.read is None else self.cache_write
         output, reasoning, image = self.written if self.written is not None else (output_estimate, 0, 0)
-        return TokenUsage(uncached, cached, output, reasoning, image)
+        return TokenUsage(uncached - kept, cached, output, reasoning, image, kept)
 
 
 NOTHING: Final = Reported(None, None)
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a report says, and in short sentences what is odd about it. They hold no words of the vendor."""
+
+    reported: Reported
+    odd: tuple[str, ...] = ()
+
+
 def latest(one: Reported, other: Reported) -> Reported:
     """For each side the larger of two reports on one answer: reports are cumulative and never summed (T-13)."""
-    return Reported(_larger(one.read, other.read), _larger(one.written, other.written))
+    reads = one if _more(one.read, other.read) else other
+    writes = one if _more(one.written, other.written) else other
+    return Reported(reads.read, writes.written, reads.cache_write)
 
 
-def _larger(one: T | None, other: T | None) -> T | None:
-    if one is None or other is None:
-        return other if one is None else one
-    return one if sum(one) > sum(other) else other
+def _more(one: tuple[int, ...] | None, other: tuple[int, ...] | None) -> bool:
+    return one is not None and (other is None or sum(one) > sum(other))
 
 
-def read(dialect: Dialect, raw: Mapping[str, object]) -> Reported:
-    """Reads a vendor's `usage` object.
+def read(dialect: Dialect, raw: Mapping[str, object]) -> Reading:
+    """Reads a vendor's `usage` object. Never fails: what cannot be used is left out and named.
 
-    Raises:
-        BadUsage: it cannot be charged for.
+    openai: `completion_tokens` includes the reasoning ones (https://platform.openai.com/docs/api-reference/chat/object).
+    xai: it excludes them (https://docs.x.ai/docs/guides/reasoning).
+    deepseek: the cache has names of its own (https://api-docs.deepseek.com/guides/kv_cache).
     """
-    match dialect:
-        case "openai":
-            return _openai(raw)
-        case "xai":
-            return _openai(raw, reasoning_included=False)
-        case "deepseek":
-            return _deepseek(raw)
-        case "anthropic":
-            return _anthropic(raw)
-        case "gemini":
-            return _gemini(raw)
-        case _:
-            assert_never(dialect)
-
-
-_PROMPT_DETAILS: Final = ("cached_tokens", "text_tokens", "image_tokens")
-_COMPLETION_DETAILS: Final = (
-    "reasoning_tokens",
-    "text_tokens",
-    "image_tokens",
-    "accepted_prediction_tokens",
-    "rejected_prediction_tokens",
-)
-
-
-def _openai(raw: Mapping[str, object], *, reasoning_included: bool = True) -> Reported:
-    """`prompt_tokens` includes the cached ones, `completion_tokens` the reasoning ones
-    (https://platform.openai.com/docs/api-reference/chat/object). At xAI `completion_tokens` excludes reasoning
-    (https://docs.x.ai/docs/guides/reasoning). Predicted tokens, accepted or not, are output that is charged as output.
-    """
-    prompt, completion = _count(raw, "prompt_tokens"), _count(raw, "completion_tokens")
-    prompt_details = _details(raw, "prompt_tokens_details", _PROMPT_DETAILS)
-    completion_details = _details(raw, "completion_tokens_details", _COMPLETION_DETAILS)
-    reasoning = completion_details.get("reasoning_tokens", 0)
-    image = completion_details.get("image_tokens", 0)
-    outside = 0 if reasoning_included else reasoning
-    _adds_up(raw, "total_tokens", prompt, None if completion is None else completion + outside)
-    written = None if completion is None else _split_output(completion + outside, reasoning, image)
-    return Reported(_split_input(prompt, prompt_details.get("cached_tokens", 0)), written)
-
-
-def _deepseek(raw: Mapping[str, object]) -> Reported:
-    """`prompt_tokens` is the sum of cache hits and misses (https://api-docs.deepseek.com/guides/kv_cache)."""
-    plain = _openai({key: value for key, value in raw.items() if key != "prompt_tokens_details"})
-    prompt, hit = _count(raw, "prompt_tokens"), _count(raw, "prompt_cache_hit_tokens") or 0
-    _adds_up(raw, "prompt_tokens", hit, _count(raw, "prompt_cache_miss_tokens"))
-    return Reported(_split_input(prompt, hit), plain.written)
-
-
-def _anthropic(raw: Mapping[str, object]) -> Reported:
-    """`input_tokens` excludes what was read from or written to the cache
-    (https://docs.anthropic.com/en/docs/build-with-claude/prompt-caching). A cache write costs more than input and has
-    no bucket, so it is refused.
-    """
-    if _count(raw, "cache_creation_input_tokens"):
-        raise BadUsage("cache writes have no price")
-    uncached, cached = _count(raw, "input_tokens"), _count(raw, "cache_read_input_tokens") or 0
-    output = _count(raw, "output_tokens")
-    return Reported(
-        None if uncached is None else (uncached, cached), None if output is None else _split_output(output, 0, 0)
+    report = _Report(raw)
+    prompt, completion = report.count("prompt_tokens"), report.count("completion_tokens")
+    made, inside = report.inner("completion_tokens_details"), report.inner("prompt_tokens_details")
+    reasoning = _first(made.count("reasoning_tokens"), report.count("reasoning_tokens"))
+    cached = _cached(dialect, report, inside)
+    written_to_cache = _first(
+        inside.count("cache_write_tokens"),
+        inside.count("cache_creation_tokens"),
+        report.count("cache_creation_input_tokens"),
     )
+    total = report.count("total_tokens")
+    if total is None or prompt is None or completion is None:
+        more_read, more_written = 0, reasoning if dialect == "xai" else 0
+    else:
+        rest = total - prompt - completion
+        more_read, more_written = _beside(rest, reasoning=reasoning, cache=cached + written_to_cache)
+        if rest < 0:
+            report.note("total_tokens is less than its parts")
+            more_written = reasoning if dialect == "xai" else 0
+    reads, kept = _divided_input(report, None if prompt is None else prompt + more_read, cached, written_to_cache)
+    image = made.count("image_tokens") or 0
+    writes = _divided_output(report, completion, more_written, reasoning, image)
+    return Reading(Reported(reads, writes, kept), tuple(report.odd))
 
 
-def _gemini(raw: Mapping[str, object]) -> Reported:
-    """`candidatesTokenCount` excludes thoughts, `promptTokenCount` includes cached content
-    (https://ai.google.dev/api/generate-content#UsageMetadata).
-    """
-    prompt, shown = _count(raw, "promptTokenCount"), _count(raw, "candidatesTokenCount")
-    thoughts = _count(raw, "thoughtsTokenCount") or 0
-    if _count(raw, "toolUsePromptTokenCount"):
-        raise BadUsage("tool use has no price")
-    _adds_up(raw, "totalTokenCount", prompt, None if shown is None else shown + thoughts)
-    written = None if shown is None else (shown, thoughts, 0)
-    return Reported(_split_input(prompt, _count(raw, "cachedContentTokenCount") or 0), written)
+def _cached(dialect: Dialect, report: "_Report", inside: "_Report") -> int:
+    """Cache reads: OpenAI and most; DeepSeek; LiteLLM and Bedrock's proxies; Moonshot."""
+    hits = report.count("prompt_cache_hit_tokens")
+    named = _first(
+        inside.count("cached_tokens"), report.count("cache_read_input_tokens"), report.count("cached_tokens")
+    )
+    return hits if dialect == "deepseek" and hits is not None else named
 
 
-def _split_input(total: int | None, cached: int) -> tuple[int, int] | None:
+def _first(*counts: int | None) -> int:
+    """The first that is more than nothing: vendors that give one count two names fill one of them with zero."""
+    return next((count for count in counts if count), 0)
+
+
+def _beside(rest: int, *, reasoning: int, cache: int) -> tuple[int, int]:
+    """What stands beside prompt and completion when the total exceeds their sum by `rest`."""
+    if rest <= 0:
+        return 0, 0
+    if rest == cache and rest != reasoning:
+        return rest, 0
+    return 0, rest
+
+
+def _divided_input(
+    report: "_Report", total: int | None, cached: int, written: int
+) -> tuple[tuple[int, int] | None, int]:
+    """Uncached and cached input, and what of the uncached was written to the cache."""
     if total is None:
-        return None
+        return None, 0
     if cached > total:
-        raise BadUsage("more input was cached than read")
-    return total - cached, cached
+        report.note("more input was cached than read")
+        cached = 0
+    if cached + written > total:
+        report.note("more input was written to the cache than read")
+        written = 0
+    return (total - cached, cached), written
 
 
-def _split_output(total: int, reasoning: int, image: int) -> tuple[int, int, int]:
-    if reasoning + image > total:
-        raise BadUsage("the parts of the output exceed it")
-    return total - reasoning - image, reasoning, image
-
-
-def _adds_up(raw: Mapping[str, object], name: str, one: int | None, other: int | None) -> None:
-    total = _count(raw, name)
-    if None not in (total, one, other) and total != (one or 0) + (other or 0):
-        raise BadUsage(f"{name} is not the sum of its parts")
-
-
-def _count(raw: Mapping[str, object], name: str) -> int | None:
-    value = raw.get(name)
-    if value is None:
+def _divided_output(
+    report: "_Report", completion: int | None, more: int, reasoning: int, image: int
+) -> tuple[int, int, int] | None:
+    """Output, reasoning and pictures; `more` came beside the completion and is reasoning."""
+    if completion is None:
         return None
-    if type(value) is not int:
-        raise BadUsage(f"{name} is not a whole number")
-    if not 0 <= value <= MOST:
-        raise BadUsage(f"{name} is negative or absurd")
-    return value
+    inside = 0 if more == reasoning else reasoning
+    if inside + image > completion:
+        report.note("the parts of the output exceed it")
+        inside = image = 0
+    return completion - inside - image, inside + more, image
 
 
-def _details(raw: Mapping[str, object], name: str, known: tuple[str, ...]) -> dict[str, int]:
-    details = raw.get(name)
-    if details is None:
-        return {}
-    if not isinstance(details, Mapping):
-        raise BadUsage(f"{name} is not an object")
-    counts = {str(key): _count(details, key) or 0 for key in details}
-    strange = [key for key, count in counts.items() if count and key not in known]
-    if strange:
-        raise BadUsage(f"{name} counts a kind of token that has no price: {', '.join(sorted(strange))[:80]}")
-    return counts
+@dataclass(frozen=True, slots=True)
+class _Report:
+    """Reads one object of a report, and notes what is odd in it."""
+
+    raw: Mapping[str, object]
+    odd: list[str] = field(default_factory=list)
+
+    def note(self, sentence: str) -> None:
+        self.odd.append(sentence)
+
+    def count(self, name: str) -> int | None:
+        """A count; None where there is none, or an odd one."""
+        value = self.raw.get(name)
+        if value is None:
+            return None
+        if type(value) is not int:
+            self.note(f"{name} is not a whole number")
+        elif not 0 <= value <= MOST:
+            self.note(f"{name} is negative or absurd")
+        else:
+            return value
+        return None
+
+    def inner(self, name: str) -> "_Report":
+        """The object below `name`; an empty one where there is none."""
+        value = self.raw.get(name)
+        if value is not None and not isinstance(value, Mapping):
+            self.note(f"{name} is not an object")
+        return _Report(value if isinstance(value, Mapping) else {}, self.odd)

@@ -95,7 +95,7 @@ class ModelVendor:
         return Arrival(after_us, chunk, text)
 
     def _reports(self, answer: VendorAnswer, written: int, pace_us: int) -> Iterator[Arrival]:
-        """The usage, sometimes none, sometimes one that does not add up, sometimes twice."""
+        """The usage, sometimes none, sometimes with a wrong total, sometimes a lie, sometimes twice."""
         random, faults = self._kernel.random, self._kernel.faults
         if self._kernel.chance(faults.vendor / 2):
             return
@@ -108,7 +108,11 @@ class ModelVendor:
         }
         if self._kernel.chance(faults.vendor / 4):
             wrong = {**usage, "total_tokens": 1}
-            yield Arrival(random.randrange(pace_us), _chunk({"choices": [], "usage": wrong}))
+            yield Arrival(random.randrange(pace_us), _chunk({"choices": [], "usage": wrong}), usage=usage)
+            return
+        if written and self._kernel.chance(faults.vendor / 4):
+            lie = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
+            yield Arrival(random.randrange(pace_us), _chunk({"choices": [], "usage": lie}))
             return
         for _ in range(random.choice((1, 1, 2))):
             yield Arrival(random.randrange(pace_us), _chunk({"choices": [], "usage": usage}), usage=usage)

@@ -125,7 +125,7 @@ def _answer(found: Analytics, period: UsagePeriod) -> AnalyticsAnswer:
             "movements": {kind: to_decimal(amount) for kind, amount in sorted(found.movements.items())},
             "efficiency": {
                 "tokens_per_credit": total.tokens * 1_000_000 // total.cost if total.cost else None,
-                "cached_input_percent": _share(total.cached_input, total.input + total.cached_input),
+                "cached_input_percent": _share(total.cached_input, total.total_input),
             },
             "burn_rate": to_decimal(found.burn_rate),
             "days_left": found.days_left,
@@ -139,7 +139,7 @@ def _usage(usage: UsageTotals) -> dict[str, object]:
     return {
         "cost": to_decimal(usage.cost),
         "charges": usage.charges,
-        "input_tokens": usage.input + usage.cached_input,
+        "input_tokens": usage.total_input,
         "cached_tokens": usage.cached_input,
         "output_tokens": usage.output + usage.reasoning,
         "reasoning_tokens": usage.reasoning,

@@ -41,14 +41,20 @@ class UsageTotals:
     output: int = 0
     reasoning: int = 0
     image: int = 0
+    cache_write: int = 0
 
     def __add__(self, other: "UsageTotals") -> "UsageTotals":
         return UsageTotals(*(getattr(self, name) + getattr(other, name) for name in MEASURES))
 
     @property
+    def total_input(self) -> int:
+        """All tokens of prompts."""
+        return self.input + self.cached_input + self.cache_write
+
+    @property
     def tokens(self) -> int:
         """All tokens, of every kind."""
-        return self.input + self.cached_input + self.output + self.reasoning + self.image
+        return self.total_input + self.output + self.reasoning + self.image
 
     @property
     def cost_per_charge(self) -> int | None:

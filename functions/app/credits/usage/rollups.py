@@ -16,7 +16,7 @@ from typing import Final
 from app.credits.core.entry import Kind
 from app.kit.stores.documents import Fields, Increment, Merge, Value, int_field, text_field
 
-MEASURES: Final = ("cost", "charges", "input", "cached_input", "output", "reasoning", "image")
+MEASURES: Final = ("cost", "charges", "input", "cached_input", "output", "reasoning", "image", "cache_write")
 """`cost` in micro-credits, `charges` counts entries, the others count tokens as the price book names them."""
 
 Counts = dict[tuple[str, ...], int]
