@@ -185,6 +185,7 @@ class System(Locked):
             alarms=ports.alarms,
             pause=full_jitter(ports.concurrency, ports.draw),
             heartbeat=ports.heartbeat,
+            concurrency=ports.concurrency,
         )
 
     def _identity(self) -> "DeploymentIdentity":

@@ -221,7 +221,7 @@ class TestComparingMirrors:
     def test_repairs_what_differs_and_measures_the_lag(self, world: CreditsWorld) -> None:
         assert isinstance(world.documents, MemoryDocuments)
         realtime = MemoryRealtime()
-        mirror = BalanceMirror(world.documents, realtime)
+        mirror = BalanceMirror(world.documents, realtime, world.clock)
         since = world.clock.now_us() - 1
         for uid in ("alice", "bob"):
             account = world.credits.account(uid)
@@ -235,7 +235,7 @@ class TestComparingMirrors:
         assert mirror.compare(since).differing == ()
 
     def test_goes_on_where_it_stopped_and_leaves_triggers_their_time(self, world: CreditsWorld) -> None:
-        mirror = BalanceMirror(world.documents, MemoryRealtime())
+        mirror = BalanceMirror(world.documents, MemoryRealtime(), world.clock)
         for index in range(5):
             world.clock.advance(us=1)
             world.credits.account(f"user{index}")

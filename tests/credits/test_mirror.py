@@ -24,7 +24,7 @@ def _mirrored(world: CreditsWorld) -> tuple[BalanceMirror, MemoryRealtime, list[
 
     world.documents.after_commit.append(watch)
     realtime = MemoryRealtime()
-    return BalanceMirror(world.documents, realtime), realtime, triggers
+    return BalanceMirror(world.documents, realtime, world.clock), realtime, triggers
 
 
 def _spend(world: CreditsWorld, times: int) -> None:
@@ -91,7 +91,7 @@ def test_ignores_a_deleted_account(world: CreditsWorld) -> None:
 )
 def test_a_repair_believes_no_lie(world: CreditsWorld, lie: dict[str, Json]) -> None:
     realtime = MemoryRealtime()
-    mirror = BalanceMirror(world.documents, realtime)
+    mirror = BalanceMirror(world.documents, realtime, world.clock)
     world.credits.account("alice")
     true = mirror.repair("alice").wanted
     realtime.update({f"{mirror_path('alice')}/{name}": value for name, value in lie.items()})
@@ -117,7 +117,7 @@ class MovingRealtime(MemoryRealtime):
 def test_a_repair_does_not_put_an_older_balance_over_a_newer_one(world: CreditsWorld, mirrored: bool) -> None:
     """T-46: the account moves while a repair is under way."""
     realtime = MovingRealtime()
-    mirror = BalanceMirror(world.documents, realtime)
+    mirror = BalanceMirror(world.documents, realtime, world.clock)
     world.credits.account("alice")
 
     def move() -> None:

@@ -13,13 +13,13 @@ from werkzeug.test import TestResponse
 
 from app.kit.errors import Rejection
 from app.kit.stores.documents import Merge
+from app.kit.stores.rows import MOST_READ
 from app.orchestration.assembly import Contributions, Orchestration, QueueDependencies, assemble
 from app.orchestration.queue.handler import Done, Handler, Run
 from app.orchestration.queue.inbox import Inbox
 from app.orchestration.queue.operation_queue import Order
 from app.orchestration.sagas.saga_definition import SagaDefinition, SagaStep, StepDone, StepRun
 from app.orchestration.sagas.sagas import SagaStart
-from app.orchestration.sweeper import PAGE, PAGES
 from app.ports import Identity
 from docs.recording import Journal, RecordedDocuments, RecordedRealtime
 from support.clock import no_pause
@@ -172,7 +172,7 @@ def operate(world: World, work: Orchestration) -> None:
 
 def flood(world: World, work: Orchestration) -> None:
     """More that is overdue than one sweep looks at."""
-    many = PAGE * PAGES + 1
+    many = MOST_READ + 1
     rows = work.queue.rows([Order("keyed")] * many)
     for start in range(0, many, 500):
         world.documents.commit(rows[start : start + 500])

@@ -1,6 +1,6 @@
 """A second feature that pays for its calls, as small as one can be: images, and whatever else is not a chat."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from app.credits.core.entry import Reference
@@ -33,6 +33,8 @@ class Task:
 
 class Gallery:
     """Image tasks at `tasks/{id}`, each a paid call."""
+
+    job = "gallery_orphans"
 
     def __init__(self, money: CreditsWorld, mode: Mode = Mode.IMAGE, policy: Policy | None = None) -> None:
         self.clock: ManualClock = money.clock
@@ -74,9 +76,8 @@ class Gallery:
     def sweep(self) -> int:
         return self.orphans.sweep(self)
 
-    def overdue(self, before: str, limit: int) -> Sequence[Document]:
-        where = (Where("due_us", "<", self.clock.now_us()),)
-        return self.documents.query(Query("tasks", where=where, order_by=("due_us",), limit=limit))
+    def overdue(self, before: str) -> Query:
+        return Query("tasks", (Where("due_us", "<", self.clock.now_us()),), ("due_us", "__name__"))
 
     def orphan(self, stored: Document) -> Orphan:
         reference = Reference("task", text_field(stored.fields, "id"))

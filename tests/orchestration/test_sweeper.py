@@ -1,12 +1,21 @@
 """The sweeper brings back lost tickets, triggers, alarms and runners; several may sweep at once."""
 
 import contextlib
+import threading
 
+import pytest
+from structlog.testing import capture_logs
+
+from app.kit.clock import seconds
 from app.kit.errors import Unavailable
+from app.kit.stores.realtime import Json
+from app.kit.stores.rows import MOST_READ
+from app.orchestration import sweeper
 from app.orchestration.queue.handler import Done, Handler, Run, RunOutcome
 from app.orchestration.queue.operation import OperationState
-from app.orchestration.sweeper import CURSOR, PAGE, PAGES, Chore, LastSweep
+from app.orchestration.sweeper import Chore, LastSweep
 from orchestration.shop import Shop, Spy, order
+from support.memory import MemoryRealtime
 
 
 class Killed(BaseException):
@@ -104,13 +113,12 @@ class TestTheTick:
     def test_a_tick_is_bounded_and_the_next_goes_on(self) -> None:
         shop = Shop([Handler("work", Spy())])
         shop.rings = False
-        for many in (*[PAGE] * PAGES, 10):
+        for many in (*[100] * (MOST_READ // 100), 10):
             shop.documents.commit(shop.queue.rows([order() for _ in range(many)]))
         shop.clock.advance(minutes=1)
         first, second = shop.sweeper.tick(), shop.sweeper.tick()
-        assert (first.rung, first.complete) == (PAGE * PAGES, False)
+        assert (first.rung, first.complete) == (MOST_READ, False)
         assert (second.rung, second.complete) == (10, True)
-        assert shop.realtime.get(CURSOR) is None
 
     def test_leaves_a_mark_of_when_it_ended_and_how(self) -> None:
         """T-91: an old record shows that nobody sweeps."""
@@ -149,3 +157,68 @@ class TestTheTick:
         assert swept.failed == ("broken",)
         assert swept.chores == {"sagas": 0, "fine": 3}
         assert done == [7]
+
+
+class HangingRealtime(MemoryRealtime):
+    """Answers nobody until it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answers = threading.Event()
+
+    def get(self, path: str) -> Json:
+        self.answers.wait()
+        return super().get(path)
+
+
+class TestAPartThatHangs:
+    @pytest.fixture
+    def hanging(self, monkeypatch: pytest.MonkeyPatch) -> HangingRealtime:
+        monkeypatch.setattr(sweeper, "TICK_US", seconds(0))
+        return HangingRealtime()
+
+    def test_keeps_no_other_waiting(self, hanging: HangingRealtime) -> None:
+        """T-105."""
+        done: list[str] = []
+
+        def hang(_: int) -> int:
+            hanging.get("anything")
+            return 1
+
+        def work(_: int) -> int:
+            done.append("checkpoint")
+            return 1
+
+        shop = Shop(chores=[Chore("mirrors", hang), Chore("checkpoint", work)])
+        with capture_logs() as logged:
+            swept = shop.sweeper.tick()
+        assert (swept.failed, done) == (("mirrors",), ["checkpoint"])
+        assert [line["chore"] for line in logged if line["event"] == "chore_overran"] == ["mirrors"]
+        hanging.answers.set()
+
+    def test_is_not_begun_again_while_it_still_runs(self, hanging: HangingRealtime) -> None:
+        begun: list[int] = []
+
+        def hang(limit: int) -> int:
+            begun.append(limit)
+            hanging.get("anything")
+            return 1
+
+        shop = Shop(chores=[Chore("mirrors", hang)])
+        assert [shop.sweeper.tick().failed for _ in range(3)] == [("mirrors",)] * 3
+        assert len(begun) == 1
+        hanging.answers.set()
+
+    def test_chores_of_the_realtime_database_come_last(self) -> None:
+        order: list[str] = []
+
+        def named(name: str) -> Chore:
+            def work(_: int) -> int:
+                order.append(name)
+                return 1
+
+            return Chore(name, work, realtime=name == "mirrors")
+
+        shop = Shop(chores=[named("mirrors"), named("checkpoint")])
+        shop.sweeper.tick()
+        assert order == ["checkpoint", "mirrors"]

@@ -136,10 +136,15 @@ class ChatFeature(Feature):
 
     def sweep(self) -> int:
         """Ends abandoned turns and removes old live texts; returns how many of both."""
+        return self._end_abandoned(100) + self._remove_old_streams(100)
+
+    def _end_abandoned(self, limit: int) -> int:
+        return self.needs.metering.orphans.sweep(self.turns, limit)
+
+    def _remove_old_streams(self, _: int) -> int:
         from app.chat.live.stream_mirror import remove_old_streams
 
-        ended = self.needs.metering.orphans.sweep(self.turns)
-        return ended + remove_old_streams(self._ports.realtime, self._ports.clock)
+        return remove_old_streams(self._ports.realtime, self._ports.clock)
 
     def price(self, uid: str, operation: "PricedOperation") -> "OperationPrice":
         """The price of a message, by the quote that answering it begins with."""
@@ -171,4 +176,7 @@ class ChatFeature(Feature):
     def chores(self) -> "Sequence[Chore]":
         from app.orchestration.sweeper import Chore
 
-        return [Chore("answers and old streams", lambda _: self.sweep())]
+        return [
+            Chore("abandoned answers", self._end_abandoned),
+            Chore("old streams", self._remove_old_streams, realtime=True),
+        ]

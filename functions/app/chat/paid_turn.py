@@ -1,6 +1,6 @@
 """A turn as the owner of a paid call: what its document becomes when the call ends, is lost or is found abandoned."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -9,13 +9,13 @@ from app.chat import turn as turns
 from app.chat.conversation import Exchange
 from app.chat.live.flusher import cancel_path
 from app.chat.live.stream_mirror import Closing, StreamMirror
-from app.chat.store import ChatStore, conversation_path, turn_path
+from app.chat.store import ChatStore, conversation_path, overdue, turn_path
 from app.chat.turn import End, FinishReason, Turn, TurnProblem, TurnState
 from app.credits.public import Reference, Seen
 from app.kit import telemetry
 from app.kit.errors import Fault
 from app.kit.money import to_decimal
-from app.kit.stores.documents import Document, Replace, Value
+from app.kit.stores.documents import Document, Query, Replace, Value
 from app.kit.stores.realtime import Realtime
 from app.metering.billing import Ending, Mode
 from app.metering.orphans import Orphan
@@ -99,13 +99,15 @@ class AbandonedTurns:
     They end in `error`, the live text says so, and the same idempotency key may try again.
     """
 
+    job = "chat_orphans"
+
     def __init__(self, *, store: ChatStore, mirror: StreamMirror, realtime: Realtime) -> None:
         self._store = store
         self._mirror = mirror
         self._realtime = realtime
 
-    def overdue(self, before: str, limit: int) -> Sequence[Document]:
-        return self._store.overdue(before, limit)
+    def overdue(self, before: str) -> Query:
+        return overdue(before)
 
     def orphan(self, stored: Document) -> Orphan:
         turn = turns.read(stored.fields)

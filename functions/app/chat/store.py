@@ -24,6 +24,12 @@ def turn_path(uid: str, conversation_id: str, message_id: str) -> str:
     return f"{conversation_path(uid, conversation_id)}/messages/{message_id}"
 
 
+def overdue(before: str) -> Query:
+    """Running turns of all users whose lease ended before this RFC 3339 time, the oldest first."""
+    where = (Where("state", "==", "running"), Where("lease_until", "<", before))
+    return Query("messages", where, ("lease_until", "__name__"), group=True)
+
+
 class NoSuchConversation(NotFound):
     """The conversation does not exist, or it is another user's."""
 
@@ -102,12 +108,6 @@ class ChatStore:
             if stored.path.startswith(f"users/{uid}/"):
                 return turns.read(stored.fields)
         raise NoSuchMessage
-
-    def overdue(self, before: str, limit: int) -> list[Document]:
-        """Running turns whose lease ended before this RFC 3339 time, the oldest first."""
-        where = (Where("state", "==", "running"), Where("lease_until", "<", before))
-        query = Query("messages", where=where, order_by=("lease_until",), limit=limit, group=True)
-        return self.documents.query(query)
 
     def bury(self, stored: Document, at: str, order: Sequence[Write]) -> None:
         """Makes a conversation disappear for its user, in one commit with the `order` that deletes it."""

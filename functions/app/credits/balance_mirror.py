@@ -4,21 +4,23 @@ Written by a trigger on the account document. Triggers come late, twice and out 
 over an older one: `updated_at` of an account strictly grows and its text sorts as its time does.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from app.credits.core.account import Account, BalanceLevel
 from app.credits.ledger import document
 from app.kit import telemetry
-from app.kit.clock import from_rfc3339, minutes, to_rfc3339
+from app.kit.clock import Clock, from_rfc3339, minutes, to_rfc3339
 from app.kit.errors import InvariantViolation
 from app.kit.money import to_decimal
-from app.kit.stores.documents import Document, Documents, Fields, Query, Replace, Value, Where, int_field, text_field
+from app.kit.stores.broken_rows import COLLECTION
+from app.kit.stores.documents import Document, Documents, Fields, Increment, Merge, Query, Value, Where
 from app.kit.stores.realtime import Json, Realtime
+from app.kit.stores.rows import Rows
 
 BalanceView = dict[str, Json]
 
-_CURSOR: Final = "jobs/mirror_comparison"
+_JOB: Final = "mirror_comparison"
 _FIRST_LOOK_US: Final = minutes(60)
 _GRACE_US: Final = minutes(1)
 _ENDLESS: Final = 253_402_300_799_999_999
@@ -61,8 +63,6 @@ class Comparison:
     differing: tuple[str, ...]
     repaired: int
     worst_lag_us: int
-    through_us: int
-    """When the last account that was compared had changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +85,10 @@ class MirrorRepair:
 class BalanceMirror:
     """Keeps the mirrors equal to the accounts."""
 
-    def __init__(self, documents: Documents, realtime: Realtime) -> None:
+    def __init__(self, documents: Documents, realtime: Realtime, clock: Clock) -> None:
         self._documents = documents
         self._realtime = realtime
+        self._rows = Rows(documents, clock)
 
     def account_written(self, fields: Fields | None) -> None:
         """A trigger said that an account document is now `fields` (None: deleted, which only erasure does)."""
@@ -114,17 +115,25 @@ class BalanceMirror:
         return MirrorRepair(was, wanted, was != wanted)
 
     def compare_next(self, now_us: int, limit: int) -> Comparison:
-        """The scheduled comparison: goes on where the last one stopped, up to a minute ago (triggers take a while)."""
-        cursor = self._documents.get(_CURSOR)
-        since_us = from_rfc3339(text_field(cursor.fields, "through")) if cursor else now_us - _FIRST_LOOK_US
-        done = self.compare(since_us, limit, until_us=now_us - _GRACE_US)
-        if done.checked:
-            fields: dict[str, Value] = {
-                "through": to_rfc3339(done.through_us),
-                "worst_lag_us": done.worst_lag_us,
-                "repaired": done.repaired,
-            }
-            self._documents.commit([Replace(_CURSOR, fields)])
+        """The scheduled comparison: goes on where the last one stopped, up to a minute ago (triggers take a while).
+
+        Raises:
+            Unavailable: a store does not answer. The next one begins with the accounts that were not compared.
+        """
+        record = self._documents.get(f"{COLLECTION}/{_JOB}")
+        begun = record is not None and bool(record.fields.get("after"))
+        comparing = _Comparing(self)
+        query = _written(0 if begun else now_us - _FIRST_LOOK_US, now_us - _GRACE_US)
+        try:
+            self._rows.follow(_JOB, query, comparing.compare, limit=limit)
+        finally:
+            done = comparing.result()
+            if done.checked:
+                figures: dict[str | tuple[str, ...], Value | Increment] = {
+                    "worst_lag_us": done.worst_lag_us,
+                    "repaired": done.repaired,
+                }
+                self._documents.commit([Merge(f"{COLLECTION}/{_JOB}", figures)])
         if done.differing:
             log = telemetry.log("credits")
             log.warning("mirrors_differed", accounts=len(done.differing), lag_us=done.worst_lag_us)
@@ -132,34 +141,54 @@ class BalanceMirror:
 
     def last_comparison(self) -> LastComparison | None:
         """What the scheduled comparison found when it last had something to compare."""
-        cursor = self._documents.get(_CURSOR)
-        if cursor is None:
-            return None
-        return LastComparison(int_field(cursor.fields, "worst_lag_us"), int_field(cursor.fields, "repaired"))
+        record = self._documents.get(f"{COLLECTION}/{_JOB}")
+        lag, repaired = (record.fields.get(name) if record else None for name in ("worst_lag_us", "repaired"))
+        return LastComparison(lag, repaired) if isinstance(lag, int) and isinstance(repaired, int) else None
 
     def compare(
         self, since_us: int, limit: int = 500, *, until_us: int = _ENDLESS, report_only: bool = False
     ) -> Comparison:
         """Compares mirrors of accounts written after `since_us`; the account wins, unless only a report is wanted."""
-        where = (
-            Where("updated_at", ">", to_rfc3339(since_us)),
-            Where("updated_at", "<=", to_rfc3339(until_us)),
-        )
-        found = self._documents.query(Query("accounts", where, ("updated_at",), limit=limit))
-        differing: list[str] = []
-        repaired, worst, through = 0, 0, since_us
-        for stored in found:
-            account = document.read(stored.fields)
-            through = account.updated_at_us
-            mirrored = self._realtime.get(mirror_path(account.uid))
-            wanted = view(account, account.updated_at_us)
-            if mirrored == wanted:
-                continue
-            differing.append(account.uid)
-            worst = max(worst, account.updated_at_us - _mirrored_at(mirrored, account.opened_at_us))
-            if not report_only:
-                repaired += self.repair(account.uid).repaired
-        return Comparison(len(found), tuple(differing), repaired, worst, through)
+        comparing = _Comparing(self, report_only=report_only)
+        found = self._documents.query(replace(_written(since_us, until_us), limit=limit))
+        self._rows.decoded("mirror_report", found, comparing.compare)
+        return comparing.result()
+
+    def mirrored(self, uid: str) -> Json:
+        """What the mirror of an account shows."""
+        return self._realtime.get(mirror_path(uid))
+
+
+@dataclass(slots=True)
+class _Comparing:
+    """One comparison while it goes through accounts."""
+
+    mirror: BalanceMirror
+    report_only: bool = False
+    checked: int = 0
+    differing: list[str] = field(default_factory=list)
+    repaired: int = 0
+    worst_us: int = 0
+
+    def compare(self, stored: Document) -> None:
+        account = document.read(stored.fields)
+        mirrored = self.mirror.mirrored(account.uid)
+        self.checked += 1
+        if mirrored == view(account, account.updated_at_us):
+            return
+        self.differing.append(account.uid)
+        self.worst_us = max(self.worst_us, account.updated_at_us - _mirrored_at(mirrored, account.opened_at_us))
+        if not self.report_only:
+            self.repaired += self.mirror.repair(account.uid).repaired
+
+    def result(self) -> Comparison:
+        return Comparison(self.checked, tuple(self.differing), self.repaired, self.worst_us)
+
+
+def _written(since_us: int, until_us: int) -> Query:
+    """Accounts written after one time and until another, the oldest change first."""
+    where = (Where("updated_at", ">", to_rfc3339(since_us)), Where("updated_at", "<=", to_rfc3339(until_us)))
+    return Query("accounts", where, ("updated_at", "__name__"))
 
 
 def _view_of(stored: Document) -> BalanceView:

@@ -62,7 +62,7 @@ class CreditsFeature(Feature):
         """The balance that clients listen to."""
         from app.credits.balance_mirror import BalanceMirror
 
-        return BalanceMirror(self._ports.documents, self._ports.realtime)
+        return BalanceMirror(self._ports.documents, self._ports.realtime, self._ports.clock)
 
     def open_account(self, uid: str) -> None:
         """Opens the account of a user who comes online for the first time. Ignores ids that no token could carry."""
@@ -104,8 +104,11 @@ class CreditsFeature(Feature):
             Chore("overdue reservations and lots", lambda limit: self.service.expire_due(limit).accounts),
             Chore("signing key", lambda _: self.service.publish_key()),
             Chore("checkpoint", lambda limit: int(self.service.checkpoints.seal(limit) is not None), SEALED_AT_ONCE),
-            Chore("mirrors", lambda limit: self.mirror.compare_next(self._ports.clock.now_us(), limit).repaired),
+            Chore("mirrors", self._compare_mirrors, realtime=True),
         ]
+
+    def _compare_mirrors(self, limit: int) -> int:
+        return self.mirror.compare_next(self._ports.clock.now_us(), limit).repaired
 
     def figures(self) -> Iterable[Figure]:
         if (compared := self.mirror.last_comparison()) is not None:

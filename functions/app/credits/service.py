@@ -50,10 +50,11 @@ from app.credits.settings import CreditsSettings
 from app.credits.usage.analytics import Analyst
 from app.kit.clock import Clock, minutes, to_rfc3339
 from app.kit.concurrency import Concurrency
-from app.kit.errors import AlreadyExists, Conflict, InvariantViolation, NotFound, Unavailable
+from app.kit.errors import AlreadyExists, InvariantViolation, NotFound
 from app.kit.optimistic import full_jitter
 from app.kit.stores.archive import Archive
 from app.kit.stores.documents import Create, Documents, Query, Value, Where
+from app.kit.stores.rows import Rows
 
 OVERDUE_US: Final = minutes(15)
 """A reservation that is open for so long after its expiry was not swept."""
@@ -94,6 +95,7 @@ class Credits:
         self.settings = settings
         self._documents = documents
         self._clock = clock
+        self._rows = Rows(documents, clock)
         self._signer = Signer(settings.signing_key)
         public = (self._signer.public, *settings.retired_keys)
         self.ledger = LedgerReader(documents, KeyRing({thumbprint(x): x for x in public}))
@@ -206,22 +208,21 @@ class Credits:
         """Sweeps the accounts that are due, at most `limit`: overdue reservations, lots, and expiry notices.
 
         One account that cannot be swept does not keep the others waiting; it is named and stays due.
+
+        Raises:
+            Unavailable: the store does not answer, or did not for several accounts in a row.
         """
         now = to_rfc3339(self._clock.now_us())
-        due = self._documents.query(
-            Query("accounts", where=(Where("next_expiry_at", "<=", now),), order_by=("next_expiry_at",), limit=limit)
+        due = Query("accounts", (Where("next_expiry_at", "<=", now),), ("next_expiry_at", "__name__"))
+        swept: list[AccountSwept] = []
+        batch = self._rows.due("expiry", due, lambda stored: swept.append(self.sweep(stored.id)), limit=limit)
+        return SweptAccounts(
+            accounts=batch.done,
+            reservations=sum(len(one.reservations) for one in swept),
+            entries=sum(len(one.entries) for one in swept),
+            failed=tuple(path.removeprefix("accounts/") for path in (*batch.broken, *batch.failed)),
+            more=not batch.complete,
         )
-        reservations = entries = 0
-        failed = []
-        for stored in due:
-            try:
-                swept = self.sweep(stored.id)
-            except (Conflict, Unavailable, InvariantViolation):
-                failed.append(stored.id)
-                continue
-            reservations += len(swept.reservations)
-            entries += len(swept.entries)
-        return SweptAccounts(len(due) - len(failed), reservations, entries, tuple(failed), len(due) == limit)
 
     def long_overdue(self) -> list[str]:
         """Accounts, at most ten, with something that the sweep should have resolved a while ago."""

@@ -4,7 +4,7 @@ The billing policy's `crashed` decides what they cost, and the rest of their res
 is ended in the same commit.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,8 +21,8 @@ from app.credits.public import (
 )
 from app.kit import telemetry
 from app.kit.clock import Clock, to_rfc3339
-from app.kit.errors import Conflict, InvariantViolation, Unavailable
-from app.kit.stores.documents import Delete, Document, Documents, Replace, Value, Write
+from app.kit.stores.documents import Delete, Document, Documents, Query, Replace, Value, Write
+from app.kit.stores.rows import Rows
 from app.metering import billing
 from app.metering.billing import Charge, Ending, Mode, Policy, Priced
 from app.metering.paid_call import PaidCall, Settlement
@@ -49,7 +49,10 @@ class Orphan:
 class Owners(Protocol):
     """The documents of one feature that paid calls belong to."""
 
-    def overdue(self, before: str, limit: int) -> Sequence[Document]:
+    job: str
+    """The name under which `jobs/` lists their documents that cannot be read."""
+
+    def overdue(self, before: str) -> Query:
         """Documents whose call has not ended and whose lease ended before this RFC 3339 time, the oldest first."""
         ...
 
@@ -78,26 +81,30 @@ class Orphans:
         self._documents = documents
         self._clock = clock
         self._policy = policy
+        self._rows = Rows(documents, clock)
 
     def sweep(self, owners: Owners, limit: int = 100) -> int:
         """Ends the overdue calls of `owners`, at most `limit`; returns how many. One that settles meanwhile is left.
 
-        A document that cannot be read or ended is logged and stays overdue; the others do not wait for it.
+        A document that cannot be read or ended is listed and stays overdue; the others do not wait for it. Whoever
+        waits for a call is told when all are ended, so that credits do not wait for the Realtime Database.
+
+        Raises:
+            Unavailable: the store does not answer, or did not for several calls in a row.
         """
-        ended = 0
-        for stored in owners.overdue(to_rfc3339(self._clock.now_us()), limit):
-            try:
-                settlement = self._end(owners, stored)
-            except Conflict:
-                _log.info("orphan_moved", path=stored.path)
-                continue
-            except (Unavailable, InvariantViolation) as error:
-                _log.error("orphan_not_ended", path=stored.path, exc_info=error)
-                continue
+        ended: list[tuple[Document, Settlement]] = []
+
+        def end(stored: Document) -> None:
+            settlement = self._end(owners, stored)
             _log.warning("orphan_ended", path=stored.path, reason=settlement.reason, cost=settlement.cost)
-            owners.closed(stored, settlement)
-            ended += 1
-        return ended
+            ended.append((stored, settlement))
+
+        try:
+            self._rows.due(owners.job, owners.overdue(to_rfc3339(self._clock.now_us())), end, limit=limit)
+        finally:
+            for stored, settlement in ended:
+                owners.closed(stored, settlement)
+        return len(ended)
 
     def give_up(self, orphan: Orphan) -> None:
         """Resolves the reservation of a dead attempt by the table, for the attempt that takes its place.

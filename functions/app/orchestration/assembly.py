@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from app.kit.clock import Clock
+from app.kit.concurrency import Concurrency, Threads
 from app.kit.errors import Unavailable, ensure
 from app.kit.heartbeat import Heartbeat, ThreadHeartbeat
 from app.kit.ids import Ids
@@ -48,6 +49,7 @@ class QueueDependencies:
     alarms: Alarms
     pause: Pause = field(kw_only=True)
     heartbeat: Heartbeat = field(default_factory=ThreadHeartbeat)
+    concurrency: Concurrency = field(default_factory=Threads)
 
     def outbox(self) -> Outbox:
         """The `Documents` through which every feature commits."""
@@ -138,7 +140,9 @@ def assemble(
     queue = OperationQueue(outbox, handlers, clock, ids, pause)
     bus.bind_queue(queue)
     sagas.bind_queue(queue)
-    sweep = SweeperDependencies(outbox, dependencies.realtime, doorbell, clock, ids, handlers.lanes)
+    sweep = SweeperDependencies(
+        outbox, dependencies.realtime, doorbell, clock, ids, handlers.lanes, dependencies.concurrency
+    )
     return Orchestration(
         outbox=outbox,
         doorbell=doorbell,

@@ -10,39 +10,45 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from app.kit.clock import Clock, to_rfc3339
-from app.kit.errors import Fault, InvariantViolation
+from app.kit.clock import Clock, seconds, to_rfc3339
+from app.kit.concurrency import Concurrency, Signal
+from app.kit.errors import Fault
 from app.kit.ids import Ids
-from app.kit.stores.documents import Document, Documents, Query, Where, text_field
+from app.kit.stores.documents import Documents, Query, Where
 from app.kit.stores.realtime import Json, Realtime
+from app.kit.stores.rows import MOST_READ, Rows
 from app.kit.telemetry import log
 from app.orchestration.queue.admission import Ticket, blocked_by_key, ticket_of
 from app.orchestration.queue.doorbell import Doorbell
 from app.orchestration.queue.handler import Lane
+from app.orchestration.queue.operation import Operation
 from app.orchestration.queue.operation_document import COLLECTION, from_document
 
-CURSOR: Final = "orchestration/sweeper/cursor"
 LAST: Final = "orchestration/sweeper/last"
-PAGE: Final = 100
-PAGES: Final = 10
-"""Pages per tick: a tick rings for at most PAGE * PAGES operations, and the next one goes on from there."""
+TICK_US: Final = seconds(90)
+"""What the parts of a tick share. The scheduled function is stopped after 120 s."""
+RINGS: Final = "rings"
 
 _log = log("orchestration")
 
 
 @dataclass(frozen=True, slots=True)
 class Chore:
-    """A feature's work at every tick. `work` takes `limit`, the most items to handle, and returns how many it did."""
+    """A feature's work at every tick. `work` takes `limit`, the most items to handle, and returns how many it did.
+
+    With `realtime` it waits for the Realtime Database, which may hang, and is done after those that do not.
+    """
 
     name: str
     work: Callable[[int], int]
     limit: int = 100
+    realtime: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class SweepReport:
-    """What a tick did. `failed` names the chores that raised, and `rings` if ringing did; the next tick tries again.
-    `complete` is False when overdue operations are left for the next tick.
+    """What a tick did. `failed` names the chores that raised or took too long, and `rings` if ringing did; the next
+    tick tries again. `complete` is False when overdue operations are left for the next tick.
     """
 
     rung: int = 0
@@ -70,6 +76,24 @@ class SweeperDependencies:
     clock: Clock
     ids: Ids
     lanes: Mapping[str, Lane]
+    concurrency: Concurrency
+
+
+@dataclass(slots=True)
+class _Rung:
+    """What ringing did so far."""
+
+    operations: int = 0
+    lanes: Counter[str] = field(default_factory=Counter)
+    complete: bool = False
+
+
+@dataclass(slots=True)
+class _Part:
+    """A part of a tick that was started. `end` holds what it returned or raised."""
+
+    over: Signal
+    end: int | BaseException | None = None
 
 
 class Sweeper:
@@ -78,28 +102,34 @@ class Sweeper:
     def __init__(self, deps: SweeperDependencies, chores: Sequence[Chore] = ()) -> None:
         self._deps = deps
         self._chores = chores
+        self._rows = Rows(deps.documents, deps.clock)
+        self._late: dict[str, _Part] = {}
+        """Parts of earlier ticks that took too long and may still run."""
 
     def tick(self) -> SweepReport:
         """One bounded sweep. A part that fails is named in the report and does not stop the others: reservations expire
         although the Realtime Database is unavailable.
+
+        Each part has a fair share of the time that is left. One that takes longer is left alone, and the others begin.
         """
-        rung, complete = 0, False
-        lanes: tuple[str, ...] = ()
+        rung = _Rung()
+        parts = [
+            *(chore for chore in self._chores if not chore.realtime),
+            Chore(RINGS, lambda _: self._ring_overdue(rung)),
+            *(chore for chore in self._chores if chore.realtime),
+        ]
+        now_us = self._deps.concurrency.monotonic_us
+        ends_us = now_us() + TICK_US
         done: dict[str, int] = {}
         failed: list[str] = []
-        try:
-            rung, lanes, complete = self._ring_overdue()
-        except Exception as failure:  # noqa: BLE001  # an edge, as below
-            _log.error("overdue_sweep_failed", exc_info=failure)
-            failed.append("rings")
-        for chore in self._chores:
-            try:
-                done[chore.name] = chore.work(chore.limit)
-            except Exception as failure:  # noqa: BLE001  # an edge: a chore that fails must not stop the others
-                _log.error("chore_failed", chore=chore.name, exc_info=failure)
-                failed.append(chore.name)
+        for left, part in zip(range(len(parts), 0, -1), parts):
+            count = self._run(part, max(seconds(1), (ends_us - now_us()) // left))
+            if count is None:
+                failed.append(part.name)
+            elif part.name != RINGS:
+                done[part.name] = count
         self._record_end(len(failed))
-        return SweepReport(rung, lanes, done, tuple(failed), complete)
+        return SweepReport(rung.operations, tuple(sorted(rung.lanes)), done, tuple(failed), rung.complete)
 
     def wake(self, lane: str, waiting: int, now_us: int) -> None:
         """Starts as many runners for a lane as may find work. A ticket that exists already fires no trigger, so that
@@ -128,61 +158,52 @@ class Sweeper:
         except Fault as fault:
             _log.warning("sweep_record_failed", reason=str(fault))
 
-    def _ring_overdue(self) -> tuple[int, tuple[str, ...], bool]:
+    def _run(self, chore: Chore, share_us: int) -> int | None:
+        """Runs a part beside this thread and waits for its share of the time; None when it failed or is not over."""
+        late = self._late.pop(chore.name, None)
+        if late is not None and not late.over.is_set():
+            # It would hang again, and every tick would leave another thread behind.
+            self._late[chore.name] = late
+            return None
+        part = _Part(self._deps.concurrency.signal())
+
+        def work() -> None:
+            try:
+                part.end = chore.work(chore.limit)
+            except BaseException as failure:  # noqa: BLE001  # raised again or logged below, in the thread of the tick
+                part.end = failure
+            finally:
+                part.over.set()
+
+        self._deps.concurrency.start(f"chore {chore.name}", work)
+        if not part.over.wait(share_us / 1_000_000):
+            _log.error("chore_overran", chore=chore.name, seconds=share_us // 1_000_000)
+            self._late[chore.name] = part
+            return None
+        if isinstance(part.end, Exception):
+            _log.error("chore_failed", chore=chore.name, exc_info=part.end)
+            return None
+        if isinstance(part.end, BaseException):
+            raise part.end
+        return part.end
+
+    def _ring_overdue(self, rung: _Rung) -> int:
         """Rings for every operation that should have moved by now, and starts runners for their lanes."""
         now_us = self._deps.clock.now_us()
-        cursor = began = self._cursor()
-        rung, lanes = 0, Counter[str]()
-        for _ in range(PAGES):
-            page = self._overdue(now_us, cursor)
-            rung += self._ring(page, lanes)
-            if len(page) < PAGE:
-                cursor = None
-                break
-            cursor = (text_field(page[-1].fields, "wake_at"), page[-1].id)
-        for lane, waiting in sorted(lanes.items()):
-            self.wake(lane, waiting, now_us)
-        if cursor != began:
-            self._save_cursor(cursor)
-        return rung, tuple(sorted(lanes)), cursor is None
-
-    def _overdue(self, now_us: int, cursor: tuple[str, str] | None) -> list[Document]:
-        return self._deps.documents.query(
-            Query(
-                COLLECTION,
-                where=(Where("wake_at", "<=", to_rfc3339(now_us)),),
-                order_by=("wake_at", "__name__"),
-                limit=PAGE,
-                start_after=cursor or (),
-            )
+        overdue: list[Operation] = []
+        query = Query(COLLECTION, (Where("wake_at", "<=", to_rfc3339(now_us)),), ("wake_at", "__name__"))
+        batch = self._rows.due(
+            "overdue_operations", query, lambda row: overdue.append(from_document(row)), limit=MOST_READ
         )
-
-    def _ring(self, page: Sequence[Document], lanes: Counter[str]) -> int:
         tickets: dict[str, list[Ticket]] = {}
-        for document in page:
-            try:
-                operation = from_document(document)
-            except InvariantViolation as broken:
-                _log.error("unreadable_operation_skipped", operation=document.id, reason=str(broken))
-                continue
+        for operation in overdue:
             tickets.setdefault(operation.lane, []).append(ticket_of(operation))
-        for lane, overdue in tickets.items():
+        for lane, waiting in sorted(tickets.items()):
             # Only the first of each line: the others cannot start before it, and each would cost a query to find out.
-            blocked = {ticket.name for ticket in blocked_by_key(overdue)}
-            first = [ticket for ticket in overdue if ticket.name not in blocked]
+            blocked = {ticket.name for ticket in blocked_by_key(waiting)}
+            first = [ticket for ticket in waiting if ticket.name not in blocked]
             self._deps.doorbell.ring(lane, first)
-            lanes[lane] += len(first)
-        return len(page)
-
-    def _cursor(self) -> tuple[str, str] | None:
-        try:
-            value = self._deps.realtime.get(CURSOR)
-        except Fault:
-            return None
-        if isinstance(value, dict) and isinstance(at := value.get("at"), str) and isinstance(i := value.get("id"), str):
-            return at, i
-        return None
-
-    def _save_cursor(self, cursor: tuple[str, str] | None) -> None:
-        value: Json = None if cursor is None else {"at": cursor[0], "id": cursor[1]}
-        self._deps.realtime.update({CURSOR: value})
+            self.wake(lane, len(first), now_us)
+            rung.lanes[lane] += len(first)
+        rung.operations, rung.complete = len(overdue), batch.complete
+        return rung.operations

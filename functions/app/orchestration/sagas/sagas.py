@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from app.kit.clock import Clock, to_rfc3339
-from app.kit.errors import AlreadyExists, Failure, NotFound, Rejection, Unavailable, ensure
+from app.kit.errors import AlreadyExists, NotFound, Rejection, Unavailable, ensure
 from app.kit.optimistic import Pause, optimistic
 from app.kit.stores.documents import Create, Document, Documents, Fields, Query, Replace, Where, Write, text_field
-from app.kit.telemetry import log
+from app.kit.stores.rows import Rows
 from app.orchestration.queue.handler import Done, Handler, Run, RunOutcome
 from app.orchestration.queue.operation import Operation, OperationState, SecurityLevel
 from app.orchestration.queue.operation_queue import OperationQueue, Order
@@ -41,7 +41,6 @@ from app.orchestration.sagas.saga_definition import SagaDefinition, SagaStep, St
 from app.orchestration.sagas.saga_document import COLLECTION, from_document, path_of, to_fields
 
 TIMER: Final = "sagas.timer"
-_log = log("orchestration")
 
 Decide = Callable[[SagaDefinition, SagaState], Transition]
 
@@ -73,6 +72,7 @@ class Sagas:
             self._newest[definition.name] = max(definition.version, self._newest.get(definition.name, 0))
         self._documents = documents
         self._clock = clock
+        self._rows = Rows(documents, clock)
         self._pause = pause
         self._queue: OperationQueue | None = None
 
@@ -144,14 +144,8 @@ class Sagas:
         handling the end of one that the saga did not record. Returns how many it looked at.
         """
         overdue = (Where("check_at", "<=", to_rfc3339(self._clock.now_us())),)
-        found = self._documents.query(Query(COLLECTION, overdue, ("check_at", "__name__"), limit))
-        for document in found:
-            try:
-                self._repair(document.id)
-            except Failure as failure:
-                # A saga that cannot be read, or whose version is not deployed, must not stop the others.
-                _log.error("saga_check_failed", saga=document.id, reason=str(failure))
-        return len(found)
+        query = Query(COLLECTION, overdue, ("check_at", "__name__"))
+        return self._rows.due("sagas", query, self._check, limit=limit).done
 
     def move(self, saga_id: str, decide: Decide) -> Sequence[Write]:
         """The writes of one transition, decided from a fresh read; none when nothing changes."""
@@ -172,6 +166,12 @@ class Sagas:
 
         optimistic(attempt, pause=self._pause)
         return self.get(saga_id)
+
+    def _check(self, stored: Document) -> None:
+        state = from_document(stored)
+        # No dependency is away when a version is not deployed: the row is broken for this deployment.
+        ensure((state.name, state.version) in self._definitions, f"version {state.version} of {state.name} is deployed")
+        self._repair(state.id)
 
     def _repair(self, saga_id: str) -> None:
         def decide(definition: SagaDefinition, state: SagaState) -> Transition:
