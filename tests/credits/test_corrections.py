@@ -1,21 +1,24 @@
 """Corrections, repairs, replay and the scheduled comparison of mirrors."""
 
+from dataclasses import replace
+
 import pytest
 
 from app.credits.balance_mirror import BalanceMirror, mirror_path, view
-from app.credits.core.account import Lot, LotSource
+from app.credits.core.account import RECENT, Account, AccountStatus, Lot, LotSource
 from app.credits.core.commands import Refund
 from app.credits.core.entry import Reference
 from app.credits.core.lots import burn_order, give_back, pick
-from app.credits.core.rejections import NothingToReverse
+from app.credits.core.rejections import NothingToReverse, ReservationSettled
 from app.credits.corrections.corrections import CorrectionClosed, Corrections, Proposal, SecondApproverNeeded
-from app.credits.corrections.repair import Repairs
+from app.credits.corrections.repair import RepairRefused, Repairs
+from app.credits.corrections.traces import Sealed
 from app.credits.ledger import document
 from app.credits.proofs.explaining import Explanation, balance_at, explain
 from app.credits.proofs.reading import HistoryFilter
-from app.kit.errors import Invalid, InvariantViolation, NotFound
+from app.kit.errors import Invalid, NotFound
 from app.kit.money import credits
-from app.kit.stores.documents import Delete, Replace, Value, int_field
+from app.kit.stores.documents import Create, Delete, Replace, Value, int_field
 from support.clock import SeededIds
 from support.credits_world import DAY, CreditsWorld, deposit, promo, reserve, settle
 from support.memory import MemoryDocuments, MemoryRealtime
@@ -28,7 +31,7 @@ def corrections(world: CreditsWorld) -> Corrections:
 
 @pytest.fixture
 def repairs(world: CreditsWorld) -> Repairs:
-    return Repairs(world.documents, world.credits.ledger, world.clock)
+    return Repairs(world.documents, world.credits.ledger, world.clock, world.credits.checkpoints.coverage)
 
 
 def _spend(world: CreditsWorld, id: str, amount: int) -> str:
@@ -70,21 +73,44 @@ class TestCorrections:
         """T-58"""
         charged = _spend(world, "r", credits(7))
         stored = list(world.credits.ledger.entries("alice"))
-        for number, proposer in enumerate(("root", "second")):
-            proposal = Proposal("alice", "wrong", transaction_id=charged)
-            id = str(corrections.propose(proposal, proposer)["id"])
-            if number == 0:
-                corrections.approve(id, "third")
+        proposal = Proposal("alice", "wrong", transaction_id=charged)
+        first, second = (str(corrections.propose(proposal, by)["id"]) for by in ("root", "second"))
+        posted = corrections.approve(first, "third")
+        with pytest.raises(NothingToReverse):
+            corrections.approve(second, "third")
+        assert corrections.read(second)["state"] == "proposed"
+        assert corrections.approve(first, "third").entry == posted.entry
+        with pytest.raises(NothingToReverse):
+            corrections.propose(proposal, "root")
         assert world.audit("alice").balance == credits(1000)
         assert list(world.credits.ledger.entries("alice"))[:2] == stored
+
+    def test_reverse_what_a_refund_left(self, world: CreditsWorld, corrections: Corrections) -> None:
+        charged = _spend(world, "r", credits(7))
+        charge = world.entries("alice")[-1]
+        id = str(corrections.propose(Proposal("alice", "wrong", transaction_id=charged), "root")["id"])
+        world.credits.post("alice", Refund("f", charge, credits(3), 0, "sorry", Reference("entry", charged)))
+        assert corrections.approve(id, "second").entry.amount == credits(4)
+        assert world.audit("alice").balance == credits(1000)
+
+    def test_do_not_reverse_what_somebody_altered(self, world: CreditsWorld, corrections: Corrections) -> None:
+        """T-120"""
+        charged = _spend(world, "r", credits(7))
+        id = str(corrections.propose(Proposal("alice", "wrong", transaction_id=charged), "root")["id"])
+        stored = world.documents.get(document.entry_path("alice", 2))
+        assert stored is not None
+        world.documents.commit([Replace(stored.path, {**stored.fields, "amount": -credits(900)})])
+        with pytest.raises(NothingToReverse):
+            corrections.approve(id, "second")
+        with pytest.raises(NothingToReverse):
+            corrections.propose(Proposal("alice", "wrong", transaction_id=charged), "root")
 
     def test_do_not_reverse_a_reversal(self, world: CreditsWorld, corrections: Corrections) -> None:
         charged = _spend(world, "r", credits(7))
         first = corrections.propose(Proposal("alice", "wrong", transaction_id=charged), "root")
         reversal = corrections.approve(str(first["id"]), "second").entry.id
-        again = corrections.propose(Proposal("alice", "wrong", transaction_id=reversal), "root")
         with pytest.raises(NothingToReverse):
-            corrections.approve(str(again["id"]), "second")
+            corrections.propose(Proposal("alice", "wrong", transaction_id=reversal), "root")
 
     def test_are_for_accounts_and_entries_that_exist(self, world: CreditsWorld, corrections: Corrections) -> None:
         with pytest.raises(NotFound):
@@ -124,6 +150,9 @@ class TestRepair:
             {"reserved": 0},
             {"debt": 4},
             {"status": "unheard of"},
+            {"uid": "bob"},
+            {"recent": [], "forgot": False},
+            {"level": 5, "low_threshold": 7},
         ],
     )
     def test_rebuilds_what_is_derived_and_changes_no_entry(
@@ -134,21 +163,25 @@ class TestRepair:
         world.credits.reserve("alice", reserve("s", credits(3)))
         entries = list(world.credits.ledger.entries("alice"))
         sound = world.account("alice")
-        stored = world.documents.get(document.account_path("alice"))
-        assert stored is not None
-        world.documents.commit([Replace(stored.path, {**stored.fields, **damage})])
-        assert repairs.account("alice", write=False).repaired
-        assert repairs.account("alice").repaired
+        _damage(world, damage)
+        active = AccountStatus.ACTIVE
+        assert repairs.account("alice", write=False, status=active).repaired
+        assert repairs.account("alice", status=active).repaired
+        assert not repairs.account("alice").repaired
         after = world.audit("alice")
         assert (after.balance, after.lots[0].remaining) == (sound.balance, sound.lots[0].remaining)
-        assert after.reserved == (0 if "status" in damage else credits(3))
+        assert (after.reserved, after.status) == (credits(3), active)
         assert list(world.credits.ledger.entries("alice")) == entries
-        world.instance().settle("alice", settle("s", 1)) if "status" not in damage else None
+        assert world.instance().settle("alice", settle("r", credits(7))).replayed
+        assert world.instance().settle("alice", settle("s", 1)).entry is not None
+        world.audit("alice")
 
     def test_rebuilds_an_account_that_is_gone(self, world: CreditsWorld, repairs: Repairs) -> None:
         _spend(world, "r", credits(7))
         world.documents.commit([Delete("accounts/alice")])
-        assert repairs.account("alice").was is None
+        done = repairs.account("alice", status=AccountStatus.ACTIVE)
+        assert done.was is None
+        assert done.lost == ("status", "low_threshold", "reservations", "recent", "disputes")
         assert world.audit("alice").balance == credits(993)
 
     def test_repairs_nothing_from_entries_that_do_not_verify(self, world: CreditsWorld, repairs: Repairs) -> None:
@@ -156,8 +189,146 @@ class TestRepair:
         stored = world.documents.get(document.entry_path("alice", 2))
         assert stored is not None
         world.documents.commit([Replace(stored.path, {**stored.fields, "amount": 0})])
-        with pytest.raises(InvariantViolation):
+        with pytest.raises(RepairRefused, match="entry 2 fails the check of its hash"):
             repairs.account("alice")
+
+    @pytest.mark.parametrize("uid", ["alice/entries/000000000001", "..", ".", "__alice__", ""])
+    def test_reaches_no_document_but_an_account(self, world: CreditsWorld, repairs: Repairs, uid: str) -> None:
+        """T-103"""
+        _spend(world, "r", credits(7))
+        entries = list(world.credits.ledger.entries("alice"))
+        with pytest.raises(NotFound):
+            repairs.account(uid, status=AccountStatus.ACTIVE)
+        assert list(world.credits.ledger.entries("alice")) == entries
+
+    def test_keeps_what_entries_do_not_tell(self, world: CreditsWorld, repairs: Repairs) -> None:
+        world.credits.post("alice", deposit("p", credits(50)))
+        world.credits.freeze_lots("alice", "p", frozen=True)
+        world.credits.freeze_lots("alice", "later", frozen=True)
+        world.credits.set_threshold("alice", credits(3))
+        world.credits.set_status("alice", AccountStatus.SUSPENDED, "test")
+        sound = world.account("alice")
+        _damage(world, {"lots": "none", "balance": 7, "debt": None})
+        repairs.account("alice")
+        after = world.audit("alice")
+        assert (after.status, after.low_threshold) == (sound.status, sound.low_threshold)
+        assert (after.disputes, after.debt) == (("p", "later"), 0)
+        assert [lot.frozen for lot in after.lots if lot.payment_id == "p"] == [True]
+
+    @pytest.mark.parametrize("damage", [{"status": "unheard of"}, None])
+    def test_brings_no_suspended_account_back(
+        self, world: CreditsWorld, repairs: Repairs, damage: dict[str, Value] | None
+    ) -> None:
+        _spend(world, "r", credits(7))
+        world.credits.set_status("alice", AccountStatus.SUSPENDED, "test")
+        _damage(world, damage) if damage else world.documents.commit([Delete("accounts/alice")])
+        with pytest.raises(RepairRefused, match="status is lost"):
+            repairs.account("alice")
+        assert repairs.account("alice", status=AccountStatus.SUSPENDED).now.status is AccountStatus.SUSPENDED
+
+
+class TestARepairedAccount:
+    """It forgets no key: nothing is charged a second time."""
+
+    def test_does_not_open_again_what_was_settled(self, world: CreditsWorld, repairs: Repairs) -> None:
+        world.credits.reserve("alice", reserve("r", credits(7)))
+        before = world.documents.get("accounts/alice")
+        assert before is not None
+        world.credits.settle("alice", settle("r", credits(7)))
+        world.documents.commit([Replace("accounts/alice", before.fields)])
+        repairs.account("alice")
+        instance = world.instance()
+        assert instance.settle("alice", settle("r", credits(7))).replayed
+        with pytest.raises(ReservationSettled):
+            instance.reserve("alice", reserve("r", credits(7)))
+        assert world.audit("alice").balance == credits(993)
+
+    @pytest.mark.parametrize("spends", [1, RECENT + 3])
+    def test_that_was_gone_knows_every_charge(self, world: CreditsWorld, repairs: Repairs, spends: int) -> None:
+        for number in range(spends):
+            _spend(world, f"r{number}", credits(1))
+        world.documents.commit([Delete("accounts/alice")])
+        repairs.account("alice", status=AccountStatus.ACTIVE)
+        instance = world.instance()
+        for number in range(spends):
+            with pytest.raises(ReservationSettled):
+                instance.reserve("alice", reserve(f"r{number}", credits(1)))
+            assert instance.settle("alice", settle(f"r{number}", credits(1))).replayed
+        assert world.audit("alice").balance == credits(1000 - spends)
+
+
+class TestAChainThatWasLonger:
+    """T-102: a repair never makes a cut tail the truth."""
+
+    @pytest.fixture(autouse=True)
+    def cut(self, world: CreditsWorld) -> Account:
+        """The account as it stood before its last entry."""
+        world.credits.account("alice")
+        before = world.account("alice")
+        _spend(world, "r", credits(7))
+        return before
+
+    def _cut(self, world: CreditsWorld, cut: Account, *, put_back: bool = True) -> None:
+        world.documents.commit([Delete(document.entry_path("alice", 2))])
+        if put_back:
+            world.documents.commit([Replace("accounts/alice", {**document.write(cut), "reserved": 9})])
+
+    def test_is_known_by_its_account(self, world: CreditsWorld, repairs: Repairs, cut: Account) -> None:
+        self._cut(world, cut, put_back=False)
+        with pytest.raises(RepairRefused, match="the account names entry 2"):
+            repairs.account("alice")
+
+    def test_is_known_by_what_the_account_remembers(self, world: CreditsWorld, repairs: Repairs, cut: Account) -> None:
+        recent = world.account("alice").recent
+        self._cut(world, replace(cut, recent=recent))
+        with pytest.raises(RepairRefused, match="was settled by entry 2"):
+            repairs.account("alice")
+
+    @pytest.mark.parametrize("place", ["seal", "copy"])
+    def test_is_known_by_its_seal(self, world: CreditsWorld, cut: Account, place: str) -> None:
+        world.credits.checkpoints.seal()
+        coverage = world.credits.checkpoints.coverage("alice")
+        if place == "seal":
+            world.documents.commit([Delete("sealed/alice")])
+        self._cut(world, cut)
+        sealed: Sealed = (lambda _: coverage) if place == "seal" else (lambda _: None)
+        repairs = Repairs(world.documents, world.credits.ledger, world.clock, sealed)
+        with pytest.raises(RepairRefused, match="entry 2 was sealed"):
+            repairs.account("alice")
+
+    def test_with_another_entry_in_the_sealed_ones_place(
+        self, world: CreditsWorld, repairs: Repairs, cut: Account
+    ) -> None:
+        world.credits.checkpoints.seal()
+        self._cut(world, cut)
+        world.documents.commit([Replace("accounts/alice", document.write(cut))])
+        world.instance().post("alice", promo("k", 1, None))
+        _damage(world, {"reserved": 9})
+        with pytest.raises(RepairRefused, match="another entry 2 was sealed"):
+            repairs.account("alice")
+
+    def test_is_known_by_its_rollups(self, world: CreditsWorld, repairs: Repairs, cut: Account) -> None:
+        world.documents.commit([Create("accounts/alice/rollups/cursor", {"generation": "g", "sequence": 2})])
+        self._cut(world, cut)
+        with pytest.raises(RepairRefused, match="the rollups counted entry 2"):
+            repairs.account("alice")
+
+    def test_is_known_by_the_corrections_that_were_posted(
+        self, world: CreditsWorld, repairs: Repairs, corrections: Corrections
+    ) -> None:
+        before = world.account("alice")
+        id = str(corrections.propose(Proposal("alice", "goodwill", -credits(5)), "root")["id"])
+        corrections.approve(id, "second")
+        world.documents.commit([Delete(document.entry_path("alice", 3))])
+        world.documents.commit([Replace("accounts/alice", {**document.write(before), "reserved": 9})])
+        with pytest.raises(RepairRefused, match=f"correction {id} posted"):
+            repairs.account("alice")
+
+
+def _damage(world: CreditsWorld, damage: dict[str, Value]) -> None:
+    stored = world.documents.get(document.account_path("alice"))
+    assert stored is not None
+    world.documents.commit([Replace(stored.path, {**stored.fields, **damage})])
 
 
 class TestReplay:

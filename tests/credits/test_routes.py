@@ -387,7 +387,41 @@ class TestCorrections:
             "balance_was": "1002.5",
             "balance": "1002.5",
             "sequence": 2,
+            "status": "active",
+            "lost": [],
         }
+
+    def test_sent_twice_under_one_key_are_one(self, bank: Bank) -> None:
+        bank.credits.account("alice")
+        root = bank.world.client(bank.world.user("root", role="admin"))
+        second = bank.world.client(bank.world.user("second", role="admin"))
+        headers = {"Idempotency-Key": "k"}
+        body = {"uid": "alice", "reason": "goodwill", "amount": "2.5"}
+        made, again = (root.post("/v1/credits/corrections", json=body, headers=headers) for _ in range(2))
+        assert (again.json, again.headers["Idempotent-Replayed"]) == (made.json, "true")
+        other = root.post("/v1/credits/corrections", json={**body, "amount": "3"}, headers=headers)
+        assert (other.status_code, (other.json or {})["code"]) == (422, "idempotency_key_reused")
+        path = f"/v1/credits/corrections/{(made.json or {})['id']}"
+        for action in ("approve", "reject"):
+            first, repeat = (second.post(f"{path}/{action}", headers={"Idempotency-Key": action}) for _ in range(2))
+            assert (repeat.status_code, repeat.json) == (first.status_code, first.json)
+            assert repeat.headers["Idempotent-Replayed"] == "true"
+        repairs = [
+            root.post("/v1/credits/repair", json={"uid": "alice"}, headers={"Idempotency-Key": "r"}) for _ in "ab"
+        ]
+        assert repairs[1].headers["Idempotent-Replayed"] == "true"
+
+    def test_of_one_key_are_one_when_the_answer_was_lost(self, bank: Bank) -> None:
+        """The proposal's own id comes from the key, so it is kept once after the record of the key is gone."""
+        bank.credits.account("alice")
+        root = bank.world.client(bank.world.user("root", role="admin"))
+        body = {"uid": "alice", "reason": "goodwill", "amount": "2.5"}
+        ids = []
+        for _ in range(2):
+            made = root.post("/v1/credits/corrections", json=body, headers={"Idempotency-Key": "k"})
+            ids.append((made.json or {})["id"])
+            bank.world.ports.clock.advance(minutes=26 * 60)
+        assert ids[0] == ids[1]
 
 
 class TestTheWelcomeBonus:

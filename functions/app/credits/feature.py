@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from app.credits.balance_mirror import BalanceMirror
     from app.credits.core.events import Publish
     from app.credits.ledger.step import AccountOpening
+    from app.credits.proofs.checkpoints import Coverage
     from app.credits.routes.schemas import OperationPrice, PricedOperation
     from app.credits.service import Credits
     from app.credits.settings import CreditsSettings
@@ -91,8 +92,13 @@ class CreditsFeature(Feature):
             price=self._hooks.price,
         )
         corrections = late(lambda: Corrections(self._documents, ports.clock, ports.ids, self.service))
-        repairs = late(lambda: Repairs(self._documents, self.service.ledger, ports.clock))
-        return [account_routes(services), admin_routes(corrections, repairs)]
+        sealed = self._sealed
+        repairs = late(lambda: Repairs(self._documents, self.service.ledger, ports.clock, sealed))
+        return [account_routes(services), admin_routes(corrections, repairs, services.records)]
+
+    def _sealed(self, uid: str) -> "Coverage | None":
+        """The last sealed head of an account."""
+        return self.service.checkpoints.coverage(uid)
 
     def callables(self) -> "Mapping[str, CallableHandler]":
         return {"get_balance": lambda call: self.service.balance(call.who.uid)}

@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from app.credits.core.commands import Adjust, Outcome, Posted, Reverse
-from app.credits.core.entry import Reference
+from app.credits.core.entry import Entry, Reference
+from app.credits.core.rejections import NothingToReverse
+from app.credits.core.returns import left_to_reverse
 from app.credits.ledger.step import Participant
+from app.credits.proofs.verification import verify_entry
 from app.credits.service import Credits
 from app.kit.clock import Clock, to_rfc3339
-from app.kit.errors import Forbidden, Invalid, NotFound, Rejection, ensure
+from app.kit.errors import AlreadyExists, Conflict, Forbidden, Invalid, KeyReused, NotFound, Rejection, ensure
 from app.kit.ids import Ids
 from app.kit.stores.documents import Create, Document, Documents, Fields, Replace, Value, Write, int_field, text_field
 
@@ -50,19 +53,24 @@ class Corrections:
     def __init__(self, documents: Documents, clock: Clock, ids: Ids, credits: Credits) -> None:
         self._documents, self._clock, self._ids, self._credits = documents, clock, ids, credits
 
-    def propose(self, proposal: Proposal, by: str) -> Fields:
-        """Keeps a proposal; nothing is posted yet.
+    def propose(self, proposal: Proposal, by: str, id: str | None = None) -> Fields:
+        """Keeps a proposal; nothing is posted yet. The same `id` again gives the proposal that was kept.
 
         Raises:
             Invalid: it names both an amount and a transaction, or neither.
             NotFound: there is no such account or transaction.
+            NothingToReverse: nothing of the transaction is left to undo.
+            KeyReused: `id` was used for another proposal.
         """
         if (proposal.amount == 0) == (proposal.transaction_id is None):
             raise Invalid("Give either an amount or the transaction that it reverses.")
         self._credits.existing(proposal.uid)
+        id = id or self._ids.new("cor")
+        if (kept := self._documents.get(_path(id))) is not None:
+            return _repeated(kept.fields, proposal)
         if proposal.transaction_id is not None:
-            self._credits.entry(proposal.uid, proposal.transaction_id)
-        id = self._ids.new("cor")
+            entry = self._reversible(proposal.uid, proposal.transaction_id)
+            left_to_reverse(entry, self._credits.store.returned(proposal.uid, entry))
         fields: dict[str, Value] = {
             "id": id,
             "state": PROPOSED,
@@ -75,7 +83,10 @@ class Corrections:
             "decided_by": None,
             "transaction_id": None,
         }
-        self._documents.commit([Create(_path(id), fields)])
+        try:
+            self._documents.commit([Create(_path(id), fields)])
+        except AlreadyExists:
+            return _repeated(self.read(id), proposal)
         return fields
 
     def read(self, id: str) -> Fields:
@@ -88,6 +99,7 @@ class Corrections:
         Raises:
             SecondApproverNeeded: `by` proposed it.
             CorrectionClosed: it was rejected, or decided by somebody else meanwhile.
+            NothingToReverse: nothing of its transaction is left to undo, or another correction undid it.
         """
         proposal = self._load(id).fields
         if text_field(proposal, "proposed_by") == by:
@@ -95,7 +107,11 @@ class Corrections:
         if proposal["state"] == "rejected":
             raise CorrectionClosed("This correction was rejected", correction_id=id)
         uid, command = text_field(proposal, "account"), self._command(id, proposal, by)
-        return self._credits.post(uid, command, Participant((_path(id),), _Decided(id, by)))
+        posted = self._credits.post(uid, command, Participant((_path(id),), _Decided(id, by)))
+        if posted.entry.draft.reference.id != id:
+            # The ledger answered with the one reversal that the entry can have: nothing was posted for this proposal.
+            raise NothingToReverse("Another correction reversed this entry", transaction_id=posted.entry.id)
+        return posted
 
     def reject(self, id: str, by: str) -> Fields:
         """Closes a proposal for good; its proposer may do that as well."""
@@ -103,7 +119,10 @@ class Corrections:
         if stored.fields["state"] != PROPOSED:
             raise CorrectionClosed("This correction was decided before", correction_id=id)
         fields = {**stored.fields, "state": "rejected", "decided_by": by}
-        self._documents.commit([Replace(stored.path, fields, stored.version)])
+        try:
+            self._documents.commit([Replace(stored.path, fields, stored.version)])
+        except Conflict as error:
+            raise CorrectionClosed("This correction was decided meanwhile", correction_id=id) from error
         return fields
 
     def _command(self, id: str, proposal: Fields, by: str) -> Adjust | Reverse:
@@ -113,8 +132,15 @@ class Corrections:
         reference = Reference("correction", id)
         if proposal["reverses"] is None:
             return Adjust(f"adjust:{id}", int_field(proposal, "amount"), reason, proposer, str(approver), reference)
-        entry = self._credits.entry(text_field(proposal, "account"), text_field(proposal, "reverses"))
+        entry = self._reversible(text_field(proposal, "account"), text_field(proposal, "reverses"))
         return Reverse(entry, reason, proposer, str(approver), reference)
+
+    def _reversible(self, uid: str, transaction_id: str) -> Entry:
+        """An entry as it was signed: what somebody altered in the store is not undone by what it says now."""
+        entry = self._credits.entry(uid, transaction_id)
+        if entry.draft.account != uid or not all(verify_entry(entry.fields(), self._credits.ledger.keys).values()):
+            raise NothingToReverse("This entry does not verify", transaction_id=transaction_id)
+        return entry
 
     def _load(self, id: str) -> Document:
         stored = self._documents.get(_path(id))
@@ -141,6 +167,13 @@ class _Decided:
             "transaction_id": outcome.entry.id,
         }
         return [Replace(stored.path, fields, stored.version)]
+
+
+def _repeated(kept: Fields, proposal: Proposal) -> Fields:
+    asked = (proposal.uid, proposal.amount, proposal.transaction_id, proposal.reason)
+    if tuple(kept[name] for name in ("account", "amount", "reverses", "reason")) != asked:
+        raise KeyReused("This key was used for another correction", correction_id=kept["id"])
+    return kept
 
 
 def _path(id: str) -> str:

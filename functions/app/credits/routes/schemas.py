@@ -17,6 +17,7 @@ from app.api.schemas import (
     Timestamp,
     UserId,
 )
+from app.credits.core.account import AccountStatus
 from app.credits.core.entry import Kind
 from app.kit.money import to_decimal
 from app.kit.stores.documents import Fields, int_field, map_field, text_field
@@ -150,6 +151,7 @@ class CorrectionPath(Parameters):
 class RepairBody(RequestBody):
     uid: UserId
     write: bool = True
+    status: AccountStatus | None = Field(default=None, description="For an account whose own status is lost")
 
 
 class RepairAnswer(ResponseBody):
@@ -159,6 +161,8 @@ class RepairAnswer(ResponseBody):
     balance_was: CreditAmount | None
     balance: CreditAmount
     sequence: int
+    status: AccountStatus
+    lost: list[str] = Field(description="What the entries do not tell and the stored account did not hold any more")
 
 
 class ReserveBody(RequestBody):
