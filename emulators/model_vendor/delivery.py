@@ -10,7 +10,7 @@ from aiohttp import web
 from emulators.model_vendor.errors import MID_STREAM
 from emulators.model_vendor.exchange import Exchange
 from emulators.model_vendor.faults import FOREVER_S
-from emulators.model_vendor.streaming import reset
+from emulators.model_vendor.framing import reset
 
 
 async def deliver(exchange: Exchange, body: bytes) -> web.StreamResponse:

@@ -13,9 +13,9 @@ from aiohttp import ClientSession, web
 from emulators.model_vendor import faults
 from emulators.model_vendor.errors import VendorError, bad_request, injected, unauthorized
 from emulators.model_vendor.faults import Behaviour, Directives
+from emulators.model_vendor.framing import reset
 from emulators.model_vendor.journal import Journal, Record
 from emulators.model_vendor.pacing import Speed
-from emulators.model_vendor.streaming import reset
 from emulators.model_vendor.tokens import PrefixCache
 
 BAD_KEY = "bad-key"

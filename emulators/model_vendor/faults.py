@@ -15,6 +15,7 @@ from enum import StrEnum
 from hashlib import blake2b
 from math import inf
 
+from emulators.model_vendor.animals import ANIMALS
 from emulators.model_vendor.errors import bad_request
 
 FOREVER_S = 3600.0
@@ -63,6 +64,7 @@ class Behaviour:
     keep_generating: bool = False
     tokens_per_chunk: int = 1
     answers_as: str | None = None
+    zoo: str | None = None
     slow: bool = False
     first_token_ms: float | None = None
     tokens_per_second: float | None = None
@@ -70,7 +72,7 @@ class Behaviour:
 
 Value = str | int | float | bool | UsageFault
 _ALWAYS = frozenset(
-    ("keep_generating", "tokens_per_chunk", "answers_as", "slow", "first_token_ms", "tokens_per_second")
+    ("keep_generating", "tokens_per_chunk", "answers_as", "zoo", "slow", "first_token_ms", "tokens_per_second")
 )
 """Manners, not failures: they hold in every attempt, whatever `flaky` and `first` say."""
 
@@ -117,6 +119,12 @@ def _status(text: str) -> int:
     return value
 
 
+def _animal(text: str) -> str:
+    if text not in ANIMALS:
+        raise ValueError
+    return text
+
+
 def _seconds(text: str) -> str:
     _amount(text)
     return text
@@ -139,6 +147,7 @@ _VALUES: Mapping[str, Callable[[str], Value]] = {
     "first": _positive,
     "tokens-per-chunk": _positive,
     "answers-as": str,
+    "zoo": _animal,
     "first-token-ms": _amount,
     "tokens-per-second": _speed,
 }

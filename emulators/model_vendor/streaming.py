@@ -4,8 +4,6 @@ Owns chunk bytes, their order, and what happens after chunk k. Refuses to know h
 """
 
 import asyncio
-import socket
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -13,11 +11,14 @@ import orjson
 from aiohttp import web
 
 from emulators.model_vendor import usage
+from emulators.model_vendor.animals import ANIMALS
 from emulators.model_vendor.completion import Completion
 from emulators.model_vendor.errors import MID_STREAM
 from emulators.model_vendor.faults import FOREVER_S, Behaviour, UsageFault
+from emulators.model_vendor.framing import RawBody, reset
 from emulators.model_vendor.journal import Record
 from emulators.model_vendor.pacing import Pacer
+from emulators.model_vendor.zoo import Animal, Said, body
 
 CREATED = 1_767_225_600
 """2026-01-01T00:00:00Z. The same input gives the same bytes, so `created` is no clock."""
@@ -52,10 +53,9 @@ class Ended(Exception):
 
 async def send(request: web.Request, stream: Stream) -> web.StreamResponse:
     """Stream the answer. Leaves by exception when the client is gone."""
-    response = web.StreamResponse(headers={**_HEADERS, "x-request-id": stream.record.request_id})
     record = stream.record
     record.status = 200
-    events = Events(stream)
+    events, response = _dressed(stream)
     chunks = list(events.content())
     stops = _stops(stream.behaviour, len(chunks))
     try:
@@ -86,14 +86,29 @@ async def send(request: web.Request, stream: Stream) -> web.StreamResponse:
         await _close(response, pending, events, stream)
     except Ended:
         pass
-    return response
+    # What was written past aiohttp closed its connection, so an empty response reaches nobody.
+    return response if isinstance(response, web.StreamResponse) else web.Response()
 
 
-async def _close(response: web.StreamResponse, pending: bytes, events: "Events", stream: Stream) -> None:
+def _dressed(stream: Stream) -> "tuple[Events | DressedEvents, web.StreamResponse | RawBody]":
+    """The events as the animal that was asked for gives them, and the body that it ends in its way."""
+    response = web.StreamResponse(headers={**_HEADERS, "x-request-id": stream.record.request_id})
+    if stream.behaviour.zoo is None:
+        return Events(stream), response
+    animal = ANIMALS[stream.behaviour.zoo]
+    events = DressedEvents(animal, stream)
+    if animal.framing == "chunked":
+        return events, response
+    return events, RawBody(animal.framing, len(body(animal, events.said)))
+
+
+async def _close(
+    response: web.StreamResponse | RawBody, pending: bytes, events: "Events | DressedEvents", stream: Stream
+) -> None:
     stream.record.tokens_generated = stream.completion.generated
     tail = pending + events.finish()
     if not stream.behaviour.no_done:
-        tail += DONE
+        tail += events.done()
     stream.record.ending = stream.completion.finish_reason
     await response.write(tail)
     await response.write_eof()
@@ -114,7 +129,7 @@ def _stops(behaviour: Behaviour, chunks: int) -> dict[int, list[str]]:
     return stops
 
 
-async def _interrupt(kind: str, request: web.Request, response: web.StreamResponse, stream: Stream) -> None:
+async def _interrupt(kind: str, request: web.Request, response: web.StreamResponse | RawBody, stream: Stream) -> None:
     stream.record.ending = kind
     match kind:
         case "stall":
@@ -134,18 +149,6 @@ async def _interrupt(kind: str, request: web.Request, response: web.StreamRespon
         case _:
             await reset(request)
             raise Ended
-
-
-async def reset(request: web.Request) -> None:
-    """Reset the connection: the peer reads what was sent, then ECONNRESET."""
-    transport = request.transport
-    if transport is None:
-        return
-    await request.writer.drain()
-    sock = transport.get_extra_info("socket")
-    if sock is not None:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    transport.abort()
 
 
 class Events:
@@ -223,6 +226,10 @@ class Events:
         self._stream.record.usage_sent = report.sent
         return b"".join(parts)
 
+    def done(self) -> bytes:
+        """The last event."""
+        return DONE
+
     def _counted(self, generated: int) -> bytes:
         return orjson.dumps(usage.of(self._stream.completion, self._stream.behaviour.usage, generated))
 
@@ -230,3 +237,42 @@ class Events:
 def _grouped(pieces: tuple[str, ...], width: int) -> Iterator[tuple[str, ...]]:
     for start in range(0, len(pieces), width):
         yield pieces[start : start + width]
+
+
+class DressedEvents:
+    """The events of an answer in the dressing of an animal of the zoo. It gives text, and no tools."""
+
+    def __init__(self, animal: Animal, stream: Stream) -> None:
+        completion = stream.completion
+        pieces = ["".join(group) for group in _grouped(completion.pieces, stream.behaviour.tokens_per_chunk)]
+        self._animal = animal
+        self._width = stream.behaviour.tokens_per_chunk
+        self._record = stream.record
+        self.said = Said(
+            model=completion.model,
+            pieces=pieces,
+            prompt=completion.prompt.total,
+            written=completion.reasoning + len(completion.pieces),
+            reasoning=completion.reasoning,
+            cached=completion.prompt.cached,
+            finish=completion.finish_reason,
+            id=completion.id,
+        )
+
+    def role(self) -> bytes:
+        """What comes before the first text."""
+        return self._animal.opening(self.said)
+
+    def content(self) -> Iterator[Chunk]:
+        """The events that carry text, in order."""
+        for number in range(len(self.said.pieces)):
+            yield Chunk(self._animal.piece(self.said, number), self._width)
+
+    def finish(self) -> bytes:
+        """The finish and the usage."""
+        self._record.usage_sent = True
+        return self._animal.finish(self.said) + self._animal.report(self.said)
+
+    def done(self) -> bytes:
+        """The last bytes."""
+        return self._animal.last
