@@ -12,9 +12,9 @@ from emulators.model_vendor.zoo import Framing
 
 _HEADS = {
     "trailers": b"Transfer-Encoding: chunked\r\nTrailer: X-Cost\r\n",
-    "length": b"Content-Length: %d\r\n",
+    "length": b"Connection: close\r\nContent-Length: %d\r\n",
     "length-too-long": b"Content-Length: 9%d\r\n",
-    "more-than-length": b"Content-Length: %d\r\n",
+    "more-than-length": b"Connection: close\r\nContent-Length: %d\r\n",
     "reset": b"Transfer-Encoding: chunked\r\n",
 }
 """Nothing for `close`, whose body ends with the connection."""

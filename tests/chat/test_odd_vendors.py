@@ -30,7 +30,72 @@ class TestHalfCharacters:
         assert world.reserved() == 0
 
 
+FINISH = event(choices=[{"index": 0, "delta": {}, "finish_reason": "stop"}])
+
+
+class TestBehindTheFinish:
+    @pytest.mark.parametrize("more", [b"", b"data: {broken\n\n", b"data: 7\n\n", b'data: {"choices":[{"index":0,"de'])
+    def test_nothing_but_an_error_undoes_an_answer(self, more: bytes) -> None:
+        """T-106: its text is whole; what is lost is its count, so our own is charged."""
+        with sending(text("Hi "), text("there"), FINISH, more) as url:
+            world = ChatWorld(Vendor(url))
+            over = world.answered(world.conversation())
+        assert (over.end.answer, over.end.state, over.end.reason) == ("Hi there", "done", "usage_missing")
+        assert -world.charges()[0].amount == over.end.cost > 0
+
+    def test_an_error_undoes_one_that_is_not_counted(self) -> None:
+        with sending(text("Hi"), FINISH, event(error={"code": "overloaded"})) as url:
+            world = ChatWorld(Vendor(url))
+            over = world.answered(world.conversation())
+        assert (over.end.state, over.end.cost) == ("error", 0)
+
+    def test_nothing_undoes_one_that_is_counted(self) -> None:
+        """T-106."""
+        with sending(text("Hi"), END, event(error={"code": "overloaded"}), b"event: error\ndata: late\n\n") as url:
+            world = ChatWorld(Vendor(url))
+            over = world.answered(world.conversation())
+        assert (over.end.answer, over.end.state, over.end.reason) == ("Hi", "done", "completed")
+        assert -world.charges()[0].amount == over.end.cost > 0
+
+
+class TestAnErrorEvent:
+    @pytest.mark.parametrize(
+        "data", [b'{"code":"overloaded"}', b'{"error":{"code":"overloaded"}}', b"overloaded", b"7"]
+    )
+    def test_is_no_answer_whatever_it_holds(self, data: bytes) -> None:
+        """T-2: its name says that it is an error."""
+        with sending(text("Hi"), b"event: error\ndata: " + data + b"\n\n", END) as url:
+            world = ChatWorld(Vendor(url))
+            over = world.answered(world.conversation())
+        assert (over.end.answer, over.end.state, over.end.cost) == ("Hi", "error", 0)
+
+
+class TestHiddenReasoning:
+    def test_that_nobody_counted_is_counted_by_us_and_shown_to_nobody(self) -> None:
+        """T-15."""
+        thoughts = [event(choices=[{"index": 0, "delta": {"reasoning_content": "Hm. "}}])] * 5
+        with sending(*thoughts, text("Hi"), FINISH) as url:
+            world = ChatWorld(Vendor(url))
+            over = world.answered(world.conversation())
+        assert over.end.answer == "Hi"
+        assert (over.end.usage["output"], over.end.usage["reasoning"]) == (1, 5)
+
+    def test_in_plain_text_is_text(self) -> None:
+        with sending(text("<think>"), text("Hm</think>Hi"), END) as url:
+            world = ChatWorld(Vendor(url))
+            over = world.answered(world.conversation())
+        assert over.end.answer == "<think>Hm</think>Hi"
+
+
 class TestAUsageReport:
+    def test_far_above_what_was_seen_takes_the_reservation_at_most(self) -> None:
+        """T-2, T-101: a vendor that counts wildly never costs more than what the user was shown before."""
+        usage = {"prompt_tokens": 10_000_000, "completion_tokens": 10_000_000, "total_tokens": 90_000_000}
+        with sending(text("Hi"), FINISH, event(choices=[], usage=usage)) as url:
+            world = ChatWorld(Vendor(url))
+            over = world.answered(world.conversation())
+        assert -world.charges()[0].amount == over.end.cost == over.turn.reserved
+
     def test_with_names_that_no_database_takes_is_charged(self) -> None:
         """T-4: the vendor's own words are kept as far as they can be stored."""
         usage = {"prompt_tokens": 10, "completion_tokens": 5, "": 1, "__x__": 2, "more": {"": 3, "__y__": 4, "ok": 5}}

@@ -112,7 +112,9 @@ def _price(given: VendorAnswer, basis: str) -> int:
         return _of_usage(given)
     text = "".join(given.texts)
     written = max(len(given.texts), len(text) // _LETTERS_PER_TOKEN)
-    return _cost(given, {"input": given.letters // _LETTERS_PER_TOKEN, "output": written})
+    thought = max(len(given.thoughts), sum(map(len, given.thoughts)) // _LETTERS_PER_TOKEN)
+    read = given.letters // _LETTERS_PER_TOKEN
+    return _cost(given, {"input": read, "output": written, "reasoning": thought})
 
 
 def _of_usage(given: VendorAnswer) -> int:

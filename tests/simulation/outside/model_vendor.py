@@ -6,16 +6,21 @@ the other end: the auditor computes from that what an answer may cost. Refuses t
 
 import json
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from emulators.model_vendor.animals import ANIMALS
+from emulators.model_vendor.zoo import Animal, Said
 from simulation.machine.concurrency import GreenletSignal
 from simulation.machine.kernel import Kernel
 
 _SECOND: Final = 1_000_000
 _FOR_EVER: Final = 10**15
 _STREAM: Final = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+_CLOSED: Final = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
+_ANIMALS: Final = sorted(name for name, one in ANIMALS.items() if one.dialect == "openai" and not one.early)
+"""Those of the vendor zoo that count as the bundled catalogue says, and not before the end."""
 _PAGE: Final = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 2\r\n\r\nno"
 
 
@@ -31,6 +36,7 @@ class VendorAnswer:
     texts: list[str] = field(default_factory=list)
     usage: Mapping[str, object] | None = None
     finish: str | None = None
+    thoughts: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,7 @@ class Arrival:
     text: str = ""
     usage: Mapping[str, object] | None = None
     finish: str | None = None
+    thoughts: Sequence[str] = ()
 
 
 class ModelVendor:
@@ -68,6 +75,9 @@ class ModelVendor:
             failing = random.choice(_REFUSALS)
             yield failing if failing.data is None else Arrival(random.randrange(pace_us), failing.data)
             return
+        if self._kernel.chance(0.3):
+            yield from self._dressed(answer, ANIMALS[random.choice(_ANIMALS)], pace_us)
+            return
         yield Arrival(random.randrange(pace_us), _STREAM)
         filtered = self._kernel.chance(faults.vendor / 4)
         rude = self._kernel.chance(faults.vendor / 4)
@@ -80,6 +90,41 @@ class ModelVendor:
         yield Arrival(0, _chunk({"choices": [{"index": 0, "delta": {}, "finish_reason": finish}]}), finish=finish)
         yield from self._reports(answer, written, pace_us)
         yield Arrival(0, _bytes(b"data: [DONE]\n\n") + b"0\r\n\r\n")
+
+    def _dressed(self, answer: VendorAnswer, animal: Animal, pace_us: int) -> Iterator[Arrival]:
+        """An answer as an animal of the vendor zoo gives it: it may break in the middle, and its end is sound."""
+        random = self._kernel.random
+        wanted = random.randrange(1, 9)
+        written, thought = min(wanted, answer.limit), random.choice((0, 0, 2))
+        read = answer.letters // 4 + 3
+        said = Said(
+            model=answer.model,
+            pieces=[f"{answer.number}.{index} " for index in range(written)],
+            prompt=read,
+            written=written + thought,
+            reasoning=thought,
+            cached=random.choice((0, 0, read // 2)),
+            finish="length" if written < wanted else "stop",
+        )
+        closed = animal.framing == "close"
+        framed = _plain if closed else _bytes
+        thoughts = animal.thoughts(said)
+        opening = (_CLOSED if closed else _STREAM) + framed(animal.opening(said))
+        yield Arrival(random.randrange(pace_us), opening, thoughts=thoughts)
+        for index in range(written):
+            if self._kernel.chance(self._kernel.faults.vendor / 4):
+                yield random.choice(_BREAKS[:2])
+            yield Arrival(random.randrange(pace_us), framed(animal.piece(said, index)), said.pieces[index])
+        usage: dict[str, object] = {
+            "prompt_tokens": read,
+            "completion_tokens": said.written,
+            "prompt_tokens_details": {"cached_tokens": said.cached},
+            "completion_tokens_details": {"reasoning_tokens": thought},
+        }
+        end = framed(animal.closing(said)) + (b"" if closed or animal.framing == "reset" else b"0\r\n\r\n")
+        yield Arrival(random.randrange(pace_us), end, usage=usage, finish=said.finish)
+        if closed:
+            yield Arrival(0, None)
 
     def _disturbance(self, pace_us: int) -> Iterator[Arrival]:
         """Something between two pieces of text, now and then."""
@@ -116,6 +161,10 @@ class ModelVendor:
             return
         for _ in range(random.choice((1, 1, 2))):
             yield Arrival(random.randrange(pace_us), _chunk({"choices": [], "usage": usage}), usage=usage)
+
+
+def _plain(data: bytes) -> bytes:
+    return data
 
 
 def _bytes(data: bytes) -> bytes:
@@ -189,6 +238,7 @@ class VendorConnection:
         assert self._answer is not None
         if arrived.text:
             self._answer.texts.append(arrived.text)
+        self._answer.thoughts.extend(arrived.thoughts)
         self._answer.usage = arrived.usage or self._answer.usage
         self._answer.finish = arrived.finish or self._answer.finish
         return arrived.data or b""
