@@ -3,9 +3,10 @@
 Bodies are strict: an unknown field, or `"5"` for 5, is refused.
 """
 
-from typing import Annotated, Any, ClassVar, Generic, TypeVar
+from typing import Annotated, Any, ClassVar, Final, Generic, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic.fields import FieldInfo
 
 from app.api.auth import is_user_id
 from app.kit.clock import from_rfc3339
@@ -15,8 +16,34 @@ from app.kit.money import Micro, from_decimal
 _DECIMAL = r"^-?(0|[1-9][0-9]{0,9})(\.[0-9]{1,6})?$"
 _POSITIVE_DECIMAL = r"^(0|[1-9][0-9]{0,9})(\.[0-9]{1,6})?$"
 
-Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9-][A-Za-z0-9_-]{0,127}$", description="Opaque, URL-safe")]
+_PLAIN_ID: Final = r"^[A-Za-z0-9-][A-Za-z0-9_-]{0,127}$"
 """It does not start with an underscore: Firestore reserves `__...__` and refuses such a path."""
+
+
+def _id(kind: str, what: str, pattern: str = _PLAIN_ID) -> FieldInfo:
+    """The rule of one kind of id. Its `format` tells readers of the OpenAPI document, and a test, what it names."""
+    described = f"{what}; opaque, URL-safe"
+    rule: FieldInfo = Field(pattern=pattern, description=described, json_schema_extra={"format": f"{kind}-id"})
+    return rule
+
+
+Id = Annotated[str, Field(pattern=_PLAIN_ID, description="Opaque, URL-safe")]
+"""An id in an answer. A request says which kind it means."""
+ConversationId = Annotated[str, _id("conversation", "A conversation")]
+MessageId = Annotated[str, _id("message", "A message")]
+TransactionId = Annotated[str, _id("transaction", "An entry of the ledger")]
+ReservationId = Annotated[str, _id("reservation", "A reservation")]
+CorrectionId = Annotated[str, _id("correction", "A proposed correction")]
+OperationId = Annotated[str, _id("operation", "An operation of the queue")]
+AuditedId = Annotated[
+    str, _id("audited", "An operation, or `lane` and the name of one", r"^(lane )?[A-Za-z0-9-][A-Za-z0-9_-]{0,127}$")
+]
+SagaId = Annotated[str, _id("saga", "A saga")]
+LaneId = Annotated[str, _id("lane", "A lane of the queue", r"^[a-z][a-z0-9_-]{0,63}$")]
+SubscriberId = Annotated[str, _id("subscriber", "A subscriber", r"^[A-Za-z][A-Za-z0-9_-]{0,63}$")]
+EventId = Annotated[str, _id("event", "A kind of event", r"^[A-Za-z][A-Za-z0-9]{0,63}$")]
+ModelId = Annotated[str, _id("model", "An id of GET /v1/models", r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,79}$")]
+AssetId = Annotated[str, _id("asset", "A file of the documentation page", r"^[a-z-]+\.(css|js|svg|html)$")]
 
 
 def _user_id(text: str) -> str:
@@ -25,8 +52,24 @@ def _user_id(text: str) -> str:
     return text
 
 
-UserId = Annotated[str, AfterValidator(_user_id), Field(min_length=1, max_length=128, description="A user's id")]
+UserId = Annotated[
+    str,
+    AfterValidator(_user_id),
+    Field(min_length=1, max_length=128, description="A user's id", json_schema_extra={"format": "user-id"}),
+]
 """Another user, whom an administrator names."""
+
+ReferenceId = Annotated[
+    str,
+    AfterValidator(_user_id),
+    Field(
+        min_length=1,
+        max_length=128,
+        description="Id of a message, payment, run, user, ...",
+        json_schema_extra={"format": "reference-id"},
+    ),
+]
+"""What an entry was made for. Of all kinds, ids of users are the freest."""
 
 CreditAmount = Annotated[
     str,
@@ -47,7 +90,11 @@ def _time(text: str) -> str:
     return text
 
 
-TimeIn = Annotated[str, AfterValidator(_time), Field(max_length=40, examples=["2026-11-21T00:00:00Z"])]
+TimeIn = Annotated[
+    str,
+    AfterValidator(_time),
+    Field(max_length=40, examples=["2026-11-21T00:00:00Z"], json_schema_extra={"format": "date-time"}),
+]
 """An RFC 3339 time with an offset that a client sends."""
 
 
@@ -112,11 +159,18 @@ class ResponseBody(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
 
+Cursor = Annotated[
+    str,
+    Field(max_length=1024, description="`next_cursor` of the answer before", json_schema_extra={"format": "cursor"}),
+]
+"""Where a list or a long check goes on; given out by the same route."""
+
+
 class PageParameters(Parameters):
     """`?limit=&cursor=`: every list is read in pages, newest first."""
 
     limit: int = Field(default=20, ge=1, le=100)
-    cursor: str | None = Field(default=None, max_length=512, description="`next_cursor` of the page before")
+    cursor: Cursor | None = None
 
 
 Item = TypeVar("Item")

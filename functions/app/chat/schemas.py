@@ -4,13 +4,23 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from app.api.schemas import AmountIn, CreditAmount, Id, Parameters, RequestBody, ResponseBody, Timestamp
+from app.api.schemas import (
+    AmountIn,
+    ConversationId,
+    CreditAmount,
+    Id,
+    MessageId,
+    ModelId,
+    Parameters,
+    RequestBody,
+    ResponseBody,
+    Timestamp,
+)
 from app.chat.turn import FinishReason, TurnState
 
 MOST_CONTENT = 100_000
 """Characters of a message. How many bytes it may have depends on the model's context."""
 
-ModelId = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{1,80}$", description="An id of GET /v1/models")]
 Title = Annotated[str, Field(max_length=200)]
 SystemPrompt = Annotated[str, Field(max_length=16_000)]
 ImageUrl = Annotated[
@@ -24,13 +34,13 @@ Memory = Annotated[
 class ConversationPath(Parameters):
     """`/conversations/{conversation_id}`."""
 
-    conversation_id: Id
+    conversation_id: ConversationId
 
 
 class MessagePath(Parameters):
     """`/messages/{message_id}`."""
 
-    message_id: Id
+    message_id: MessageId
 
 
 class NewConversation(RequestBody):
@@ -76,7 +86,7 @@ class NewMessage(RequestBody):
 class CallableMessage(NewMessage):
     """A message through the callable, which has no path and no headers."""
 
-    conversation_id: Id
+    conversation_id: ConversationId
     idempotency_key: Annotated[str, Field(pattern=r"^[!-~]([ -~]{0,253}[!-~])?$")] | None = None
 
 

@@ -4,30 +4,43 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from app.api.schemas import Id, PageParameters, Parameters, RequestBody, ResponseBody, TimeIn, Timestamp
+from app.api.schemas import (
+    AuditedId,
+    Cursor,
+    EventId,
+    LaneId,
+    OperationId,
+    PageParameters,
+    Parameters,
+    RequestBody,
+    ResponseBody,
+    SagaId,
+    SubscriberId,
+    TimeIn,
+    Timestamp,
+    UserId,
+)
 from app.kit.clock import from_rfc3339
 from app.orchestration.queue.operation import OperationState
 from app.orchestration.sagas.saga import SagaStatus
-
-LaneName = Field(pattern=r"^[a-z][a-z0-9_-]{0,63}$", description="Name of a lane")
 
 
 class LanePath(Parameters):
     """Names one lane."""
 
-    lane: str = LaneName
+    lane: LaneId
 
 
 class OperationPath(Parameters):
     """Names one operation."""
 
-    operation_id: Id
+    operation_id: OperationId
 
 
 class SagaPath(Parameters):
     """Names one saga."""
 
-    saga_id: Id
+    saga_id: SagaId
 
 
 class OperationsParameters(PageParameters):
@@ -45,8 +58,8 @@ class SagasParameters(PageParameters):
 class AuditLogParameters(PageParameters):
     """Which lines of the audit log to list."""
 
-    uid: str | None = Field(default=None, max_length=128)
-    operation: str | None = Field(default=None, max_length=128)
+    uid: UserId | None = None
+    operation: AuditedId | None = None
 
 
 class Reason(RequestBody):
@@ -62,13 +75,13 @@ class ReplayBody(RequestBody):
     they are delivered once more for each such text.
     """
 
-    subscriber: str = Field(min_length=1, max_length=64, examples=["welcome"])
-    event: str = Field(min_length=1, max_length=64, examples=["CreditsDeposited"])
+    subscriber: SubscriberId = Field(examples=["welcome"])
+    event: EventId = Field(examples=["CreditsDeposited"])
     from_: TimeIn = Field(alias="from")
     to: TimeIn
     again: str | None = Field(default=None, pattern=r"^[!-~]([ -~]{0,98}[!-~])?$", examples=["rebuild-1"])
     limit: int = Field(default=100, ge=1, le=100, description="Most deliveries read in one call")
-    cursor: str | None = Field(default=None, max_length=512, description="`next_cursor` of the call before")
+    cursor: Cursor | None = None
 
     @model_validator(mode="after")
     def _forwards(self) -> Self:

@@ -9,11 +9,10 @@ from typing import Final, cast
 import flask
 import flask_openapi_swagger
 from flask_openapi import APIBlueprint, OpenAPI, Tag
-from pydantic import Field
 
 from app.api.auth import public
 from app.api.reference import openapi
-from app.api.schemas import Parameters
+from app.api.schemas import AssetId, Parameters
 from app.kit.errors import NotFound
 
 _SWAGGER: Final = Path(flask_openapi_swagger.__file__).parent / "templates" / "swagger"
@@ -34,7 +33,7 @@ _TAG: Final = Tag(name="docs", description="This documentation")
 
 
 class AssetPath(Parameters):
-    name: str = Field(pattern=r"^[a-z-]+\.(css|js|svg|html)$")
+    name: AssetId
 
 
 def routes() -> APIBlueprint:

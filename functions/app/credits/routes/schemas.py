@@ -7,14 +7,21 @@ from pydantic import Field, RootModel, model_validator
 
 from app.api.schemas import (
     AmountIn,
+    ConversationId,
+    CorrectionId,
     CreditAmount,
+    Cursor,
     Id,
+    ModelId,
     PageParameters,
     Parameters,
+    ReferenceId,
     RequestBody,
+    ReservationId,
     ResponseBody,
     TimeIn,
     Timestamp,
+    TransactionId,
     UserId,
 )
 from app.credits.core.account import AccountStatus
@@ -98,7 +105,7 @@ class HistoryParameters(PageParameters):
     kind: Kind | None = None
     from_: TimeIn | None = Field(default=None, alias="from")
     to: TimeIn | None = None
-    reference: str | None = Field(default=None, max_length=200, description="Id of a message, payment, run, ...")
+    reference: ReferenceId | None = None
 
 
 class TermAnswer(ResponseBody):
@@ -128,7 +135,7 @@ class CorrectionBody(RequestBody):
     uid: UserId
     reason: str = Field(min_length=3, max_length=200)
     amount: str | None = Field(default=None, pattern=r"^-?(0|[1-9][0-9]{0,9})(\.[0-9]{1,6})?$")
-    reverses: Id | None = None
+    reverses: TransactionId | None = None
 
 
 class CorrectionAnswer(ResponseBody):
@@ -145,7 +152,7 @@ class CorrectionAnswer(ResponseBody):
 
 
 class CorrectionPath(Parameters):
-    correction_id: Id
+    correction_id: CorrectionId
 
 
 class RepairBody(RequestBody):
@@ -174,7 +181,7 @@ class ReserveBody(RequestBody):
 
 
 class ReleaseBody(RequestBody):
-    reservation_id: Id
+    reservation_id: ReservationId
 
 
 class ReservationAnswer(ResponseBody):
@@ -194,7 +201,7 @@ class ReservationsAnswer(ResponseBody):
 
 
 class TransactionPath(Parameters):
-    transaction_id: Id
+    transaction_id: TransactionId
 
 
 class KeyAnswer(ResponseBody):
@@ -226,7 +233,7 @@ class ProofAnswer(ResponseBody):
 
 
 class ChainParameters(Parameters):
-    cursor: str | None = Field(default=None, max_length=1024, description="`next_cursor` of the part before")
+    cursor: Cursor | None = None
 
 
 class ChainAnswer(ResponseBody):
@@ -300,10 +307,10 @@ class ThresholdBody(RequestBody):
 class PricedOperation(RequestBody):
     """A message, to be priced as it would be if it were sent now."""
 
-    conversation_id: Id | None = Field(
+    conversation_id: ConversationId | None = Field(
         default=None, description="Where it would be sent: its window and system prompt are paid for. None: a new one"
     )
-    model: str | None = Field(default=None, min_length=1, max_length=128, description="As of a message")
+    model: ModelId | None = None
     content: str = Field(default="", max_length=100_000)
     images: int = Field(default=0, ge=0, le=8)
     max_output_tokens: int | None = Field(default=None, ge=1, description="Bounds `ceiling`, and never `required`")
