@@ -163,7 +163,8 @@ class System(Locked):
         from app.api import callables
 
         self.ports.start_logging()
-        return callables.handle(request, lambda: self.callables[name], lambda: self.ports.ids.new("req"))
+        new_id = lambda: self.ports.ids.new("req")  # noqa: E731
+        return callables.handle(request, lambda: self.callables[name], new_id, self.ports.verify_token)
 
     @once
     def callables(self) -> "dict[str, CallableHandler]":

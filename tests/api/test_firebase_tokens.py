@@ -22,8 +22,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.x509.oid import NameOID
 
-from app.api.auth import Principal, TokenInvalid
-from app.api.firebase_tokens import MOST_REMEMBERED, REMEMBERED_US, FirebaseTokens, principal
+from app.api.auth import Freshness, Principal, TokenInvalid
+from app.api.firebase_tokens import LEEWAY_S, MOST_REMEMBERED, RECENT_US, REMEMBERED_US, FirebaseTokens, principal
+from app.kit.errors import Unavailable
 from support.clock import ManualClock
 
 FUNCTIONS = Path(__file__).parents[2] / "functions"
@@ -42,7 +43,11 @@ CLAIMS = {
 }
 SCRIPT = """
 import json, os, sys
+from datetime import UTC, datetime
 from firebase_admin import _token_gen
+from google.auth import _helpers
+if "NOW" in os.environ:
+    _helpers.utcnow = lambda: datetime.fromtimestamp(int(os.environ["NOW"]), UTC).replace(tzinfo=None)
 _token_gen.ID_TOKEN_CERT_URI = os.environ["CERTIFICATES"]
 from app.api.firebase_tokens import FirebaseTokens
 from app.kit.clock import SystemClock
@@ -111,12 +116,12 @@ def certificates() -> Iterator[tuple[str, list[str]]]:
     server.shutdown()
 
 
-def verify(tokens: list[str], address: str) -> list[Any]:
+def verify(tokens: list[str], address: str, **environment: str) -> list[Any]:
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT],
         input=json.dumps(tokens),
         cwd=FUNCTIONS,
-        env={"PATH": os.environ["PATH"], "CERTIFICATES": address},
+        env={"PATH": os.environ["PATH"], "CERTIFICATES": address, **environment},
         capture_output=True,
         text=True,
         timeout=60,
@@ -130,7 +135,7 @@ class TestProductionTokens:
     def test_that_are_signed_by_google_for_us_are_believed(self, certificates: tuple[str, list[str]]) -> None:
         good = token()
         seen = verify([good, good, token(role="root"), token(without="email")], certificates[0])
-        assert seen[0] == seen[1] == ["alice", "support", "a@example.com", True, "password"]
+        assert seen[0] == seen[1] == ["alice", "user", "a@example.com", True, "password"], "a role is looked up"
         assert seen[2][1] == "user"
         assert seen[3][2] is None
         assert len(certificates[1]) == 1
@@ -158,6 +163,21 @@ class TestProductionTokens:
     def test_that_were_good_once_are_told_apart(self, certificates: tuple[str, list[str]]) -> None:
         assert verify([token(exp=NOW - 60, iat=NOW - 4000)], certificates[0]) == ["token_expired"]
 
+    @pytest.mark.parametrize("ahead_s", [-LEEWAY_S, -1, 0, 1, LEEWAY_S])
+    def test_count_though_our_clock_is_some_seconds_off(
+        self, certificates: tuple[str, list[str]], ahead_s: int
+    ) -> None:
+        """T-122: of a token that begins now and one that ends now, both signs of the difference."""
+        ours = str(NOW + ahead_s)
+        begins, ends = token(iat=NOW, auth_time=NOW), token(iat=NOW - 3600, exp=NOW + 1)
+        assert [told[0] for told in verify([begins, ends], certificates[0], NOW=ours)] == ["alice", "alice"]
+
+    def test_count_no_longer_when_it_is_more_than_that(self, certificates: tuple[str, list[str]]) -> None:
+        """T-122"""
+        begins, ends = token(iat=NOW, auth_time=NOW), token(iat=NOW - 3600, exp=NOW)
+        assert verify([begins], certificates[0], NOW=str(NOW - LEEWAY_S - 1)) == ["token_invalid"]
+        assert verify([ends], certificates[0], NOW=str(NOW + LEEWAY_S + 1)) == ["token_expired"]
+
     def test_without_certificates_nobody_is_called_a_liar(self) -> None:
         assert verify([token()], "http://127.0.0.1:9/certificates") == ["unavailable"]
 
@@ -173,16 +193,28 @@ class TestClaims:
 
 
 class Issuer:
-    """Tokens that consist of the uid and their lifetime in seconds; counts how often they are verified."""
+    """Tokens that consist of the uid and their lifetime in seconds; counts how often they are verified, and how often
+    a user is looked up. Everybody was an admin when the token was made, and only `admins` still are.
+    """
 
     def __init__(self, clock: ManualClock) -> None:
         self._began = clock.now_us() // 1_000_000
-        self.asked = 0
+        self.asked = self.looked_up = 0
+        self.admins: set[str] = set()
+        self.disabled: set[str] = set()
+        self.silent = False
 
-    def __call__(self, token: str, fresh: bool) -> Mapping[str, object]:
+    def __call__(self, token: str, look_up: bool) -> Mapping[str, object]:
         self.asked += 1
         uid, _, lives_s = token.partition("/")
-        return {"uid": uid, "exp": self._began + int(lives_s), "role": "user" if fresh else "admin"}
+        if look_up:
+            self.looked_up += 1
+            if self.silent:
+                raise Unavailable("Firebase Auth did not answer")
+            if uid in self.disabled:
+                raise TokenInvalid("The ID token could not be verified.")
+        role = "admin" if uid in self.admins or not look_up else "user"
+        return {"uid": uid, "exp": self._began + int(lives_s), "role": role}
 
 
 class TestWhatIsRemembered:
@@ -205,13 +237,51 @@ class TestWhatIsRemembered:
         tokens("alice/60")
         assert issuer.asked == 2
 
-    def test_does_not_count_where_the_present_role_is_asked_for(self) -> None:
-        """T-95"""
+    def test_is_never_a_role(self) -> None:
+        """T-95: what a token says of the role is shown to nobody."""
         clock = ManualClock()
-        tokens = FirebaseTokens(clock, Issuer(clock))
-        assert tokens("root/3600").role == "admin"
-        assert tokens("root/3600", fresh=True).role == "user"
-        assert tokens("root/3600").role == "admin"
+        issuer = Issuer(clock)
+        tokens = FirebaseTokens(clock, issuer)
+        assert tokens("root/3600").role == tokens("root/3600", freshness=Freshness.RECENT).role == "user"
+        issuer.admins.add("root")
+        assert tokens("root/3600", freshness=Freshness.NOW).role == "admin"
+        assert tokens("root/3600").role == tokens("root/3600", freshness=Freshness.RECENT).role == "user"
+        issuer.admins.clear()
+        assert tokens("root/3600", freshness=Freshness.NOW).role == "user"
+
+    def test_of_a_user_who_spends_is_a_minute_old_at_most(self) -> None:
+        """T-95: one look-up a minute and user, and none for who only reads."""
+        clock = ManualClock()
+        issuer = Issuer(clock)
+        tokens = FirebaseTokens(clock, issuer)
+        tokens("alice/3600")
+        assert issuer.looked_up == 0
+        for _ in range(5):
+            tokens("alice/3600", freshness=Freshness.RECENT)
+        assert issuer.looked_up == 1
+        issuer.disabled.add("alice")
+        clock.advance(us=RECENT_US - 1)
+        tokens("alice/3600", freshness=Freshness.RECENT)
+        clock.advance(us=1)
+        with pytest.raises(TokenInvalid):
+            tokens("alice/3600", freshness=Freshness.RECENT)
+        assert tokens("alice/3600").uid == "alice"
+
+    def test_must_do_while_auth_does_not_answer(self) -> None:
+        """Whoever spends is served by the token alone, and Auth is asked again a minute later; roles need an answer."""
+        clock = ManualClock()
+        issuer = Issuer(clock)
+        issuer.silent = True
+        tokens = FirebaseTokens(clock, issuer)
+        assert [tokens("alice/3600", freshness=Freshness.RECENT).uid for _ in range(3)] == ["alice"] * 3
+        assert issuer.looked_up == 1
+        with pytest.raises(Unavailable):
+            tokens("alice/3600", freshness=Freshness.NOW)
+        issuer.silent = False
+        issuer.disabled.add("alice")
+        clock.advance(us=RECENT_US)
+        with pytest.raises(TokenInvalid):
+            tokens("alice/3600", freshness=Freshness.RECENT)
 
     def test_is_never_another_tokens(self) -> None:
         clock = ManualClock()

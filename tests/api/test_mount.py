@@ -60,7 +60,7 @@ def let_go():
 def was_closed():
     return {"closed": closed.wait(10)}
 
-edge = Edge(create_app([blueprint], Edges(lambda token, fresh=False: Principal("alice"))), ids=RandomIds(SystemClock()))
+edge = Edge(create_app([blueprint], Edges(lambda token, **_: Principal("alice"))), ids=RandomIds(SystemClock()))
 
 def api(request):
     return mount.serve(edge, request)

@@ -77,6 +77,17 @@ class TestTokens:
         refused = requests.get(metrics, headers=admin.headers, timeout=60)
         assert (refused.status_code, refused.json()["code"]) == (401, "token_invalid")
 
+    def test_of_a_disabled_user_read_but_spend_nothing(self, suite: RunningSuite, user: User) -> None:
+        """T-95"""
+        reserve = {"amount": "1", "purpose": "test"}
+        balance = f"{suite.api}/v1/credits/balance"
+        assert requests.get(balance, headers=user.headers, timeout=60).status_code == 200
+        disable(suite, user)
+        refused = requests.post(f"{suite.api}/v1/credits/reserve", json=reserve, headers=user.headers, timeout=60)
+        assert (refused.status_code, refused.json()["code"]) == (401, "token_invalid")
+        assert call(suite, "claim_welcome_bonus", {}, user).status_code == 401
+        assert requests.get(balance, headers=user.headers, timeout=60).json()["reserved"] == "0"
+
 
 class TestBothWaysIn:
     def test_give_the_same_answer(self, suite: RunningSuite, user: User) -> None:

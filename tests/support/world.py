@@ -14,7 +14,7 @@ from flask_openapi import APIBlueprint, OpenAPI
 from werkzeug.test import Client, TestResponse
 
 from app.api.app import Edges, create_app
-from app.api.auth import Principal, Role, TokenExpired, TokenInvalid
+from app.api.auth import Freshness, Principal, Role, TokenExpired, TokenInvalid
 from app.api.edge import Edge
 from app.kit.concurrency import Concurrency, Threads
 from app.kit.environment import Environment
@@ -59,6 +59,7 @@ class TestTokens:
         self._principals: dict[str, Principal] = {}
         self._expired: set[str] = set()
         self._demoted: set[str] = set()
+        self._disabled: set[str] = set()
 
     def issue(self, principal: Principal) -> str:
         """A token for `principal`; the same principal, the same token."""
@@ -74,13 +75,20 @@ class TestTokens:
         """Takes the role away; tokens that claim it live on."""
         self._demoted.add(uid)
 
-    def __call__(self, token: str, /, *, fresh: bool = False) -> Principal:
+    def disable(self, uid: str) -> None:
+        """Refuses the user wherever they are looked up; tokens live on."""
+        self._disabled.add(uid)
+
+    def __call__(self, token: str, /, *, freshness: Freshness = Freshness.TOKEN) -> Principal:
         if token in self._expired:
             raise TokenExpired("The ID token has expired; refresh it.")
         if token not in self._principals:
             raise TokenInvalid("The ID token could not be verified.")
         principal = self._principals[token]
-        return replace(principal, role="user") if fresh and principal.uid in self._demoted else principal
+        if principal.uid in self._disabled and freshness is not Freshness.TOKEN:
+            raise TokenInvalid("The ID token could not be verified.")
+        present = freshness is Freshness.NOW and principal.uid not in self._demoted
+        return principal if present else replace(principal, role="user")
 
 
 class Kept(dict[str, bytes]):

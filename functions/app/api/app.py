@@ -113,7 +113,9 @@ def _guard(verify: auth.TokenVerifier) -> Callable[[], None]:
         if request.url_rule is None or request.method == "OPTIONS":
             return
         view = flask.current_app.view_functions[request.url_rule.endpoint]
-        flask.g.principal = auth.admit(view, request.headers.get("Authorization"), verify)
+        authorization = request.headers.get("Authorization")
+        flask.g.principal = auth.admit(view, authorization, verify)
+        flask.g.look_up = lambda: verify(auth.bearer_token(authorization), freshness=auth.Freshness.NOW)
         bodies.check_body(request, view)
 
     return guard

@@ -7,6 +7,7 @@ Owns the `Authorization` header and the marks on route handlers. Refuses to know
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 from typing import Final, Literal, Protocol, TypeGuard, TypeVar, cast, get_args
 
 import flask
@@ -18,14 +19,28 @@ ROLES: Final[tuple[Role, ...]] = get_args(Role)
 
 View = TypeVar("View", bound=Callable[..., object])
 
-_USER_ID: Final = re.compile(r"(?!__)[^/.#$\[\]\x00-\x1f\x7f]{1,128}")
+_USER_ID: Final = re.compile(r"(?!__)[^/.#$\[\]\x00-\x1f\x7f\ud800-\udfff]{1,128}")
 _PUBLIC: Final = "__credits_public__"
 _ROLES: Final = "__credits_roles__"
+_SPENDS: Final = "__credits_spends__"
+
+
+class Freshness(Enum):
+    """How recent must be what is known of the caller. docs/decisions.md says what each costs."""
+
+    TOKEN = "token"
+    """What the token says; it may be an hour old. Enough to read one's own data."""
+    RECENT = "recent"
+    """The user was looked up within the last minute: disabled users and revoked tokens are refused."""
+    NOW = "now"
+    """The user is looked up. Only then is the role known."""
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """A signed-in caller, from the claims of the token. The role in a token may be an hour old; see `only`."""
+    """A signed-in caller. `role` is `user` unless the caller was looked up for this request (`only`, `require`): the
+    role in a token may be an hour old, so nobody is shown it (T-95).
+    """
 
     uid: str
     role: Role = "user"
@@ -48,17 +63,23 @@ class TokenExpired(Unauthenticated):
     title = "The ID token has expired"
 
 
+class UserIdUnusable(Forbidden):
+    """The token is good, but the user's id cannot be a key in both databases; see `is_user_id`."""
+
+    code = "user_id_unusable"
+    title = "This user's id cannot be used here"
+
+
 class TokenVerifier(Protocol):
     """Turns the text of an ID token into a principal.
 
-    With `fresh` the user is looked up: revoked tokens and disabled users are refused, and the role is the present one.
-
     Raises:
         TokenInvalid, TokenExpired: the caller's fault.
-        Unavailable: the keys to verify with could not be fetched.
+        UserIdUnusable: the fault of whoever imported the user under this id.
+        Unavailable: the keys to verify with could not be fetched, or the user could not be looked up `NOW`.
     """
 
-    def __call__(self, token: str, /, *, fresh: bool = False) -> Principal: ...
+    def __call__(self, token: str, /, *, freshness: Freshness = Freshness.TOKEN) -> Principal: ...
 
 
 def is_user_id(text: object) -> TypeGuard[str]:
@@ -85,6 +106,7 @@ def only(*roles: Role) -> Callable[[View], View]:
     """Marks a handler that serves only these roles. Stands below the route's decorator.
 
     The caller is looked up with every request: a token still claims a role up to an hour after it was revoked (T-95).
+    A handler whose parameters decide whether a role is needed calls `require` instead.
     """
 
     def mark(view: View) -> View:
@@ -92,6 +114,19 @@ def only(*roles: Role) -> Callable[[View], View]:
         return view
 
     return mark
+
+
+def spends(view: View) -> View:
+    """Marks a handler that reserves or grants credits: who was disabled or revoked is refused within a minute."""
+    setattr(view, _SPENDS, True)
+    return view
+
+
+def require(*roles: Role) -> None:
+    """Looks the caller of the request being served up, and raises Forbidden unless they have one of these roles now."""
+    present = cast(Callable[[], Principal], flask.g.look_up)()
+    if present.role not in roles:
+        raise Forbidden("Your role does not allow this.", required=list(roles))
 
 
 def is_public(view: Callable[..., object]) -> bool:
@@ -104,6 +139,11 @@ def roles_of(view: Callable[..., object]) -> tuple[Role, ...]:
     return cast(tuple[Role, ...], getattr(view, _ROLES, ()))
 
 
+def looks_up(view: Callable[..., object]) -> bool:
+    """Whether the caller is looked up, within the last minute, before this handler runs."""
+    return bool(getattr(view, _SPENDS, False))
+
+
 def admit(view: Callable[..., object], authorization: str | None, verify: TokenVerifier) -> Principal | None:
     """The principal that may run `view`, None where it is public.
 
@@ -114,7 +154,8 @@ def admit(view: Callable[..., object], authorization: str | None, verify: TokenV
     if is_public(view):
         return None
     roles = roles_of(view)
-    principal = verify(bearer_token(authorization), fresh=bool(roles))
+    needed = Freshness.RECENT if looks_up(view) else Freshness.TOKEN
+    principal = verify(bearer_token(authorization), freshness=Freshness.NOW if roles else needed)
     if roles and principal.role not in roles:
         raise Forbidden("Your role does not allow this.", required=list(roles))
     return principal

@@ -2,45 +2,81 @@
 
 A verified token is remembered for five minutes, never past its end: a page sends the same token with every request, and
 each verification goes through an HTTP cache for Google's certificates and an RSA check. Only a digest of the token is
-kept. Tokens of the Auth emulator have no signature, so `Settings.from_env` refuses a deployed function that names an
-emulator. The composition root must have initialised firebase_admin's app.
+kept. That a user was looked up is remembered for a minute, and only for what spends; a role is never remembered. Tokens
+of the Auth emulator have no signature, so `Settings.from_env` refuses a deployed function that names an emulator. The
+composition root must have initialised firebase_admin's app.
 """
 
 import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Final
 
-from app.api.auth import ROLES, Principal, Role, TokenExpired, TokenInvalid, is_user_id
+from app.api.auth import (
+    ROLES,
+    Freshness,
+    Principal,
+    Role,
+    TokenExpired,
+    TokenInvalid,
+    UserIdUnusable,
+    is_user_id,
+)
 from app.kit.clock import Clock, minutes, seconds
 from app.kit.errors import Unavailable
 
 REMEMBERED_US: Final = minutes(5)
+RECENT_US: Final = minutes(1)
+"""For so long a user who was looked up may spend without being looked up again."""
+LEEWAY_S: Final = 5
+"""How far Google's clock and ours may differ, in both directions (T-122)."""
 MOST_REMEMBERED: Final = 10_000
 TokenVerification = Callable[[str, bool], Mapping[str, object]]
 
 _INVALID: Final = "The ID token could not be verified."
+_UNUSABLE: Final = (
+    "A user's id has 1 to 128 characters, none of them a control character or one of . $ # [ ] / and does not start "
+    "with two underscores. Sign up under another id."
+)
 
 
-def claims_of(token: str, fresh: bool) -> Mapping[str, object]:
-    """The claims of a token that verifies; see `TokenVerifier` for `fresh` and the errors."""
+def claims_of(token: str, look_up: bool) -> Mapping[str, object]:
+    """The claims of a token that verifies. With `look_up` Auth is asked for the user, in one call: disabled users and
+    revoked tokens are refused, and the role is the present one. See `TokenVerifier` for the errors.
+    """
     from firebase_admin import auth, exceptions
     from google.auth.exceptions import GoogleAuthError
 
     try:
-        claims: dict[str, object] = auth.verify_id_token(token, check_revoked=fresh)
-        if fresh:
-            claims["role"] = (auth.get_user(claims["uid"]).custom_claims or {}).get("role")
+        claims: dict[str, object] = auth.verify_id_token(token, clock_skew_seconds=LEEWAY_S)
+        if look_up:
+            user = auth.get_user(claims["uid"])
+            # Both times are Auth's own; a token of the second in which others were revoked is a new one.
+            issued = claims.get("iat")
+            revoked = not isinstance(issued, int) or issued * 1000 < user.tokens_valid_after_timestamp
+            if user.disabled or revoked:
+                raise TokenInvalid(_INVALID)
+            claims["role"] = (user.custom_claims or {}).get("role")
     except auth.ExpiredIdTokenError as error:
         raise TokenExpired("The ID token has expired; refresh it.") from error
     except auth.CertificateFetchError as error:
         raise Unavailable("the keys of Firebase Auth could not be fetched") from error
-    except (auth.InvalidIdTokenError, auth.UserDisabledError, auth.UserNotFoundError, ValueError) as error:
+    except (auth.InvalidIdTokenError, auth.UserNotFoundError, ValueError) as error:
         raise TokenInvalid(_INVALID) from error
     except (exceptions.FirebaseError, GoogleAuthError) as error:
         raise Unavailable("Firebase Auth did not answer") from error
     return claims
+
+
+@dataclass(frozen=True, slots=True)
+class _Verdict:
+    """A token that verified, until when that counts, and until when its user counts as looked up."""
+
+    who: Principal
+    until_us: int
+    recent_until_us: int
 
 
 class FirebaseTokens:
@@ -49,38 +85,64 @@ class FirebaseTokens:
     def __init__(self, clock: Clock, claims_of: TokenVerification = claims_of) -> None:
         self._clock = clock
         self._claims_of = claims_of
-        self._known: OrderedDict[bytes, tuple[Principal, int]] = OrderedDict()
+        self._known: OrderedDict[bytes, _Verdict] = OrderedDict()
         self._lock = threading.Lock()
 
-    def __call__(self, token: str, /, *, fresh: bool = False) -> Principal:
+    def __call__(self, token: str, /, *, freshness: Freshness = Freshness.TOKEN) -> Principal:
+        if freshness is Freshness.NOW:
+            return principal(self._claims_of(token, True))
         digest = hashlib.sha256(token.encode()).digest()
-        if not fresh and (known := self._recall(digest)):
+        recent = freshness is Freshness.RECENT
+        if known := self._recall(digest, recent=recent):
             return known
-        claims = self._claims_of(token, fresh)
-        who = principal(claims)
+        claims = self._recent_claims(token) if recent else self._claims_of(token, False)
+        who = replace(principal(claims), role="user")
         expires = claims.get("exp")
-        if not fresh and isinstance(expires, int):
-            self._remember(digest, who, seconds(expires))
+        if isinstance(expires, int):
+            self._remember(digest, who, seconds(expires), recent=recent)
         return who
 
-    def _recall(self, digest: bytes) -> Principal | None:
-        with self._lock:
-            who, until_us = self._known.get(digest, (None, 0))
-            return who if self._clock.now_us() < until_us else None
+    def _recent_claims(self, token: str) -> Mapping[str, object]:
+        """While Auth does not answer, the token alone must do: whoever pays is not kept waiting by a third party."""
+        from app.kit import telemetry  # late: a callable's module is loaded by every function's cold start
 
-    def _remember(self, digest: bytes, who: Principal, expires_us: int) -> None:
+        try:
+            return self._claims_of(token, True)
+        except Unavailable as fault:
+            claims = self._claims_of(token, False)
+            telemetry.log("api").warning("user_not_looked_up", reason=str(fault))
+            return claims
+
+    def _recall(self, digest: bytes, *, recent: bool) -> Principal | None:
         with self._lock:
-            self._known[digest] = (who, min(expires_us, self._clock.now_us() + REMEMBERED_US))
+            known = self._known.get(digest)
+        if known is None:
+            return None
+        until_us = min(known.until_us, known.recent_until_us) if recent else known.until_us
+        return known.who if self._clock.now_us() < until_us else None
+
+    def _remember(self, digest: bytes, who: Principal, expires_us: int, *, recent: bool) -> None:
+        now_us = self._clock.now_us()
+        verdict = _Verdict(who, min(expires_us, now_us + REMEMBERED_US), now_us + RECENT_US if recent else 0)
+        with self._lock:
+            self._known[digest] = verdict
             self._known.move_to_end(digest)
             while len(self._known) > MOST_REMEMBERED:
                 self._known.popitem(last=False)
 
 
 def principal(claims: Mapping[str, object]) -> Principal:
-    """The principal that the claims of a verified token name. Raises TokenInvalid for an impossible user id."""
+    """The principal that the claims of a verified token name.
+
+    Raises:
+        TokenInvalid: they name nobody.
+        UserIdUnusable: they name somebody whose id cannot be a path.
+    """
     uid = claims.get("uid") or claims.get("sub")
-    if not is_user_id(uid):
+    if not isinstance(uid, str) or not uid:
         raise TokenInvalid(_INVALID)
+    if not is_user_id(uid):
+        raise UserIdUnusable(_UNUSABLE)
     email = claims.get("email")
     firebase = claims.get("firebase")
     provider = firebase.get("sign_in_provider") if isinstance(firebase, Mapping) else None

@@ -6,7 +6,7 @@ from typing import Final
 from flask_openapi import APIBlueprint, Tag
 from pydantic import Field
 
-from app.api.auth import caller
+from app.api.auth import caller, spends
 from app.api.callables import Invocation
 from app.api.context import client_address
 from app.api.idempotency import Idempotency, idempotent
@@ -36,6 +36,7 @@ def routes(claim: Claim, records: Idempotency) -> APIBlueprint:
         responses={201: EntryAnswer, 403: Problem, 409: Problem},
     )
     @idempotent(records)
+    @spends
     def welcome_bonus(body: WelcomeBody) -> tuple[EntryAnswer, int]:
         return entry_answer(claim(caller().uid, body.device_fingerprint, client_address())), 201
 

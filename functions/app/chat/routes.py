@@ -6,7 +6,7 @@ from typing import Final
 import flask
 from flask_openapi import APIBlueprint, Tag
 
-from app.api.auth import caller
+from app.api.auth import caller, spends
 from app.api.context import request_id
 from app.api.idempotency import REPLAYED, idempotency_key, takes_key
 from app.api.paging import Cursors, time_and_id
@@ -101,6 +101,7 @@ def _messages(blueprint: APIBlueprint, chat: Chat) -> None:
     )
     @takes_key
     @streams
+    @spends
     def answer(path: ConversationPath, body: NewMessage) -> flask.Response:
         streamed = _STREAM in flask.request.accept_mimetypes.values()
         ask = Ask(

@@ -6,7 +6,7 @@ from typing import Final
 
 from flask_openapi import APIBlueprint, Tag
 
-from app.api.auth import caller
+from app.api.auth import caller, spends
 from app.api.context import request_id
 from app.api.idempotency import Idempotency, idempotency_key, idempotent
 from app.api.schemas import Problem
@@ -155,6 +155,7 @@ def _add_reservations(blueprint: APIBlueprint, parts: CreditsRoutes) -> None:
         responses={201: ReservationAnswer, 402: Problem, 403: Problem, 422: Problem, 429: Problem},
     )
     @idempotent(parts.records)
+    @spends
     def reserve(body: ReserveBody) -> tuple[ReservationAnswer, int]:
         uid, key = caller().uid, idempotency_key()
         id = parts.ids.new("rsv") if key is None else derived("rsv", uid, key)

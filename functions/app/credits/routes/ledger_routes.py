@@ -8,7 +8,7 @@ from typing import Final
 import flask
 from flask_openapi import APIBlueprint
 
-from app.api.auth import caller, public
+from app.api.auth import caller, public, require
 from app.api.paging import Cursors, as_integer, as_time
 from app.api.schemas import Page, PageParameters, Problem, microseconds
 from app.credits.proofs.audit import AuditPeriod, csv_of
@@ -32,7 +32,7 @@ from app.credits.routes.schemas import (
     entry_answer,
 )
 from app.credits.service import Credits
-from app.kit.errors import Forbidden, NotFound
+from app.kit.errors import NotFound
 from app.kit.money import MAX_MICRO, to_decimal
 from app.kit.stores.documents import Fields, int_field
 
@@ -186,8 +186,7 @@ def _whose(query: AuditParameters) -> str:
     who = caller()
     if query.uid is None or query.uid == who.uid:
         return who.uid
-    if who.role != "admin":
-        raise Forbidden("Only administrators read the audit of another account.", required=["admin"])
+    require("admin")
     return query.uid
 
 
