@@ -70,6 +70,7 @@ class TestAUserWithSuchAnId:
 
     @pytest.mark.parametrize("uid", UNUSABLE)
     def test_is_told_why_at_the_api(self, uid: str) -> None:
+        """T-103"""
         world = World(ports=MemoryPorts(verify_token=TokensNaming(uid)))
         client = world.client("anybody")
         for method, path in (("GET", "/v1/credits/balance"), ("POST", "/v1/credits/welcome-bonus")):
