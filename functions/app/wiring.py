@@ -65,6 +65,7 @@ class System(Locked):
             opening=lambda uid: self.bonus.opening(uid),
             publish=lambda events: self.orchestration.bus.rows(events),
             price=lambda uid, operation: self.chat.price(uid, operation),
+            opens_unseen=lambda: not self.settings.bonus.checks,
         )
         return CreditsFeature(self.ports, self.settings.credits, self.outbox, hooks)
 
@@ -145,7 +146,7 @@ class System(Locked):
         return Edge(
             lambda environ, start_response: self.app(environ, start_response),
             ids=self.ports.ids,
-            policy=EdgePolicy(origins=self.settings.api.origins),
+            policy=EdgePolicy(self.settings.api.origins, self.settings.api.relay_header),
             early={liveness.PATH: liveness.application(lambda: self.monitoring.service)},
         )
 

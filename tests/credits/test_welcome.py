@@ -1,13 +1,15 @@
 """The welcome bonus: once per person, on evidence from our side, with a bounded loss to any farm."""
 
 import contextlib
+import zlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 import pytest
 
-from app.bonus.rules import BonusClaims, BonusPolicy, Ineligibility, is_disposable, normalized
+from app.api.context import NOBODY, Client
+from app.bonus.rules import BonusPolicy, Ineligibility, is_disposable, normalized, registrable
 from app.bonus.welcome import BonusAlreadyGranted, BonusNotEligible, BonusRules, Welcome, network
 from app.credits.service import Credits
 from app.credits.settings import CreditsSettings
@@ -31,7 +33,13 @@ class Town:
 
     def __post_init__(self) -> None:
         self.clock, documents = ManualClock(), MemoryDocuments()
-        rules = BonusRules(self.policy, lambda uid: self.people.get(uid, Identity(uid)), self.clock, credits(50))
+        rules = BonusRules(
+            self.policy,
+            lambda uid: self.people.get(uid, Identity(uid)),
+            self.clock,
+            credits(50),
+            lambda: self.client,
+        )
         threads, ports = WatchedThreads(), MemoryPorts(documents=documents)
         self.documents, self.sleeps = documents, threads.sleeps
         self.credits = Credits(
@@ -42,6 +50,7 @@ class Town:
             draw=ports.draw,
             opening=rules.opening,
         )
+        self.client = NOBODY
         self.welcome = Welcome(rules, self.credits, full_jitter(threads, ports.draw))
 
     def person(self, uid: str, email: str | None = None, *, verified: bool = True, provider: str = "google.com") -> str:
@@ -55,11 +64,18 @@ class Town:
         )
         return uid
 
-    def balance(self, uid: str) -> int:
+    def balance(self, uid: str, address: str | None = None) -> int:
+        self._comes_from(uid, address)
         return self.credits.account(uid).balance
 
     def claim(self, uid: str, device: str | None = None, address: str | None = None) -> int:
-        return self.welcome.claim(uid, BonusClaims(device=device), address).entry.amount
+        self._comes_from(uid, address)
+        return self.welcome.claim(uid, device).entry.amount
+
+    def _comes_from(self, uid: str, address: str | None) -> None:
+        """Everybody calls from a network of their own unless told otherwise."""
+        own = zlib.crc32(uid.encode())
+        self.client = Client(address or f"10.{own >> 8 & 255}.{own & 255}.1")
 
 
 @pytest.fixture
@@ -94,6 +110,30 @@ class TestFirstTouch:
         with pytest.raises(BonusNotEligible) as refused:
             town.claim("ghost")
         assert refused.value.reason is Ineligibility.SIGN_IN_WITH_EMAIL
+
+
+class TestAFirstClaim:
+    def test_that_opens_the_account_is_answered_with_what_that_granted(self, town: Town) -> None:
+        town.person("alice")
+        assert town.claim("alice") == credits(1000)
+        with pytest.raises(BonusAlreadyGranted):
+            town.claim("alice")
+        assert town.balance("alice") == credits(1000)
+
+    def test_at_the_same_time_as_others_is_answered_alike(self, town: Town) -> None:
+        town.person("alice")
+        with ThreadPoolExecutor(8) as pool:
+            told = list(pool.map(lambda _: _told(town), range(8)))
+        assert credits(1000) in told
+        assert set(told) <= {credits(1000), 0}
+        assert town.balance("alice") == credits(1000)
+
+
+def _told(town: Town) -> int:
+    try:
+        return town.claim("alice")
+    except BonusAlreadyGranted:
+        return 0
 
 
 class TestOncePerPerson:
@@ -179,6 +219,56 @@ class TestAFarm:
         total = sum(town.balance(f"farm{number}") for number in range(300))
         assert total == town.policy.per_domain_daily * credits(1000)
 
+    def test_on_subdomains_of_its_own_domain_gets_no_more(self, town: Town) -> None:
+        """T-96: names below a domain cost nothing."""
+        total = sum(town.balance(town.person(f"farm{n}", f"u@{n}.mail{n % 7}.farm.example")) for n in range(60))
+        assert total == town.policy.per_domain_daily * credits(1000)
+
+    @pytest.mark.parametrize("domain", ["gmail.com", "googlemail.com", "yahoo.co.uk"])
+    def test_at_a_domain_of_millions_is_not_taken_for_one(self, town: Town, domain: str) -> None:
+        total = sum(town.balance(town.person(f"user{n}", f"somebody{n}@{domain}")) for n in range(30))
+        assert total == 30 * credits(1000)
+
+    def test_that_verifies_before_its_first_call_gets_the_bound_of_its_network(self, town: Town) -> None:
+        """T-104: 40 mailboxes of one network."""
+        uids = [town.person(f"farm{number}") for number in range(40)]
+        total = sum(town.balance(uid, f"203.0.113.{number}") for number, uid in enumerate(uids))
+        assert total == town.policy.per_network_daily * credits(1000)
+        for number, uid in enumerate(uids):
+            with pytest.raises((BonusNotEligible, BonusAlreadyGranted)):
+                town.claim(uid, address=f"203.0.113.{number}")
+
+    def test_with_many_networks_of_one_ipv6_site_gets_the_bound_of_the_site(self, town: Town) -> None:
+        total = sum(town.balance(town.person(f"farm{n}"), f"2001:db8:1:{n:x}::1") for n in range(60))
+        assert total == town.policy.per_crowd_daily * credits(1000)
+
+    def test_that_nobody_saw_the_address_of_is_bounded_too(self, town: Town) -> None:
+        total = 0
+        for number in range(60):
+            uid = town.person(f"farm{number}")
+            town.client = NOBODY
+            total += town.credits.account(uid).balance
+        assert total == town.policy.per_crowd_daily * credits(1000)
+
+    def test_whose_first_call_is_the_claim_is_counted_by_its_device(self, town: Town) -> None:
+        """T-104: the claim opens the account, which grants; the device counts there, too."""
+        granted = 0
+        for number in range(10):
+            with contextlib.suppress(BonusNotEligible):
+                granted += town.claim(town.person(f"farm{number}"), device="the same for all")
+        assert granted == town.policy.per_device * credits(1000)
+
+    def test_in_steps_is_bounded_at_each_step(self) -> None:
+        """T-104: the part for verifying has the same guard as the part for opening."""
+        town = Town(BonusPolicy(0, credits(300), need_verified=False))
+        granted = 0
+        for number in range(40):
+            uid = town.person(f"farm{number}")
+            town.balance(uid, f"203.0.113.{number}")
+            with contextlib.suppress(BonusNotEligible):
+                granted += town.claim(uid, address=f"203.0.113.{number}")
+        assert granted == town.policy.per_network_daily * credits(300)
+
     def test_behind_one_network_gets_the_bound_of_a_day(self) -> None:
         """T-96"""
         town, total = Town(), 0
@@ -236,6 +326,25 @@ class TestInSteps:
 
 
 @pytest.mark.parametrize(
+    ("domain", "owned"),
+    [
+        ("example.com", "example.com"),
+        ("a.b.example.com", "example.com"),
+        ("example.co.uk", "example.co.uk"),
+        ("a.b.example.co.uk", "example.co.uk"),
+        ("a.example.anything.bd", "example.anything.bd"),
+        ("a.ac.de", "ac.de"),
+        ("a.unlisted.zz", "unlisted.zz"),
+        ("co.uk", "co.uk"),
+        ("localhost", "localhost"),
+        ("", ""),
+    ],
+)
+def test_a_domain_is_what_its_owner_registered(domain: str, owned: str) -> None:
+    assert registrable(domain) == owned
+
+
+@pytest.mark.parametrize(
     ("email", "one"),
     [(" A.l+x@GMAIL.com ", "al@gmail.com"), ("a.l+x@web.de", "a.l@web.de"), ("a@googlemail.com.", "a@gmail.com")],
 )
@@ -250,7 +359,14 @@ def test_subdomains_of_disposable_domains_are_disposable() -> None:
 
 @pytest.mark.parametrize(
     ("address", "prefix"),
-    [("203.0.113.77", "203.0.113.0/24"), ("2001:db8:1:2::3", "2001:db8:1::/48"), ("nonsense", None), (None, None)],
+    [
+        ("203.0.113.77", "203.0.113.0/24"),
+        ("::ffff:203.0.113.77", "203.0.113.0/24"),
+        ("2001:db8:1:2::3", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("nonsense", None),
+        (None, None),
+    ],
 )
 def test_networks_are_neighbourhoods(address: str | None, prefix: str | None) -> None:
     assert network(address) == prefix

@@ -99,7 +99,7 @@ class Direct:
 
     def claim(self, backend: Backend, key: str) -> None:
         """Claims the welcome bonus."""
-        backend.system.bonus.claim(self.uid, None, None)
+        backend.system.bonus.claim(self.uid, None)
 
     def hold(self, backend: Backend, key: str, amount: int) -> str:
         """Sets credits aside; the reservation's id."""

@@ -5,6 +5,7 @@ over stand-ins for the instance that serves the request at hand.
 """
 
 import functools
+import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -162,7 +163,7 @@ def _environ(request: HttpRequest) -> dict[str, object]:
         "SERVER_NAME": "api.example",
         "SERVER_PORT": "443",
         "SERVER_PROTOCOL": "HTTP/1.1",
-        "REMOTE_ADDR": "192.0.2.1",
+        "REMOTE_ADDR": f"10.0.{zlib.crc32(str(request.token).encode()) % 256}.1",
         "CONTENT_LENGTH": str(len(request.body)),
         "HTTP_AUTHORIZATION": f"Bearer {request.token}",
         "wsgi.version": (1, 0),

@@ -74,7 +74,7 @@ def handle(
 
     given = request.raw_request.headers.get(context.HEADER) if request.raw_request else None
     request_id = context.accepted(given) or new_id()
-    with telemetry.context(request_id=request_id):
+    with telemetry.context(request_id=request_id), context.coming_from(_client(request)):
         try:
             return dict(handler()(Invocation(_principal(request, verify), request.data, request_id)))
         except Exception as error:
@@ -82,6 +82,12 @@ def handle(
             problems.report(described, error)
             code = _CODES.get(described.status, FunctionsErrorCode.INTERNAL)
             raise HttpsError(code, described.detail, described.body(request_id)) from error
+
+
+def _client(request: CallableRequest[object]) -> context.Client:
+    """No relay stands before callables: clients' SDKs call the functions' own addresses."""
+    raw = request.raw_request
+    return context.client_of(raw.headers.get, raw.remote_addr) if raw else context.NOBODY
 
 
 def _principal(request: CallableRequest[object], verify: TokenVerifier | None) -> Principal:

@@ -4,7 +4,10 @@ The id is on every answer, log line and ledger entry of a request. Refuses to kn
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Final
 
 import flask
@@ -29,12 +32,47 @@ def take_or_make(environ: Mapping[str, object], ids: Ids) -> str:
     return accepted(given if isinstance(given, str) else None) or ids.new("req")
 
 
-def client_address() -> str | None:
-    """The address of the client. Google's front end appends the address that it saw to X-Forwarded-For, behind
-    whatever the client wrote there, so the last one counts.
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Where a call came from, as far as it is known. `address` is the client's. `relay` is the machine that told it to
+    us, None where Google's front end saw the client itself: then nobody could make the address up.
     """
-    forwarded = flask.request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
-    return forwarded or flask.request.remote_addr
+
+    address: str | None = None
+    relay: str | None = None
+
+
+NOBODY: Final = Client()
+"""The client of what no request caused: an event, a schedule, an operation."""
+
+_client: ContextVar[Client] = ContextVar("client", default=NOBODY)
+
+
+def client() -> Client:
+    """The client of the call being served."""
+    return _client.get()
+
+
+@contextmanager
+def coming_from(client: Client) -> Iterator[None]:
+    """Whatever runs inside is done for a call of `client`."""
+    token = _client.set(client)
+    try:
+        yield
+    finally:
+        _client.reset(token)
+
+
+def client_of(header: Callable[[str], str | None], peer: str | None, relay_header: str | None = None) -> Client:
+    """The client of a request with these headers.
+
+    Google's front end appends the address that it saw to X-Forwarded-For, behind whatever the client wrote there, so
+    the last one is true. Where that is a relay's, the client's own stands in `relay_header`, which anybody can write
+    who calls us without the relay: so what it tells is believed only together with a limit on the relay.
+    """
+    seen = (header("X-Forwarded-For") or "").rpartition(",")[2].strip() or peer
+    told = (header(relay_header) or "").strip() if relay_header else ""
+    return Client(told, relay=seen) if told else Client(seen)
 
 
 def request_id() -> str:

@@ -38,10 +38,11 @@ class EdgePolicy:
     """What differs between deployments.
 
     `origins`: the web origins whose scripts may call the API; empty means any, which is safe because the API reads
-    no cookie: a foreign page has no token to send.
+    no cookie: a foreign page has no token to send. `relay_header`: see `context.client_of`.
     """
 
     origins: frozenset[str] = field(default_factory=frozenset)
+    relay_header: str | None = None
 
 
 class Edge:
@@ -66,11 +67,18 @@ class Edge:
         _strip_prefix(environ)
         start = self._with_headers(environ, request_id, start_response)
         try:
-            return self._route(environ)(environ, start)
+            with context.coming_from(self._client(environ)):
+                return self._route(environ)(environ, start)
         except Exception as error:  # noqa: BLE001 - the outermost edge: nothing above it could answer
             described = problems.describe(error)
             problems.report(described, error)
             return described.response(request_id)(environ, start)
+
+    def _client(self, environ: "WSGIEnvironment") -> context.Client:
+        def header(name: str) -> str | None:
+            return environ.get(f"HTTP_{name.upper().replace('-', '_')}")
+
+        return context.client_of(header, environ.get("REMOTE_ADDR"), self._policy.relay_header)
 
     def _route(self, environ: "WSGIEnvironment") -> "WSGIApplication":
         path, method = environ.get("PATH_INFO", ""), environ.get("REQUEST_METHOD", "GET")

@@ -7,10 +7,13 @@ from app.kit.environment import Environment
 
 @dataclass(frozen=True, slots=True)
 class ApiSettings:
-    """`origins`: web origins whose pages may call the API; empty for any. `timeout_s`: when a request is killed."""
+    """`origins`: web origins whose pages may call the API; empty for any. `timeout_s`: when a request is killed.
+    `relay_header`: in which header a relay (Firebase Hosting) tells its client's address; None where there is none.
+    """
 
     origins: frozenset[str] = frozenset()
     timeout_s: int = 300
+    relay_header: str | None = "Fastly-Client-IP"
 
     @classmethod
     def read(cls, env: Environment) -> "ApiSettings":
@@ -18,4 +21,5 @@ class ApiSettings:
         return cls(
             origins=frozenset(env.words("CORS_ORIGINS", "*")) - {"*"},
             timeout_s=env.whole("API_TIMEOUT_SECONDS", 300, at_least=10),
+            relay_header=None if (name := env.text("RELAY_ADDRESS_HEADER", "Fastly-Client-IP")) == "none" else name,
         )

@@ -32,14 +32,19 @@ class BonusFeature(Feature):
     @once
     def rules(self) -> "BonusRules":
         """What the bonus is decided by."""
+        from app.api.context import client
         from app.bonus.rules import BonusPolicy
         from app.bonus.welcome import BonusRules
 
         settings = self._settings
         policy = BonusPolicy(
-            settings.at_opening, settings.on_verified, settings.on_purchase, min_age_us=settings.min_age_us
+            settings.at_opening,
+            settings.on_verified,
+            settings.on_purchase,
+            min_age_us=settings.min_age_us,
+            per_crowd_daily=settings.per_crowd_daily,
         )
-        return BonusRules(policy, self._ports.identities, self._ports.clock, self._low_threshold)
+        return BonusRules(policy, self._ports.identities, self._ports.clock, self._low_threshold, client)
 
     @once
     def welcome(self) -> "Welcome":
@@ -73,19 +78,18 @@ class BonusFeature(Feature):
 
         return {"claim_welcome_bonus": lambda call: routes.claimed(self.claim, call)}
 
-    def claim(self, uid: str, device: str | None, address: str | None) -> "Fields":
+    def claim(self, uid: str, device: str | None) -> "Fields":
         """Grants the next part that is due, and gives the entry's fields.
 
         Raises:
             BonusAlreadyGranted, BonusNotEligible: see `Welcome.claim`.
         """
-        from app.bonus.rules import BonusClaims
         from app.bonus.welcome import BonusAlreadyGranted
 
         if not self._settings.checks:
             self._credits().account(uid)
             raise BonusAlreadyGranted("The welcome bonus was granted to this account")
-        return self.welcome.claim(uid, BonusClaims(device=device), address).entry.fields()
+        return self.welcome.claim(uid, device).entry.fields()
 
     def subscriptions(self) -> "Sequence[Subscription]":
         from app.bonus.subscriptions import on_deposit

@@ -8,7 +8,6 @@ from pydantic import Field
 
 from app.api.auth import caller, spends
 from app.api.callables import Invocation
-from app.api.context import client_address
 from app.api.idempotency import Idempotency, idempotent
 from app.api.schemas import Problem, RequestBody
 from app.credits.routes.schemas import EntryAnswer, entry_answer
@@ -16,8 +15,8 @@ from app.kit.stores.documents import Fields
 
 _TAG: Final = Tag(name="credits", description="Balance, reservations and a ledger that proves itself")
 
-Claim = Callable[[str, str | None, str | None], Fields]
-"""Claims for a user, with the device's fingerprint and the caller's address, and gives the fields of the entry."""
+Claim = Callable[[str, str | None], Fields]
+"""Claims for a user, with the device's fingerprint, and gives the fields of the entry."""
 
 
 class WelcomeBody(RequestBody):
@@ -38,12 +37,12 @@ def routes(claim: Claim, records: Idempotency) -> APIBlueprint:
     @idempotent(records)
     @spends
     def welcome_bonus(body: WelcomeBody) -> tuple[EntryAnswer, int]:
-        return entry_answer(claim(caller().uid, body.device_fingerprint, client_address())), 201
+        return entry_answer(claim(caller().uid, body.device_fingerprint)), 201
 
     return blueprint
 
 
 def claimed(claim: Claim, call: Invocation) -> Mapping[str, object]:
-    """For the callable, which knows no address."""
+    """For the callable."""
     body = call.fit(WelcomeBody)
-    return entry_answer(claim(call.who.uid, body.device_fingerprint, None)).model_dump(mode="json")
+    return entry_answer(claim(call.who.uid, body.device_fingerprint)).model_dump(mode="json")

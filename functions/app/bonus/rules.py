@@ -15,11 +15,7 @@ from app.kit.ids import derived
 from app.kit.money import credits
 from app.ports import Identity
 
-_DISPOSABLE: Final = Path(__file__).with_name("disposable_domains.txt")
-_MAJOR: Final = frozenset(
-    {"gmail.com", "outlook.com", "hotmail.com", "yahoo.com", "icloud.com", "proton.me", "gmx.de", "web.de", "qq.com"}
-)
-"""Domains that millions share: they say nothing about who belongs together."""
+_HERE: Final = Path(__file__).parent
 _DOTLESS: Final = frozenset({"gmail.com"})
 _ALIASES: Final = {"googlemail.com": "gmail.com"}
 _DAY_US: Final = 24 * 3600 * 1_000_000
@@ -53,6 +49,8 @@ class BonusPolicy:
     """Whether even the opening step needs an e-mail that Auth verified."""
     min_age_us: int = 0
     per_network_daily: int = 5
+    per_crowd_daily: int = 20
+    """Of what many honest people may share: a relay such as a CDN, an IPv6 site, or that no address is known."""
     per_domain_daily: int = 20
     per_device: int = 2
 
@@ -74,12 +72,14 @@ class Mark:
 @dataclass(frozen=True, slots=True)
 class BonusClaims:
     """What a claim comes with. `device` is the client's own word and can only speak against it; `card` is the
-    fingerprint that the rail told; `network` is the caller's address cut to /24 or /48.
+    fingerprint that the rail told; `network` is the caller's neighbourhood, and `crowds` are the wider circles that the
+    caller shares with more people.
     """
 
     device: str | None = None
     card: str | None = None
     network: str | None = None
+    crowds: tuple[str, ...] = ()
 
 
 def assess(
@@ -97,12 +97,9 @@ def assess(
     # An account that Auth made a moment ago may lie ahead of this machine's clock: it is new, and no younger than that.
     if max(0, now_us - who.created_at_us) < policy.min_age_us:
         return Ineligibility.COME_BACK_LATER
-    if step is BonusStep.PURCHASE:
-        # One card backs one bonus, however many accounts it pays for (T-97).
-        return Ineligibility.NOT_AVAILABLE if claims.card is None else (_mark(step, "card", claims.card, 1),)
-    if step is BonusStep.VERIFIED:
-        return (_mark(step, "email", normalized(who.email), 1),)
-    return tuple(_opening_marks(policy, who, claims, now_us // _DAY_US))
+    if step is BonusStep.PURCHASE and claims.card is None:
+        return Ineligibility.NOT_AVAILABLE
+    return tuple(_marks(policy, step, who, claims, now_us // _DAY_US))
 
 
 def normalized(email: str) -> str:
@@ -116,19 +113,33 @@ def normalized(email: str) -> str:
 def is_disposable(email: str) -> bool:
     """Whether the mailbox is of a kind that nobody keeps."""
     parts = normalized(email).rpartition("@")[2].split(".")
-    return any(".".join(parts[start:]) in _disposable() for start in range(len(parts)))
+    return any(".".join(parts[start:]) in _lines("disposable_domains.txt") for start in range(len(parts)))
 
 
-def _opening_marks(policy: BonusPolicy, who: Identity, claims: BonusClaims, day: int) -> list[Mark]:
-    step, email = BonusStep.OPENING, normalized(who.email or "")
+def registrable(domain: str) -> str:
+    """The part of a domain that its owner registered: whoever has it has all names below it for nothing."""
+    labels = domain.split(".")
+    ending = labels[-2:-1]
+    known = _public_suffixes().get(labels[-1], frozenset())
+    deep = bool(ending) and (ending[0] in known or "*" in known)
+    return ".".join(labels[-3 if deep else -2 :])
+
+
+def _marks(policy: BonusPolicy, step: BonusStep, who: Identity, claims: BonusClaims, day: int) -> list[Mark]:
+    """One guard for every step and every door: the person, and every circle that the person is known to be of."""
+    email = normalized(who.email or "")
     marks = [_mark(step, "email", email, 1)]
     if who.provider_uid:
         marks.append(_mark(step, "provider", f"{who.provider}:{who.provider_uid}", 1))
-    domain = email.rpartition("@")[2]
-    if domain not in _MAJOR:
+    domain = registrable(email.rpartition("@")[2])
+    if domain not in _lines("shared_domains.txt"):
         marks.append(_mark(step, "domain", f"{domain}:{day}", policy.per_domain_daily))
     if claims.network:
         marks.append(_mark(step, "network", f"{claims.network}:{day}", policy.per_network_daily))
+    marks += [_mark(step, "crowd", f"{crowd}:{day}", policy.per_crowd_daily) for crowd in claims.crowds]
+    if claims.card:
+        # One card backs one bonus, however many accounts it pays for (T-97).
+        marks.append(_mark(step, "card", claims.card, 1))
     if claims.device:
         marks.append(_mark(step, "device", claims.device, policy.per_device))
     return marks
@@ -139,6 +150,12 @@ def _mark(step: BonusStep, kind: str, value: str, limit: int) -> Mark:
 
 
 @functools.cache
-def _disposable() -> frozenset[str]:
-    lines = _DISPOSABLE.read_text().splitlines()
+def _lines(name: str) -> frozenset[str]:
+    lines = (_HERE / name).read_text().splitlines()
     return frozenset(line for line in lines if line and not line.startswith("#"))
+
+
+@functools.cache
+def _public_suffixes() -> dict[str, frozenset[str]]:
+    rows = (line.partition(": ") for line in _lines("public_suffixes.txt"))
+    return {country: frozenset(names.split()) for country, _, names in rows}

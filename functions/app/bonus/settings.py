@@ -20,6 +20,8 @@ class BonusSettings:
     checks: bool = True
     min_age_us: int = 0
     """How long a user must exist before the bonus is given."""
+    per_crowd_daily: int = 20
+    """Accounts a day behind one relay (a CDN), one IPv6 site, or no known address."""
 
     @property
     def at_opening(self) -> int:
@@ -35,6 +37,7 @@ class BonusSettings:
             on_purchase=env.credits("WELCOME_BONUS_ON_PURCHASE", "0"),
             checks=env.switch("WELCOME_BONUS_CHECKS", "on"),
             min_age_us=minutes(env.whole("WELCOME_BONUS_MIN_AGE_MINUTES", 0, at_least=0)),
+            per_crowd_daily=env.whole("WELCOME_BONUS_PER_CROWD_DAILY", 20, at_least=1),
         )
         if read.at_opening < 0:
             raise BadSetting("WELCOME_BONUS_ON_VERIFIED and _ON_PURCHASE together are more than WELCOME_BONUS_AMOUNT")

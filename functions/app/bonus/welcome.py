@@ -5,10 +5,12 @@ its owner may claim later. `identities` is Auth's record of a user, never what a
 """
 
 import ipaddress
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Final
 
+from app.api.context import NOBODY, Client
 from app.bonus.rules import BonusClaims, BonusPolicy, BonusStep, Ineligibility, Mark, assess
 from app.credits.public import (
     AccountOpening,
@@ -30,6 +32,8 @@ from app.ports import Identities
 
 WELCOME_KEY: Final = "welcome"
 """Of the entry that grants the bonus at the first touch: the same whether or not evidence was asked for (T-36)."""
+_device: ContextVar[str | None] = ContextVar("device", default=None)
+"""The fingerprint of the claim being served: a claim that opens its account is counted like any other."""
 _KEYS: Final = {
     BonusStep.OPENING: WELCOME_KEY,
     BonusStep.VERIFIED: f"{WELCOME_KEY}:verified",
@@ -72,11 +76,17 @@ class BonusRules:
     identities: Identities
     clock: Clock
     low_threshold: int
+    client: Callable[[], Client] = lambda: NOBODY
+    """Where the call being served came from."""
+
+    def evidence(self) -> BonusClaims:
+        """What is known of the call being served."""
+        return evidence(self.client(), device=_device.get())
 
     def opening(self, uid: str) -> AccountOpening:
         """For the `opening` of `Credits`: the opening step, when the evidence suffices at first touch."""
         who = self.identities(uid)
-        marks = assess(self.policy, BonusStep.OPENING, who, BonusClaims(), self.clock.now_us())
+        marks = assess(self.policy, BonusStep.OPENING, who, self.evidence(), self.clock.now_us())
         if isinstance(marks, Ineligibility):
             return AccountOpening(self.low_threshold)
         grant = _grant(uid, BonusStep.OPENING, self.policy.opening)
@@ -102,18 +112,28 @@ class Welcome:
     def __init__(self, rules: BonusRules, credits: Credits, pause: Pause) -> None:
         self._rules, self._credits, self._pause = rules, credits, pause
 
-    def claim(self, uid: str, claims: BonusClaims, address: str | None) -> Posted:
-        """Grants the next step that the evidence allows now.
+    def claim(self, uid: str, device: str | None = None) -> Posted:
+        """Grants the next step that the evidence allows now. A claim that opens the account gets what that granted.
 
         Raises:
             BonusAlreadyGranted: every step that is due was granted.
             BonusNotEligible: with a reason.
         """
-        self._credits.account(uid)
+        token = _device.set(device)
+        try:
+            return self._claim(uid)
+        finally:
+            _device.reset(token)
+
+    def _claim(self, uid: str) -> Posted:
+        opens = self._credits.store.load(uid) is None
+        account = self._credits.account(uid)
         granted = {step: self._credits.store.entry_with(uid, "key", key) for step, key in _KEYS.items()}
+        if opens and (entry := granted[BonusStep.OPENING]):
+            return Posted(entry, account, replayed=False)
         for step in (BonusStep.OPENING, BonusStep.VERIFIED):
             if granted[step] is None and self._rules.policy.amount(step):
-                return self._release(uid, step, claims, address)
+                return self._release(uid, step, self._rules.evidence())
         raise BonusAlreadyGranted("The welcome bonus was granted to this account")
 
     def purchased(self, uid: str, card: str | None) -> Posted:
@@ -122,11 +142,11 @@ class Welcome:
         Raises:
             BonusNotEligible: with a reason; without a `card`, or when it backed a bonus before.
         """
-        return self._release(uid, BonusStep.PURCHASE, BonusClaims(card=card), None)
+        return self._release(uid, BonusStep.PURCHASE, BonusClaims(card=card))
 
-    def _release(self, uid: str, step: BonusStep, claims: BonusClaims, address: str | None) -> Posted:
+    def _release(self, uid: str, step: BonusStep, claims: BonusClaims) -> Posted:
         who, now_us = self._rules.identities(uid), self._rules.clock.now_us()
-        marks = assess(self._rules.policy, step, who, replace(claims, network=network(address)), now_us)
+        marks = assess(self._rules.policy, step, who, claims, now_us)
         if isinstance(marks, Ineligibility):
             raise BonusNotEligible(marks)
 
@@ -154,13 +174,30 @@ def counted(marks: Sequence[Mark], uid: str, seen: Seen) -> list[Write] | None:
     return writes
 
 
+def evidence(client: Client, *, device: str | None = None) -> BonusClaims:
+    """What a call says of where it came from. What a relay told counts besides the relay itself, never in its place."""
+    own = network(client.address)
+    crowds = [] if client.relay is None else [network(client.relay) or "relay"]
+    if own is None:
+        crowds.append("unknown")
+    elif ":" in own:
+        crowds.append(_cut(own.partition("/")[0], 48))
+    return BonusClaims(device=device, network=own, crowds=tuple(crowds))
+
+
 def network(address: str | None) -> str | None:
-    """The neighbourhood of an address: /24, for IPv6 /48; None when it is none."""
+    """The neighbourhood of an address: /24, for IPv6 /64, which is one customer's; None when it is none."""
     try:
         parsed = ipaddress.ip_address(address or "")
     except ValueError:
         return None
-    return str(ipaddress.ip_network(f"{parsed}/{24 if parsed.version == 4 else 48}", strict=False))
+    if isinstance(parsed, ipaddress.IPv6Address):
+        return _cut(str(parsed.ipv4_mapped), 24) if parsed.ipv4_mapped else _cut(str(parsed).partition("%")[0], 64)
+    return _cut(str(parsed), 24)
+
+
+def _cut(address: str, bits: int) -> str:
+    return str(ipaddress.ip_network(f"{address}/{bits}", strict=False))
 
 
 def _grant(uid: str, step: BonusStep, amount: int) -> Grant:

@@ -33,6 +33,8 @@ class CreditsHooks:
     opening: "Callable[[str], AccountOpening]"
     publish: "Publish"
     price: "Callable[[str, PricedOperation], OperationPrice]"
+    opens_unseen: "Callable[[], bool]" = lambda: True
+    """Whether an account is opened for somebody whose address nobody saw."""
 
 
 class CreditsFeature(Feature):
@@ -66,10 +68,13 @@ class CreditsFeature(Feature):
         return BalanceMirror(self._ports.documents, self._ports.realtime, self._ports.clock)
 
     def open_account(self, uid: str) -> None:
-        """Opens the account of a user who comes online for the first time. Ignores ids that no token could carry."""
+        """Opens the account of a user who comes online for the first time. Ignores ids that no token could carry.
+
+        Where the opening asks where its user comes from, the first request opens it instead: an event does not know.
+        """
         from app.api.auth import is_user_id
 
-        if is_user_id(uid):
+        if is_user_id(uid) and self._hooks.opens_unseen():
             self.service.account(uid)
 
     def account_written(self, fields: "Fields | None") -> None:
