@@ -102,7 +102,7 @@ class TestAWholeAnswer:
     def test_is_priced_as_the_model_that_answered(self, world: ChatWorld, vendor: Vendor) -> None:
         """T-20: by the fallback, and by the name that the vendor gives itself."""
         cheap = world.answered(world.conversation())
-        vendor.arrange("status=500", model="sim-small")
+        vendor.arrange("status=500", model="sim-small", times=2)
         fallback = world.answered(world.conversation())
         vendor.arrange("answers-as=sim-large")
         renamed = world.answered(world.conversation())
@@ -285,7 +285,7 @@ class TestAFailingVendor:
         assert world.reserved() == 0
 
     def test_by_our_own_mistake_is_not_told_to_the_user_as_theirs(self, world: ChatWorld, vendor: Vendor) -> None:
-        vendor.arrange("status=401")
+        vendor.arrange("status=401", times=None)
         with pytest.raises(ModelMisconfigured):
             world.answered(world.conversation())
         assert world.reserved() == 0
@@ -343,7 +343,7 @@ class TestABudget:
 
     def test_is_never_exceeded_by_a_report(self, vendor: Vendor) -> None:
         """T-2, T-23: a dearer model that nobody agreed on answers; the charge stops at the reservation."""
-        world = self.poor(vendor, 5_000)
+        world = self.poor(vendor, 60_000)
         vendor.arrange("answers-as=sim-vision")
         over = world.ask(world.conversation(model="reasoning"), "Hi").over()
         assert over.end.cost <= over.turn.reserved

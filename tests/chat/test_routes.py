@@ -216,7 +216,8 @@ class TestAMessageAsEvents:
         start, done = events[0][1], events[-1][1]
         assert start["conversation_id"] == id
         assert {"message_id", "model", "route", "reserved"} <= start.keys()
-        assert set(done) == {"message_id", "cost", "transaction_id", "available", "finish_reason"}
+        assert set(done) == {"message_id", "cost", "transaction_id", "available", "finish_reason", "reason", "model"}
+        assert (done["model"], done["reason"]) == (start["model"], "completed")
         assert set(events[-2][1]) == {"input_tokens", "output_tokens", "cached_tokens"}
         [turn] = js(alice.get(messages(id)))["items"]
         assert turn["answer"] == "".join(str(data["text"]) for name, data in events if name == "delta")

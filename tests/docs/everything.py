@@ -69,7 +69,7 @@ def run(vendor: Vendor) -> Everything:
 
 
 def talk(world: World, vendor: Vendor) -> None:
-    """Answers: whole, failed, cancelled from another instance, cut off by a kill; and a deleted conversation."""
+    """Answers: whole, failed, of a fallback, cancelled from another instance, cut off by a kill; and a deleted conversation."""
     alice = world.client("alice")
     conversation = _json(alice.post("/v1/chat/conversations", json={"model": "small"}))["id"]
     path = f"/v1/chat/conversations/{conversation}"
@@ -78,6 +78,8 @@ def talk(world: World, vendor: Vendor) -> None:
     vendor.arrange("status=500", times=None, contains="fail")
     for _ in range(2):  # the second one is another attempt at the same turn
         assert alice.post(f"{path}/messages", json={"content": "fail"}, headers={"Idempotency-Key": "f"}).status_code
+    vendor.arrange("status=500", times=2, contains="another", model="sim-small")
+    assert _json(alice.post(f"{path}/messages", json={"content": "another"}))["route"] == "fallback"
     _cancel_elsewhere(world, vendor, alice, f"{path}/messages")
     killed = _stream(alice, f"{path}/messages", "killed")
     next(killed)

@@ -162,8 +162,8 @@ class TestBeforeTheFirstText:
         assert len(desk.vendor.requests()) == 2
 
     def test_the_fallback_is_asked_when_there_is_one(self, desk: Desk) -> None:
-        """T-20."""
-        desk.vendor.arrange("status=500", model="sim-small")
+        """T-20, T-109: after the model itself was asked a second time."""
+        desk.vendor.arrange("status=500", model="sim-small", times=2)
         events = desk.events(model="small")
         assert [event.model.id for event in events if isinstance(event, AnsweredBy)] == ["large"]
         assert text_of(events)
@@ -181,12 +181,15 @@ class TestBeforeTheFirstText:
         assert caught.value.retry_after_s == 30
         assert len(desk.vendor.requests()) == 1
 
-    def test_silence_ends(self, desk: Desk) -> None:
-        desk.vendor.arrange("stall-after=0", times=None)
+    @pytest.mark.parametrize("fault", ["stall-after=0", "timeout=30"])
+    def test_silence_ends_and_nobody_else_is_paid_for_the_same_prompt(self, desk: Desk, fault: str) -> None:
+        """A queued vendor may be at work on it: neither it nor the fallback is asked at once."""
+        desk.vendor.arrange(fault, times=None)
         with pytest.raises(ModelTimeout):
-            desk.events()
+            desk.events(model="small")
+        assert len(desk.vendor.requests()) == 1
 
-    @pytest.mark.parametrize("status", [401, 403, 404])
+    @pytest.mark.parametrize("status", [401, 402, 403, 404])
     def test_our_own_mistake_is_not_repeated(self, desk: Desk, status: int) -> None:
         desk.vendor.arrange(f"status={status}")
         with pytest.raises(ModelMisconfigured):
@@ -199,7 +202,7 @@ class TestBeforeTheFirstText:
 
     def test_an_unpaid_vendor_is_not_asked_again(self, desk: Desk) -> None:
         desk.vendor.arrange("status=429,code=insufficient_quota", times=None)
-        with pytest.raises(ModelFault, match="paid"):
+        with pytest.raises(ModelMisconfigured, match="our_balance"):
             desk.events()
         assert len(desk.vendor.requests()) == 1
 

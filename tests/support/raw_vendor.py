@@ -30,6 +30,29 @@ class Trickle:
             yield self.piece
 
 
+@dataclass(frozen=True)
+class Reply:
+    """One answer of a vendor."""
+
+    status: int = 200
+    body: bytes = b""
+    kind: str = "application/json"
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Replies:
+    """A vendor that gives one reply after the other, the last one for ever. `asked`: which models, in order."""
+
+    base_url: str
+    asked: list[str] = field(default_factory=list)
+
+
+def stream(*pieces: bytes) -> Reply:
+    """A reply that is a whole stream."""
+    return Reply(body=b"".join(pieces), kind="text/event-stream")
+
+
 END = event(
     choices=[{"index": 0, "delta": {}, "finish_reason": "stop"}], usage={"prompt_tokens": 10, "completion_tokens": 5}
 )
@@ -50,7 +73,48 @@ def sending(*pieces: bytes | Trickle) -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             return
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    with _serving(Handler) as url:
+        yield url
+
+
+@contextmanager
+def replying(*replies: Reply | None, uses: int = 1000) -> Iterator[Replies]:
+    """Gives these replies in order; None hangs up without one. A connection is hung up on after `uses` requests."""
+    left = list(replies)
+    told: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        used = 0
+
+        def do_POST(self) -> None:
+            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            self.used += 1
+            self.close_connection = self.used > uses
+            if self.close_connection:
+                return
+            told.append(asked["model"])
+            reply = left.pop(0) if len(left) > 1 else left[0]
+            if reply is None:
+                self.close_connection = True
+                return
+            self.send_response(reply.status)
+            for name, value in (("Content-Type", reply.kind), *reply.headers):
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(reply.body)))
+            self.end_headers()
+            self.wfile.write(reply.body)
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    with _serving(Handler) as url:
+        yield Replies(url, told)
+
+
+@contextmanager
+def _serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()

@@ -4,10 +4,11 @@ The answer is one generator. Each of its exits leads through one settlement: its
 vendor that broke, money that ran out. It knows no HTTP, no prices and no tokens.
 """
 
+import unicodedata
 from collections.abc import Generator
 from contextlib import closing
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import dataclass, field, replace
+from typing import Final, assert_never
 
 from app.chat.live.running import Running
 from app.chat.live.stream_mirror import Closing, StreamMirror
@@ -24,7 +25,8 @@ from app.metering.billing import Ending, Mode
 from app.metering.meter import Meter
 from app.metering.settling import CallEnd, Settling
 from app.models import gateway
-from app.models.faults import ContentRefused, ModelTimeout
+from app.models.faults import ContentRefused, EmptyAnswer, ModelTimeout
+from app.models.finishes import FinishKind, kind_of
 from app.models.gateway import Gateway, ModelEvent, Question, Stopped, VendorCall
 from app.models.pricing import PriceBook
 from app.models.settings import Patience
@@ -62,6 +64,27 @@ class Over:
 AnswerEvent = Start | Text | Tick | Over
 
 _BEGUN: Final = Tick()
+_UNSEEN: Final = frozenset(("Zs", "Zl", "Zp", "Cc", "Cf"))
+"""Unicode's categories of what does not show."""
+
+_FILTERED: Final = TurnProblem(
+    code="content_filter",
+    title="The answer was cut off",
+    detail="The model's safety rules ended the answer. What came of it is charged.",
+    status=422,
+)
+_UNKNOWN: Final = TurnProblem(
+    code="unknown_finish",
+    title="The answer may not be whole",
+    detail="The model ended it for a reason that is not known here. What came of it is charged.",
+    status=503,
+)
+_EMPTY: Final = TurnProblem(
+    code="empty_answer",
+    title="The answer is empty",
+    detail="The model wrote nothing that can be seen. Nothing was charged; trying again may help.",
+    status=503,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +123,9 @@ class _AnswerAttempt:
     stopwatch: Stopwatch
     call: VendorCall
     texts: list[str] = field(default_factory=list)
+    visible: bool = False
+    """Whether a character has come that a reader can see."""
+    route_reason: str = ""
 
     @property
     def turn(self) -> Turn:
@@ -113,6 +139,7 @@ class _AnswerAttempt:
                     self.stopwatch.end("first_text")
                 self.meter.add(event)
                 self.texts.append(event.text)
+                self.visible = self.visible or _can_be_seen(event.text)
                 return Text(event.text)
             case gateway.Silence():
                 return Tick()
@@ -123,6 +150,8 @@ class _AnswerAttempt:
             case gateway.AnsweredBy():
                 self.stopwatch.end("vendor")
                 self.meter.answered_by(event.model)
+                asked = event.model is self.opened.model
+                self.route_reason = "" if asked else event.because or self.route_reason or "vendor_choice"
             case gateway.Finished():
                 self.meter.finish = event.reason
         return None
@@ -137,8 +166,8 @@ class _AnswerAttempt:
             return Finish(Ending.BUDGET, "budget")
         if now_us <= self.deadline_us:
             return None
-        if not self.meter.delivered:
-            raise ModelTimeout("the model wrote nothing in the time that an answer may take", repeatable=False)
+        if not self.visible:
+            raise ModelTimeout("the model wrote nothing in the time that an answer may take")
         return self._finished("length")
 
     def finished(self) -> Finish:
@@ -155,22 +184,43 @@ class _AnswerAttempt:
             return self._unfinished(Ending.CANCELLED_BEFORE, Ending.CANCELLED_AFTER)
         if isinstance(error, ContentRefused):
             ending = Ending.MODERATION
-        elif self.meter.delivered:
+        elif isinstance(error, EmptyAnswer):
+            ending = Ending.EMPTY
+        elif self.visible:
             ending = Ending.VENDOR_FAILED_AFTER
         else:
             ending = Ending.VENDOR_FAILED_BEFORE
         return Finish(ending, "error", state="error", problem=_problem(error))
 
     def _unfinished(self, before: Ending, after: Ending) -> Finish:
-        return Finish(after if self.meter.delivered else before, "cancelled")
+        return Finish(after if self.visible else before, "cancelled")
 
     def _finished(self, reason: str) -> Finish:
-        if reason == "length":
-            return Finish(Ending.BUDGET, "budget") if self.turn.clamped else Finish(Ending.LENGTH, "length")
-        if reason == "content_filter" and not self.meter.delivered:
+        """The finish that a vendor's word stands for.
+
+        Raises:
+            ContentRefused: the safety rules let no visible character pass.
+            EmptyAnswer: it holds no visible character for another reason.
+        """
+        kind = kind_of(reason)
+        if not self.visible and kind is FinishKind.FILTERED:
             raise ContentRefused("The model's safety rules refuse this prompt.")
-        missing = self.meter.measured().reported is None
-        return Finish(Ending.USAGE_MISSING if missing else Ending.COMPLETED, "stop")
+        if not self.visible:
+            raise EmptyAnswer("the model wrote nothing that can be seen")
+        match kind:
+            case FinishKind.WHOLE:
+                missing = self.meter.measured().reported is None
+                return Finish(Ending.USAGE_MISSING if missing else Ending.COMPLETED, "stop")
+            case FinishKind.LENGTH:
+                return Finish(Ending.BUDGET, "budget") if self.turn.clamped else Finish(Ending.LENGTH, "length")
+            case FinishKind.CONTEXT:
+                return Finish(Ending.MODEL_LENGTH, "length")
+            case FinishKind.FILTERED:
+                return Finish(Ending.FILTERED, "error", state="error", problem=_FILTERED)
+            case FinishKind.UNKNOWN | FinishKind.FAILED:
+                return Finish(Ending.UNKNOWN_FINISH, "error", state="error", problem=_UNKNOWN)
+            case _:
+                assert_never(kind)
 
 
 class Answering:
@@ -267,6 +317,7 @@ class Answering:
     def _end(self, attempt: _AnswerAttempt, finish: Finish) -> End:
         """Settles and records, and ends the live text."""
         turn, meter, answer = attempt.turn, attempt.meter, "".join(attempt.texts)
+        finish = replace(finish, route_reason=attempt.route_reason)
         self._running.remove(turn.id)
         attempt.stopwatch.end("stream")
         try:
@@ -280,7 +331,7 @@ class Answering:
             self._mirror.close(turn.id, Closing("error", "error", None))
             raise
         end = ended(finish, answer, settlement)
-        self._mirror.close(turn.id, Closing(end.state, end.finish_reason, to_decimal(end.cost)))
+        self._mirror.close(turn.id, _closing(end))
         attempt.stopwatch.end("settle")
         _log.info(
             "turn_settled",
@@ -302,9 +353,27 @@ def _replay(turn: Turn) -> Generator[AnswerEvent, None, None]:
     yield Over(turn, turn.end)
 
 
+def _closing(end: End) -> Closing:
+    return Closing(
+        end.state,
+        end.finish_reason,
+        to_decimal(end.cost),
+        model=end.answered_by,
+        reason=end.reason,
+        route_reason=end.route_reason,
+    )
+
+
+def _can_be_seen(text: str) -> bool:
+    """Whether some character of a text shows: one that is no blank and no control or format character."""
+    return any(unicodedata.category(one) not in _UNSEEN for one in text)
+
+
 def _problem(error: Exception) -> TurnProblem:
     if isinstance(error, Rejection):
         return TurnProblem(error.code, error.title, error.detail, error.status)
+    if isinstance(error, EmptyAnswer):
+        return _EMPTY
     code = getattr(error, "code", "internal_error") if isinstance(error, Failure) else "internal_error"
     return TurnProblem(
         code=str(code),

@@ -40,6 +40,7 @@ class Finish:
     finish_reason: FinishReason
     state: TurnState = "done"
     problem: TurnProblem | None = None
+    route_reason: str = ""
 
 
 def paid_call(turn: Turn, request_id: str = "") -> PaidCall:
@@ -69,6 +70,7 @@ def ended(finish: Finish, answer: str, settlement: Settlement) -> End:
         usage=settlement.usage,
         estimated=settlement.estimated,
         problem=finish.problem,
+        route_reason=finish.route_reason,
     )
 
 
@@ -121,7 +123,7 @@ class AbandonedTurns:
         turn = turns.read(stored.fields)
         self._forget_cancel(turn)
         self._mirror.open(turn.account, turn.id, turn.model, keep=True)
-        self._mirror.close(turn.id, Closing("error", "error", to_decimal(settlement.cost)))
+        self._mirror.close(turn.id, Closing("error", "error", to_decimal(settlement.cost), reason=settlement.reason))
         self._mirror.drained(turn.id)
 
     def _forget_cancel(self, turn: Turn) -> None:

@@ -117,7 +117,12 @@ class MessageAnswer(ResponseBody):
     images: list[str]
     answer: str | None
     model: str = Field(description="The model that answered, or that was asked while it runs")
-    route: str = Field(description="How it was chosen: `requested`, `conversation` or `default`")
+    route: str = Field(
+        description="How it was chosen: `requested`, `conversation`, `default`, or `fallback` when another one answered"
+    )
+    route_reason: str | None = Field(
+        description="Why another model answered than the one that was asked, such as `model_busy`"
+    )
     finish_reason: FinishReason | None
     reason: str | None = Field(description="Why it was charged so, a code of the billing policy")
     usage: UsageAnswer | None

@@ -35,7 +35,8 @@ def message(turn: Turn, end: End | None) -> MessageAnswer:
         images=[*turn.images],
         answer=None if end is None else end.answer,
         model=turn.model if end is None else end.answered_by,
-        route=turn.route,
+        route=_route(turn, end),
+        route_reason=None if end is None else end.route_reason or None,
         finish_reason=None if end is None else end.finish_reason,
         reason=None if end is None else end.reason,
         usage=None if end is None else UsageAnswer(**usage(end)),
@@ -91,14 +92,21 @@ def frames(event: AnswerEvent, request_id: str) -> list[Frame | None]:
 
 
 def _last(turn: Turn, end: End, request_id: str) -> Frame:
-    """`done`, or `error` with the problem object (RFC 9457); either says what the turn really cost (T-27)."""
+    """`done`, or `error` with the problem object (RFC 9457); either says what the turn really cost (T-27).
+
+    Either names the model that answered, and why it was not the one that was asked (T-109).
+    """
     told: dict[str, object] = {
         "message_id": turn.id,
         "cost": to_decimal(end.cost),
         "transaction_id": end.transaction_id,
         "available": to_decimal(end.available),
         "finish_reason": end.finish_reason,
+        "reason": end.reason,
+        "model": end.answered_by,
     }
+    if end.route_reason:
+        told |= {"route": _route(turn, end), "route_reason": end.route_reason}
     problem = end.problem
     if problem is None:
         return Frame("done", told)
@@ -111,6 +119,10 @@ def _last(turn: Turn, end: End, request_id: str) -> Frame:
         "request_id": request_id,
     }
     return Frame("error", told | described)
+
+
+def _route(turn: Turn, end: End | None) -> str:
+    return "fallback" if end is not None and end.route_reason else turn.route
 
 
 def _start(turn: Turn) -> Mapping[str, object]:

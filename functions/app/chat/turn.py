@@ -31,7 +31,10 @@ class TurnProblem:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """How a turn ended. `cost` and `available` are micro-credits; `usage` holds tokens per bucket."""
+    """How a turn ended. `cost` and `available` are micro-credits; `usage` holds tokens per bucket.
+
+    `route_reason`: why another model answered than the one that was asked; empty when that one did.
+    """
 
     state: TurnState
     finish_reason: FinishReason
@@ -45,6 +48,7 @@ class End:
     usage: Mapping[str, int] = field(default_factory=dict)
     estimated: bool = False
     problem: TurnProblem | None = None
+    route_reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +123,7 @@ def write_end(end: End) -> dict[str, Value]:
         "transaction_id": end.transaction_id,
         "usage": {**end.usage},
         "estimated": end.estimated,
+        "route_reason": end.route_reason,
         "problem": None
         if problem is None
         else {"code": problem.code, "title": problem.title, "detail": problem.detail, "status": problem.status},
@@ -163,6 +168,8 @@ def _read_end(fields: Fields) -> End:
         usage={name: int_field(map_field(fields, "usage"), name) for name in map_field(fields, "usage")},
         estimated=fields.get("estimated") is True,
         problem=_read_problem(fields),
+        # Turns that ended before this field was written lack it.
+        route_reason=text_field(fields, "route_reason") if fields.get("route_reason") else "",
     )
 
 

@@ -74,7 +74,8 @@ class Model:
     """One model. Prices are micro-credits per million tokens; token figures are the vendor's limits.
 
     `image_input_tokens` is the most that one picture can count as, whatever its bytes (T-17); `limit_field` is the
-    name under which the vendor takes the output limit.
+    name under which the vendor takes the output limit. `first_token_seconds` and `silence_seconds` are how long it is
+    waited for where that differs from the deployment's settings (0: it does not).
     """
 
     id: str
@@ -92,6 +93,8 @@ class Model:
     also_answers_as: tuple[str, ...] = ()
     tiers: tuple[Tier, ...] = ()
     fallbacks: tuple[str, ...] = ()
+    first_token_seconds: int = 0
+    silence_seconds: int = 0
 
     def can(self, *wanted: Capability) -> bool:
         """Whether the model has all of these capabilities."""
@@ -189,6 +192,8 @@ def _model(id: str, table: "_Table") -> Model:
         also_answers_as=tuple(table.words("also_answers_as", default=())),
         tiers=_tiers(table, price_class),
         fallbacks=tuple(table.words("fallbacks", default=())),
+        first_token_seconds=table.whole("first_token_seconds", 0, 3600, default=0),
+        silence_seconds=table.whole("silence_seconds", 0, 3600, default=0),
     )
     table.nothing_but(*Model.__dataclass_fields__)
     _check_capabilities(model)

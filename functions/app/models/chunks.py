@@ -38,9 +38,13 @@ class Counted:
 
 @dataclass(frozen=True, slots=True)
 class AnsweredBy:
-    """The model that answers: comes before the first text, and again if the vendor names another model (T-20)."""
+    """The model that answers: comes before the first text, and again if the vendor names another model (T-20).
+
+    `because`: the code of the failure for which the model that was asked first does not answer.
+    """
 
     model: Model
+    because: str = ""
 
 
 @dataclass(frozen=True, slots=True)

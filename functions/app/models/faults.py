@@ -1,30 +1,73 @@
 """The failures of a call to a model, and how a vendor's errors are translated into them.
 
-    ModelFault (a Fault: 503)             the vendor failed; `repeatable` ones are tried again before the first token
-    ├── ModelBusy                         429 or overloaded, with its Retry-After
+    ModelFault (a Fault: 503)             the vendor failed; `blame` says whose fault it is
+    ├── ModelBusy                         no room, or asked too often; with the vendor's Retry-After
     ├── ModelTimeout                      nothing arrived in time
-    └── ModelBroke                        the answer is unreadable, cut off, or holds an error
-    ModelMisconfigured                    our key, address or catalogue is wrong: no request can succeed
+    ├── ModelBroke                        the answer is unreadable, cut off, or holds an error
+    ├── EmptyAnswer                       it came to its end without a visible character
+    └── ModelMisconfigured                our key, address, balance or catalogue is wrong: a person has to look
     PromptTooLong, ContentRefused, ModelRefused (Rejections: 422)
 
-A vendor's own texts never reach a client: they can hold keys, prompts and addresses.
+Which error is whose fault, and what follows from it, stands in `error_policy.toml` and nowhere else. A vendor's own
+texts never reach a client or a log: they can hold keys, prompts and addresses.
 """
 
+import functools
 import json
-from collections.abc import Mapping
-from typing import ClassVar
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import ClassVar, Final
 
-from app.kit.errors import Fault, InvariantViolation, Rejection
+from app.kit.errors import Failure, Fault, InvariantViolation, Rejection, ensure
+
+
+class Blame(StrEnum):
+    """Whose fault a failed call is: the tables of `error_policy.toml`."""
+
+    OUR_BALANCE = "our_balance"
+    RETIRED_MODEL = "retired_model"
+    CONTEXT_TOO_LONG = "context_too_long"
+    MODERATION = "moderation"
+    OUR_KEY = "our_key"
+    OUR_REQUEST = "our_request"
+    CAPACITY = "capacity"
+    RATE = "rate"
+    REQUEST = "request"
+    UNREACHED = "unreached"
+    SILENT = "silent"
+    BROKEN = "broken"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """How an error is recognised, and what follows from it. `error_policy.toml` explains the fields."""
+
+    words: frozenset[str]
+    phrases: tuple[str, ...]
+    statuses: frozenset[int]
+    again: bool
+    next: bool
+    alarm: bool
+    sick: bool
+
+
+Policy = Mapping[Blame, Row]
 
 
 class ModelFault(Fault):
-    """The vendor did not answer as it should. `repeatable`: another try may succeed."""
+    """The vendor did not answer as it should."""
 
     code = "model_unavailable"
 
-    def __init__(self, detail: str, *, repeatable: bool = True, retry_after_s: int | None = None) -> None:
+    def __init__(self, detail: str, blame: Blame = Blame.BROKEN, *, retry_after_s: int | None = None) -> None:
         super().__init__(detail, retry_after_s=retry_after_s)
-        self.repeatable = repeatable
+        self.blame = blame
 
 
 class ModelBusy(ModelFault):
@@ -38,6 +81,9 @@ class ModelTimeout(ModelFault):
 
     code = "model_timeout"
 
+    def __init__(self, detail: str, blame: Blame = Blame.SILENT) -> None:
+        super().__init__(detail, blame)
+
 
 class ModelBroke(ModelFault):
     """The answer was unreadable or cut off, or reported an error in the middle."""
@@ -45,8 +91,14 @@ class ModelBroke(ModelFault):
     code = "model_broke"
 
 
-class ModelMisconfigured(InvariantViolation):
-    """The vendor refuses our credential, or does not know what our catalogue names."""
+class EmptyAnswer(ModelFault):
+    """The model came to its end and wrote nothing that can be seen."""
+
+    code = "empty_answer"
+
+
+class ModelMisconfigured(ModelFault):
+    """The vendor refuses our credential, wants our money, or does not know what our catalogue names."""
 
 
 class PromptTooLong(Rejection):
@@ -73,78 +125,206 @@ class ModelRefused(Rejection):
     title = "The model cannot take this request"
 
 
-_TOO_LONG = frozenset(("context_length_exceeded", "string_above_max_length"))
-_UNSAFE = frozenset(("content_policy_violation", "content_filter", "moderation_blocked"))
-_UNPAID = frozenset(("insufficient_quota", "billing_hard_limit_reached"))
-_LONGEST_WAIT_S = 3600
+REFUSALS: Final = (PromptTooLong, ContentRefused, ModelRefused)
+"""What a user's own request can cause."""
+
+PATH: Final = Path(__file__).with_name("error_policy.toml")
+_LONGEST_WAIT_S: Final = 3600
+_MOST_LETTERS: Final = 2_000
+"""Of a message that is searched for phrases."""
 
 
-class VendorWord:
-    """The code and the type in a vendor's error object; its message is dropped."""
+class VendorWords:
+    """What a vendor's error says: its words, its message, and the status that it names itself.
 
-    __slots__ = ("code", "type")
+    Knows the shapes `{"error": {...}}`, the same in a list (Gemini) or nested twice (OpenRouter), `{"error": "text"}`
+    (Ollama), a flat `{"object": "error", ...}` (vLLM, Mistral) and `{"detail": "text"}` (FastAPI).
+    """
+
+    __slots__ = ("message", "status", "words")
     _sane: ClassVar[str] = "abcdefghijklmnopqrstuvwxyz0123456789_-."
 
     def __init__(self, error: object) -> None:
-        fields = error if isinstance(error, Mapping) else {}
-        self.code = self._word(fields.get("code"))
-        self.type = self._word(fields.get("type"))
+        levels = [*_levels(error)]
+        said = [self._word(level.get(name)) for level in levels for name in ("type", "code", "status")]
+        self.words = tuple(word for word in said if word)
+        texts = (level.get(name) for level in levels for name in ("message", "detail", "error"))
+        self.message = " ".join(text for text in texts if isinstance(text, str))[:_MOST_LETTERS].lower()
+        numbers = (int(word) for word in self.words if word.isascii() and word.isdigit() and len(word) == 3)
+        self.status = next((number for number in numbers if 400 <= number < 600), 0)
 
     @classmethod
-    def of_body(cls, body: bytes) -> "VendorWord":
-        """The error in a response body; empty when there is none to read."""
+    def of_body(cls, body: bytes) -> "VendorWords":
+        """The error in a response body, also when it is told as an event; empty when there is none to read."""
+        lines = (line.removeprefix(b"data:") for line in body.splitlines() if line.startswith(b"data:"))
         try:
-            parsed = json.loads(body)
+            return cls(json.loads(next(lines, body)))
         except (ValueError, RecursionError):
-            parsed = None
-        return cls(parsed.get("error") if isinstance(parsed, dict) else None)
+            return cls(None)
 
     def _word(self, value: object) -> str:
         text = str(value).lower()[:60] if isinstance(value, str | int) else ""
         return text if all(letter in self._sane for letter in text) else ""
 
     def __str__(self) -> str:
-        return self.code or self.type or "no code"
+        """The word that tells the most; a number only when there is nothing else."""
+        plain = [word for word in self.words if not word.isdigit()]
+        return (plain or [*self.words] or ["no code"])[-1]
 
 
-def of_status(status: int, body: bytes, retry_after: str | None) -> Exception:
-    """The failure that a response with an error status means."""
-    word = VendorWord.of_body(body)
-    wait = _whole_seconds(retry_after)
-    if word.code in _UNPAID:
-        return ModelFault(f"the vendor wants to be paid ({word})", repeatable=False)
-    if status in (401, 403, 404):
-        return ModelMisconfigured(f"the model vendor answered {status} ({word}): check its key and the catalogue")
-    if status == 429:
-        return ModelBusy(f"the vendor is busy ({word})", retry_after_s=wait)
-    if status in (408, 409) or status >= 500:
-        return ModelFault(f"the vendor answered {status} ({word})", retry_after_s=wait)
-    if 400 <= status < 500:
-        return _refusal(word)
-    return ModelBroke(f"the vendor answered {status}, which no API of this kind does")
+def _levels(error: object, depth: int = 0) -> Iterator[Mapping[str, object]]:
+    """The objects of an error, from the outside to the inside."""
+    if isinstance(error, list) and error:
+        error = error[0]
+    if not isinstance(error, Mapping) or depth > 3:
+        return
+    yield error
+    for name in ("error", "innererror"):
+        yield from _levels(error.get(name), depth + 1)
 
 
-def of_event(error: object) -> Exception:
+def blame(words: VendorWords, status: int) -> Blame:
+    """Whose fault an error is: by its words, then by its message, then by its status."""
+    policy = default_policy()
+    for whose, row in policy.items():
+        if row.words.intersection(words.words):
+            return whose
+    for whose, row in policy.items():
+        if any(phrase in words.message for phrase in row.phrases):
+            return whose
+    for whose, row in policy.items():
+        if status in row.statuses:
+            return whose
+    return Blame.UNKNOWN
+
+
+def of_status(status: int, body: bytes, retry_after: str | None, now_us: int = 0) -> Failure:
+    """The failure that a response with an error status means; a Retry-After with a date counts from `now_us`."""
+    words = VendorWords.of_body(body)
+    if not 400 <= status < 600:
+        return ModelBroke(f"the vendor answered {status}, which no API of this kind does")
+    wait = _wait_s(retry_after, now_us)
+    return _failure(blame(words, status), f"the vendor answered {status} ({words})", str(words), wait)
+
+
+def of_body(body: bytes, retry_after: str | None, now_us: int = 0) -> Failure:
+    """The failure that a body of status 200 means which is no stream: mostly it holds an error."""
+    words = VendorWords.of_body(body)
+    if not words.words and not words.message:
+        return ModelBroke("the vendor's answer is no stream")
+    whose = blame(words, words.status or 500)
+    return _broken(
+        _failure(whose, f"the vendor answered with an error ({words})", str(words), _wait_s(retry_after, now_us))
+    )
+
+
+def of_event(error: object) -> Failure:
     """The failure that an error object in the middle of a stream means."""
-    word = VendorWord(error)
-    if word.code in _UNSAFE:
-        return ContentRefused("The model's safety rules refuse this prompt.")
-    if word.type in ("requests", "tokens", "rate_limit_error") or word.code == "rate_limit_exceeded":
-        return ModelBusy(f"the vendor became busy in the middle of an answer ({word})")
-    return ModelBroke(f"the vendor reported an error in the middle of an answer ({word})")
+    words = VendorWords(error if isinstance(error, Mapping) else {"error": error})
+    detail = f"the vendor reported an error in the middle of an answer ({words})"
+    return _broken(_failure(blame(words, words.status or 500), detail, str(words), None))
 
 
-def _refusal(word: VendorWord) -> Rejection:
-    if word.code in _TOO_LONG:
-        return PromptTooLong("The conversation and the message together do not fit this model.")
-    if word.code in _UNSAFE:
-        return ContentRefused("The model's safety rules refuse this prompt.")
-    return ModelRefused("The model does not accept this request.", vendor_code=str(word))
+def row_of(failure: Failure) -> Row:
+    """What follows from a failure of a model."""
+    return default_policy()[blame_of(failure)]
 
 
-def _whole_seconds(retry_after: str | None) -> int | None:
-    """The header's seconds, rounded up; None for a date, which RFC 9110 10.2.3 allows and these vendors do not send."""
-    whole, _, fraction = (retry_after or "").strip().partition(".")
-    if not whole.isascii() or not whole.isdigit() or len(whole) > 6:
+def blame_of(failure: Failure) -> Blame:
+    """Whose fault a failure of a model is."""
+    match failure:
+        case ModelFault():
+            return failure.blame
+        case PromptTooLong():
+            return Blame.CONTEXT_TOO_LONG
+        case ContentRefused():
+            return Blame.MODERATION
+        case _:
+            return Blame.REQUEST
+
+
+def _failure(whose: Blame, detail: str, word: str, wait: int | None) -> Failure:
+    match whose:
+        case Blame.CONTEXT_TOO_LONG:
+            return PromptTooLong("The conversation and the message together do not fit this model.")
+        case Blame.MODERATION:
+            return ContentRefused("The model's safety rules refuse this prompt.")
+        case Blame.REQUEST:
+            return ModelRefused("The model does not accept this request.", vendor_code=word)
+        case Blame.RATE | Blame.CAPACITY:
+            return ModelBusy(detail, whose, retry_after_s=wait)
+        case Blame.OUR_BALANCE | Blame.OUR_KEY | Blame.OUR_REQUEST | Blame.RETIRED_MODEL:
+            return ModelMisconfigured(f"{detail}: {whose}", whose)
+        case _:
+            return ModelFault(detail, whose, retry_after_s=wait)
+
+
+def _broken(failure: Failure) -> Failure:
+    """An error in place of an answer, or in it, that is nothing more special."""
+    plain = type(failure) is ModelFault
+    return ModelBroke(failure.detail, failure.blame) if plain and isinstance(failure, ModelFault) else failure
+
+
+def _wait_s(retry_after: str | None, now_us: int) -> int | None:
+    """The seconds of a Retry-After, rounded up; it holds seconds or a date (RFC 9110 10.2.3)."""
+    text = (retry_after or "").strip()
+    whole, _, fraction = text.partition(".")
+    if whole.isascii() and whole.isdigit() and len(whole) <= 6:
+        return min(int(whole) + (1 if fraction.strip("0") else 0), _LONGEST_WAIT_S)
+    at = date_us(text)
+    return None if at is None else min(max(0, -(-(at - now_us) // 1_000_000)), _LONGEST_WAIT_S)
+
+
+def date_us(text: str | None) -> int | None:
+    """The time of an HTTP date in microseconds since 1970; None when it is none."""
+    try:
+        found = parsedate_to_datetime(text or "")
+    except (ValueError, TypeError, IndexError, OverflowError):
         return None
-    return min(int(whole) + (1 if fraction.strip("0") else 0), _LONGEST_WAIT_S)
+    return round(found.replace(tzinfo=found.tzinfo or UTC).timestamp()) * 1_000_000
+
+
+@functools.cache
+def default_policy() -> Policy:
+    """The policy that ships with the code."""
+    return load(PATH.read_text())
+
+
+def load(text: str) -> Policy:
+    """Reads a policy.
+
+    Raises:
+        InvariantViolation: a row or a field is missing, unknown or of another type, or a word or status means two
+            things. The message names it.
+    """
+    table = tomllib.loads(text)
+    ensure(table.pop("version", None) == 1, "error policy: version is 1")
+    ensure(set(table) == set(Blame), f"error policy: other rows than {[*Blame]}")
+    policy = {Blame(whose): _row(whose, fields) for whose, fields in table.items()}
+    seen: set[object] = set()
+    for whose, row in policy.items():
+        signs: set[object] = {*row.words, *row.phrases, *row.statuses}
+        ensure(not signs & seen, f"error policy: {whose} shares {signs & seen} with another row")
+        seen |= signs
+    return policy
+
+
+def _row(whose: str, fields: object) -> Row:
+    if not isinstance(fields, Mapping) or set(fields) != set(Row.__dataclass_fields__):
+        raise InvariantViolation(f"error policy: {whose} needs exactly {', '.join(Row.__dataclass_fields__)}")
+    for name in ("again", "next", "alarm", "sick"):
+        ensure(isinstance(fields[name], bool), f"error policy: {whose}.{name} is true or false")
+    return Row(
+        words=frozenset(_texts(whose, fields["words"])),
+        phrases=tuple(_texts(whose, fields["phrases"])),
+        statuses=frozenset(int(status) for status in fields["statuses"]),
+        again=fields["again"],
+        next=fields["next"],
+        alarm=fields["alarm"],
+        sick=fields["sick"],
+    )
+
+
+def _texts(whose: str, values: Sequence[str]) -> Sequence[str]:
+    ensure(all(text == text.lower() for text in values), f"error policy: words of {whose} are in lower case")
+    return values

@@ -2,20 +2,24 @@
 
 It asks for chat completions as OpenAI defined them and its followers serve them; `app.models.chunks` reads the answer
 (https://platform.openai.com/docs/api-reference/chat/streaming). Tries again before the first piece of text, never
-after. Refuses to know users, prices and credits.
+after; who is asked again, or in place of another, stands in `error_policy.toml`. Refuses to know users, prices and
+credits.
 """
 
 import json
+from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
 from app.kit import telemetry
+from app.kit.errors import Rejection
 from app.models import faults
 from app.models.catalogue import Catalogue, Model
 from app.models.chunks import AnsweredBy, ChunkEvent, ChunkReader, Counted, Delta, Finished, Thought
-from app.models.faults import ModelBroke, ModelFault
+from app.models.faults import Blame, ContentRefused, ModelFault, ModelRefused, PromptTooLong
+from app.models.finishes import FinishKind, kind_of
 from app.models.health import ModelHealth
 from app.models.settings import Patience
 from app.models.sse import Parser
@@ -23,10 +27,10 @@ from app.models.transport import Stopped, Transport, VendorCall, VendorResponse
 
 MessageRole = Literal["system", "user", "assistant"]
 
-MOST_TRIES: Final = 3
+MOST_TRIES: Final = 4
 """Over the model and its fallbacks together."""
 LONGEST_WAIT_S: Final = 2
-"""After a longer `Retry-After` the same model is not asked again: the fault goes to the caller, with that time."""
+"""After a longer `Retry-After` the same model is not asked again: a fallback is, or the fault goes to the caller."""
 
 _log = telemetry.log("models")
 
@@ -82,39 +86,58 @@ class Gateway:
         Raises:
             ModelFault: no model of the chain answered, or one failed after its first text.
             Rejection: the vendor refuses the prompt.
-            ModelMisconfigured: our key or catalogue is wrong.
+            ModelMisconfigured: our key, balance or catalogue is wrong, and a person is alarmed.
             Stopped: `call` was stopped.
         """
-        plan = _plan(self._catalogue.chain(question.model))
-        for attempt, model in enumerate(plan, start=1):
-            started = False
+        asking = _Asking(self._catalogue.chain(question.model))
+        while True:
+            model, started = asking.model, False
             try:
-                for event in self._once(question, model, call):
+                for event in self._once(question, asking, call):
                     started = started or isinstance(event, Delta)
                     yield event
-            except ModelFault as fault:
-                self._health.failed(model.id)
-                last = attempt == len(plan)
-                if started or last or not fault.repeatable:
+            except (ModelFault, PromptTooLong, ContentRefused, ModelRefused) as failure:
+                self._note(failure, model, question.account)
+                if started or not asking.goes_on(failure):
                     raise
-                _log.warning("model_retried", model=model.id, next=plan[attempt].id, reason=fault.detail)
-                _wait(fault, same=plan[attempt] is model, call=call)
+                _log.warning("model_retried", model=model.id, next=asking.model.id, reason=failure.detail)
+                if asking.wait_s:
+                    call.pause(asking.wait_s)
             else:
                 self._health.answered(model.id)
                 return
 
-    def _once(self, question: Question, model: Model, call: VendorCall) -> Generator[ModelEvent, None, None]:
-        with closing(self._open(question, model, call)) as answer:
+    def _note(self, failure: ModelFault | Rejection, model: Model, account: str) -> None:
+        """Health and alarms, as the error policy says. What a user's request caused makes no model sick."""
+        whose, row = faults.blame_of(failure), faults.row_of(failure)
+        if row.alarm:
+            _log.error("model_needs_attention", model=model.id, blame=whose, reason=failure.detail)
+        if whose is Blame.RETIRED_MODEL:
+            self._health.gone(model.id)
+        elif row.sick:
+            self._health.failed(model.id)
+        elif self._health.refused(model.id, account):
+            _log.error("model_refused_everybody", model=model.id, blame=whose)
+
+    def _once(self, question: Question, asking: "_Asking", call: VendorCall) -> Generator[ModelEvent, None, None]:
+        model, patience = asking.model, _patience(question.patience, asking.model)
+        body = _body(question, model)
+        with closing(
+            self._transport.post("/chat/completions", self._headers, body, call=call, patience=patience)
+        ) as answer:
             for _ in answer.head():
                 yield Silence()
-            _check(answer)
-            yield AnsweredBy(model)
+            self._check(answer)
+            yield AnsweredBy(model, asking.because)
             reader = ChunkReader(self._catalogue, model)
             parser = Parser()
-            clock, tick_us = self._transport.concurrency, question.patience.tick_s * 1_000_000
+            clock, tick_us = self._transport.concurrency, patience.tick_s * 1_000_000
             spoken_us = clock.monotonic_us()
             for piece in _until_complete(answer, reader):
                 for event in () if piece is None else reader.events(parser.feed(piece)):
+                    if isinstance(event, Finished):
+                        _check_finish(event, model)
+                    answer.speaking = answer.speaking or isinstance(event, Delta)
                     yield event
                     if not isinstance(event, Thought):
                         spoken_us = clock.monotonic_us()
@@ -122,13 +145,69 @@ class Gateway:
                 if piece is None or clock.monotonic_us() - spoken_us >= tick_us:
                     yield Silence()
                     spoken_us = clock.monotonic_us()
-            yield from reader.events(parser.end())
+            for event in reader.events(parser.end()):
+                if isinstance(event, Finished):
+                    _check_finish(event, model)
+                yield event
             reader.end()
 
-    def _open(self, question: Question, model: Model, call: VendorCall) -> VendorResponse:
-        return self._transport.post(
-            "/chat/completions", self._headers, _body(question, model), call=call, patience=question.patience
+    def _check(self, answer: VendorResponse) -> None:
+        """Raises what a response means that is no stream of an answer."""
+        kind = (answer.header("content-type") or "").partition(";")[0].strip().lower()
+        if answer.status == 200 and kind == "text/event-stream":
+            return
+        wait = answer.header("retry-after")
+        # A date is meant by the vendor's clock, which its Date header tells (RFC 9110 6.6.1).
+        now_us = faults.date_us(answer.header("date")) or self._health.now_us
+        body = answer.read_some()
+        raise (
+            faults.of_status(answer.status, body, wait, now_us)
+            if answer.status != 200
+            else faults.of_body(body, wait, now_us)
         )
+
+
+class _Asking:
+    """Which model is asked, and which one next: the first one at most twice, each of its fallbacks once."""
+
+    def __init__(self, chain: Sequence[Model]) -> None:
+        self.model = chain[0]
+        self.because = ""
+        """The code of the failure for which the first model does not answer."""
+        self.wait_s = 0
+        self._fallbacks = deque(chain[1 : MOST_TRIES - 1])
+        self._twice = True
+
+    def goes_on(self, failure: ModelFault | Rejection) -> bool:
+        """Whether somebody is asked after this failure, as the error policy says: then `model` and `wait_s` say who."""
+        row = faults.row_of(failure)
+        self.wait_s = (failure.retry_after_s or 0) if isinstance(failure, ModelFault) else 0
+        if row.again and self._twice and self.wait_s <= LONGEST_WAIT_S:
+            self._twice = False
+            return True
+        if not row.next or not self._fallbacks:
+            return False
+        self.because = self.because or failure.code
+        self.model, self.wait_s, self._twice = self._fallbacks.popleft(), 0, False
+        return True
+
+
+def _patience(usual: Patience, model: Model) -> Patience:
+    """How long this model is waited for: its own patience where the catalogue gives it one."""
+    return replace(
+        usual,
+        first_s=model.first_token_seconds or usual.first_s,
+        idle_s=model.silence_seconds or usual.idle_s,
+    )
+
+
+def _check_finish(finished: Finished, model: Model) -> None:
+    """Raises when the vendor says that it failed; alarms when nobody knows what it says (T-107)."""
+    kind = kind_of(finished.reason)
+    if kind is FinishKind.FAILED:
+        raise faults.of_event({"code": finished.reason})
+    if kind is FinishKind.UNKNOWN:
+        _log.error("unknown_finish_reason", model=model.id, finish=finished.reason)
 
 
 def _until_complete(answer: VendorResponse, reader: ChunkReader) -> Iterator[bytes | None]:
@@ -145,29 +224,6 @@ def _until_complete(answer: VendorResponse, reader: ChunkReader) -> Iterator[byt
             raise
         yield piece
     answer.drain()
-
-
-def _plan(chain: Sequence[Model]) -> tuple[Model, ...]:
-    """The models to ask, in order: each fallback once, or the same model again when it has none."""
-    return tuple(chain[:MOST_TRIES]) if len(chain) > 1 else (chain[0], chain[0])
-
-
-def _wait(fault: ModelFault, *, same: bool, call: VendorCall) -> None:
-    if not same:
-        return
-    seconds = fault.retry_after_s or 0
-    if seconds > LONGEST_WAIT_S:
-        raise fault
-    if seconds:
-        call.pause(seconds)
-
-
-def _check(answer: VendorResponse) -> None:
-    if answer.status != 200:
-        raise faults.of_status(answer.status, answer.read_some(), answer.header("retry-after"))
-    kind = (answer.header("content-type") or "").partition(";")[0].strip().lower()
-    if kind != "text/event-stream":
-        raise ModelBroke(f"the vendor's answer is of the wrong type: {kind[:60] or 'none'}")
 
 
 def _body(question: Question, model: Model) -> bytes:

@@ -1,6 +1,6 @@
 """The recent health of each model, as this instance saw it. It is only shown: no request is refused because of it.
 
-Refuses to know why a model failed.
+Refuses to know why a model failed, or what is done about it.
 """
 
 import threading
@@ -12,6 +12,8 @@ HealthState = Literal["up", "degraded", "down"]
 
 REMEMBERED: Final = 20
 """Outcomes per model."""
+REFUSED: Final = 5
+"""So many users in a row whose requests one model refused are no users' fault any more."""
 _OLDEST_US: Final = 10 * 60 * 1_000_000
 
 
@@ -22,19 +24,49 @@ class ModelHealth:
         self._now_us = now_us
         self._lock = threading.Lock()
         self._seen: dict[str, deque[tuple[int, bool]]] = {}
+        self._gone: dict[str, int] = {}
+        self._refused: dict[str, set[str]] = {}
+
+    @property
+    def now_us(self) -> int:
+        """The time by the clock that outcomes are noted with."""
+        return self._now_us()
 
     def answered(self, model: str) -> None:
         """Notes that the model gave a complete answer."""
+        with self._lock:
+            self._gone.pop(model, None)
+            self._refused.pop(model, None)
         self._note(model, True)
 
     def failed(self, model: str) -> None:
         """Notes that the vendor's side failed."""
         self._note(model, False)
 
+    def gone(self, model: str) -> None:
+        """Notes that the vendor does not know the model: it is down until it answers, or for ten minutes."""
+        with self._lock:
+            self._gone[model] = self._now_us()
+        self._note(model, False)
+
+    def refused(self, model: str, account: str) -> bool:
+        """Notes that the vendor refused a user's request, which makes no model sick.
+
+        Returns True once when `REFUSED` accounts were refused in a row, with no answer in between.
+        """
+        with self._lock:
+            accounts = self._refused.setdefault(model, set())
+            before = len(accounts)
+            if before < REFUSED:
+                accounts.add(account)
+            return before < len(accounts) == REFUSED
+
     def of(self, model: str) -> HealthState:
         """In the last ten minutes: `down` if the last three failed, `degraded` if more than a fifth did, else `up`."""
         since = self._now_us() - _OLDEST_US
         with self._lock:
+            if self._gone.get(model, since - 1) >= since:
+                return "down"
             recent = [good for at, good in self._seen.get(model, ()) if at >= since]
         if len(recent) >= 3 and not any(recent[-3:]):
             return "down"

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """Seconds: to connect, until the first byte of the body, between two pieces of it, and between two ticks.
+    """Seconds: to connect, of silence before the first text, of silence after it, and between two ticks.
 
-    A tick is what a caller hears while the vendor is silent.
+    Comments and hidden reasoning are no silence. A tick is what a caller hears while the vendor is silent.
     """
 
     connect_s: int = 5

@@ -14,14 +14,17 @@ from urllib.parse import urlsplit
 
 import h11
 
+from app.kit import telemetry
 from app.kit.concurrency import Concurrency, Threads
 from app.kit.network import Connection, Network, Sockets
-from app.models.faults import ModelBroke, ModelFault, ModelTimeout
+from app.models.faults import Blame, ModelBroke, ModelFault, ModelTimeout
 from app.models.settings import Patience
 
 _MOST_HEADER_BYTES: Final = 65_536
 _MOST_ERROR_BYTES: Final = 65_536
 _DRAIN_US: Final = 200_000
+
+_log = telemetry.log("models")
 
 
 class Stopped(Exception):
@@ -110,21 +113,17 @@ class Transport:
             ModelFault: there is no connection, or it was lost.
             Stopped: the call was stopped.
         """
-        connection = self._connection(patience)
+        request = h11.Request(
+            method="POST",
+            target=self._path + path,
+            headers=[("Host", self._authority), *headers, ("Content-Length", str(len(body)))],
+        )
+        kept = self._kept_connection()
+        answer = VendorResponse(self, request, body, kept or self.connect(patience), call, patience)
         try:
-            call.attach(connection.wire)
-            answer = VendorResponse(self, connection, call, patience)
-            answer.send(
-                h11.Request(
-                    method="POST",
-                    target=self._path + path,
-                    headers=[("Host", self._authority), *headers, ("Content-Length", str(len(body)))],
-                ),
-                body,
-            )
+            answer.send(stale=kept is not None)
         except BaseException:
-            connection.wire.close()
-            call.attach(None)
+            answer.close()
             raise
         return answer
 
@@ -145,38 +144,53 @@ class Transport:
         for connection in kept:
             connection.wire.close()
 
-    def _connection(self, patience: Patience) -> HttpConnection:
-        """The idle connection used last, so that a quiet pool shrinks by itself; otherwise a new one."""
+    def _kept_connection(self) -> HttpConnection | None:
+        """The idle connection used last, so that a quiet pool shrinks by itself; None when there is none."""
         while True:
             with self._lock:
                 connection = self._kept.pop() if self._kept else None
             if connection is None:
-                return self._connect(patience)
+                return None
             idle_us = self.concurrency.monotonic_us() - connection.idle_since_us
             if idle_us < self._kept_for_us and connection.wire.quiet():
                 return connection
             connection.wire.close()
 
-    def _connect(self, patience: Patience) -> HttpConnection:
+    def connect(self, patience: Patience) -> HttpConnection:
+        """A new connection."""
         try:
             wire = self._network.connect(self._host, self._port, tls=self._tls, timeout_s=patience.connect_s)
         except TimeoutError as error:
-            raise ModelTimeout("the vendor accepts no connection") from error
+            raise ModelTimeout("the vendor accepts no connection", Blame.UNREACHED) from error
         except OSError as error:
-            raise ModelFault(f"the vendor cannot be reached: {type(error).__name__}") from error
+            raise ModelFault(f"the vendor cannot be reached: {type(error).__name__}", Blame.UNREACHED) from error
         return HttpConnection(wire)
 
 
 class VendorResponse:
     """The response to one request: its head, then its body piece by piece. The caller must close it."""
 
-    def __init__(self, transport: Transport, connection: HttpConnection, call: VendorCall, patience: Patience) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        request: h11.Request,
+        body: bytes,
+        connection: HttpConnection,
+        call: VendorCall,
+        patience: Patience,
+    ) -> None:
         self._transport = transport
+        self._request = request
+        self._body = body
         self._connection = connection
         self._call = call
         self._patience = patience
         self._closed = False
+        self._stale_until_us = -1
+        """Until then a loss of the connection means that the vendor had closed it before our request came."""
         self.status = 0
+        self.speaking = False
+        """Whether the first text has come: from then on a shorter silence ends the answer."""
         self._headers: dict[bytes, bytes] = {}
 
     def header(self, name: str) -> str | None:
@@ -184,22 +198,43 @@ class VendorResponse:
         value = self._headers.get(name.encode())
         return None if value is None else value.decode("latin-1")
 
-    def send(self, request: h11.Request, body: bytes) -> None:
-        """Writes the request in one go."""
+    def send(self, *, stale: bool) -> None:
+        """Writes the request in one go. `stale`: its connection was kept, and the vendor may have closed it.
+
+        A stale connection is replaced once by a new one to the same vendor. That is no second run of the prompt: a loss
+        within the time that a connection may take, before any byte of a response, means that nobody read the request.
+        """
+        self._call.attach(self._connection.wire)
+        self._stale_until_us = self._now_us() + self._patience.connect_s * 1_000_000 if stale else -1
         http = self._connection.http
-        parts = (http.send(request), http.send(h11.Data(data=body)), http.send(h11.EndOfMessage()))
+        parts = (http.send(self._request), http.send(h11.Data(data=self._body)), http.send(h11.EndOfMessage()))
         try:
             self._connection.wire.send(b"".join(part for part in parts if part), self._patience.connect_s)
         except TimeoutError as error:
-            raise ModelTimeout("the vendor does not take the request") from error
+            raise ModelTimeout("the vendor does not take the request", Blame.UNREACHED) from error
         except OSError as error:
-            raise self._lost(error) from error
+            lost = self._lost(error)
+            if not stale or isinstance(lost, Stopped):
+                raise lost from error
+            self._renew()
+
+    def _renew(self) -> None:
+        self._connection.wire.close()
+        _log.info("stale_connection_renewed")
+        self._connection = self._transport.connect(self._patience)
+        self.send(stale=False)
 
     def head(self) -> Iterator[None]:
         """Waits for `status` and the headers; yields None for each tick of silence. Raises what `pieces` raises."""
         deadline = self._now_us() + self._patience.first_s * 1_000_000
         while True:
-            event = self._next(deadline)
+            try:
+                event = self._next(deadline)
+            except ModelBroke:
+                if self._now_us() > self._stale_until_us:
+                    raise
+                self._renew()
+                continue
             if event is None:
                 yield None
             elif isinstance(event, h11.Response):
@@ -215,14 +250,14 @@ class VendorResponse:
             ModelBroke: the connection ended before the answer did.
             Stopped: the call was stopped.
         """
-        deadline = self._now_us() + self._patience.first_s * 1_000_000
+        deadline = self._now_us() + self._silence_us()
         while True:
             event = self._next(deadline)
             if event is None:
                 yield None
             elif isinstance(event, h11.Data):
                 yield bytes(event.data)
-                deadline = self._now_us() + self._patience.idle_s * 1_000_000
+                deadline = self._now_us() + self._silence_us()
             elif self._call.stopped:
                 # A body that only ends with its connection has no other end than the one that `stop` makes.
                 raise Stopped
@@ -260,6 +295,11 @@ class VendorResponse:
         else:
             self._connection.wire.close()
 
+    def _silence_us(self) -> int:
+        """The longest silence at this point: a model may think long before its first word."""
+        patience = self._patience
+        return (patience.idle_s if self.speaking else max(patience.first_s, patience.idle_s)) * 1_000_000
+
     def _now_us(self) -> int:
         return self._transport.concurrency.monotonic_us()
 
@@ -286,6 +326,7 @@ class VendorResponse:
             raise ModelTimeout("the vendor is silent")
         try:
             data = self._connection.wire.receive(min(left_us / 1_000_000, self._patience.tick_s))
+            self._stale_until_us = -1 if data else self._stale_until_us
             self._connection.http.receive_data(data)
         except TimeoutError:
             return False

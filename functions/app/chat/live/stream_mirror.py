@@ -29,11 +29,18 @@ _log = telemetry.log("chat.mirror")
 
 @dataclass(frozen=True, slots=True)
 class Closing:
-    """How a stream ended, in the client's spelling. `cost` None: nobody knows yet what the answer cost."""
+    """How a stream ended, in the client's spelling. `cost` None: nobody knows yet what the answer cost.
+
+    `model`, `reason` and `route_reason`: who answered, why it costs that, why not the model that was asked. Empty
+    ones are not written.
+    """
 
     status: str
     finish_reason: str
     cost: str | None
+    model: str = ""
+    reason: str = ""
+    route_reason: str = ""
 
 
 class StreamMirror(Protocol):
@@ -193,6 +200,8 @@ class Coalescer:
         if stream.closing is not None:
             closing = stream.closing
             fields |= {"status": closing.status, "finish_reason": closing.finish_reason}
+            told = {"model": closing.model, "reason": closing.reason, "route_reason": closing.route_reason}
+            fields |= {name: value for name, value in told.items() if value}
             if closing.cost is not None:
                 fields["cost"] = closing.cost
             values[stream.listed] = None
