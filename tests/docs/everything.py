@@ -69,7 +69,7 @@ def run(vendor: Vendor) -> Everything:
 
 
 def talk(world: World, vendor: Vendor) -> None:
-    """Answers: whole, failed, of a fallback, cancelled from another instance, cut off by a kill; and a deleted conversation."""
+    """Answers: whole, failed, of a fallback, cancelled elsewhere, cut off by a kill; and a deleted conversation."""
     alice = world.client("alice")
     conversation = _json(alice.post("/v1/chat/conversations", json={"model": "small"}))["id"]
     path = f"/v1/chat/conversations/{conversation}"
