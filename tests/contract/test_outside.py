@@ -33,7 +33,10 @@ def test_the_archive_keeps_what_it_is_given(suite: RunningSuite, monkeypatch: py
     origin = f"http://127.0.0.1:{suite.ports.storage}"
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", origin)
     archive = CloudArchive("demo-credits", "demo-credits.appspot.com", on_emulator=True)
-    archive("checkpoints/1-abc.json", b'{"leaves":[]}')
-    path = f"{origin}/v0/b/demo-credits.appspot.com/o/checkpoints%2F1-abc.json?alt=media"
+    assert archive.read("checkpoints/1.json") is None
+    assert archive.keep("checkpoints/1.json", b'{"leaves":[]}')
+    assert not archive.keep("checkpoints/1.json", b'{"leaves":[1]}'), "a name is kept once"
+    assert archive.read("checkpoints/1.json") == b'{"leaves":[]}'
+    path = f"{origin}/v0/b/demo-credits.appspot.com/o/checkpoints%2F1.json?alt=media"
     assert requests.get(path, headers={"Authorization": "Bearer owner"}, timeout=10).json() == {"leaves": []}
     assert requests.get(path, timeout=10).status_code == 403, "a client may not read it"

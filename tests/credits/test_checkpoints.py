@@ -8,7 +8,6 @@ import pytest
 
 from app.credits.ledger import document
 from app.credits.proofs import merkle
-from app.credits.proofs.checkpoints import Checkpoints
 from app.credits.proofs.sealing import Previous, SealedHead, checkpoint_holds, seal_heads, seal_holds
 from app.kit.stores.documents import Delete, Replace, Write
 from support.credits_world import GENESIS, CreditsWorld, deposit, reserve, settle
@@ -80,6 +79,7 @@ class TestSealing:
         assert sealed["size"] == 310
 
     def test_twice_at_once_makes_one_checkpoint(self, world: CreditsWorld) -> None:
+        """The archive decides: the second run finds the checkpoint of the first, and makes its copies whole."""
         world.credits.account("alice")
         other = world.instance().checkpoints
         entered = False
@@ -88,38 +88,54 @@ class TestSealing:
             nonlocal entered
             if not entered:
                 entered = True
-                assert other.seal() is not None
+                assert other.seal() is None
 
         assert isinstance(world.documents, MemoryDocuments)
         world.documents.before_commit.append(race)
-        assert world.credits.checkpoints.seal() is None
+        assert world.credits.checkpoints.seal() is not None
+        assert sum(name.startswith("checkpoints/") for name in world.ports.archive) == 1
         assert world.credits.validate_chain("alice").valid
 
-    def test_that_crashes_half_way_is_made_good_by_the_next_run(self, world: CreditsWorld) -> None:
+    def test_is_given_up_when_another_instance_archived_that_number(self, world: CreditsWorld) -> None:
+        world.credits.account("alice")
+        other, archive = world.instance().checkpoints, world.ports.archive
+        kept = archive.keep
+
+        def slow(name: str, content: bytes) -> bool:
+            if name.startswith("checkpoints/"):
+                archive.keep = kept  # type: ignore[method-assign]  # the other one is not slow
+                assert other.seal() is not None
+            return kept(name, content)
+
+        archive.keep = slow  # type: ignore[method-assign]  # the other instance acts in the middle of this one
+        assert world.credits.checkpoints.seal() is None
+        assert world.credits.checkpoints.coverage("alice") is not None
+
+    @pytest.mark.parametrize("crash_at", [1, 2, 3])
+    def test_that_crashes_half_way_is_made_good_by_the_next_run(self, world: CreditsWorld, crash_at: int) -> None:
         world.credits.account("alice")
         commits = 0
 
         def crash(writes: Sequence[Write]) -> None:
             nonlocal commits
             commits += 1
-            if commits == 2:
+            if commits == crash_at:
                 raise RuntimeError("killed")
 
         assert isinstance(world.documents, MemoryDocuments)
         world.documents.before_commit.append(crash)
         with pytest.raises(RuntimeError):
             world.credits.checkpoints.seal()
-        assert world.credits.checkpoints.coverage("alice") is None
-        assert world.credits.checkpoints.seal() is not None
-        assert world.credits.checkpoints.coverage("alice") is not None
+        again = world.instance()
+        assert again.checkpoints.seal() is None
+        assert again.checkpoints.coverage("alice") is not None
+        assert again.rotation.verify_next(10) == 1
+        assert again.checkpoints.breaches.subjects() == []
 
     def test_is_archived_whole_before_it_exists(self, world: CreditsWorld) -> None:
-        kept: dict[str, bytes] = {}
         world.credits.account("alice")
-        Checkpoints(world.documents, world.clock, world.signer, kept.__setitem__).seal()
-        (name,) = kept
-        whole = json.loads(kept[name])
-        assert name.startswith("checkpoints/000000000001-")
+        world.credits.checkpoints.seal()
+        whole = json.loads(world.ports.archive["checkpoints/000000000001.json"])
         assert checkpoint_holds(whole["checkpoint"], world.credits.ledger.keys)
         assert [leaf["account"] for leaf in whole["leaves"]] == ["alice"]
 

@@ -272,6 +272,7 @@ class TestBudget:
         if step != "reserve":
             world.credits.reserve("alice", reserve("r", 5))
         fresh, store = world.instance(), memory(world)
+        fresh.account("bob")  # a process looks once, before its first signature, whether its key is kept
         before = (store.reads, store.writes)
         match step:
             case "reserve":

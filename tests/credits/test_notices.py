@@ -26,6 +26,7 @@ def test_a_lot_that_a_refund_fills_again_is_noticed_again() -> None:
         concurrency=world.concurrency,
         draw=world.ports.draw,
         publish=publish,
+        archive=world.ports.archive,
     )
     credits.post("alice", promo("gift", ONE, world.clock.now_us() + 20 * DAY))
     credits.sweep("alice")

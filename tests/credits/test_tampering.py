@@ -54,7 +54,8 @@ class TestAnHonestExport:
 
     def test_verifies_for_ever_after_the_key_was_rotated(self, world: CreditsWorld) -> None:
         honest(world, "alice")
-        fresh = CreditsWorld(world.documents, world.clock, b"\x09" * 32, retired=(world.signer.public,))
+        retired = (world.signer.public,)
+        fresh = CreditsWorld(world.documents, world.clock, b"\x09" * 32, retired=retired, archive=world.archive)
         again = honest(fresh, "carol")
         assert verify_export(again, fresh.credits.ledger.keys).valid
         assert fresh.credits.validate_chain("alice").valid

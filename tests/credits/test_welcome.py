@@ -49,6 +49,7 @@ class Town:
             concurrency=threads,
             draw=ports.draw,
             opening=rules.opening,
+            archive=ports.archive,
         )
         self.client = NOBODY
         self.welcome = Welcome(rules, self.credits, full_jitter(threads, ports.draw))

@@ -11,6 +11,7 @@ from typing import Any
 
 from werkzeug.test import TestResponse
 
+from app.credits.proofs.signing import Signer
 from app.kit.errors import Rejection
 from app.kit.stores.documents import Merge
 from app.kit.stores.rows import MOST_READ
@@ -27,6 +28,7 @@ from support.vendor import Vendor
 from support.world import Caller, MemoryPorts, World
 
 KEY = {"Idempotency-Key": "once"}
+RETIRED = Signer(b"\x07" * 32).public
 
 
 class Killed(BaseException):
@@ -49,6 +51,7 @@ def run(vendor: Vendor) -> Everything:
         "AI_PLATFORM_BASE_URL": vendor.base_url,
         "WELCOME_BONUS_CHECKS": "on",
         "WELCOME_BONUS_ON_PURCHASE": "1",
+        "LEDGER_RETIRED_KEYS": RETIRED,
     }
     verified = {"alice", "root", "ada"}
     ports = MemoryPorts(
@@ -119,8 +122,16 @@ def administrate(world: World) -> None:
         proposal = {"uid": "alice", "amount": "1", "reason": "a mistake"}
         made = _json(root.post("/v1/credits/corrections", json=proposal))["id"]
         assert ada.post(f"/v1/credits/corrections/{made}/{verdict}").status_code == 200
+    entry = _json(world.client("alice").get("/v1/credits/history"))["items"][0]["id"]
+    reversal = {"uid": "alice", "reverses": entry, "reason": "a mistake"}
+    assert root.post("/v1/credits/corrections", json=reversal).status_code == 201
     world.documents.commit([Merge("accounts/alice", {"balance": 1})])
+    world.system.orchestration.sweep()
     assert _json(root.post("/v1/credits/repair", json={"uid": "alice"}))["repaired"] is True
+    restored = {"reason": "repaired", "accept": False}
+    assert root.post("/v1/credits/breaches/account-alice/resolve", json=restored).status_code == 202
+    world.system.orchestration.sweep()
+    assert _json(root.get("/v1/credits/breaches"))["items"] == []
 
 
 def assembled(world: World) -> Orchestration:

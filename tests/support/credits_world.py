@@ -17,7 +17,7 @@ from app.kit.stores.documents import Documents
 from app.wiring import System
 from support.clock import ManualClock
 from support.memory import MemoryDocuments
-from support.world import MemoryPorts, WatchedThreads
+from support.world import Kept, MemoryPorts, WatchedThreads
 
 SEED = bytes(range(32))
 MINUTE = 60_000_000
@@ -55,6 +55,7 @@ class CreditsWorld:
     bonus: int = credits(1000)
     retired: tuple[str, ...] = ()
     concurrency: Threads = field(default_factory=WatchedThreads)
+    archive: Kept = field(default_factory=Kept)
 
     def __post_init__(self) -> None:
         self.signer = Signer(self.seed)
@@ -64,7 +65,9 @@ class CreditsWorld:
             "WELCOME_BONUS_AMOUNT": to_decimal(self.bonus),
         }
         documents = cast(MemoryDocuments, self.documents)
-        self.ports = MemoryPorts(clock=self.clock, concurrency=self.concurrency, documents=documents)
+        self.ports = MemoryPorts(
+            clock=self.clock, concurrency=self.concurrency, documents=documents, archive=self.archive
+        )
         self.ports.variables.update(variables)
         self.system = System(self.ports)
         self.credits = self.system.credits.service

@@ -94,8 +94,13 @@ class TestTokens:
 class Kept(dict[str, bytes]):
     """An archive in memory: a name that is taken stays as it is."""
 
-    def __call__(self, name: str, content: bytes) -> None:
+    def keep(self, name: str, content: bytes) -> bool:
+        new = name not in self
         self.setdefault(name, content)
+        return new
+
+    def read(self, name: str) -> bytes | None:
+        return self.get(name)
 
 
 @dataclass

@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 
     from app.api.callables import CallableHandler
     from app.credits.balance_mirror import BalanceMirror
+    from app.credits.core.account import Account
     from app.credits.core.events import Publish
     from app.credits.ledger.step import AccountOpening
-    from app.credits.proofs.checkpoints import Coverage
+    from app.credits.proofs.sealing import Coverage
     from app.credits.routes.schemas import OperationPrice, PricedOperation
     from app.credits.service import Credits
     from app.credits.settings import CreditsSettings
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 SEALED_AT_ONCE = 5_000
 """Most accounts of one checkpoint."""
+_COUNTED = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,7 @@ class CreditsFeature(Feature):
             archive=self._ports.archive,
             opening=self._hooks.opening,
             publish=self._hooks.publish,
+            agrees=_agrees,
         )
 
     @once
@@ -87,6 +90,7 @@ class CreditsFeature(Feature):
         from app.credits.corrections.repair import Repairs
         from app.credits.routes.account_routes import CreditsRoutes, account_routes
         from app.credits.routes.admin_routes import admin_routes
+        from app.credits.routes.breach_routes import breach_routes
 
         ports = self._ports
         services = CreditsRoutes(
@@ -99,7 +103,8 @@ class CreditsFeature(Feature):
         corrections = late(lambda: Corrections(self._documents, ports.clock, ports.ids, self.service))
         sealed = self._sealed
         repairs = late(lambda: Repairs(self._documents, self.service.ledger, ports.clock, sealed))
-        return [account_routes(services), admin_routes(corrections, repairs, services.records)]
+        breaches = breach_routes(late(lambda: self.service))
+        return [account_routes(services), admin_routes(corrections, repairs, services.records), breaches]
 
     def _sealed(self, uid: str) -> "Coverage | None":
         """The last sealed head of an account."""
@@ -115,6 +120,7 @@ class CreditsFeature(Feature):
             Chore("overdue reservations and lots", lambda limit: self.service.expire_due(limit).accounts),
             Chore("signing key", lambda _: self.service.publish_key()),
             Chore("checkpoint", lambda limit: int(self.service.checkpoints.seal(limit) is not None), SEALED_AT_ONCE),
+            Chore("chains", lambda limit: self.service.rotation.verify_next(limit), self._settings.chain_checks),
             Chore("mirrors", self._compare_mirrors, realtime=True),
         ]
 
@@ -126,6 +132,28 @@ class CreditsFeature(Feature):
             help = "Longest that a mirror was found behind its account, in the last comparison"
             yield Figure("mirror_lag_microseconds", help, compared.worst_lag_us)
             yield Figure("mirrors_repaired", "Mirrors that the last comparison repaired", compared.repaired)
+        rotation = self.service.rotation
+        help = "Since the last whole round over all chains began; since 1970 while none ended"
+        yield Figure("chain_verification_age_seconds", help, rotation.age_us() // 1_000_000)
+        yield Figure("chains_verified", "Accounts that the last whole round verified", rotation.turn().accounts)
+        broken = len(self.service.checkpoints.breaches.open(_COUNTED))
+        yield Figure("chains_broken", "Chains that do not extend what was sealed, up to 100", broken)
 
     def invariants(self) -> Sequence[Invariant]:
-        return [Invariant("reservations_end_in_time", lambda: self.service.long_overdue())]
+        return [
+            Invariant("reservations_end_in_time", lambda: self.service.long_overdue()),
+            Invariant("chains_extend_their_seals", lambda: self.service.checkpoints.breaches.subjects()),
+        ]
+
+
+def _agrees(account: "Account", entries: "Sequence[Fields]") -> bool:
+    """Whether an account's lots are what all of its entries add up to."""
+    from app.credits.core import entry
+    from app.credits.corrections import fold
+    from app.kit.errors import InvariantViolation
+
+    try:
+        truth = fold.fold(entry.read(fields) for fields in entries)
+    except InvariantViolation:
+        return False
+    return fold.comparable(fold.derived(account)) == fold.comparable(truth)

@@ -4,11 +4,11 @@ Amounts are integer micro-credits. Each command carries a key or a reservation's
 outcome and writes nothing.
 """
 
-import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
+from app.credits import rotation
 from app.credits.balance_mirror import BalanceView, view
 from app.credits.core import events
 from app.credits.core.account import Account, AccountStatus, Reservation
@@ -37,25 +37,34 @@ from app.credits.core.commands import (
 )
 from app.credits.core.decide import ALLOWED, Rules, decide
 from app.credits.core.entry import Entry, encode_bytes
+from app.credits.key_store import KeptKeys, KeyStore, PublishedSigner
 from app.credits.ledger.group_commit import GroupCommit
 from app.credits.ledger.step import NO_PARTICIPANT, AccountOpening, Participant
 from app.credits.ledger.store import Store, StoreParts
+from app.credits.proofs import checkpoints
+from app.credits.proofs.archived import SealArchive
 from app.credits.proofs.audit import Audit, AuditPeriod, audit, signed_json
-from app.credits.proofs.checkpoints import Checkpoints
+from app.credits.proofs.breaches import Breaches
+from app.credits.proofs.checkpoints import SealingParts
+from app.credits.proofs.judging import Agrees, Judge
 from app.credits.proofs.reading import ChainReport, LedgerReader, Proof
-from app.credits.proofs.receipts import receipt
-from app.credits.proofs.signing import KeyRing, Signer, jwk, thumbprint
+from app.credits.proofs.receipts import LedgerCheckFailed, receipt
+from app.credits.proofs.signed_record import SignedRecord
+from app.credits.proofs.signing import thumbprint
 from app.credits.proofs.verification import Link
+from app.credits.rotation import Rotation
 from app.credits.settings import CreditsSettings
 from app.credits.usage.analytics import Analyst
+from app.kit import telemetry
 from app.kit.clock import Clock, minutes, to_rfc3339
 from app.kit.concurrency import Concurrency
-from app.kit.errors import AlreadyExists, InvariantViolation, NotFound
+from app.kit.errors import InvariantViolation, NotFound
 from app.kit.optimistic import full_jitter
 from app.kit.stores.archive import Archive
-from app.kit.stores.documents import Create, Documents, Query, Value, Where
+from app.kit.stores.documents import Documents, Query, Value, Where
 from app.kit.stores.rows import Rows
 
+_log: Final = telemetry.log("credits")
 OVERDUE_US: Final = minutes(15)
 """A reservation that is open for so long after its expiry was not swept."""
 
@@ -87,20 +96,34 @@ class Credits:
         draw: Callable[[int], int],
         opening: Callable[[str], AccountOpening] | None = None,
         publish: events.Publish = events.publish_nothing,
-        archive: Archive | None = None,
+        archive: Archive,
+        agrees: Agrees = lambda _, __: True,
     ) -> None:
         """`opening` says what belongs to the first touch of an account; without it accounts open empty. `publish`
-        gives the rows that tell an account's events. Without `archive`, checkpoints stand in Firestore alone.
+        gives the rows that tell an account's events. `agrees` compares an account's lots with its entries.
         """
         self.settings = settings
         self._documents = documents
         self._clock = clock
         self._rows = Rows(documents, clock)
-        self._signer = Signer(settings.signing_key)
-        public = (self._signer.public, *settings.retired_keys)
-        self.ledger = LedgerReader(documents, KeyRing({thumbprint(x): x for x in public}))
-        self.checkpoints = Checkpoints(documents, clock, self._signer, archive)
+        signer = PublishedSigner(settings.signing_key)
+        public = (signer.public, *settings.retired_keys)
+        keys = KeptKeys({thumbprint(x): x for x in public}, archive, signer.kid)
+        self._key_store = KeyStore(documents, archive, clock, keys, settings.retired_keys)
+        self._signer = signer.publishing(self._key_store)
+        self.ledger = LedgerReader(documents, keys)
         pause = full_jitter(concurrency, draw)
+        parts = SealingParts(
+            documents=documents,
+            clock=clock,
+            archive=SealArchive(archive, keys, signer),
+            judge=Judge(documents, self.ledger, agrees),
+            breaches=Breaches(documents, clock, signer, keys),
+            record=SignedRecord(checkpoints.JOB, documents, signer, keys),
+            pause=pause,
+        )
+        self.checkpoints = checkpoints.Checkpoints(parts)
+        self.rotation = Rotation(parts, self.checkpoints, SignedRecord(rotation.JOB, documents, signer, keys), keys)
         self.store = Store(
             StoreParts(
                 documents=documents,
@@ -243,17 +266,35 @@ class Credits:
 
     def validate_chain(self, uid: str, after: Link | None = None) -> ChainReport:
         """The account's own chain, from its first entry; resumes at a link of it."""
-        coverage = self.checkpoints.coverage(uid)
-        return self.ledger.validate_chain(self.account(uid), coverage, after)
+        archived, coverage = self.checkpoints.evidence(uid), self.checkpoints.coverage(uid)
+        report = self.ledger.validate_chain(self.account(uid), coverage, after, archived=archived)
+        if not report.valid:
+            self.checkpoints.breaches.suspect(uid)
+        return report
 
     def receipt(self, uid: str, transaction_id: str) -> str:
-        """One entry as a JWS that any JOSE library verifies with `keys()`."""
-        return receipt(self.entry(uid, transaction_id).fields(), self._signer)
+        """One entry as a JWS that any JOSE library verifies with `keys()`.
+
+        Raises:
+            LedgerCheckFailed: the entry is not what was signed, or does not fit to its neighbours.
+        """
+        proof = self.ledger.verify(uid, transaction_id)
+        if not proof.valid:
+            raise self._refused(uid, [check for check, holds in proof.checks.items() if not holds])
+        return receipt(proof.entry, self._signer)
 
     def audit(self, uid: str, period: AuditPeriod) -> Audit:
-        """What happened on the account in a period, verified."""
-        coverage = self.checkpoints.coverage(uid)
-        return audit(self.ledger, self.existing(uid), period, self._clock.now_us(), coverage)
+        """What happened on the account in a period, verified, and to be signed.
+
+        Raises:
+            LedgerCheckFailed: it does not verify, or the account is not what was sealed.
+        """
+        archived, coverage = self.checkpoints.evidence(uid), self.checkpoints.coverage(uid)
+        report = audit(self.ledger, self.existing(uid), period, self._clock.now_us(), coverage)
+        fault = report.verified.fault or self.ledger.sealed_fault(report.account, coverage, archived)
+        if fault is not None:
+            raise self._refused(uid, [fault.check])
+        return report
 
     def signed_audit(self, uid: str, period: AuditPeriod) -> dict[str, Value]:
         """The audit as JSON, signed as a whole."""
@@ -265,17 +306,18 @@ class Credits:
 
     def keys(self) -> dict[str, list[dict[str, str]]]:
         """The public keys of all signers, as a JWK set."""
+        self._key_store.learn_all()
         return self.ledger.keys.jwks()
 
     def publish_key(self) -> int:
-        """Keeps the active public key for ever, in `ledger_keys/{kid}`; how many were added."""
-        kid, x = self._signer.kid, self._signer.public
-        fields = {**jwk(kid, x), "first_used_at": to_rfc3339(self._clock.now_us())}
-        if self._documents.get(f"ledger_keys/{kid}") is not None:
-            return 0
-        with contextlib.suppress(AlreadyExists):
-            self._documents.commit([Create(f"ledger_keys/{kid}", fields)])
-        return 1
+        """Keeps the active public key for ever, and the ends of retired ones; how many were added."""
+        return self._key_store.review(self._signer.kid, self._signer.public)
+
+    def _refused(self, uid: str, checks: list[str]) -> LedgerCheckFailed:
+        """Nothing is signed that does not verify; the account's chain is verified by the next sweep."""
+        _log.error("signing_refused", account=uid, checks=checks)
+        self.checkpoints.breaches.suspect(uid)
+        return LedgerCheckFailed("This cannot be signed, because it does not verify. We look at it.", checks=checks)
 
     @staticmethod
     def _expect(kind: type[T], outcome: Outcome) -> T:

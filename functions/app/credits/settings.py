@@ -11,7 +11,8 @@ from app.kit.money import credits
 @dataclass(frozen=True, slots=True)
 class CreditsSettings:
     """`signing_key` is the seed of the Ed25519 key that signs entries; `retired_keys` are public keys, in base64url,
-    that signed before. `low_threshold`: below how much a new account is warned.
+    that signed before. `low_threshold`: below how much a new account is warned. `chain_checks`: accounts that
+    each sweep verifies in turn.
     """
 
     signing_key: bytes
@@ -19,6 +20,7 @@ class CreditsSettings:
     max_reservation: int = credits(1000)
     reservation_expiry_us: int = minutes(30)
     low_threshold: int = credits(50)
+    chain_checks: int = 20
 
     @classmethod
     def read(cls, env: Environment) -> "CreditsSettings":
@@ -30,5 +32,6 @@ class CreditsSettings:
             signing_key=env.key32("LEDGER_SIGNING_KEY"),
             retired_keys=retired,
             max_reservation=env.credits("MAX_RESERVATION_AMOUNT", "1000"),
+            chain_checks=env.whole("CHAIN_CHECKS_PER_SWEEP", 20, at_least=1),
             reservation_expiry_us=minutes(env.whole("RESERVATION_EXPIRY_MINUTES", 30, at_least=1)),
         )

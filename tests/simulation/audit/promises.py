@@ -7,7 +7,7 @@ from typing import Final
 
 from app.credits.core.entry import Entry, Kind
 from app.kit.ids import derived
-from app.kit.stores.documents import Fields, int_field, text_field
+from app.kit.stores.documents import Fields, int_field
 from app.ports import Identity
 from simulation.audit.records import Records
 from simulation.devices import Told
@@ -90,7 +90,7 @@ def sealed(world: World, records: Records) -> Found:
 
 
 def _archived(world: World, checkpoint: Fields) -> Found:
-    name = f"checkpoints/{int_field(checkpoint, 'number'):012d}-{text_field(checkpoint, 'root')[:16]}.json"
+    name = f"checkpoints/{int_field(checkpoint, 'number'):012d}.json"
     kept = world.outside.archive.kept.get(name)
     if kept is None or json.loads(kept)["checkpoint"]["root"] != checkpoint["root"]:
         yield f"checkpoint {checkpoint['number']} is not in the archive"

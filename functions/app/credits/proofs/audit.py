@@ -7,8 +7,8 @@ from typing import Final
 
 from app.credits.core.account import Account
 from app.credits.core.entry import encode_bytes
-from app.credits.proofs.checkpoints import Coverage
 from app.credits.proofs.reading import HistoryFilter, LedgerReader
+from app.credits.proofs.sealing import Coverage
 from app.credits.proofs.signing import Signer
 from app.credits.proofs.verification import Verified, verify_chain
 from app.kit.canonical import canonical

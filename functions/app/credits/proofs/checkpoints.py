@@ -1,102 +1,260 @@
-"""Stores checkpoints; the scheduled job that makes them.
+"""Makes checkpoints. What is sealed was verified: a head only becomes one if its chain extends what was sealed before.
 
-`checkpoints/{number}` is created once and never changed; `sealed/{uid}` holds an account's latest seal. All leaves go
-to an archive (Cloud Storage) before the checkpoint exists, so that whoever has the archive can rebuild every proof.
+`checkpoints/{number}` and `sealed/{uid}` (an account's latest seal) are copies for readers. What was sealed is looked
+up in the archive, which also decides who made a checkpoint (`archived.py`).
 """
 
-import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Final
 
-from app.credits.ledger import document
-from app.credits.proofs.sealing import Previous, Sealed, SealedHead, checkpoint_holds, seal_heads, seal_holds
-from app.credits.proofs.signing import KeyRing, Signer
+from app.credits.proofs.archived import Advance, ArchivedState, Breach, SealArchive, account_of, subject_of
+from app.credits.proofs.breaches import Breaches, Resolution
+from app.credits.proofs.judging import Judge, Judgement
+from app.credits.proofs.sealing import Coverage, SealedLink
+from app.credits.proofs.signed_record import SignedRecord
+from app.credits.proofs.verification import ChainFault, Link
 from app.kit.clock import Clock, from_rfc3339, minutes, to_rfc3339
-from app.kit.errors import AlreadyExists
-from app.kit.stores.archive import Archive
-from app.kit.stores.documents import Create, Document, Documents, Fields, Query, Replace, Where, int_field, text_field
+from app.kit.errors import AlreadyExists, NotFound
+from app.kit.optimistic import Pause, optimistic
+from app.kit.stores.documents import (
+    Create,
+    Document,
+    Documents,
+    Fields,
+    Query,
+    Replace,
+    Value,
+    Where,
+    Write,
+    int_field,
+    text_field,
+)
 
+JOB: Final = "jobs/sealing"
 PAGE: Final = 300
-MAX_HEADS: Final = 20_000
+SCANNED: Final = 20_000
+"""Most accounts that one run looks at; the next one goes on where it stopped."""
+ENTRIES: Final = 20_000
+"""Most entries that one run verifies."""
+SHOWN: Final = 100
+"""Most open breaches that one run writes down again."""
 OVERLAP_US: Final = minutes(10)
-"""Each run looks this far back again: writers' clocks differ, and a commit may land after one with a later time."""
+"""A run looks this far behind the start of the last whole one: writers' clocks differ, and a commit may land after one
+with a later time. What comes later still is found by the verification in turn."""
 
 
 @dataclass(frozen=True, slots=True)
-class Coverage:
-    """The last checkpoint that covers an account, and the account's place in it."""
+class Scan:
+    """Where the search for changed accounts stands. `since`: changes from then on; `after`: the last account that the
+    present search saw; `began_us`: when this search began; `complete`: number of the last checkpoint whose seals stand.
+    """
 
-    seal: Fields
-    checkpoint: Fields
+    since_us: int = 0
+    began_us: int = 0
+    after: tuple[str, ...] = ()
+    complete: int = 0
 
-    def holds(self, keys: KeyRing) -> bool:
-        """Whether signature and inclusion proof are right."""
-        return checkpoint_holds({**self.checkpoint}, keys) and seal_holds({**self.seal}, self.checkpoint)
 
-    @property
-    def sequence(self) -> int:
-        """Sequence of the last entry that it covers."""
-        return int_field(self.seal, "sequence")
+@dataclass(frozen=True, slots=True)
+class SealingParts:
+    """What makes checkpoints."""
 
-    @property
-    def head_hash(self) -> str:
-        """Hash of that entry."""
-        return text_field(self.seal, "head_hash")
+    documents: Documents
+    clock: Clock
+    archive: SealArchive
+    judge: Judge
+    breaches: Breaches
+    record: SignedRecord
+    pause: Pause
 
 
 class Checkpoints:
     """Makes checkpoints, and finds the one that covers an account."""
 
-    def __init__(self, documents: Documents, clock: Clock, signer: Signer, archive: Archive | None = None) -> None:
-        self._documents, self._clock, self._signer = documents, clock, signer
-        self._archive = archive
+    def __init__(self, parts: SealingParts) -> None:
+        self._parts = parts
+        self._documents, self._archive, self.breaches = parts.documents, parts.archive, parts.breaches
 
-    def seal(self, limit: int = MAX_HEADS) -> Fields | None:
-        """Seals what changed since the last checkpoint; None when nothing did, or another run was faster."""
-        last = self._last()
-        since_us = from_rfc3339(text_field(last.fields, "through")) - OVERLAP_US if last else 0
-        changed: list[SealedHead] = []
-        through = since_us
-        for account in self._accounts(since_us):
-            through = from_rfc3339(text_field(account.fields, "updated_at"))
-            changed.append(_head(account))
-            if len(changed) == limit:
-                break
-        heads = list(self._unsealed(changed))
-        if not heads:
+    def seal(self, limit: int = 5_000) -> Fields | None:
+        """Verifies and seals what changed since the last checkpoint, at most `limit` accounts; None when nothing did,
+        or another run was faster.
+        """
+        scan = self._scan()
+        state = self.current(scan)
+        advance, after = self._changed(state, scan, limit)
+        advance = self._with_resolved(state, advance)
+        made = self.advance(state, advance, after.began_us)
+        if made is None:
+            if not advance:
+                self._save(replace(after, complete=state.number))
             return None
-        previous = Previous(int_field(last.fields, "number"), text_field(last.fields, "hash")) if last else Previous()
-        sealed = seal_heads(heads, previous, self._clock.now_us(), through, self._signer)
-        return sealed.checkpoint if self._keep(sealed) else None
+        self._save(replace(after, complete=made.number))
+        return made.sealed.checkpoint if made.sealed else None
+
+    def current(self, scan: Scan | None = None) -> ArchivedState:
+        """The archive's last checkpoint, with its copies in Firestore made whole and its breaches shown."""
+        scan = scan or self._scan()
+        state = self._archive.tip(self._hint())
+        if state.number > scan.complete:
+            self._complete(state)
+        for subject, breach in list(state.broken.items())[:SHOWN]:
+            self.breaches.show(subject, breach)
+        return state
+
+    def advance(self, state: ArchivedState, advance: Advance, through_us: int) -> ArchivedState | None:
+        """Makes the next checkpoint and its copies; None when there is nothing new, or another run was faster."""
+        if not advance:
+            return None
+        after = self._archive.add(state, advance, self._parts.clock.now_us(), through_us)
+        if after is None:
+            return None
+        # A crash from here on leaves copies that are missing; the next run makes them.
+        self._complete(after)
+        for subject in advance.broken:
+            self.breaches.show(subject, after.broken[subject])
+        return after
+
+    def resolve(self, subject: str, resolution: Resolution) -> Fields:
+        """Records an administrator's decision; the next checkpoint acts on it. Raises NotFound for no open breach."""
+        breach = self._archive.tip(self._hint()).broken.get(subject)
+        if breach is None:
+            raise NotFound("There is no such breach", subject=subject)
+        return self.breaches.resolve(subject, breach, resolution)
+
+    def evidence(self, uid: str) -> SealedLink | None:
+        """The last sealed entry of this account, as the archive has it."""
+        return self._archive.head(self._archive.tip(self._hint()), uid)
+
+    def sealed(self, state: ArchivedState, uid: str) -> SealedLink | None:
+        """The last sealed entry of one account."""
+        return self._archive.head(state, uid)
+
+    def group(self, state: ArchivedState, name: str) -> Mapping[str, SealedLink]:
+        """The last sealed entries of one group of accounts."""
+        return self._archive.group(state, name)
 
     def coverage(self, uid: str) -> Coverage | None:
         """The last checkpoint that covers this account."""
         seal = self._documents.get(f"sealed/{uid}")
         if seal is None:
             return None
-        checkpoint = self._documents.get(_path(int_field(seal.fields, "checkpoint")))
+        checkpoint = self._documents.get(checkpoint_path(int_field(seal.fields, "checkpoint")))
         return None if checkpoint is None else Coverage(seal.fields, checkpoint.fields)
 
-    def _keep(self, sealed: Sealed) -> bool:
-        number, root = int_field(sealed.checkpoint, "number"), text_field(sealed.checkpoint, "root")
-        if self._archive is not None:
-            whole = {"checkpoint": sealed.checkpoint, "leaves": sealed.leaves}
-            self._archive(f"checkpoints/{number:012d}-{root[:16]}.json", json.dumps(whole).encode())
-        try:
-            self._documents.commit([Create(_path(number), sealed.checkpoint)])
-        except AlreadyExists:
-            return False
-        # A crash from here on leaves some seals behind their checkpoint; the next run seals those accounts again.
-        seals = [Replace(f"sealed/{uid}", seal) for uid, seal in sealed.seals.items()]
-        for start in range(0, len(seals), PAGE):
-            self._documents.commit(seals[start : start + PAGE])
-        return True
+    def copy_differs(self, state: ArchivedState, uid: str, sealed: SealedLink) -> bool:
+        """Whether `sealed/{uid}` is not what was sealed last. It may be of a checkpoint behind `state`."""
+        stored = self._documents.get(f"sealed/{uid}")
+        if stored is None:
+            return True
+        number = _number(stored.fields)
+        if number > state.number:
+            return number > self._archive.tip(state.number).number
+        said = (number, stored.fields.get("sequence"), stored.fields.get("head_hash"))
+        return said != (sealed.number, sealed.sequence, sealed.link.head_hash)
 
-    def _accounts(self, since_us: int) -> Iterator[Document]:
+    def judged(self, state: ArchivedState, uid: str, judgement: Judgement) -> Advance:
+        """What a judgement means for the next checkpoint."""
+        subject = subject_of(uid)
+        if subject in state.broken:
+            return Advance()
+        if judgement.fault is not None:
+            return Advance(broken={subject: Breach(judgement.fault.sequence, judgement.fault.check)})
+        sealed = self._archive.head(state, uid)
+        known = sealed.sequence if sealed else 0
+        return Advance(heads={uid: judgement.link}) if judgement.link.sequence > known else Advance()
+
+    def _changed(self, state: ArchivedState, scan: Scan, limit: int) -> tuple[Advance, Scan]:
+        """Verifies the accounts that changed, until one of the limits is reached."""
+        began = scan.began_us if scan.after else self._parts.clock.now_us()
+        after, entries, seen = scan.after, 0, 0
+        found: list[Advance] = []
+        for account in self._accounts(scan):
+            judgement = self._judgement(state, account, ENTRIES - entries)
+            entries += judgement.entries
+            if advance := self.judged(state, account.id, judgement):
+                found.append(advance)
+            if not judgement.whole and judgement.fault is None:
+                break  # too long for this run: it is looked at again
+            after, seen = (text_field(account.fields, "updated_at"), account.id), seen + 1
+            if len(found) == limit or seen == SCANNED or entries >= ENTRIES:
+                break
+        else:
+            return merged(found), Scan(max(0, began - OVERLAP_US), began)
+        return merged(found), Scan(scan.since_us, began, after)
+
+    def _judgement(self, state: ArchivedState, account: Document, limit: int) -> Judgement:
+        if subject_of(account.id) in state.broken:
+            return Judgement(Link(account.id), whole=True)
+        sealed = self._archive.head(state, account.id)
+        if sealed is not None and _is_sealed(account.fields, sealed):
+            return Judgement(sealed.link, whole=True)
+        if sealed is not None and self.copy_differs(state, account.id, sealed):
+            return Judgement(sealed.link, whole=False, fault=ChainFault(sealed.sequence, "seal"))
+        return self._parts.judge.extends(account, sealed, limit)
+
+    def _with_resolved(self, state: ArchivedState, advance: Advance) -> Advance:
+        """Adds the breaches that an administrator resolved; an accepted chain is sealed anew, from its first entry."""
+        found = [advance]
+        for subject, breach in list(state.broken.items())[:SHOWN]:
+            resolution = self.breaches.resolution(subject, breach)
+            if resolution is None:
+                continue
+            uid = account_of(subject)
+            if uid is None:
+                found.append(Advance(resolved=frozenset({subject})))
+                continue
+            stored = self._documents.get(f"accounts/{uid}")
+            sealed = None if resolution.accept else self._archive.head(state, uid)
+            if stored is None:
+                if resolution.accept:
+                    found.append(Advance(forgotten=frozenset({uid}), resolved=frozenset({subject})))
+                continue
+            judgement = self._parts.judge.whole(stored, sealed, Link(uid), ENTRIES)
+            if judgement.fault is None and judgement.whole:
+                heads = {uid: judgement.link} if judgement.link.sequence else {}
+                gone = frozenset() if heads else frozenset({uid})
+                found.append(Advance(heads, gone, resolved=frozenset({subject})))
+        return merged(found)
+
+    def _complete(self, state: ArchivedState) -> None:
+        """Writes the copies of a checkpoint that Firestore lacks."""
+        if state.sealed is None:
+            return
+        path, checkpoint = checkpoint_path(state.number), state.sealed.checkpoint
+        with contextlib.suppress(AlreadyExists):
+            self._documents.commit([Create(path, checkpoint)])
+        uids = list(state.sealed.seals)
+        for start in range(0, len(uids), PAGE):
+            self._write_seals(state.number, {uid: state.sealed.seals[uid] for uid in uids[start : start + PAGE]})
+        for subject in state.resolved:
+            self.breaches.close(subject)
+
+    def _write_seals(self, number: int, seals: Mapping[str, Fields]) -> None:
+        """Writes seals over older ones; a run that is late must not put an old one back."""
+
+        def attempt() -> None:
+            stored = self._documents.get_all([f"sealed/{uid}" for uid in seals])
+            writes: list[Write] = []
+            for (uid, seal), there in zip(seals.items(), stored):
+                if there is None:
+                    writes.append(Create(f"sealed/{uid}", seal))
+                elif self._older(_number(there.fields), number):
+                    writes.append(Replace(there.path, seal, there.version))
+            if writes:
+                self._documents.commit(writes)
+
+        optimistic(attempt, pause=self._parts.pause)
+
+    def _older(self, there: int, number: int) -> bool:
+        """Whether a stored seal is to be replaced: by a later one, or because there is no such checkpoint."""
+        return there < number or (there > number and there > self._archive.tip(number).number)
+
+    def _accounts(self, scan: Scan) -> Iterator[Document]:
         """Accounts written since then, oldest change first."""
-        after: tuple[str, ...] = ()
-        where = (Where("updated_at", ">", to_rfc3339(max(0, since_us))),)
+        after: tuple[Value, ...] = scan.after
+        where = (Where("updated_at", ">", to_rfc3339(scan.since_us)),)
         while True:
             page = self._documents.query(
                 Query("accounts", where, ("updated_at", "__name__"), limit=PAGE, start_after=after)
@@ -106,23 +264,57 @@ class Checkpoints:
                 return
             after = (text_field(page[-1].fields, "updated_at"), page[-1].id)
 
-    def _unsealed(self, heads: list[SealedHead]) -> Iterator[SealedHead]:
-        for start in range(0, len(heads), PAGE):
-            page = heads[start : start + PAGE]
-            seals = self._documents.get_all([f"sealed/{head.account}" for head in page])
-            for head, seal in zip(page, seals):
-                if head.sequence and (seal is None or int_field(seal.fields, "sequence") != head.sequence):
-                    yield head
-
-    def _last(self) -> Document | None:
+    def _hint(self) -> int:
+        """The number of the last checkpoint in Firestore; only a hint, because anybody may have written it."""
         found = self._documents.query(Query("checkpoints", order_by=("-number",), limit=1))
-        return found[0] if found else None
+        number = found[0].fields.get("number") if found else 0
+        return number if isinstance(number, int) and 0 <= number < 10**12 else 0
+
+    def _scan(self) -> Scan:
+        fields = self._parts.record.read()
+        if fields is None:
+            return Scan()
+        at = fields.get("after")
+        after = (text_field(fields, "after"), text_field(fields, "after_id")) if at is not None else ()
+        since_us, began_us = (from_rfc3339(text_field(fields, name)) for name in ("since", "began"))
+        return Scan(since_us, began_us, after, int_field(fields, "complete"))
+
+    def _save(self, scan: Scan) -> None:
+        fields: dict[str, Value] = {
+            "since": to_rfc3339(scan.since_us),
+            "began": to_rfc3339(scan.began_us),
+            "after": scan.after[0] if scan.after else None,
+            "after_id": scan.after[1] if scan.after else None,
+            "complete": scan.complete,
+        }
+        self._parts.record.write(fields)
 
 
-def _head(account: Document) -> SealedHead:
-    stored = document.read(account.fields)
-    return SealedHead(stored.uid, stored.sequence, stored.head_hash)
+def merged(advances: Iterable[Advance]) -> Advance:
+    """All of them in one checkpoint."""
+    heads: dict[str, Link] = {}
+    broken: dict[str, Breach] = {}
+    forgotten: frozenset[str] = frozenset()
+    resolved: frozenset[str] = frozenset()
+    for one in advances:
+        heads |= one.heads
+        broken |= one.broken
+        forgotten, resolved = forgotten | one.forgotten, resolved | one.resolved
+    return Advance(heads, forgotten, broken, resolved)
 
 
-def _path(number: int) -> str:
+def checkpoint_path(number: int) -> str:
+    """Where a checkpoint stands in Firestore."""
     return f"checkpoints/{number:012d}"
+
+
+def _number(seal: Fields) -> int:
+    number = seal.get("checkpoint")
+    return number if type(number) is int else 0
+
+
+def _is_sealed(account: Fields, sealed: SealedLink) -> bool:
+    """Whether the account stands where it was sealed last."""
+    link = sealed.link
+    stands = (account.get("sequence"), account.get("head_hash"), account.get("balance"), account.get("debt"))
+    return stands == (link.sequence, link.head_hash, link.balance, link.debt)

@@ -10,13 +10,13 @@ from typing import Final
 from app.credits.core.account import Account
 from app.credits.core.entry import Kind
 from app.credits.ledger import document
-from app.credits.proofs.checkpoints import Coverage
+from app.credits.proofs.sealing import Coverage, SealedLink
 from app.credits.proofs.signing import KeyRing
 from app.credits.proofs.verification import ChainFault, Link, Verified, verify_chain, verify_entry
 from app.kit.clock import to_rfc3339
 from app.kit.errors import NotFound
 from app.kit.money import MAX_MICRO
-from app.kit.stores.documents import Documents, Fields, Query, Where, int_field, text_field
+from app.kit.stores.documents import Document, Documents, Fields, Query, Where, int_field, text_field
 
 PAGE: Final = 300
 """Entries per round trip: about 300 kB."""
@@ -89,17 +89,23 @@ class LedgerReader:
 
     def entries(self, uid: str, after: int = 0, through: int | None = None) -> Iterator[Fields]:
         """Entries in the order of the chain, page by page."""
+        for stored in self.documents(uid, after, through):
+            yield stored.fields
+
+    def documents(self, uid: str, after: int = 0, through: int | None = None) -> Iterator[Document]:
+        """As `entries`, with the documents that hold them."""
         while through is None or after < through:
             where = (Where("sequence", ">", after),)
+            limit = PAGE if through is None else min(PAGE, through - after)
             page = self._documents.query(
-                Query(document.entries_path(uid), where=where, order_by=("sequence",), limit=PAGE)
+                Query(document.entries_path(uid), where=where, order_by=("sequence",), limit=limit)
             )
             for stored in page:
                 after = int_field(stored.fields, "sequence")
                 if through is not None and after > through:
                     return
-                yield stored.fields
-            if len(page) < PAGE:
+                yield stored
+            if len(page) < limit:
                 return
 
     def verify(self, uid: str, transaction_id: str) -> Proof:
@@ -127,13 +133,18 @@ class LedgerReader:
         return Proof(entry, checks, next((key for key in self.keys.jwks()["keys"] if key["kid"] == kid), None))
 
     def validate_chain(
-        self, account: Account, coverage: Coverage | None, after: Link | None = None, limit: int = 2_000
+        self,
+        account: Account,
+        coverage: Coverage | None,
+        after: Link | None = None,
+        limit: int = 2_000,
+        archived: SealedLink | None = None,
     ) -> ChainReport:
         """Verifies up to `limit` entries behind `after`, a link of this account.
 
-        At the end the account must name the last entry, and the chain must hold the entry that the last checkpoint
-        sealed, so that a cut tail is found even when the account was changed with it. `coverage` is read before the
-        account.
+        At the end the account must name the last entry, and the chain must hold the entries that `coverage` (which
+        stands in Firestore) and `archived` say were sealed, so that a cut tail is found even when the account and its
+        seal were changed with it. Both are read before the account.
         """
         start = after or Link(account.uid)
         through = min(start.sequence + limit, account.sequence)
@@ -141,27 +152,38 @@ class LedgerReader:
         verified = verify_chain(stored, self.keys, start)
         link = verified.link
         if verified.valid:
-            fault = self._end(account, coverage, link, through)
+            fault = self._end(account, link, through)
+            if fault is None and through == account.sequence:
+                fault = self.sealed_fault(account, coverage, archived)
             verified = replace(verified, fault=fault)
         more = verified.valid and through < account.sequence
         return ChainReport(verified, link.head_hash, link.balance, link if more else None)
 
-    def _end(self, account: Account, coverage: Coverage | None, link: Link, through: int) -> ChainFault | None:
+    def sealed_fault(
+        self, account: Account, coverage: Coverage | None, archived: SealedLink | None
+    ) -> ChainFault | None:
+        """What is wrong with the entries that were sealed; None when they stand in the store."""
+        sealed: list[tuple[int, str]] = []
+        if archived is not None:
+            sealed.append((archived.sequence, archived.link.head_hash))
+        if coverage is not None:
+            if not coverage.holds(self.keys) or coverage.seal["account"] != account.uid:
+                return ChainFault(coverage.sequence, "checkpoint")
+            sealed.append((coverage.sequence, coverage.head_hash))
+        for sequence, hashed in dict.fromkeys(sealed):
+            if sequence > account.sequence:
+                return ChainFault(account.sequence + 1, "checkpoint")
+            seen = self._documents.get(document.entry_path(account.uid, sequence))
+            if seen is None or seen.fields.get("hash") != hashed:
+                return ChainFault(sequence, "checkpoint")
+        return None
+
+    def _end(self, account: Account, link: Link, through: int) -> ChainFault | None:
         if link.sequence < through:
             return ChainFault(link.sequence + 1, "missing")
-        if through < account.sequence:
-            return None
-        if not _heads(account, link):
+        if through == account.sequence and not heads(account, link):
             return ChainFault(max(1, link.sequence), "head")
-        if coverage is None:
-            return None
-        if not coverage.holds(self.keys):
-            return ChainFault(coverage.sequence, "checkpoint")
-        if coverage.sequence > link.sequence:
-            return ChainFault(link.sequence + 1, "checkpoint")
-        seen = self._documents.get(document.entry_path(account.uid, coverage.sequence))
-        same = seen is not None and seen.fields.get("hash") == coverage.head_hash
-        return None if same else ChainFault(coverage.sequence, "checkpoint")
+        return None
 
     def span(self, uid: str, chosen: HistoryFilter) -> tuple[int, int]:
         """First and last sequence of a period; empty when the last is before the first."""
@@ -198,6 +220,7 @@ class LedgerReader:
         return int_field(found[0].fields, "sequence") if found else _ENDLESS
 
 
-def _heads(account: Account, link: Link) -> bool:
+def heads(account: Account, link: Link) -> bool:
+    """Whether the account stands where the chain ends."""
     stands = (account.sequence, account.head_hash, account.balance, account.debt)
     return stands == (link.sequence, link.head_hash, link.balance, link.debt)

@@ -15,10 +15,11 @@ from app.credits.core.account import GENESIS_HASH
 from app.credits.core.entry import Signs, encode_bytes
 from app.credits.proofs import merkle
 from app.credits.proofs.signing import KeyRing
+from app.credits.proofs.verification import Link
 from app.kit.canonical import canonical
 from app.kit.clock import to_rfc3339
 from app.kit.errors import InvariantViolation
-from app.kit.stores.documents import Fields, Value
+from app.kit.stores.documents import Fields, Value, int_field, text_field
 
 TYPE: Final = "credits-checkpoint"
 _HASH: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
@@ -53,6 +54,41 @@ class Previous:
 
     number: int = 0
     hash: str = GENESIS_HASH
+
+
+@dataclass(frozen=True, slots=True)
+class SealedLink:
+    """The last sealed entry of an account, what the chain had come to there, and the checkpoint that sealed it."""
+
+    link: Link
+    number: int
+
+    @property
+    def sequence(self) -> int:
+        """Sequence of that entry."""
+        return self.link.sequence
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """The last checkpoint that covers an account, and the account's place in it."""
+
+    seal: Fields
+    checkpoint: Fields
+
+    def holds(self, keys: KeyRing) -> bool:
+        """Whether signature and inclusion proof are right."""
+        return checkpoint_holds({**self.checkpoint}, keys) and seal_holds({**self.seal}, self.checkpoint)
+
+    @property
+    def sequence(self) -> int:
+        """Sequence of the last entry that it covers."""
+        return int_field(self.seal, "sequence")
+
+    @property
+    def head_hash(self) -> str:
+        """Hash of that entry."""
+        return text_field(self.seal, "head_hash")
 
 
 def seal_heads(heads: Sequence[SealedHead], previous: Previous, at_us: int, through_us: int, signer: Signs) -> Sealed:

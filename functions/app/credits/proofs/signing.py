@@ -81,6 +81,11 @@ class KeyRing:
             return False
         return True
 
+    def add(self, kid: str, x: str, lifetime: Lifetime) -> None:
+        """Adds a key, or gives a known one its lifetime; raises Invalid as the constructor does."""
+        self._keys[kid] = _load(kid, x)
+        self.public[kid], self._lifetimes[kid] = x, lifetime
+
     def lived(self, kid: str, at: str) -> bool:
         """Whether that key may sign what is dated `at` (T-102)."""
         return self._lifetimes.get(kid, Lifetime()).holds(at)

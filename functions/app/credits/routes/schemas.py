@@ -172,6 +172,34 @@ class RepairAnswer(ResponseBody):
     lost: list[str] = Field(description="What the entries do not tell and the stored account did not hold any more")
 
 
+class BreachPath(Parameters):
+    """`account-{uid}`, or `checkpoints` for the chain of checkpoints itself."""
+
+    subject: str = Field(pattern=r"^(checkpoints|account-[A-Za-z0-9_-]{1,128})$")
+
+
+class BreachAnswer(ResponseBody):
+    """The first entry (or checkpoint) that is wrong, and the check that failed there."""
+
+    subject: str
+    account: str | None
+    state: Literal["open", "suspected", "resolved"]
+    sequence: int | None
+    check: str | None
+    found_at: Timestamp
+
+
+class BreachesAnswer(ResponseBody):
+    items: list[BreachAnswer]
+
+
+class ResolutionBody(RequestBody):
+    """`accept`: the chain counts as it stands; otherwise it must extend what was sealed again."""
+
+    reason: str = Field(min_length=3, max_length=200)
+    accept: bool = False
+
+
 class ReserveBody(RequestBody):
     """`expires_in` is in seconds."""
 

@@ -1,8 +1,7 @@
-"""Write-once objects in a Cloud Storage bucket. The SDK is imported at the first write."""
+"""Write-once objects in a Cloud Storage bucket. The SDK is imported at the first use."""
 
 import threading
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from app.kit.errors import Unavailable
 
@@ -11,8 +10,17 @@ if TYPE_CHECKING:
 
 _TIMEOUT_S: Final = 15
 
-Archive = Callable[[str, bytes], None]
-"""Keeps JSON under a name, for ever. A name that is taken stays as it is. Raises `Unavailable`."""
+
+class Archive(Protocol):
+    """Keeps JSON under names, for ever. Each method raises `Unavailable` when the storage does not answer."""
+
+    def keep(self, name: str, content: bytes) -> bool:
+        """Stores `content` under a new name. A name that is taken stays as it is; then the answer is False."""
+        ...
+
+    def read(self, name: str) -> bytes | None:
+        """What is kept under `name`; None when nothing is."""
+        ...
 
 
 class CloudArchive:
@@ -23,11 +31,11 @@ class CloudArchive:
         self._lock = threading.Lock()
         self._bucket: Bucket | None = None
 
-    def __call__(self, name: str, content: bytes) -> None:
-        """Stores JSON under `name`; an existing object is left as it is, so that a repeat is harmless.
+    def keep(self, name: str, content: bytes) -> bool:
+        """Stores JSON under `name`, unless there is an object of that name already.
 
         Raises:
-            Unavailable: the storage did not take it.
+            Unavailable: the storage did not take it. It may have, and its answer may be lost.
         """
         from google.api_core import exceptions
 
@@ -35,9 +43,21 @@ class CloudArchive:
             blob = self._open().blob(name)
             blob.upload_from_string(content, content_type="application/json", if_generation_match=0, timeout=_TIMEOUT_S)
         except exceptions.PreconditionFailed:
-            return
+            return False
         except (exceptions.GoogleAPICallError, OSError) as error:
             raise Unavailable(f"Cloud Storage did not take {name}: {error}") from error
+        return True
+
+    def read(self, name: str) -> bytes | None:
+        """The object of that name."""
+        from google.api_core import exceptions
+
+        try:
+            return bytes(self._open().blob(name).download_as_bytes(timeout=_TIMEOUT_S))
+        except exceptions.NotFound:
+            return None
+        except (exceptions.GoogleAPICallError, OSError) as error:
+            raise Unavailable(f"Cloud Storage did not give {name}: {error}") from error
 
     def _open(self) -> "Bucket":
         from google.auth.credentials import AnonymousCredentials

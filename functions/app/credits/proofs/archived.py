@@ -1,0 +1,279 @@
+"""What the archive says of the ledger: each account's last sealed entry, and the chains that are broken.
+
+Whoever can write to Firestore can put everything there back to what it was, with valid signatures. The archive keeps a
+name once and for ever, so what was sealed is looked up here. `checkpoints/{number}.json` is the checkpoint with its
+leaves, the breaches that are open, and for each group of accounts the hash of `heads/{hash}.json`, which holds the last
+sealed entry of each account of the group. The first one to archive a number has made that checkpoint.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from app.credits.core.account import GENESIS_HASH
+from app.credits.core.entry import encode_bytes
+from app.credits.proofs import merkle
+from app.credits.proofs.sealing import Previous, Sealed, SealedHead, SealedLink, checkpoint_holds, seal_heads
+from app.credits.proofs.signing import KeyRing, Signer
+from app.credits.proofs.verification import Link
+from app.kit.canonical import canonical
+from app.kit.errors import InvariantViolation, ensure
+from app.kit.stores.archive import Archive
+from app.kit.stores.documents import Fields, Value, as_map, int_field, list_field, map_field, text_field
+
+CHECKPOINTS: Final = "checkpoints"
+"""The subject of a breach that concerns the chain of checkpoints itself; other subjects are `account-{uid}`."""
+_GROUPS_IN_MEMORY: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Breach:
+    """A chain that does not extend what was sealed: the first entry that is wrong, and the check that failed there."""
+
+    sequence: int
+    check: str
+    since: int = 0
+    """Number of the checkpoint that recorded it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArchivedState:
+    """The last checkpoint in the archive, and what stands beside it. `number` 0: there is none yet."""
+
+    number: int = 0
+    hash: str = GENESIS_HASH
+    groups: Mapping[str, str] = field(default_factory=dict)
+    broken: Mapping[str, Breach] = field(default_factory=dict)
+    """Open breaches by subject."""
+    resolved: tuple[str, ...] = ()
+    """Subjects of breaches that this checkpoint closed."""
+    sealed: Sealed | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Advance:
+    """What the next checkpoint changes: heads that it seals, accounts that it forgets, breaches found and closed."""
+
+    heads: Mapping[str, Link] = field(default_factory=dict)
+    forgotten: frozenset[str] = frozenset()
+    broken: Mapping[str, Breach] = field(default_factory=dict)
+    resolved: frozenset[str] = frozenset()
+
+    def __bool__(self) -> bool:
+        return bool(self.heads or self.forgotten or self.broken or self.resolved)
+
+
+class SealArchive:
+    """Reads the archived checkpoints and adds the next one."""
+
+    def __init__(self, archive: Archive, keys: KeyRing, signer: Signer) -> None:
+        self._archive, self._keys, self._signer = archive, keys, signer
+        self._tip = ArchivedState()
+        self._groups: dict[str, dict[str, SealedLink]] = {}
+
+    def tip(self, hint: int = 0) -> ArchivedState:
+        """The last checkpoint, verified with the one before it. `hint` may be the number of any archived one.
+
+        Raises:
+            InvariantViolation: what the archive holds was not made with our keys.
+        """
+        number, content = self._last(max(hint, self._tip.number))
+        if content is not None and number != self._tip.number:
+            before = self._hash_before(number)
+            self._tip = self._read(number, content, before)
+        return self._tip
+
+    def head(self, state: ArchivedState, uid: str) -> SealedLink | None:
+        """The last sealed entry of one account; None when nothing of it was sealed."""
+        return self._group(state, group_of(uid)).get(uid)
+
+    def group(self, state: ArchivedState, name: str) -> Mapping[str, SealedLink]:
+        """The last sealed entries of all accounts of one group."""
+        return self._group(state, name)
+
+    def add(self, state: ArchivedState, advance: Advance, at_us: int, through_us: int) -> ArchivedState | None:
+        """Archives the checkpoint behind `state`; None when another instance was faster."""
+        heads = [SealedHead(uid, link.sequence, link.head_hash) for uid, link in advance.heads.items()]
+        sealed = seal_heads(heads, Previous(state.number, state.hash), at_us, through_us, self._signer)
+        number = state.number + 1
+        broken = {name: one for name, one in state.broken.items() if name not in advance.resolved}
+        broken |= {name: replace(one, since=number) for name, one in advance.broken.items() if name not in broken}
+        after = ArchivedState(
+            number=number,
+            hash=text_field(sealed.checkpoint, "hash"),
+            groups=self._regrouped(state, advance, number),
+            broken=broken,
+            resolved=tuple(sorted(advance.resolved)),
+            sealed=sealed,
+        )
+        if not self._archive.keep(_name(number), self._write(after, sealed)):
+            return None
+        self._tip = after
+        return after
+
+    def _last(self, known: int) -> tuple[int, bytes | None]:
+        """The highest archived number and its content; the numbers are dense, so a few reads find it."""
+        content = self._archive.read(_name(known)) if known else None
+        if content is None:
+            known = 0
+        step, beyond = 1, known + 1
+        while (found := self._archive.read(_name(beyond))) is not None:
+            known, content, step = beyond, found, step * 2
+            beyond = known + step
+        while beyond - known > 1:
+            middle = (known + beyond) // 2
+            found = self._archive.read(_name(middle))
+            if found is None:
+                beyond = middle
+            else:
+                known, content = middle, found
+        return known, content
+
+    def _hash_before(self, number: int) -> str:
+        if number == self._tip.number + 1:
+            return self._tip.hash
+        content = self._archive.read(_name(number - 1))
+        ensure(content is not None, "archived checkpoints have no gap")
+        whole = as_map(json.loads(content or b"null"))
+        return text_field(map_field(whole, "checkpoint"), "hash")
+
+    def _read(self, number: int, content: bytes, prev_hash: str) -> ArchivedState:
+        whole: Fields = as_map(json.loads(content))
+        checkpoint = map_field(whole, "checkpoint")
+        leaves = tuple(as_map(leaf) for leaf in list_field(whole, "leaves"))
+        root = merkle.root_of([merkle.leaf_hash(canonical(leaf)) for leaf in leaves])
+        ensure(checkpoint_holds(checkpoint, self._keys), f"archived checkpoint {number} has its signature")
+        ensure(int_field(checkpoint, "number") == number, f"archived checkpoint {number} has its number")
+        ensure(root.hex() == checkpoint["root"], f"archived checkpoint {number} has its leaves")
+        ensure(checkpoint["prev_hash"] == prev_hash, f"archived checkpoint {number} follows from the one before")
+        state = _state(whole, checkpoint)
+        kid, signature = text_field(whole, "key_id"), text_field(whole, "signature")
+        ensure(self._keys.verifies(kid, signature, _digest(state)), f"archived checkpoint {number} is signed whole")
+        return replace(state, sealed=Sealed(checkpoint, _seals(number, leaves), leaves))
+
+    def _write(self, state: ArchivedState, sealed: Sealed) -> bytes:
+        whole: dict[str, Value] = {
+            "checkpoint": sealed.checkpoint,
+            "leaves": sealed.leaves,
+            **_beside(state),
+            "key_id": self._signer.kid,
+            "signature": encode_bytes(self._signer.sign(_digest(state))),
+        }
+        return json.dumps(whole).encode()
+
+    def _regrouped(self, state: ArchivedState, advance: Advance, number: int) -> dict[str, str]:
+        """Archives the groups that change, under names that nothing refers to yet."""
+        groups = dict(state.groups)
+        for name in sorted({group_of(uid) for uid in (*advance.heads, *advance.forgotten)}):
+            members = dict(self._group(state, name))
+            for uid in advance.forgotten & members.keys():
+                del members[uid]
+            fresh = {uid: link for uid, link in advance.heads.items() if group_of(uid) == name}
+            members |= {uid: SealedLink(link, number) for uid, link in fresh.items()}
+            content = canonical({uid: _line(sealed) for uid, sealed in members.items()})
+            groups[name] = hashlib.sha256(content).hexdigest()
+            self._archive.keep(f"heads/{groups[name]}.json", content)
+            self._remember(groups[name], members)
+        return groups
+
+    def _group(self, state: ArchivedState, name: str) -> Mapping[str, SealedLink]:
+        hashed = state.groups.get(name)
+        if hashed is None:
+            return {}
+        if hashed not in self._groups:
+            content = self._archive.read(f"heads/{hashed}.json")
+            ensure(content is not None, f"the archive holds heads {hashed}")
+            assert content is not None
+            ensure(hashlib.sha256(content).hexdigest() == hashed, f"archived heads {hashed} are what was sealed")
+            lines = as_map(json.loads(content))
+            self._remember(hashed, {uid: _sealed_link(uid, as_list(line)) for uid, line in lines.items()})
+        return self._groups[hashed]
+
+    def _remember(self, hashed: str, members: dict[str, SealedLink]) -> None:
+        if len(self._groups) >= _GROUPS_IN_MEMORY:
+            self._groups.clear()
+        self._groups[hashed] = members
+
+
+def group_of(uid: str) -> str:
+    """The group of an account: one of 256, by hash, so that groups are of one size."""
+    return hashlib.sha256(uid.encode()).hexdigest()[:2]
+
+
+def subject_of(uid: str) -> str:
+    """The subject of a breach of this account's chain."""
+    return f"account-{uid}"
+
+
+def account_of(subject: str) -> str | None:
+    """The account that a breach concerns; None for the chain of checkpoints."""
+    return subject.removeprefix("account-") if subject.startswith("account-") else None
+
+
+def as_list(value: Value) -> list[Value]:
+    """A list stored within a map."""
+    if not isinstance(value, list):
+        raise InvariantViolation("a list should be stored here")
+    return value
+
+
+def _name(number: int) -> str:
+    return f"checkpoints/{number:012d}.json"
+
+
+def _beside(state: ArchivedState) -> dict[str, Value]:
+    """What an archived checkpoint holds beside the checkpoint and its leaves."""
+    broken: dict[str, Value] = {
+        name: {"sequence": one.sequence, "check": one.check, "since": one.since} for name, one in state.broken.items()
+    }
+    return {"groups": dict(state.groups), "broken": broken, "resolved": list(state.resolved)}
+
+
+def _digest(state: ArchivedState) -> bytes:
+    return hashlib.sha256(canonical({"checkpoint": state.hash, **_beside(state)})).digest()
+
+
+def _state(whole: Fields, checkpoint: Fields) -> ArchivedState:
+    broken = {
+        name: Breach(int_field(one, "sequence"), text_field(one, "check"), int_field(one, "since"))
+        for name, value in map_field(whole, "broken").items()
+        if (one := as_map(value))
+    }
+    return ArchivedState(
+        number=int_field(checkpoint, "number"),
+        hash=text_field(checkpoint, "hash"),
+        groups={name: str(hashed) for name, hashed in map_field(whole, "groups").items()},
+        broken=broken,
+        resolved=tuple(str(name) for name in list_field(whole, "resolved")),
+    )
+
+
+def _seals(number: int, leaves: Iterable[Fields]) -> dict[str, Fields]:
+    """The seals of a checkpoint, computed again from its leaves."""
+    listed = list(leaves)
+    levels = merkle.levels_of([merkle.leaf_hash(canonical(leaf)) for leaf in listed])
+    seals: dict[str, Fields] = {}
+    for index, leaf in enumerate(listed):
+        proof = [step.hex() for step in merkle.inclusion_proof(levels, index)]
+        seals[text_field(leaf, "account")] = {"checkpoint": number, **leaf, "index": index, "proof": proof}
+    return seals
+
+
+def _line(sealed: SealedLink) -> list[Value]:
+    link = sealed.link
+    return [link.sequence, link.head_hash, link.balance, link.debt, link.created_at, sealed.number]
+
+
+def _sealed_link(uid: str, line: list[Value]) -> SealedLink:
+    fields: Fields = dict(zip(("sequence", "hash", "balance", "debt", "at", "number"), line, strict=True))
+    link = Link(
+        account=uid,
+        sequence=int_field(fields, "sequence"),
+        head_hash=text_field(fields, "hash"),
+        balance=int_field(fields, "balance"),
+        debt=int_field(fields, "debt"),
+        created_at=text_field(fields, "at"),
+    )
+    return SealedLink(link, int_field(fields, "number"))

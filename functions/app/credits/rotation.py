@@ -1,0 +1,238 @@
+"""Verifies every chain in turn, some with each sweep: what nobody asks for and nobody changes is looked at too.
+
+Three cursors in `jobs/chain_verification` go round and round: over the accounts (each from its first entry), over what
+was sealed (accounts and seals that vanished), and over the chain of checkpoints. Accounts that a reader found broken
+come first.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Final
+
+from app.credits.core.account import GENESIS_HASH
+from app.credits.ledger import document
+from app.credits.proofs.archived import CHECKPOINTS, Advance, ArchivedState, Breach, subject_of
+from app.credits.proofs.checkpoints import Checkpoints, SealingParts, merged
+from app.credits.proofs.sealing import checkpoint_holds
+from app.credits.proofs.signed_record import SignedRecord
+from app.credits.proofs.signing import KeyRing
+from app.credits.proofs.verification import Link
+from app.kit.clock import from_rfc3339, to_rfc3339
+from app.kit.stores.documents import (
+    Document,
+    Fields,
+    Query,
+    Value,
+    Where,
+    as_map,
+    int_field,
+    optional_text,
+    text_field,
+)
+
+JOB: Final = "jobs/chain_verification"
+ENTRIES_A_RUN: Final = 5_000
+CHECKPOINTS_A_RUN: Final = 100
+_GROUPS: Final = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Where the rounds stand. `account`: the last that was verified, or (with `link`) the one that is half done;
+    `group` and `member`: the last sealed account that was looked at; `number` and `hash`: the last checkpoint.
+    `began_us`: begin of the present round over accounts, `whole_us`: of the last one that was finished (0: none).
+    """
+
+    account: str = ""
+    link: Link | None = None
+    group: int = 0
+    member: str = ""
+    number: int = 0
+    hash: str = GENESIS_HASH
+    began_us: int = 0
+    whole_us: int = 0
+    verified: int = 0
+    accounts: int = 0
+
+
+class Rotation:
+    """The verification in turn."""
+
+    def __init__(self, parts: SealingParts, checkpoints: Checkpoints, record: SignedRecord, keys: KeyRing) -> None:
+        self._documents, self._clock, self._judge = parts.documents, parts.clock, parts.judge
+        self._checkpoints, self._record, self._keys = checkpoints, record, keys
+
+    def verify_next(self, limit: int) -> int:
+        """Verifies the next `limit` accounts, and as many that were sealed; how many were verified."""
+        turn = self.turn()
+        state = self._checkpoints.current()
+        suspected, suspects = self._suspected(state, limit)
+        found, after = self._accounts(state, turn, limit)
+        gone, after = self._sealed(state, after, limit)
+        cut, after = self._chain(state, after)
+        advance = merged([suspected, found, gone, cut])
+        if advance and self._checkpoints.advance(state, advance, self._clock.now_us()) is None:
+            return 0  # another run was faster; this turn is taken again
+        for uid in suspects:
+            self._checkpoints.breaches.unfounded(uid)
+        self._record.write(_fields(after))
+        ended = after.account == "" and after.link is None
+        return (after.accounts if ended else after.verified) - turn.verified + len(suspects)
+
+    def turn(self) -> Turn:
+        """Where the rounds stand; the beginning when the record is lost."""
+        fields = self._record.read()
+        return _turn(fields) if fields else Turn(began_us=self._clock.now_us())
+
+    def age_us(self) -> int:
+        """How long ago the last whole round began: no account is unverified for longer. Since 1970 when none ended."""
+        return max(0, self._clock.now_us() - self.turn().whole_us)
+
+    def _suspected(self, state: ArchivedState, limit: int) -> tuple[Advance, list[str]]:
+        """Accounts that a reader found broken; those of them that hold."""
+        found: list[Advance] = []
+        unfounded: list[str] = []
+        for uid in self._checkpoints.breaches.suspected(limit):
+            stored = self._documents.get(document.account_path(uid))
+            if stored is None:
+                continue
+            advance, link = self._judged(state, stored, Link(uid))
+            found.append(advance)
+            if link is None and not advance.broken:
+                unfounded.append(uid)
+        return merged(found), unfounded
+
+    def _accounts(self, state: ArchivedState, turn: Turn, limit: int) -> tuple[Advance, Turn]:
+        found: list[Advance] = []
+        page = self._next(turn, limit)
+        for stored in page:
+            start = turn.link if turn.link and turn.link.account == stored.id else Link(stored.id)
+            advance, link = self._judged(state, stored, start)
+            found.append(advance)
+            turn = replace(turn, account=stored.id, link=link, verified=turn.verified + (link is None))
+            if link is not None:
+                return merged(found), turn
+        if len(page) < limit:
+            now = self._clock.now_us()
+            turn = replace(
+                turn, account="", link=None, began_us=now, whole_us=turn.began_us, verified=0, accounts=turn.verified
+            )
+        return merged(found), turn
+
+    def _next(self, turn: Turn, limit: int) -> list[Document]:
+        half = self._documents.get(document.account_path(turn.account)) if turn.link else None
+        after = (turn.account,) if turn.account else ()
+        rest = self._documents.query(Query("accounts", order_by=("__name__",), limit=limit, start_after=after))
+        return [half, *rest][:limit] if half else rest
+
+    def _judged(self, state: ArchivedState, stored: Document, start: Link) -> tuple[Advance, Link | None]:
+        """What an account's chain means, and where to go on with one that is too long for one run."""
+        uid = stored.id
+        if subject_of(uid) in state.broken:
+            return Advance(), None
+        sealed = self._checkpoints.sealed(state, uid)
+        judgement = self._judge.whole(stored, sealed, start, ENTRIES_A_RUN)
+        if judgement.fault is None and not judgement.whole:
+            return Advance(), judgement.link
+        return self._checkpoints.judged(state, uid, judgement), None
+
+    def _sealed(self, state: ArchivedState, turn: Turn, limit: int) -> tuple[Advance, Turn]:
+        """Accounts that were sealed must be there, with their latest seal."""
+        found: list[Advance] = []
+        left = limit
+        for _ in range(_GROUPS):
+            name = f"{turn.group:02x}"
+            members = sorted(uid for uid in self._checkpoints.group(state, name) if uid > turn.member)
+            for uid in members[:left]:
+                found.append(self._vanished(state, uid))
+                turn, left = replace(turn, member=uid), left - 1
+            if left == 0:
+                break
+            turn = replace(turn, group=(turn.group + 1) % _GROUPS, member="")
+        return merged(found), turn
+
+    def _vanished(self, state: ArchivedState, uid: str) -> Advance:
+        sealed = self._checkpoints.sealed(state, uid)
+        if sealed is None or subject_of(uid) in state.broken:
+            return Advance()
+        if self._documents.get(document.account_path(uid)) is None:
+            return Advance(broken={subject_of(uid): Breach(1, "missing")})
+        if self._checkpoints.copy_differs(state, uid, sealed):
+            return Advance(broken={subject_of(uid): Breach(sealed.sequence, "seal")})
+        return Advance()
+
+    def _chain(self, state: ArchivedState, turn: Turn) -> tuple[Advance, Turn]:
+        """The checkpoints in Firestore follow each other from the first to the archive's last."""
+        if CHECKPOINTS in state.broken:
+            return Advance(), turn
+        where = (Where("number", ">", turn.number),)
+        page = self._documents.query(Query("checkpoints", where, ("number",), limit=CHECKPOINTS_A_RUN))
+        for stored in page:
+            number = turn.number + 1
+            fields = stored.fields
+            if number > state.number and _follows(fields, number, turn.hash, self._keys):
+                return Advance(), turn  # made meanwhile
+            same = number != state.number or fields.get("hash") == state.hash
+            if stored.id != f"{number:012d}" or not same or not _follows(fields, number, turn.hash, self._keys):
+                start = replace(turn, number=0, hash=GENESIS_HASH)
+                return Advance(broken={CHECKPOINTS: Breach(number, "checkpoint")}), start
+            turn = replace(turn, number=number, hash=text_field(fields, "hash"))
+        if len(page) < CHECKPOINTS_A_RUN:
+            cut = turn.number < state.number
+            turn = replace(turn, number=0, hash=GENESIS_HASH)
+            if cut:
+                return Advance(broken={CHECKPOINTS: Breach(state.number, "checkpoint")}), turn
+        return Advance(), turn
+
+
+def _follows(fields: Fields, number: int, prev_hash: str, keys: KeyRing) -> bool:
+    said = (fields.get("number"), fields.get("prev_hash"))
+    return said == (number, prev_hash) and checkpoint_holds({**fields}, keys)
+
+
+def _fields(turn: Turn) -> dict[str, Value]:
+    link = turn.link
+    return {
+        "account": turn.account,
+        "link": dict(_link_fields(link)) if link else None,
+        "group": turn.group,
+        "member": turn.member,
+        "number": turn.number,
+        "hash": turn.hash,
+        "began_at": to_rfc3339(turn.began_us),
+        "whole_at": to_rfc3339(turn.whole_us) if turn.whole_us else None,
+        "verified": turn.verified,
+        "accounts": turn.accounts,
+    }
+
+
+def _link_fields(link: Link) -> Iterator[tuple[str, Value]]:
+    yield from (("account", link.account), ("sequence", link.sequence), ("head_hash", link.head_hash))
+    yield from (("balance", link.balance), ("debt", link.debt), ("created_at", link.created_at))
+
+
+def _turn(fields: Fields) -> Turn:
+    whole = optional_text(fields, "whole_at")
+    return Turn(
+        account=text_field(fields, "account"),
+        link=None if fields.get("link") is None else _link(as_map(fields["link"])),
+        group=int_field(fields, "group") % _GROUPS,
+        member=text_field(fields, "member"),
+        number=int_field(fields, "number"),
+        hash=text_field(fields, "hash"),
+        began_us=from_rfc3339(text_field(fields, "began_at")),
+        whole_us=from_rfc3339(whole) if whole else 0,
+        verified=int_field(fields, "verified"),
+        accounts=int_field(fields, "accounts"),
+    )
+
+
+def _link(fields: Fields) -> Link:
+    return Link(
+        account=text_field(fields, "account"),
+        sequence=int_field(fields, "sequence"),
+        head_hash=text_field(fields, "head_hash"),
+        balance=int_field(fields, "balance"),
+        debt=int_field(fields, "debt"),
+        created_at=text_field(fields, "created_at"),
+    )
