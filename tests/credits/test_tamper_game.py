@@ -1,0 +1,220 @@
+"""The tamper game (T-102): somebody with full rights on both databases and no key, while sweeps run in between."""
+
+import contextlib
+from collections.abc import Callable
+
+import pytest
+
+from app.credits.core.account import AccountStatus
+from app.credits.proofs.archived import account_of
+from app.kit.errors import Failure, Unavailable
+from app.kit.stores.documents import Delete, Merge
+from support.credits_world import deposit, promo, reserve, settle
+from support.tamper_strategies import STRATEGIES, Loot
+from support.world import World
+
+DAY_US = 24 * 3600 * 1_000_000
+
+
+class Game:
+    """A backend with two accounts, played to the point where the attacker acts."""
+
+    def __init__(self) -> None:
+        self.world = World()
+        self.loot = Loot(self.world.documents)
+        self.bank = self.world.system.credits.service
+        self.number = 0
+        for uid in ("alice", "bob"):
+            self.bank.account(uid)
+        self.loot.opened = self.loot.now()
+        self.sweep()
+        self.loot.first = self.loot.now()
+        expires = self.world.clock.now_us() + 90 * DAY_US
+        for uid in ("alice", "bob"):
+            self.bank.post(uid, deposit(f"pay-{uid}", 5_000_000))
+            self.bank.post(uid, promo(f"gift-{uid}", 2_000_000, expires))
+        self.spend("alice")
+        self.sweep()
+        self.loot.spent = self.loot.now()
+        self.spend("alice")
+        self.sweep()
+        self.spend("alice")
+        self.loot.last = self.loot.now()
+
+    def spend(self, uid: str) -> None:
+        """A message of this user."""
+        self.number += 1
+        self.bank.reserve(uid, reserve(f"r{self.number}", 1000))
+        self.bank.settle(uid, settle(f"r{self.number}", 700))
+
+    def sweep(self, *, fresh: bool = False) -> None:
+        """A minute later; with `fresh`, on an instance that remembers nothing."""
+        self.world.clock.advance(minutes=1)
+        system = self.world.instance() if fresh else self.world.system
+        with contextlib.suppress(Unavailable):  # a chore failed, of which the sweep tells the scheduler
+            system.orchestration.sweep()
+
+    def honest_life(self) -> None:
+        """Everybody goes on, as far as they can."""
+        for uid in ("alice", "bob", f"guest{self.number}"):
+            with contextlib.suppress(Failure, ValueError):
+                self.bank.post(uid, deposit(f"more-{uid}-{self.number}", 10))
+            with contextlib.suppress(Failure, ValueError):
+                self.spend(uid)
+
+    def broken(self) -> set[str]:
+        """What operators see."""
+        [invariant] = [one for one in self.world.system.credits.invariants() if one.name == "chains_extend_their_seals"]
+        return set(invariant.broken())
+
+    def erase_the_alarm(self) -> None:
+        """The attacker deletes what he finds of his discovery."""
+        for subject in self.broken():
+            self.world.documents.commit([Delete(f"breaches/{subject}")])
+            uid = account_of(subject)
+            if uid is not None and self.world.documents.get(f"accounts/{uid}") is not None:
+                self.world.documents.commit([Merge(f"accounts/{uid}", {"status": "active"})])
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES.values(), ids=STRATEGIES.keys())
+def test_every_strategy_is_detected_and_stays_detected(strategy: Callable[[Loot], object]) -> None:
+    game = Game()
+    assert game.broken() == set()
+    strategy(game.loot)
+    game.sweep()
+    found = game.broken()
+    assert found, "at once"
+    for round in range(6):
+        game.honest_life()
+        if round == 2:
+            game.erase_the_alarm()
+        game.sweep(fresh=round % 2 == 1)
+        assert found <= game.broken(), f"round {round}"
+    for uid in filter(None, map(account_of, found)):
+        with pytest.raises((Failure, ValueError)):
+            game.spend(uid)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES.values(), ids=STRATEGIES.keys())
+def test_every_strategy_is_detected_by_an_instance_that_remembers_nothing(strategy: Callable[[Loot], object]) -> None:
+    game = Game()
+    strategy(game.loot)
+    game.sweep(fresh=True)
+    game.sweep(fresh=True)
+    assert game.broken()
+
+
+def test_there_are_fifty_strategies() -> None:
+    assert len(STRATEGIES) >= 50
+
+
+def test_an_honest_world_raises_no_alarm() -> None:
+    game = Game()
+    for round in range(20):
+        game.honest_life()
+        game.sweep(fresh=round % 3 == 1)
+        assert game.broken() == set()
+    sealed = game.bank.checkpoints.coverage("alice")
+    assert sealed is not None
+    assert sealed.sequence == game.bank.existing("alice").sequence
+
+
+class TestABrokenChain:
+    def test_spends_nothing_while_others_are_sealed_as_before(self) -> None:
+        game = Game()
+        STRATEGIES["cuts the tail, the account and its seal"](game.loot)
+        game.sweep()
+        assert game.broken() == {"account-alice"}
+        assert game.bank.existing("alice").status is AccountStatus.FROZEN
+        game.bank.post("alice", deposit("late", 5))
+        game.spend("bob")
+        game.sweep()
+        assert game.bank.checkpoints.coverage("bob").sequence == game.bank.existing("bob").sequence  # type: ignore[union-attr]
+        assert not game.bank.validate_chain("alice").valid
+
+    def test_spends_again_when_it_was_restored_and_an_administrator_said_so(self) -> None:
+        game = Game()
+        STRATEGIES["cuts the tail, the account and its seal"](game.loot)
+        game.sweep()
+        root = game.world.client(game.world.user("root", role="admin"))
+        path, body = "/v1/credits/breaches/account-alice/resolve", {"reason": "restored", "accept": False}
+        assert root.post(path, json=body).status_code == 202
+        game.sweep()
+        assert game.broken() == {"account-alice"}, "nothing was restored yet"
+        game.loot.back(game.loot.last, "accounts/alice", "sealed/alice")
+        game.sweep()
+        assert game.broken() == set()
+        game.spend("alice")
+        game.sweep()
+        assert game.bank.validate_chain("alice").valid
+
+    def test_counts_as_it_stands_when_an_administrator_accepts_it(self) -> None:
+        game = Game()
+        STRATEGIES["cuts the tail, the account and its seal"](game.loot)
+        game.sweep()
+        root = game.world.client(game.world.user("root", role="admin"))
+        body = {"reason": "lost in a fire", "accept": True}
+        assert root.post("/v1/credits/breaches/account-alice/resolve", json=body).status_code == 202
+        game.sweep()
+        assert game.broken() == set()
+        game.spend("alice")
+        for _ in range(3):
+            game.sweep(fresh=True)
+        assert game.broken() == set()
+        assert game.bank.validate_chain("alice").valid
+
+    def test_is_not_closed_by_a_resolution_that_we_did_not_sign(self) -> None:
+        game = Game()
+        STRATEGIES["cuts the tail, the account and its seal"](game.loot)
+        game.sweep()
+        said = {"type": "credits-breach-resolution", "subject": "account-alice", "accept": True, "by": "root"}
+        since = game.loot.now()["breaches/account-alice"]["since"]
+        more = {"since": since, "reason": "mine", "at": "2026-11-21T08:30:00.000000Z", "key_id": "x", "signature": "y"}
+        game.loot.change("breaches/account-alice", resolution={**said, **more}, state="resolved")
+        game.sweep()
+        assert game.broken() == {"account-alice"}
+
+
+class TestSigning:
+    """T-120: what does not verify is not signed."""
+
+    def _receipt(self, game: Game) -> tuple[int, str]:
+        caller = game.world.client("alice")
+        entries = caller.get("/v1/credits/history").json
+        assert entries is not None
+        answer = caller.get(f"/v1/credits/receipts/{entries['items'][1]['id']}")
+        return answer.status_code, answer.text
+
+    def test_refuses_the_receipt_of_an_altered_entry(self) -> None:
+        game = Game()
+        STRATEGIES["changes the last entry and its hash"](game.loot)
+        status, text = self._receipt(game)
+        assert status == 409
+        assert "ledger_check_failed" in text
+
+    def test_refuses_the_receipt_of_an_entry_whose_neighbour_does_not_fit(self) -> None:
+        game = Game()
+        game.loot.delete("accounts/alice/entries/000000000004")
+        assert self._receipt(game)[0] == 409
+
+    def test_refuses_a_statement_over_a_cut_chain(self) -> None:
+        game = Game()
+        STRATEGIES["cuts the tail, the account and its seal"](game.loot)
+        caller = game.world.client("alice")
+        assert caller.get("/v1/credits/audit").status_code == 409
+        csv = caller.get("/v1/credits/audit", headers={"Accept": "text/csv"})
+        assert csv.status_code == 409
+        assert "X-Ledger-Signature" not in csv.headers
+
+    def test_that_was_refused_has_the_account_verified_first(self) -> None:
+        """Before all others, however many there are."""
+        game = Game()
+        for number in range(60):
+            game.bank.account(f"aaa{number:02d}")
+        game.sweep()
+        STRATEGIES["changes a description"](game.loot)
+        entries = game.bank.ledger.entries("alice")
+        third = [str(fields["id"]) for fields in entries][2]
+        game.world.client("alice").get(f"/v1/credits/receipts/{third}")
+        game.sweep()
+        assert game.broken() == {"account-alice"}
