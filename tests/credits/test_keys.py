@@ -63,6 +63,6 @@ def test_a_retired_key_has_an_end_that_stays(world: CreditsWorld) -> None:
     assert "not_after" not in published[newer.signer.kid]
 
 
-def test_a_key_that_nobody_keeps_signs_nothing(world: CreditsWorld) -> None:
+def test_a_key_is_kept_in_the_archive_by_its_first_signature(world: CreditsWorld) -> None:
     world.credits.account("alice")
     assert f"keys/{world.signer.kid}.json" in world.archive
