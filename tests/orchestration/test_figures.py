@@ -143,7 +143,7 @@ class TestAStoreThatIsAway:
         found = {one.name: one.value for one in figures(assemble(dependencies, Contributions()))}
         assert {"lane_waiting", "sweep_age_seconds"} <= set(found)
         assert not {"dead_letters", "sagas", "operations_overdue"} & set(found)
-        assert found["figures_missing"] == 3
+        assert found["figures_missing"] == 4
 
 
 def test_the_whole_text_is_what_prometheus_reads() -> None:

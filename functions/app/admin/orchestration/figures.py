@@ -11,6 +11,7 @@ from typing import Final
 from app.feature import Figure
 from app.kit.clock import from_rfc3339, minutes, to_rfc3339
 from app.kit.errors import Fault
+from app.kit.stores.broken_rows import BrokenRows
 from app.kit.stores.documents import Document, Query, Where, text_field
 from app.orchestration.assembly import Orchestration
 from app.orchestration.queue import operation_document
@@ -103,6 +104,14 @@ def _sweeps(orchestration: Orchestration) -> Iterator[Figure]:
     yield Figure("sweep_failed", "Parts of the last sweep that failed", last.failed if last else 0)
 
 
+def _broken_rows(orchestration: Orchestration) -> Iterator[Figure]:
+    for report in BrokenRows(orchestration.outbox, orchestration.clock).reports():
+        count = len(report.record.broken) + report.record.unlisted
+        yield Figure(
+            "broken_rows", "Rows that a job cannot read or work on, and passes over", count, {"job": report.job}
+        )
+
+
 def long_overdue(orchestration: Orchestration) -> list[str]:
     """Operations, at most ten, that should have moved a while ago and that no sweep has started."""
     before = to_rfc3339(orchestration.clock.now_us() - OVERDUE_US)
@@ -115,4 +124,4 @@ def _lane_and_name(letter: Document) -> tuple[str, str]:
     return str(letter.fields.get("lane")), str(letter.fields.get("name"))
 
 
-_GROUPS: Final[tuple[Group, ...]] = (_lanes, _operations, _dead_letters, _sagas, _sweeps)
+_GROUPS: Final[tuple[Group, ...]] = (_lanes, _operations, _dead_letters, _sagas, _sweeps, _broken_rows)
