@@ -86,6 +86,15 @@ class TestCommitting:
         assert stored is not None
         assert (stored.fields, stored.version) == ({"n": 2}, second)
 
+    def test_a_replace_may_keep_what_it_does_not_name(self, documents: Documents, place: str) -> None:
+        """A newer version of the code, or an operator, put it there."""
+        (version,) = documents.commit([Create(f"{place}/a", {"n": 1, "map": {"a": 1}, "odd.name": "theirs"})])
+        documents.commit([Replace(f"{place}/a", {"n": 2, "map": {"b": 2}}, version, keep_others=True)])
+        stored = documents.get(f"{place}/a")
+        assert stored is not None and stored.fields == {"n": 2, "map": {"b": 2}, "odd.name": "theirs"}
+        with pytest.raises(Conflict):
+            documents.commit([Replace(f"{place}/a", {"n": 3}, version, keep_others=True)])
+
     def test_a_replace_or_delete_of_a_version_that_is_gone_conflicts(self, documents: Documents, place: str) -> None:
         (version,) = documents.commit([Create(f"{place}/a", {"n": 1})])
         documents.commit([Delete(f"{place}/a", version)])

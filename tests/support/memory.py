@@ -98,6 +98,9 @@ class MemoryDocuments:
                 case Merge():
                     after[path] = merged(after[path] or {}, one.changes)
                     sizes[path] += one.size
+                case Replace(keep_others=True):
+                    after[path] = {**(after[path] or {}), **one.fields}
+                    sizes[path] += one.size
                 case Create() | Replace():
                     after[path], sizes[path] = one.fields, one.size
         for path, fields in after.items():

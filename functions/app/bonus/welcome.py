@@ -170,7 +170,8 @@ def counted(marks: Sequence[Mark], uid: str, seen: Seen) -> list[Write] | None:
         if count >= mark.limit:
             return None
         fields: dict[str, Value] = {"count": count + 1, "last": uid}
-        writes.append(Create(_path(mark), fields) if stored is None else Replace(_path(mark), fields, stored.version))
+        over = None if stored is None else Replace(_path(mark), fields, stored.version, keep_others=True)
+        writes.append(over or Create(_path(mark), fields))
     return writes
 
 

@@ -90,7 +90,8 @@ def record(turn: Turn, finish: Finish, answer: str) -> OwnerRecord:
         end = ended(finish, answer, settlement)
         if end.answer and end.state == "done":
             found = found.after(Exchange(turn.id, turn.question, end.answer), end.ended_at)
-        return OwnerEnd(turns.write_end(end), [Replace(stored.path, conversations.write(found), stored.version)])
+        over = Replace(stored.path, conversations.write(found), stored.version, keep_others=True)
+        return OwnerEnd(turns.write_end(end), [over])
 
     return OwnerRecord(written, reads=(conversation_path(turn.account, turn.conversation_id),))
 

@@ -80,7 +80,8 @@ class ChatStore:
 
     def replace(self, stored: Document, conversation: Conversation) -> None:
         """Writes over exactly the document that was read."""
-        self.documents.commit([Replace(stored.path, conversations.write(conversation), stored.version)])
+        fields = conversations.write(conversation)
+        self.documents.commit([Replace(stored.path, fields, stored.version, keep_others=True)])
 
     def turn(self, uid: str, conversation_id: str, message_id: str) -> tuple[Turn, Document] | None:
         """One turn, or None."""

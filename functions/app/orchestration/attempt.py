@@ -126,7 +126,7 @@ class RunningAttempt:
         self._write(self._snapshot, operation, others)
 
     def _write(self, seen: Snapshot, operation: Operation, others: Sequence[Write]) -> None:
-        row = Replace(path_of(operation.id), to_fields(operation), seen.version)
+        row = Replace(path_of(operation.id), to_fields(operation), seen.version, keep_others=True)
         lock = line.lock_writes(operation, seen.lock)
         versions = self._deps.outbox.commit([row, *lock, *others])
         self._snapshot = Snapshot(operation, versions[0], versions[1] if lock else None)

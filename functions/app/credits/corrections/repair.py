@@ -83,7 +83,8 @@ class Repairs:
         now = fold.rebuilt(replace(kept, uid=uid), entries, self._clock.now_us())
         if write:
             path, fields = document.account_path(uid), document.write(now)
-            self._documents.commit([Replace(path, fields, stored.version) if stored else Create(path, fields)])
+            over = Replace(path, fields, stored.version, keep_others=True) if stored else Create(path, fields)
+            self._documents.commit([over])
             telemetry.log("credits").warning("account_repaired", uid=uid, sequence=now.sequence, lost=list(lost))
         return AccountRepair(was, now, repaired=True, lost=lost)
 

@@ -230,7 +230,8 @@ class _Attempt:
         if version is None:
             published.insert(0, events.account_opened(self._account))
         path, fields = document.account_path(uid), document.write(self._account)
-        writes: list[Write] = [Create(path, fields) if version is None else Replace(path, fields, version)]
+        over = Create(path, fields) if version is None else Replace(path, fields, version, keep_others=True)
+        writes: list[Write] = [over]
         writes += [Create(document.entry_path(uid, entry.sequence), entry.fields()) for entry in self._entries]
         writes += [*self._writes, *self._by.publish(published)]
         return PlannedCommit(self._account, tuple(writes), results, changed=True)

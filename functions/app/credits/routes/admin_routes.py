@@ -82,4 +82,5 @@ def admin_routes(corrections: Corrections, repairs: Repairs, records: Idempotenc
 
 
 def _answer(fields: Fields) -> CorrectionAnswer:
-    return CorrectionAnswer.model_validate({**fields, "amount": to_decimal(int_field(fields, "amount"))})
+    known = {name: value for name, value in fields.items() if name in CorrectionAnswer.model_fields}
+    return CorrectionAnswer.model_validate({**known, "amount": to_decimal(int_field(fields, "amount"))})

@@ -244,7 +244,9 @@ class Analyst:
 
 def _move(uid: str, cursor: Cursor, version: Version | None) -> Write:
     path = rollups.cursor_path(uid)
-    return Create(path, cursor.fields()) if version is None else Replace(path, cursor.fields(), version)
+    if version is None:
+        return Create(path, cursor.fields())
+    return Replace(path, cursor.fields(), version, keep_others=True)
 
 
 def _collect(days: Sequence[Fields], period: UsagePeriod) -> _Sums:

@@ -65,11 +65,16 @@ class Create:
 
 @dataclass(frozen=True, slots=True)
 class Replace:
-    """Write a whole document: with `version`, only if the stored one still has it; without, in any case."""
+    """Write a whole document: with `version`, only if the stored one still has it; without, in any case.
+
+    With `keep_others`, stored fields that `fields` does not name stay: a newer version of the code, or an operator, may
+    have put them there.
+    """
 
     path: str
     fields: Fields
     version: Version | None = None
+    keep_others: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -210,8 +210,10 @@ class FirestoreDocuments:
                     current_document=_PbPrecondition(exists=False),
                 )
             case Replace():
+                named = {"field_paths": [_quoted(field) for field in one.fields]} if one.keep_others else None
                 return _PbWrite(
                     update=_PbDocument(name=name, fields=_encode_fields(one.fields)),
+                    update_mask=named,
                     current_document=_at_version(one.version),
                 )
             case Delete():

@@ -128,7 +128,8 @@ class OperationQueue:
             operation = from_document(stored)
             changed, participant = decide(operation)
             if changed != operation:
-                self._outbox.commit([Replace(stored.path, to_fields(changed), stored.version), *participant])
+                over = Replace(stored.path, to_fields(changed), stored.version, keep_others=True)
+                self._outbox.commit([over, *participant])
             return changed
 
         return optimistic(attempt, pause=self._pause)

@@ -156,7 +156,8 @@ class Sagas:
         if moved == state:
             return ()
         moved = replace(moved, revision=state.revision + 1)
-        return [Replace(stored.path, to_fields(moved), stored.version), *self._orders(definition, moved, commands)]
+        over = Replace(stored.path, to_fields(moved), stored.version, keep_others=True)
+        return [over, *self._orders(definition, moved, commands)]
 
     def _change(self, saga_id: str, decide: Decide) -> SagaState:
         def attempt() -> None:
