@@ -1,25 +1,22 @@
-"""The window and the prompt: always within bounds, always the newest turns, always whole ones."""
+"""The window and the prompt: always within bounds, never without the newest turns, and no turn is blank."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.chat import conversation as conversations
-from app.chat.conversation import MOST_BYTES, MOST_TURNS, Conversation, Exchange, fit, titled
+from app.chat.conversation import MOST_BYTES, MOST_TURNS, SHORTENED, Conversation, Exchange, fit, titled
 from app.chat.prompting import prompt, texts
 from app.kit.clock import to_rfc3339
+from app.kit.stores.documents import Value, list_field
 from app.models.catalogue import load
 from app.models.faults import PromptTooLong
 from app.models.tokens import upper_bound
 
 MODELS = [model for model in load() if model.can("text")]
-exchanges = st.lists(
-    st.builds(
-        Exchange,
-        st.just("m"),
-        st.text(max_size=50).map(lambda text: text * 40),
-        st.text(max_size=50).map(lambda text: text * 40),
-    ),
-    max_size=40,
+said = st.builds(lambda text, times: f"{text}." * times, st.text(max_size=50), st.sampled_from([1, 40, 40, 800]))
+exchanges = st.lists(st.tuples(said, said), max_size=40).map(
+    lambda found: [Exchange(f"m{number}", *texts) for number, texts in enumerate(found)]
 )
 
 
@@ -28,13 +25,85 @@ def made(window: tuple[Exchange, ...] = (), system_prompt: str = "") -> Conversa
 
 
 @given(exchanges, st.integers(0, 100_000))
-def test_what_fits_is_the_longest_tail_within_both_bounds(found: list[Exchange], most: int) -> None:
+def test_a_window_is_within_both_bounds_and_in_order(found: list[Exchange], most: int) -> None:
     kept = fit(found, most_bytes=most)
     assert len(kept) <= MOST_TURNS
     assert sum(one.size for one in kept) <= most
-    assert [*kept] == found[len(found) - len(kept) :]
-    if len(kept) < min(len(found), MOST_TURNS):
-        assert sum(one.size for one in found[len(found) - len(kept) - 1 :]) > most
+    ids = [one.message_id for one in found]
+    places = [ids.index(one.message_id) for one in kept]
+    assert places == sorted(places)
+    for one in kept:
+        was = found[ids.index(one.message_id)]
+        assert one == was or SHORTENED in one.question + one.answer
+
+
+@given(exchanges)
+def test_what_fits_is_whole(found: list[Exchange]) -> None:
+    recent = found[-MOST_TURNS:]
+    assert [*fit(found, most_bytes=sum(one.size for one in recent))] == recent
+
+
+@given(exchanges, st.integers(0, 100_000))
+def test_of_ordinary_turns_the_newest_stay(found: list[Exchange], most: int) -> None:
+    """The oldest go, and no turn between two others."""
+    ordinary = [one for one in found if one.size <= most // 8]
+    kept = fit(ordinary, most_bytes=most)
+    assert [*kept] == ordinary[len(ordinary) - len(kept) :]
+    if len(kept) < min(len(ordinary), MOST_TURNS):
+        assert sum(one.size for one in ordinary[len(ordinary) - len(kept) - 1 :]) > most
+
+
+class TestALongTurn:
+    def test_does_not_erase_what_was_said_before_it(self) -> None:
+        before = [Exchange(f"m{number}", "My name is Ada.", "Hello Ada.") for number in range(5)]
+        long = Exchange("long", "Read this: " + "word " * 30_000 + "Whom is it about?", "About nobody.")
+        after = Exchange("after", "And my name?", "Ada.")
+        conversation = made()
+        for exchange in (*before, long, after):
+            conversation = conversation.after(exchange, to_rfc3339(1))
+        *first, shortened, last = conversation.window
+        assert (first, last) == (before, after)
+        assert shortened.question.startswith("Read this: word")
+        assert shortened.question.endswith("Whom is it about?")
+        assert (shortened.question.count(SHORTENED), shortened.answer) == (1, "About nobody.")
+
+    def test_is_marked_once_however_often_it_is_shortened(self) -> None:
+        conversation = made().after(Exchange("long", "é" * 60_000, "ü" * 60_000), to_rfc3339(1))
+        for number in range(40):
+            conversation = conversation.after(Exchange(f"m{number}", "word " * 1_000, "Yes."), to_rfc3339(1))
+            for one in conversation.window:
+                assert one.question.count(SHORTENED) <= 1
+                assert one.answer.count(SHORTENED) <= 1
+
+    def test_does_not_erase_what_a_small_model_recalls(self) -> None:
+        small = next(model for model in MODELS if model.id == "small")
+        before, after = Exchange("a", "My name is Ada.", "Hello Ada."), Exchange("c", "And my name?", "Ada.")
+        long = Exchange("b", "word " * 18_000, "No.")
+        shown = texts(prompt(made((before, long, after)), "x" * (small.context_tokens // 2), (), small))
+        assert "My name is Ada." in shown
+        assert any(SHORTENED in text for text in shown)
+
+
+class TestABlankTurn:
+    """Vendors refuse a request with a blank message, so one of them would end the whole conversation."""
+
+    @pytest.mark.parametrize("blank", ["", " ", "\n\t\u3000"])
+    def test_never_enters_a_window(self, blank: str) -> None:
+        once = made().after(Exchange("a", "Hi", "Hello"), to_rfc3339(1))
+        assert once.after(Exchange("b", "Well?", blank), to_rfc3339(2)).window == once.window
+        assert once.after(Exchange("b", blank, "Well?"), to_rfc3339(2)).window == once.window
+
+    @pytest.mark.parametrize(
+        "bad",
+        [{"message_id": "b", "question": "Well?", "answer": " \n"}, {"message_id": "b", "question": "Well?"}, "b"],
+    )
+    def test_that_a_window_holds_already_is_not_sent(self, bad: Value) -> None:
+        fields = conversations.write(made((Exchange("a", "Hi", "Hello"),)))
+        fields["window"] = [*list_field(fields, "window"), bad]
+        read = conversations.read("c", fields)
+        assert read is not None
+        assert [one.message_id for one in read.window] == ["a"]
+        assert all(text.strip() for text in texts(prompt(read, "Go on", (), MODELS[0])))
 
 
 @given(exchanges)
@@ -72,7 +141,7 @@ def test_a_prompt_surely_fits_the_model_with_room_for_an_answer(
     assert [message.role for message in shown[:1]] == (["system"] if system_prompt else [shown[0].role])
     recalled = [message.text for message in shown[bool(system_prompt) : -1]]
     asked = [text for one in found for text in (one.question, one.answer)]
-    assert recalled == asked[len(asked) - len(recalled) :]
+    assert all(text in asked or SHORTENED in text for text in recalled)
 
 
 def test_a_question_that_may_not_fit_is_refused() -> None:

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from app.kit.errors import InvariantViolation
 from app.kit.stores.documents import Fields, Value, list_field, text_field
 
 MOST_TURNS: Final = 24
@@ -18,6 +17,11 @@ MOST_BYTES: Final = 96 * 1024
 OPEN: Final = "open"
 DELETING: Final = "deleting"
 _TITLE_LENGTH: Final = 60
+
+SHORTENED: Final = "\n[... a part of this text was left out here, because it is long ...]\n"
+"""Stands in a recalled text where its middle was, so that the model does not take the rest for the whole."""
+_SHARES: Final = (4, 8)
+"""An exchange that must yield to others is shortened to one of these parts of the room. A smaller one is left whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,20 @@ class Exchange:
     def size(self) -> int:
         """UTF-8 bytes of its texts."""
         return len(self.question.encode()) + len(self.answer.encode())
+
+    @property
+    def tellable(self) -> bool:
+        """Whether a model may be sent it. Vendors refuse a request in which any message is blank."""
+        return bool(self.question.strip() and self.answer.strip())
+
+    def shortened(self, most_bytes: int) -> "Exchange | None":
+        """Its beginnings and ends within `most_bytes`; None when too little would be left to tell anything."""
+        if most_bytes < 8 * len(SHORTENED):
+            return None
+        asked, answered = len(self.question.encode()), len(self.answer.encode())
+        half = most_bytes // 2
+        question = _shortened(self.question, max(half, most_bytes - answered))
+        return replace(self, question=question, answer=_shortened(self.answer, max(half, most_bytes - asked)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +69,12 @@ class Conversation:
     def after(self, exchange: Exchange, at: str) -> "Conversation":
         """The conversation after one more turn, in which a turn stands once however often it is recorded.
 
-        The oldest turns that no longer fit are dropped from the window.
+        Long turns are shortened and the oldest dropped until the window fits its bounds. A blank turn never enters it.
         """
         title = self.title or titled(exchange.question)
-        others = (one for one in self.window if one.message_id != exchange.message_id)
-        return replace(self, title=title, updated_at=max(at, self.updated_at), window=fit((*others, exchange)))
+        others = [one for one in self.window if one.message_id != exchange.message_id]
+        window = fit([*others, exchange] if exchange.tellable else others)
+        return replace(self, title=title, updated_at=max(at, self.updated_at), window=window)
 
 
 def titled(question: str) -> str:
@@ -67,15 +86,34 @@ def titled(question: str) -> str:
 def fit(
     exchanges: Sequence[Exchange], *, most_bytes: int = MOST_BYTES, most_turns: int = MOST_TURNS
 ) -> tuple[Exchange, ...]:
-    """The most recent exchanges that fit both bounds. One that does not fit drops all before it as well."""
+    """The most recent exchanges within both bounds.
+
+    One that is long does not push out those before it: while not all fit, it is shortened to a part of the room, or
+    left out when even that is too much.
+    """
     kept: list[Exchange] = []
     left = most_bytes
-    for exchange in reversed(exchanges[-most_turns:]):
-        left -= exchange.size
-        if left < 0:
+    recent = exchanges[-most_turns:]
+    waiting = sum(exchange.size for exchange in recent)
+    for exchange in reversed(recent):
+        yields = waiting > left and exchange.size > most_bytes // _SHARES[-1]
+        waiting -= exchange.size
+        fitting = _beside_others(exchange, left, most_bytes) if yields else exchange
+        if fitting is None:
+            continue
+        if fitting.size > left:
             break
-        kept.append(exchange)
+        left -= fitting.size
+        kept.append(fitting)
     return tuple(reversed(kept))
+
+
+def _beside_others(exchange: Exchange, left: int, most_bytes: int) -> Exchange | None:
+    """A long exchange as it stands while half of the room that is `left` is kept for those before it."""
+    if exchange.size <= left // 2:
+        return exchange
+    shares = (most_bytes // share for share in _SHARES)
+    return exchange.shortened(next((share for share in shares if share <= left // 2), 0))
 
 
 def write(conversation: Conversation) -> dict[str, Value]:
@@ -110,7 +148,7 @@ def read(id: str, fields: Fields) -> Conversation | None:
         created_at=text_field(fields, "created_at"),
         updated_at=text_field(fields, "updated_at"),
         archived=fields.get("archived") is True,
-        window=tuple(_exchange(one) for one in list_field(fields, "window")),
+        window=tuple(one for value in list_field(fields, "window") if (one := _exchange(value)) is not None),
     )
 
 
@@ -119,7 +157,25 @@ def tombstone(at: str) -> dict[str, Value]:
     return {"state": DELETING, "deleted_at": at}
 
 
-def _exchange(value: Value) -> Exchange:
+def _exchange(value: Value) -> Exchange | None:
+    """An exchange of a stored window; None for what no model can be sent, because one bad turn must not end a
+    conversation.
+    """
     if not isinstance(value, dict):
-        raise InvariantViolation("a window holds maps")
-    return Exchange(text_field(value, "message_id"), text_field(value, "question"), text_field(value, "answer"))
+        return None
+    message_id, question, answer = (value.get(name) for name in ("message_id", "question", "answer"))
+    if not (isinstance(message_id, str) and isinstance(question, str) and isinstance(answer, str)):
+        return None
+    exchange = Exchange(message_id, question, answer)
+    return exchange if exchange.tellable else None
+
+
+def _shortened(text: str, most_bytes: int) -> str:
+    """Two thirds of the room for the beginning of the text and one for its end."""
+    encoded = text.encode()
+    if len(encoded) <= most_bytes:
+        return text
+    room = max(0, most_bytes - len(SHORTENED))
+    tail = room // 3
+    head = encoded[: room - tail].decode(errors="ignore")
+    return head + SHORTENED + encoded[len(encoded) - tail :].decode(errors="ignore")
