@@ -6,10 +6,12 @@ from collections.abc import Mapping
 
 import pytest
 
-from app.credits.proofs.export import Unreadable, parse, verify_export
 from app.credits.proofs.signing import KeyRing
+from app.credits.statements.audit import AuditPeriod
+from app.credits.statements.export import Unreadable, parse, verify_export
+from app.kit.clock import from_rfc3339
 from support.credits_world import CreditsWorld
-from support.tampering import cases, honest, resigned
+from support.tampering import Export, cases, honest, resigned
 
 
 class Remembering(KeyRing):
@@ -75,14 +77,16 @@ class TestAnHonestExport:
             verdict = verify_export(export, KeyRing.from_jwks({"keys": [{**key, bound: at}]}))
             assert verdict.check == check
 
-    def test_of_a_part_is_linked_to_what_its_first_entry_follows(self, world: CreditsWorld) -> None:
-        export = honest(world, "alice")
-        part = copy.deepcopy(export)
-        report = part["report"]
-        report["from"] = report["entries"][5]["created_at"]
-        report["opening_balance"] = report["entries"][4]["balance_after"]
-        report["entries"] = report["entries"][5:]
-        assert verify_export(resigned(part, world.signer), world.credits.ledger.keys).valid
+    def test_of_a_part_goes_on_where_the_entries_before_it_ended(self, world: CreditsWorld) -> None:
+        entries = honest(world, "alice")["report"]["entries"]
+        since = AuditPeriod(from_us=from_rfc3339(entries[5]["created_at"]))
+        part: Export = copy.deepcopy(world.credits.signed_audit("alice", since))
+        keys = world.credits.ledger.keys
+        verdict = verify_export(part, keys)
+        assert (verdict.valid, verdict.entries, verdict.period) == (True, len(entries) - 5, "part")
+        part["report"]["opening"]["lots"][0]["remaining"] += 1
+        part["report"]["opening_balance"] += 1
+        assert verify_export(resigned(part, world.signer), keys).check == "balance"
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ from typing import Any
 from app.credits.core.account import LotSource
 from app.credits.core.commands import Adjust, Clawback, Grant, Refund, Reverse
 from app.credits.core.entry import Reference
-from app.credits.proofs.audit import AuditPeriod
 from app.credits.proofs.sealing import Previous, seal_heads
 from app.credits.proofs.signing import Signer
+from app.credits.statements.audit import Asked, AuditPeriod, signed_json, statements
 from app.kit.canonical import canonical
 from support.credits_world import DAY, CreditsWorld, deposit, promo, reserve, settle
 
@@ -56,6 +56,14 @@ def honest(world: CreditsWorld, uid: str, spends: int = 6) -> Export:
     return copy.deepcopy(bank.signed_audit(uid, AuditPeriod()))
 
 
+def in_parts(world: CreditsWorld, uid: str, most: int) -> Iterator[Export]:
+    """The account as it is exported in parts of so many entries."""
+    bank = world.credits
+    asked = Asked(bank.existing(uid), AuditPeriod(), world.clock.now_us(), bank.checkpoints.coverage(uid))
+    for part in statements(bank.ledger, asked, most=most):
+        yield copy.deepcopy(signed_json(part, world.signer))
+
+
 def cases(world: CreditsWorld) -> Iterator[Case]:
     """Every case, none of which may pass."""
     export, other = honest(world, "alice"), honest(world, "bob")
@@ -68,10 +76,10 @@ def cases(world: CreditsWorld) -> Iterator[Case]:
 def _of_entry(export: Export, index: int, signer: Signer) -> Iterator[Case]:
     entry = export["report"]["entries"][index]
     sequence = index + 1
-    for path, value in _places(entry):
+    for path, value in places(entry):
         for number, changed in enumerate(_changes(value)):
             tampered = copy.deepcopy(entry)
-            _put(tampered, path, changed)
+            put(tampered, path, changed)
             name = f"{sequence}.{'.'.join(map(str, path))}#{number}"
             yield Case(name, _with_entry(export, index, tampered), (sequence,))
             if path[0] not in ("hash", "signature", "key_id") and number == 0:
@@ -90,9 +98,9 @@ def _rehashed(export: Export, index: int, tampered: Json, name: str, signer: Sig
         return
     fitting = {**tampered, "hash": hashed.hex()}
     yield Case(f"{name} rehashed", _with_entry(export, index, fitting), (sequence,))
-    strange = {**fitting, "signature": _encode(STRANGER.sign(hashed))}
+    strange = {**fitting, "signature": encode(STRANGER.sign(hashed))}
     yield Case(f"{name} signed by a stranger", _with_entry(export, index, strange), (sequence,))
-    insider = {**fitting, "signature": _encode(signer.sign(hashed))}
+    insider = {**fitting, "signature": encode(signer.sign(hashed))}
     last = len(export["report"]["entries"])
     stops: tuple[int | None, ...] = (sequence, sequence + 1) if sequence < last else (sequence, sequence + 1, None)
     yield Case(f"{name} by an insider", resigned(_with_entry(export, index, insider), signer), stops)
@@ -120,17 +128,35 @@ def _cut_by_insider(export: Export, index: int, signer: Signer) -> Export:
     cut = copy.deepcopy(export)
     report = cut["report"]
     report["entries"] = report["entries"][:index]
-    last = report["entries"][-1] if index else None
-    report["head"] = {"sequence": index, "hash": last["hash"] if last else "0" * 64}
-    report["closing_balance"] = last["balance_after"] if last else 0
+    refit(report)
     return resigned(cut, signer)
 
 
+def refit(report: Json) -> None:
+    """Makes head, closing, totals and verification what the entries say, where they say anything."""
+    state, totals = copy.deepcopy(report["opening"]), dict[str, int]()
+    lots = {lot["id"]: lot for lot in state["lots"]}
+    balance = report["opening_balance"]
+    for entry in report["entries"]:
+        balance += entry["amount"]
+        totals[entry["kind"]] = totals.get(entry["kind"], 0) + entry["amount"]
+        state.update(sequence=entry["sequence"], hash=entry["hash"], created_at=entry["created_at"])
+        state["debt"] += entry["debt"]
+        for line in entry["lots"]:
+            made = {**line, "remaining": 0}
+            del made["amount"]
+            lots.setdefault(line["id"], made)["remaining"] += line["amount"]
+    state["lots"] = [lot for lot in lots.values() if lot["remaining"]]
+    report.update(closing=state, closing_balance=balance, totals=totals)
+    report["verification"]["entries"] = len(report["entries"])
+    report["head"] = {"sequence": state["sequence"], "hash": state["hash"]}
+
+
 def _of_the_rest(export: Export, signer: Signer) -> Iterator[Case]:
-    for path, value in _places(export, skip=("entries",)):
+    for path, value in places(export, skip=("entries",)):
         for number, changed in enumerate(_changes(value)):
             tampered = copy.deepcopy(export)
-            _put(tampered, path, changed)
+            put(tampered, path, changed)
             yield Case(f"{'.'.join(map(str, path))}#{number}", tampered, _ANYWHERE)
     report = export["report"]
     forged = seal_heads([], Previous(), 0, 0, STRANGER)
@@ -158,18 +184,18 @@ def resigned(export: Export, signer: Signer) -> Export:
         "report": export["report"],
         "hash": hashed.hex(),
         "key_id": signer.kid,
-        "signature": _encode(signer.sign(hashed)),
+        "signature": encode(signer.sign(hashed)),
     }
 
 
-def _places(value: Json, path: tuple[str | int, ...] = (), skip: tuple[str, ...] = ()) -> Iterator[tuple[Json, Json]]:
+def places(value: Json, path: tuple[str | int, ...] = (), skip: tuple[str, ...] = ()) -> Iterator[tuple[Json, Json]]:
     """Every place in a JSON value, except the value itself."""
     members = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for name, member in members:
         if name in skip:
             continue
         yield (*path, name), member
-        yield from _places(member, (*path, name), skip)
+        yield from places(member, (*path, name), skip)
 
 
 def _changes(value: Json) -> list[Json]:
@@ -191,7 +217,7 @@ def _changes(value: Json) -> list[Json]:
             return [{**value, "extra": None}, dict(list(value.items())[1:]) if value else [], None, []]
 
 
-def _put(value: Json, path: tuple[str | int, ...], changed: Json) -> None:
+def put(value: Json, path: tuple[str | int, ...], changed: Json) -> None:
     for name in path[:-1]:
         value = value[name]
     value[path[-1]] = changed
@@ -211,5 +237,5 @@ def _with_entries(export: Export, entries: list[Json]) -> Export:
     return {**export, "report": {**export["report"], "entries": entries}}
 
 
-def _encode(raw: bytes) -> str:
+def encode(raw: bytes) -> str:
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()

@@ -4,7 +4,7 @@ Amounts are integer micro-credits. Each command carries a key or a reservation's
 outcome and writes nothing.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -43,7 +43,6 @@ from app.credits.ledger.step import NO_PARTICIPANT, AccountOpening, Participant
 from app.credits.ledger.store import Store, StoreParts
 from app.credits.proofs import checkpoints
 from app.credits.proofs.archived import SealArchive
-from app.credits.proofs.audit import Audit, AuditPeriod, audit, signed_json
 from app.credits.proofs.breaches import Breaches
 from app.credits.proofs.checkpoints import SealingParts
 from app.credits.proofs.judging import Agrees, Judge
@@ -54,6 +53,16 @@ from app.credits.proofs.signing import thumbprint
 from app.credits.proofs.verification import Link
 from app.credits.rotation import Rotation
 from app.credits.settings import CreditsSettings
+from app.credits.statements.audit import (
+    Asked,
+    AuditPeriod,
+    Statement,
+    StatementRefused,
+    signed_json,
+    statement,
+    statements,
+)
+from app.credits.statements.table import signed_csv
 from app.credits.usage.analytics import Analyst
 from app.kit import telemetry
 from app.kit.clock import Clock, minutes, to_rfc3339
@@ -283,22 +292,43 @@ class Credits:
             raise self._refused(uid, [check for check, holds in proof.checks.items() if not holds])
         return receipt(proof.entry, self._signer)
 
-    def audit(self, uid: str, period: AuditPeriod) -> Audit:
-        """What happened on the account in a period, verified, and to be signed.
+    def signed_audit(self, uid: str, period: AuditPeriod) -> dict[str, Value]:
+        """A period of the account as one statement in JSON, signed as a whole.
 
         Raises:
-            LedgerCheckFailed: it does not verify, or the account is not what was sealed.
+            PeriodTooLong: it has too many entries; `signed_parts` has room for them.
+            StatementRefused: the account's chain does not verify.
         """
-        archived, coverage = self.checkpoints.evidence(uid), self.checkpoints.coverage(uid)
-        report = audit(self.ledger, self.existing(uid), period, self._clock.now_us(), coverage)
-        fault = report.verified.fault or self.ledger.sealed_fault(report.account, coverage, archived)
-        if fault is not None:
-            raise self._refused(uid, [fault.check])
-        return report
+        return signed_json(self._statement(uid, period), self._signer)
 
-    def signed_audit(self, uid: str, period: AuditPeriod) -> dict[str, Value]:
-        """The audit as JSON, signed as a whole."""
-        return signed_json(self.audit(uid, period), self._signer)
+    def audit_csv(self, uid: str, period: AuditPeriod) -> str:
+        """As `signed_audit`, as a table for spreadsheets."""
+        return signed_csv(self._statement(uid, period), self._signer)
+
+    def signed_parts(self, uid: str, period: AuditPeriod) -> Iterator[dict[str, Value]]:
+        """A period of any length as statements that continue each other; raises as `signed_audit`, also on its way."""
+        try:
+            for part in statements(self.ledger, self._asked(uid, period)):
+                yield signed_json(part, self._signer)
+        except StatementRefused as refusal:
+            self._refused(uid, [refusal.check])
+            raise
+
+    def _statement(self, uid: str, period: AuditPeriod) -> Statement:
+        try:
+            return statement(self.ledger, self._asked(uid, period))
+        except StatementRefused as refusal:
+            self._refused(uid, [refusal.check])
+            raise
+
+    def _asked(self, uid: str, period: AuditPeriod) -> Asked:
+        """What a statement is made from; the account is what was sealed, also by the archive."""
+        archived, coverage = self.checkpoints.evidence(uid), self.checkpoints.coverage(uid)
+        account = self.existing(uid)
+        fault = self.ledger.sealed_fault(account, coverage, archived)
+        if fault is not None:
+            raise StatementRefused(fault.sequence, fault.check)
+        return Asked(account, period, self._clock.now_us(), coverage)
 
     def sign(self, hashed: bytes) -> tuple[str, str]:
         """The ledger's signature over a digest, and the name of its key."""

@@ -113,7 +113,7 @@ class KeyRing:
             x = key.get("x")
             if not isinstance(x, str):
                 raise Invalid("Every key needs its public part, x")
-            kid = thumbprint(x)
+            kid = thumbprint(x) if x.isascii() else ""
             if key.get("kid", kid) != kid:
                 raise Invalid("A key's kid must be its RFC 7638 thumbprint")
             public[kid] = x

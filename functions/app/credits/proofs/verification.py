@@ -40,6 +40,7 @@ class EntryBody(TypedDict):
     """An entry whose shape holds; the fields that verification reads."""
 
     format: int
+    id: str
     account: str
     sequence: int
     kind: str
@@ -48,6 +49,7 @@ class EntryBody(TypedDict):
     lots: list[LotBody]
     debt: int
     balance_after: int
+    key: str
     created_at: str
     prev_hash: str
     key_id: str

@@ -1,8 +1,10 @@
 """`/credits/...`: history, proofs, audit, receipts and keys."""
 
 import hashlib
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Final
 
 import flask
@@ -11,7 +13,6 @@ from flask_openapi import APIBlueprint
 from app.api.auth import caller, public, require
 from app.api.paging import Cursors, as_integer, as_time
 from app.api.schemas import Page, PageParameters, Problem, microseconds
-from app.credits.proofs.audit import AuditPeriod, csv_of
 from app.credits.proofs.explaining import explain
 from app.credits.proofs.reading import HistoryFilter
 from app.credits.proofs.verification import Link, Verified
@@ -32,12 +33,14 @@ from app.credits.routes.schemas import (
     entry_answer,
 )
 from app.credits.service import Credits
+from app.credits.statements.audit import AuditPeriod
+from app.credits.statements.table import csv_of
 from app.kit.errors import NotFound
 from app.kit.money import MAX_MICRO, to_decimal
-from app.kit.stores.documents import Fields, int_field
+from app.kit.stores.documents import Fields, Value, int_field
 
 _HASH: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
-_CSV = {"text/csv": {"schema": {"type": "string"}}}
+_STATEMENTS: Final = ("application/json", "text/csv", "application/x-ndjson")
 
 
 def add_ledger_routes(blueprint: APIBlueprint, credits: Credits) -> None:
@@ -133,16 +136,28 @@ def _add_statements(blueprint: APIBlueprint, credits: Credits) -> None:
 
     @blueprint.get(
         "/credits/audit",
-        summary="Signed report of a period; also as CSV",
-        responses={200: AuditAnswer, 403: Problem, 404: Problem, 422: Problem},
+        summary="Signed statement of a period; also as CSV, and in parts as application/x-ndjson",
+        description="Up to 5,000 entries in one; with Accept: application/x-ndjson any number, one statement per line.",
+        responses={200: AuditAnswer, 403: Problem, 404: Problem, 409: Problem, 422: Problem},
     )
     def audit(query: AuditParameters) -> AuditAnswer | flask.Response:
         uid, period = _whose(query), AuditPeriod(microseconds(query.from_), microseconds(query.to))
         if uid == caller().uid:
             credits.account(uid)
-        if wants_csv():
-            return _signed_csv(credits, csv_of(credits.audit(uid, period).entries))
-        return AuditAnswer.model_validate(credits.signed_audit(uid, period))
+        match _wanted(*_STATEMENTS):
+            case "text/csv":
+                return _signed_csv(credits, credits.audit_csv(uid, period))
+            case "application/x-ndjson":
+                return _lines(credits.signed_parts(uid, period))
+            case _:
+                return AuditAnswer.model_validate(credits.signed_audit(uid, period))
+
+
+def _lines(parts: Iterator[dict[str, Value]]) -> flask.Response:
+    """One statement per line, made while they are sent. The first is made before, so that a refusal has its status."""
+    first = next(parts)
+    texts = (json.dumps(part, ensure_ascii=False, separators=(",", ":")) + "\n" for part in chain([first], parts))
+    return flask.Response(texts, content_type="application/x-ndjson")
 
 
 def _page_of_entries(
@@ -179,7 +194,12 @@ def _position(link: Link) -> tuple[int, str, int, int, str]:
 
 def wants_csv() -> bool:
     """Whether the caller prefers CSV over JSON."""
-    return flask.request.accept_mimetypes.best_match(["application/json", "text/csv"]) == "text/csv"
+    return _wanted("application/json", "text/csv") == "text/csv"
+
+
+def _wanted(*offered: str) -> str:
+    """Which of the media types the caller prefers; the first one when all are the same to them."""
+    return flask.request.accept_mimetypes.best_match(offered) or offered[0]
 
 
 def _whose(query: AuditParameters) -> str:

@@ -23,6 +23,7 @@ from app.api.schemas import (
     Timestamp,
     TransactionId,
     UserId,
+    microseconds,
 )
 from app.credits.core.account import AccountStatus
 from app.credits.core.entry import Kind
@@ -286,15 +287,25 @@ class SealAnswer(ResponseBody):
 
 
 class AuditParameters(Parameters):
-    """`uid` is for administrators."""
+    """`uid` is for administrators. Both times are inclusive."""
 
     from_: TimeIn | None = Field(default=None, alias="from")
     to: TimeIn | None = None
     uid: UserId | None = None
 
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        first, last = microseconds(self.from_), microseconds(self.to)
+        if first is not None and last is not None and first > last:
+            raise ValueError("from is not after to")
+        return self
+
 
 class AuditAnswer(ResponseBody):
-    """`hash` is SHA-256 over the canonical JSON (RFC 8785) of `report`, `signature` Ed25519 over that hash."""
+    """docs/verification.md says what is in `report` and how it is verified.
+
+    `hash` is SHA-256 over the canonical JSON (RFC 8785) of `report`, `signature` Ed25519 over that hash.
+    """
 
     report: dict[str, object]
     hash: str

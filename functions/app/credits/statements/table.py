@@ -1,0 +1,114 @@
+"""Entries and statements as CSV, to be read in a spreadsheet. docs/verification.md says how one is verified."""
+
+import csv
+import hashlib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from app.credits.core.entry import encode_bytes
+from app.credits.proofs.signing import KeyRing, Signer
+from app.credits.statements.audit import Statement
+from app.kit.clock import to_rfc3339
+from app.kit.money import to_decimal
+from app.kit.spreadsheet import csv_text
+from app.kit.stores.documents import Fields, int_field, map_field, text_field
+
+COLUMNS: Final = (
+    "sequence",
+    "id",
+    "created_at",
+    "kind",
+    "amount",
+    "balance_after",
+    "reference_type",
+    "reference_id",
+    "reason",
+    "hash",
+    "prev_hash",
+)
+_STATEMENT: Final = ("record", "account", "from", "to")
+_SIGNATURE: Final = b'\r\n"signature",'
+
+
+@dataclass(frozen=True, slots=True)
+class TableVerdict:
+    """Whether a CSV statement is what was signed, and whose it is; `check` names what does not hold."""
+
+    valid: bool
+    check: str | None = None
+    account: str = ""
+    first: str = ""
+    last: str = ""
+
+    def sentence(self) -> str:
+        """The verdict in words."""
+        if not self.valid:
+            return f"NOT valid: {self.check} does not hold"
+        period = f"from {self.first or 'the first entry'} to {self.last or 'the last'}"
+        return f"valid: the statement of {self.account} {period}, as it was signed; its sums are not checked"
+
+
+def csv_of(entries: Sequence[Fields]) -> str:
+    """Entries as CSV; amounts are decimals."""
+    return csv_text([COLUMNS, *(_row(entry) for entry in entries)])
+
+
+def signed_csv(made: Statement, signer: Signer) -> str:
+    """A statement as CSV: a row for the opening, one for each entry, one for the closing, and the signature of all."""
+    first, last = made.period.bounds
+    whose = (made.account.uid, first or "", last or "")
+    rows = [
+        (*_STATEMENT, *COLUMNS),
+        ("opening", *whose, *_standing(made.opening.state["sequence"], made.opening.balance)),
+    ]
+    rows += [("entry", *whose, *_row(entry)) for entry in made.entries]
+    rows.append(("closing", *whose, *_standing(made.closing.state["sequence"], made.closing.balance)))
+    body = csv_text(rows)
+    hashed = hashlib.sha256(body.encode()).digest()
+    cells = {
+        "id": signer.kid,
+        "created_at": to_rfc3339(made.at_us),
+        "reason": encode_bytes(signer.sign(hashed)),
+        "hash": hashed.hex(),
+    }
+    return body + csv_text([("signature", *whose, *(cells.get(column, "") for column in COLUMNS))])
+
+
+def verify_csv(data: bytes, keys: KeyRing) -> TableVerdict:
+    """Checks the bytes, the signature and the key's lifetime of a CSV statement. No sums: that is what JSON is for."""
+    body, row, _ = data.rpartition(_SIGNATURE)
+    try:
+        told = next(csv.reader(io.StringIO(data[len(body) + 2 :].decode(), newline=""), strict=True))
+    except (UnicodeDecodeError, csv.Error, StopIteration):
+        return TableVerdict(False, "shape")
+    if not row or len(told) != len(_STATEMENT) + len(COLUMNS) or not data.endswith(b"\r\n"):
+        return TableVerdict(False, "shape")
+    cells = dict(zip((*_STATEMENT, *COLUMNS), told))
+    hashed = hashlib.sha256(body + b"\r\n").digest()
+    if cells["hash"] != hashed.hex():
+        return TableVerdict(False, "report_hash")
+    if not keys.verifies(cells["id"], cells["reason"], hashed):
+        return TableVerdict(False, "report_signature")
+    if not keys.lived(cells["id"], cells["created_at"]):
+        return TableVerdict(False, "key")
+    opening = next(csv.DictReader(io.StringIO(body.decode(), newline="")))
+    return TableVerdict(True, None, opening["account"], opening["from"], opening["to"])
+
+
+def _standing(sequence: object, balance: int) -> tuple[str, ...]:
+    cells = {"sequence": str(sequence), "balance_after": to_decimal(balance)}
+    return tuple(cells.get(column, "") for column in COLUMNS)
+
+
+def _row(entry: Fields) -> tuple[str, ...]:
+    return tuple(_cell(entry, column) for column in COLUMNS)
+
+
+def _cell(entry: Fields, column: str) -> str:
+    if column.startswith("reference_"):
+        return text_field(map_field(entry, "reference"), column.removeprefix("reference_"))
+    if column in ("amount", "balance_after"):
+        return to_decimal(int_field(entry, column))
+    return str(entry[column])
