@@ -68,7 +68,7 @@ def sweep(_: scheduler_fn.ScheduledEvent) -> None:
 @triggers.logged
 def run_operation(event: db_fn.Event[object]) -> None:
     """Runs operations: a ticket was put up in a lane."""
-    process.system().orchestration.run_lane(event.params["lane"])
+    process.system().orchestration.run_lane(event.params["lane"], event.params["ticket"])
 
 
 @tasks_fn.on_task_dispatched(retry_config=ALARM_RETRIES, concurrency=40, timeout_sec=60)

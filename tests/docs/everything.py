@@ -16,7 +16,7 @@ from app.kit.errors import Rejection
 from app.kit.stores.documents import Merge
 from app.kit.stores.rows import MOST_READ
 from app.orchestration.assembly import Contributions, Orchestration, QueueDependencies, assemble
-from app.orchestration.queue.handler import Done, Handler, Run
+from app.orchestration.queue.handler import Done, Handler, Lane, Run
 from app.orchestration.queue.inbox import Inbox
 from app.orchestration.queue.operation_queue import Order
 from app.orchestration.sagas.saga_definition import SagaDefinition, SagaStep, StepDone, StepRun
@@ -147,14 +147,15 @@ def assembled(world: World) -> Orchestration:
     )
 
     def work(run: Run) -> Done:
-        if run.operation.attempts == 1:
+        if run.operation.attempts == 1 and run.operation.key == "k":
             raise Killed
         return Done({"ok": 1})
 
     dependencies = QueueDependencies(
         ports.documents, ports.realtime, ports.clock, ports.ids, ports.draw, ports.alarms, pause=no_pause
     )
-    return assemble(dependencies, Contributions(handlers=(Handler("keyed", work, vendor="acme"),), sagas=sagas))
+    handler, narrow = Handler("keyed", work, lane="narrow", vendor="acme"), Lane("narrow", 1, {"acme": 1})
+    return assemble(dependencies, Contributions(handlers=(handler,), sagas=sagas, lanes=(narrow,)))
 
 
 def operate(world: World, work: Orchestration) -> None:
@@ -169,10 +170,12 @@ def operate(world: World, work: Orchestration) -> None:
     assert root.post(f"/v1/orchestration/dead-letters/{letter}/discard", json=reason).status_code == 200
     work.queue.enqueue(Order("keyed", key="k"))
     with suppress(Killed):
-        work.runner.serve("default")
+        work.runner.serve("narrow")
+    work.queue.enqueue(Order("keyed", key="refused"))
+    work.runner.serve("narrow")
     world.clock.advance(minutes=5)
     work.sweeper.tick()
-    work.runner.serve("default")
+    work.runner.serve("narrow")
     for name in ("good", "bad"):
         work.sagas.start(SagaStart(f"saga_{name}", name, account="alice"))
         work.runner.serve("sagas")

@@ -98,7 +98,7 @@ class Shop:
         self.letters = self.orchestration.letters
         self.sweeper = self.orchestration.sweeper
         self.rings = True
-        self._triggered: list[str] = []
+        self._triggered: list[tuple[str, str]] = []
         self.realtime.before_write.append(self._trigger)
 
     def runner(self) -> Runner:
@@ -117,7 +117,7 @@ class Shop:
                     self.queue.ring(operation_id)
             if not self._triggered:
                 return
-            self.runner().serve(self._triggered.pop(0))
+            self.runner().serve(*self._triggered.pop(0))
 
     def pass_time(self, minutes: int) -> None:
         """Lets minutes pass; in each the sweeper ticks and the queue is drained."""
@@ -145,7 +145,8 @@ class Shop:
     def _trigger(self, values: Mapping[str, Json]) -> None:
         for path, value in values.items():
             if self.rings and value is not None and path.startswith(f"{QUEUE}/") and self.realtime.get(path) is None:
-                self._triggered.append(path.split("/")[2])
+                _, _, lane, ticket = path.split("/")
+                self._triggered.append((lane, ticket))
 
 
 @dataclass

@@ -6,7 +6,7 @@ from contextlib import suppress
 from app.kit.clock import minutes
 from app.kit.errors import Unavailable
 from app.kit.stores.documents import Document, Increment, Merge, Write
-from app.orchestration.queue.doorbell import DEEP, LANES, QUEUE
+from app.orchestration.queue.doorbell import LANES, QUEUE, WINDOW
 from app.orchestration.queue.handler import Done, Handler, LeaseOver, Run, RunOutcome
 from app.orchestration.queue.operation import OperationState, SecurityLevel
 from orchestration.shop import Shop, Spy, order
@@ -157,7 +157,7 @@ class TestALongLine:
 
         shop = Shop([Handler("work", work)])
         shop.rings = False
-        for _ in range(2 * DEEP + 100):
+        for _ in range(20 * WINDOW + 100):
             shop.queue.enqueue(order(key="alice"))
         shop.clock.advance(seconds=1)
         shop.queue.enqueue(order(key="bob"))
@@ -165,7 +165,7 @@ class TestALongLine:
         assert seen[:2] == ["alice", "bob"]
         shop.rings = True
         shop.drain()
-        assert len(seen) == 2 * DEEP + 101
+        assert len(seen) == 20 * WINDOW + 101
 
     def test_costs_one_ring_a_minute_while_its_head_backs_off(self) -> None:
         """The operations behind the first are not rung for, and only the first has an alarm."""

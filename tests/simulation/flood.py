@@ -90,7 +90,7 @@ def _trigger(world: World, path: str, _: Json) -> None:
 
     def run(backend: Backend) -> None:
         try:
-            backend.orchestration.run_lane(parts[2])
+            backend.orchestration.run_lane(parts[2], parts[3])
         except Fault:
             kernel.after(_PATIENCE_US, fire)
 

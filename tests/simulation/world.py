@@ -18,7 +18,7 @@ from support.memory import Change
 
 T = TypeVar("T")
 INSTANCES = 3
-_FORGOTTEN = ("queue", "lanes", "sweeper", "cancels")
+_FORGOTTEN = ("queue", "lanes", "turns", "sweeper", "cancels")
 
 
 class World:
@@ -158,7 +158,7 @@ class World:
     def _queue_trigger(self, path: str, _: Json) -> None:
         parts = path.split("/")
         if parts[:2] == ["orchestration", "queue"] and not self.kernel.chance(self.kernel.faults.lost):
-            self._deliver("run", partial(_serve, parts[2]), sure=False)
+            self._deliver("run", partial(_serve, parts[2], ticket=parts[3]), sure=False)
 
     def _deliver(self, name: str, call: Callable[[Backend], object], *, sure: bool = True) -> None:
         """A trigger: some copies, some late; a `sure` one again until it has succeeded."""
@@ -187,9 +187,9 @@ class World:
             kernel.after(180_000_000, again)
 
 
-def _serve(lane: str, backend: Backend) -> None:
+def _serve(lane: str, backend: Backend, ticket: str | None = None) -> None:
     try:
-        backend.orchestration.run_lane(lane)
+        backend.orchestration.run_lane(lane, ticket)
     except Fault:
         return
 

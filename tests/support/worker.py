@@ -182,7 +182,8 @@ def answer(orchestration: Orchestration, path: str, body: dict[str, str]) -> Non
             given = {"refuses": bool(body["refuses"])}
             orchestration.sagas.start(SagaStart(body["id"], "worker.order", body["account"], given))
         case _:
-            orchestration.run_lane(body["ref"].split("/")[2])
+            _, _, lane, ticket = body["ref"].split("/")
+            orchestration.run_lane(lane, ticket)
 
 
 def serve() -> None:

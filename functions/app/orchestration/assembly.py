@@ -33,7 +33,7 @@ from app.orchestration.sweeper import Chore, Sweeper, SweeperDependencies
 
 _log = log("orchestration")
 
-LANES: Final = (Lane("default", 16), Lane("events", 32), Lane("sagas", 32))
+LANES: Final = (Lane("default", 64), Lane("events", 64), Lane("sagas", 64))
 """Lanes of every deployment; features may contribute others."""
 
 
@@ -53,7 +53,7 @@ class QueueDependencies:
 
     def outbox(self) -> Outbox:
         """The `Documents` through which every feature commits."""
-        return Outbox(self.documents, Doorbell(self.realtime), self.alarms, self.clock)
+        return Outbox(self.documents, Doorbell(self.realtime, self.draw), self.alarms, self.clock)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +83,13 @@ class Orchestration:
     mirror: SagaMirror
     clock: Clock
 
-    def run_lane(self, lane: str) -> int:
-        """Runs what is due in a lane, because a ticket was put up there; how many operations.
+    def run_lane(self, lane: str, ticket: str | None = None) -> int:
+        """Runs what is due in a lane, because this ticket was put up there; how many operations.
 
         Raises:
             Fault: a store is away. The platform may repeat the event; the sweep comes in any case.
         """
-        return self.runner.serve(lane)
+        return self.runner.serve(lane, ticket)
 
     def ring_due(self, data: object) -> None:
         """Puts up the ticket of the operation that an alarm names, as `{"operation": id}`.
@@ -133,7 +133,7 @@ def assemble(
     """
     outbox = outbox or dependencies.outbox()
     clock, ids, pause = dependencies.clock, dependencies.ids, dependencies.pause
-    doorbell = Doorbell(dependencies.realtime)
+    doorbell = Doorbell(dependencies.realtime, dependencies.draw)
     bus = EventBus(contributions.subscriptions)
     sagas = Sagas(contributions.sagas, outbox, clock, pause)
     handlers = Handlers([*contributions.handlers, *bus.handlers(), *sagas.handlers()], [*LANES, *contributions.lanes])

@@ -16,7 +16,7 @@ from app.kit.optimistic import Pause, optimistic
 from app.kit.stores.documents import Document, Documents, Replace, Version, Write
 from app.kit.telemetry import log
 from app.orchestration.queue import line
-from app.orchestration.queue.doorbell import Doorbell
+from app.orchestration.queue.doorbell import Doorbell, TakenSlot
 from app.orchestration.queue.handler import CancelRequested, Handler, LeaseLost, LeaseOver
 from app.orchestration.queue.operation import SKEW_US, Operation, holds, renew
 from app.orchestration.queue.operation_document import from_document, path_of, to_fields
@@ -61,6 +61,8 @@ class RunningAttempt:
         self._snapshot = snapshot
         self.handler = handler
         self.token = snapshot.operation.token
+        self.slot: TakenSlot | None = None
+        """The slot in which it runs; None for work without admission by its lane."""
         self._heartbeat_ends_us = self.now_us() + HEARTBEAT_LIMIT_US
 
     @property
@@ -86,9 +88,10 @@ class RunningAttempt:
 
     def renew(self) -> None:
         now_us = optimistic(self._renew_lease, reread=self.refresh, pause=self._deps.pause)
-        until_us = now_us + self.handler.lease_us + SKEW_US
+        if self.slot is None:
+            return
         try:
-            self._deps.doorbell.extend(self.operation.lane, self.operation.id, until_us)
+            self.slot.extend(now_us + self.handler.lease_us + SKEW_US)
         except Fault as fault:
             # Only the lease matters. To fail here would repeat work that may have cost money.
             _log.warning("slot_extension_failed", reason=str(fault))

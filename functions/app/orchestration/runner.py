@@ -5,7 +5,8 @@ happen, and its leases expire. It knows nothing of what the operations do.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from contextlib import suppress
+from typing import Final, Literal
 
 from app.kit.clock import minutes
 from app.kit.errors import Fault, InvariantViolation, Rejection, Unavailable
@@ -14,8 +15,9 @@ from app.kit.stores.documents import Document, Version, Write
 from app.kit.telemetry import context, log
 from app.orchestration.attempt import RunnerDependencies, RunningAttempt, Snapshot, read_with_lock
 from app.orchestration.queue import line
-from app.orchestration.queue.admission import Ticket
+from app.orchestration.queue.admission import Wanted
 from app.orchestration.queue.audit import audit_rows
+from app.orchestration.queue.doorbell import TakenSlot
 from app.orchestration.queue.handler import (
     CancelRequested,
     Done,
@@ -43,6 +45,7 @@ from app.orchestration.queue.operation_document import from_document, path_of
 from app.orchestration.queue.operation_queue import head_of_line
 from app.orchestration.queue.retry import PATIENT
 from app.orchestration.queue.security import RunnerPlace, may_run
+from app.orchestration.queue.ticket import Ticket
 
 BUDGET_US: Final = minutes(4)
 """How long one trigger serves its lane; an event function may run for nine minutes
@@ -51,6 +54,9 @@ BUDGET_US: Final = minutes(4)
 
 _CLAIMS: Final = 3
 """Tries at one claim. Few: whoever was faster has most likely claimed it, and the ticket stays up for the others."""
+_Outcome = Literal["served", "left", "lost"]
+"""Of a ticket: its operation was run, is for another runner, or is nobody's to run now."""
+
 _log = log("orchestration")
 
 
@@ -63,8 +69,9 @@ class Runner:
         self._place = place
         self.owner = deps.ids.new("runner")
 
-    def serve(self, lane_name: str, *, for_us: int = BUDGET_US) -> int:
-        """Runs what the lane admits until nothing may start or `for_us` is over. Returns how many tickets it took.
+    def serve(self, lane_name: str, ticket: str | None = None, *, for_us: int = BUDGET_US) -> int:
+        """Runs the operation of a ticket, whose trigger this is, and then what the lane admits until nothing may start
+        or `for_us` is over. Returns how many tickets it served.
 
         Raises:
             Fault: a store is unavailable. The sweeper finds what was left.
@@ -76,28 +83,60 @@ class Runner:
             _log.warning("unknown_lane_ignored", lane=lane_name)
             return 0
         broken: list[Exception] = []
-        taken = self._serve(lane, for_us, broken)
+        taken = self._serve(lane, ticket, for_us, broken)
         if broken:
             raise broken[0]
         return taken
 
-    def _serve(self, lane: Lane, for_us: int, broken: list[Exception]) -> int:
-        lane_name, clock, doorbell = lane.name, self._deps.clock, self._deps.doorbell
-        ends_us, taken = clock.now_us() + for_us, 0
-        skip: set[str] = set()
+    def _serve(self, lane: Lane, ticket: str | None, for_us: int, broken: list[Exception]) -> int:
+        clock, doorbell = self._deps.clock, self._deps.doorbell
+        ends_us, skip = clock.now_us() + for_us, set[str]()
+        taken, everything = 0, True
+        if ticket is not None:
+            own = doorbell.find(lane.name, ticket)
+            everything = own is not None and own.is_wake
+            if own is not None and not everything:
+                now_us = clock.now_us()
+                until_us = self._slot_until(lane, now_us)
+                slot = doorbell.admit_one(lane, own, now_us=now_us, until_us=until_us)
+                if slot is not None:
+                    taken += self._serve_slot(lane, slot, skip, broken)
         while clock.now_us() < ends_us:
             now_us = clock.now_us()
-            until_us = now_us + self._handlers.slot_us[lane_name] + SKEW_US
-            ticket = doorbell.admit(lane, now_us=now_us, until_us=until_us, skip=skip)
-            if ticket is None:
+            until_us = self._slot_until(lane, now_us)
+            slot = doorbell.admit(lane, now_us=now_us, until_us=until_us, wanted=Wanted(everything, skip))
+            if slot is None:
                 return taken
-            taken += 1
-            keep = self._serve_ticket(ticket, broken)
-            doorbell.release(lane_name, ticket, keep=keep)
-            if keep:
-                skip.add(ticket.name)
-        doorbell.wake(lane_name, clock.now_us(), [self._deps.ids.new("w")])
+            served = self._serve_slot(lane, slot, skip, broken)
+            taken += served
+            # Whoever loses every ticket to other runners leaves new ones to them. Otherwise runners that nobody needs
+            # would go on for as long as tickets come, and chase each of them together.
+            everything = everything and not (slot.used_up and not served)
+        doorbell.wake(lane.name, clock.now_us(), [self._deps.ids.new("w")])
         return taken
+
+    def _serve_slot(self, lane: Lane, slot: TakenSlot, skip: set[str], broken: list[Exception]) -> int:
+        """Serves tickets in a slot, one after another, and leaves it; how many were not lost to other runners. Adds to
+        `skip` those that it left to them.
+        """
+        now_us = self._deps.clock.now_us
+        try:
+            served = 0
+            while ticket := slot.next(now_us=now_us(), until_us=self._slot_until(lane, now_us())):
+                outcome = self._serve_ticket(ticket, slot, broken)
+                served += outcome == "served"
+                if outcome == "left":
+                    skip.add(ticket.name)
+                    self._deps.doorbell.ring(lane.name, [ticket])
+        except Fault:
+            with suppress(Fault):
+                slot.leave(now_us())
+            raise
+        slot.leave(now_us())
+        return served
+
+    def _slot_until(self, lane: Lane, now_us: int) -> int:
+        return now_us + self._handlers.slot_us[lane.name] + SKEW_US
 
     def run(self, operation_id: str) -> OperationState | None:
         """Claims and runs one operation without admission by its lane: for tests, and for work inside a request."""
@@ -113,8 +152,8 @@ class Runner:
         stored = self._deps.outbox.get(path_of(operation_id))
         return from_document(stored).state if stored else None
 
-    def _serve_ticket(self, ticket: Ticket, broken: list[Exception]) -> bool:
-        """Serves one ticket. Returns whether it should stay for another runner. Adds to `broken` what is no `Fault`.
+    def _serve_ticket(self, ticket: Ticket, slot: TakenSlot, broken: list[Exception]) -> _Outcome:
+        """Serves one ticket; what became of it. Adds to `broken` what is no `Fault`.
 
         Raises:
             Fault: a store is unavailable.
@@ -122,16 +161,16 @@ class Runner:
         try:
             stored = self._operation_for(ticket)
             claimed = False if stored is None else self._claim(stored)
-            if isinstance(claimed, RunningAttempt):
-                self._perform(claimed)
-                return False
+            if not isinstance(claimed, RunningAttempt):
+                return "left" if claimed else "lost"
+            claimed.slot = slot
+            self._perform(claimed)
         except Fault:
             raise
         except Exception as failure:  # noqa: BLE001  # the queue's edge: a broken operation must not stop its lane
             _log.error("ticket_failed", operation=ticket.operation_id, exc_info=failure)
             broken.append(failure)
-            return False
-        return claimed
+        return "served"
 
     def _operation_for(self, ticket: Ticket) -> Document | None:
         """The operation of a ticket; None when another of its line must run first, for which this rings."""
@@ -291,9 +330,10 @@ class Runner:
             self._ring_if_due(head)
 
     def _ring_if_due(self, head: Document) -> None:
-        """Rings for the first operation of a line if it is due; until then it has its alarm."""
-        operation = from_document(head)
-        if operation.state is OperationState.QUEUED and operation.due_us <= self._deps.clock.now_us():
+        """Rings for the first operation of a line if it is due, or has lost its runner; until then it has its alarm."""
+        operation, now_us = from_document(head), self._deps.clock.now_us()
+        due_us = operation.due_us if operation.state is OperationState.QUEUED else operation.wake_us
+        if due_us is not None and due_us <= now_us:
             self._deps.outbox.ring([operation])
 
 

@@ -18,11 +18,11 @@ from app.kit.stores.documents import Documents, Query, Where
 from app.kit.stores.realtime import Json, Realtime
 from app.kit.stores.rows import MOST_READ, Rows
 from app.kit.telemetry import log
-from app.orchestration.queue.admission import Ticket, blocked_by_key, ticket_of
 from app.orchestration.queue.doorbell import Doorbell
 from app.orchestration.queue.handler import Lane
 from app.orchestration.queue.operation import Operation
 from app.orchestration.queue.operation_document import COLLECTION, from_document
+from app.orchestration.queue.ticket import Ticket, blocked_by_key, ticket_of
 
 LAST: Final = "orchestration/sweeper/last"
 TICK_US: Final = seconds(90)

@@ -91,6 +91,8 @@ class Kernel:
     trace: list[tuple[int, str, str]] = field(default_factory=list)
     steps: int = 0
     most_steps: int = 60_000
+    turn_us: tuple[int, int] = (20, 4_000)
+    """How long a turn takes, drawn between these. Turns follow one another, so that many processes at once are slow."""
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
@@ -225,7 +227,7 @@ class Kernel:
         if process.instance is not None and process.instance.frozen_us > self.now_us:
             self.after(process.instance.frozen_us - self.now_us, lambda: self._ready.append(process))
             return
-        self.now_us += self.random.randrange(20, 4000)
+        self.now_us += self.random.randrange(*self.turn_us)
         self._switch(process)
 
     def _switch(self, process: Process) -> None:

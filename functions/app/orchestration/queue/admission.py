@@ -1,19 +1,23 @@
-"""Decides which ticket of a lane starts next. Pure: takes tickets and the lane's state, returns a ticket and a state.
+"""Decides which ticket of a lane starts next. Pure: takes tickets and what runs, returns a ticket and a slot's state.
 
-Fair shares use stride scheduling (Waldspurger and Weihl, 1995, "Stride Scheduling: Deterministic Proportional-Share
-Resource Management"): each priority has a pass; the priority with the smallest pass starts next, and its pass grows
-by its stride. A priority that was idle resumes at the lane's current pass, so it cannot save up turns. Low priorities
-run seldom and are never starved.
+A lane has as many slots as operations may run in it at once, and each slot decides for itself.
+Between the priorities
+it uses stride scheduling (Waldspurger and Weihl, 1995, "Stride Scheduling: Deterministic Proportional-Share Resource
+Management"): each priority has a pass; the priority with the smallest pass starts next, and its pass grows by its
+stride. A priority that was idle resumes at the slot's current pass, so it cannot save up turns. Low priorities run
+seldom and are never starved. Within a priority the sublanes take turns (round robin), in the order of their names from
+the one that started last, so that nobody waits for all orders of another account.
 """
 
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
+from app.kit.clock import seconds
 from app.kit.stores.realtime import Json
 from app.orchestration.queue.handler import Lane
-from app.orchestration.queue.operation import Operation, Priority
+from app.orchestration.queue.operation import Priority
+from app.orchestration.queue.ticket import Ticket, first_sublane, heads, vendor_mark
 
 SHARES: Final[Mapping[Priority, int]] = {
     Priority.CRITICAL: 8,
@@ -23,198 +27,208 @@ SHARES: Final[Mapping[Priority, int]] = {
 }
 """Starts of each priority, relative to the others, while all of them have tickets."""
 _STRIDE: Final = 8
-
-_TICKET = re.compile(r"(?P<rank>[0-3])-(?P<due>[0-9]{13})-(?P<id>[A-Za-z0-9_]+)", re.ASCII)
-_WAKE: Final = "wake_"
-
-
-@dataclass(frozen=True, slots=True)
-class Ticket:
-    """An operation that is due, as the lane's queue holds it. Names sort by priority, then by due time."""
-
-    name: str
-    operation_id: str
-    lane: str
-    priority: Priority
-    due_ms: int
-    key: str | None = None
-    vendor: str | None = None
-    position: int = 0
-
-    @property
-    def value(self) -> Json:
-        """The JSON stored under the name."""
-        return {"id": self.operation_id, "key": self.key, "vendor": self.vendor, "position": self.position}
-
-    @property
-    def is_wake(self) -> bool:
-        """Whether the ticket stands for no operation and only makes the trigger fire."""
-        return self.operation_id.startswith(_WAKE)
-
-
-def ticket_of(operation: Operation) -> Ticket:
-    """The ticket of an operation. The name depends on nothing that changes while it is due: ringing twice makes one."""
-    due_ms = operation.due_us // 1000
-    return Ticket(
-        name=f"{int(operation.priority)}-{due_ms:013d}-{operation.id}",
-        operation_id=operation.id,
-        lane=operation.lane,
-        priority=operation.priority,
-        due_ms=due_ms,
-        key=operation.key,
-        vendor=operation.vendor,
-        position=operation.position,
-    )
-
-
-def wake_ticket(lane: str, now_us: int, mark: str) -> Ticket:
-    """A ticket without an operation, which only makes the trigger fire; `mark` makes its name unique."""
-    due_ms = now_us // 1000
-    identity = f"{_WAKE}{mark}"
-    return Ticket(f"0-{due_ms:013d}-{identity}", identity, lane, Priority.CRITICAL, due_ms)
-
-
-def read_ticket(lane: str, name: str, value: Json) -> Ticket | None:
-    """The ticket stored under `name`; None when the name is not a ticket's."""
-    found = _TICKET.fullmatch(name)
-    if found is None:
-        return None
-    fields = value if isinstance(value, dict) else {}
-    key, vendor, position = fields.get("key"), fields.get("vendor"), fields.get("position")
-    return Ticket(
-        name=name,
-        operation_id=found["id"],
-        lane=lane,
-        priority=Priority(int(found["rank"])),
-        due_ms=int(found["due"]),
-        key=key if isinstance(key, str) else None,
-        vendor=vendor if isinstance(vendor, str) else None,
-        position=position if isinstance(position, int) else 0,
-    )
+LATE_US: Final = seconds(2)
+"""After which a ticket is anybody's: its trigger is lost or late."""
 
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """Counts one running operation against the limits of its lane, until `until_us` at most."""
+    """The node of a slot, in which one operation runs at a time: until when it is taken, and what runs."""
 
     until_us: int
-    key: str | None
-    vendor: str | None
+    operation_id: str | None = None
+    key: str | None = None
+    vendor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Turns:
+    """Whose turn it is in a slot; it stays when the slot is left. `passes` are those of the priorities, `turn` is the
+    pass of the last start, and `last` is the sublane of each priority's last start.
+    """
+
+    passes: Mapping[Priority, int]
+    turn: int
+    last: Mapping[Priority, str]
 
 
 @dataclass(frozen=True, slots=True)
 class LaneState:
     """The node `/orchestration/lanes/{lane}`. Not authoritative: lost slots only let more operations run for a while.
 
-    `passes` are those of the priorities, `turn` is the pass of the last start.
+    `vendors` holds, per mark of a vendor, its slots and until when each is taken. Tickets that were due until
+    `refused_ms` may have had triggers that found every slot taken.
     """
 
     paused: bool
     slots: Mapping[str, Slot]
-    passes: Mapping[Priority, int]
-    turn: int
+    vendors: Mapping[str, Mapping[str, int]]
+    refused_ms: int = 0
 
 
-def pick(lane: Lane, state: LaneState, tickets: Sequence[Ticket], now_us: int) -> Ticket | None:
-    """The ticket to start now; None when the lane is paused or full, or a key or vendor blocks every ticket."""
-    if not has_room(lane, state, now_us):
+@dataclass(frozen=True, slots=True)
+class Busy:
+    """What nothing may start beside: operations, ordering keys and vendors; `runs` is how many operations run."""
+
+    operations: frozenset[str] = frozenset()
+    keys: frozenset[str] = frozenset()
+    vendors: frozenset[str] = frozenset()
+    runs: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The tickets that a runner serves beside that of its own trigger.
+
+    While there is room each ticket is served by its own trigger, and runners do not meet at it. `everything` is for
+    triggers that stand for no ticket. `skip` are names that are left to other runners.
+    """
+
+    everything: bool
+    skip: Collection[str] = ()
+
+    def has(self, ticket: Ticket, state: LaneState, now_us: int) -> bool:
+        """Whether the ticket is one of them: its trigger found no room, or should have come by now."""
+        return ticket.name not in self.skip and (
+            self.everything or ticket.due_ms <= state.refused_ms or ticket.due_ms < (now_us - LATE_US) // 1000
+        )
+
+
+def busy(lane: Lane, state: LaneState, now_us: int) -> Busy:
+    """What runs in the lane, and the vendors whose limit is reached."""
+    live = [slot for slot in state.slots.values() if slot.until_us > now_us]
+    return Busy(
+        operations=frozenset(slot.operation_id for slot in live if slot.operation_id is not None),
+        keys=frozenset(slot.key for slot in live if slot.key is not None),
+        vendors=frozenset(vendor for vendor in lane.vendor_limits if not free_for(lane, state, vendor, now_us)),
+        runs=len(live),
+    )
+
+
+def free_slots(lane: Lane, state: LaneState, now_us: int) -> list[str]:
+    """Names of the lane's free slots; none while it is paused."""
+    if state.paused:
+        return []
+    names = (slot_name(number) for number in range(lane.limit))
+    return [name for name in names if name not in state.slots or state.slots[name].until_us <= now_us]
+
+
+def free_for(lane: Lane, state: LaneState, vendor: str, now_us: int) -> list[str]:
+    """Names of a vendor's free slots."""
+    taken = state.vendors.get(vendor_mark(vendor), {})
+    names = (slot_name(number) for number in range(lane.vendor_limits[vendor]))
+    return [name for name in names if taken.get(name, 0) <= now_us]
+
+
+def startable(tickets: Sequence[Ticket], beside: Busy) -> list[Ticket]:
+    """The tickets that may start now: first of their line, and neither their key nor their vendor is busy."""
+    return [
+        ticket
+        for ticket in heads([one for one in tickets if not one.is_wake])
+        if ticket.operation_id not in beside.operations
+        and ticket.key not in beside.keys
+        and ticket.vendor not in beside.vendors
+    ]
+
+
+def pick(turns: Turns, tickets: Sequence[Ticket], beside: Busy, draw: Callable[[int], int]) -> Ticket | None:
+    """The ticket that a slot starts next; None when nothing may start.
+
+    Of its sublane it is the oldest while nothing runs; otherwise one of as many as operations run, so that slots that
+    decide at once seldom decide for the same.
+    """
+    able = startable(tickets, beside)
+    if not able:
         return None
-    live = _live(state, now_us)
-    keys = {slot.key for slot in live if slot.key is not None}
-    running = {identity for identity, slot in state.slots.items() if slot.until_us > now_us}
-    best: dict[Priority, Ticket] = {}
-    for ticket in _heads(tickets):
-        if ticket.operation_id in running or ticket.key in keys or _vendor_full(lane, live, ticket.vendor):
-            continue
-        known = best.get(ticket.priority)
-        if known is None or ticket.name < known.name:
-            best[ticket.priority] = ticket
-    if not best:
-        return None
-    return best[min(best, key=lambda priority: (_pass(state, priority), priority))]
+    ranks = {ticket.priority for ticket in able}
+    priority = min(ranks, key=lambda rank: (_pass(turns, rank), rank))
+    of_rank = [ticket for ticket in able if ticket.priority is priority]
+    last = turns.last[priority]
+    sublane = min({ticket.sublane for ticket in of_rank}, key=lambda one: (one <= last, one))
+    line = sorted((ticket for ticket in of_rank if ticket.sublane == sublane), key=lambda one: one.name)
+    return line[draw(min(len(line), beside.runs + 1))]
 
 
-def blocked_by_key(tickets: Sequence[Ticket]) -> list[Ticket]:
-    """The tickets that another ticket with the same ordering key must precede."""
-    heads = {ticket.name for ticket in _heads(tickets)}
-    return [ticket for ticket in tickets if ticket.name not in heads]
+def admit(turns: Turns, ticket: Ticket) -> Turns:
+    """Whose turn it is after `ticket` started."""
+    turn = _pass(turns, ticket.priority)
+    return Turns(
+        passes={**turns.passes, ticket.priority: turn + _STRIDE // SHARES[ticket.priority]},
+        turn=turn,
+        last={**turns.last, ticket.priority: ticket.sublane},
+    )
 
 
-def has_room(lane: Lane, state: LaneState, now_us: int) -> bool:
-    """Whether the lane may start anything: it is not paused, and below its limit."""
-    return not state.paused and len(_live(state, now_us)) < lane.limit
-
-
-def admit(state: LaneState, ticket: Ticket, *, now_us: int, until_us: int) -> LaneState:
-    """The lane's state after `ticket` took a slot; expired slots are dropped."""
-    turn = _pass(state, ticket.priority)
-    slots = {identity: slot for identity, slot in state.slots.items() if slot.until_us > now_us}
-    slots[ticket.operation_id] = Slot(until_us, ticket.key, ticket.vendor)
-    passes = {**state.passes, ticket.priority: turn + _STRIDE // SHARES[ticket.priority]}
-    return replace(state, slots=slots, passes=passes, turn=turn)
+def slot_name(number: int) -> str:
+    """The name of a slot. It has a letter, because a node whose keys are numbers comes back as an array."""
+    return f"s{number}"
 
 
 def read_lane(value: Json) -> LaneState:
     """The lane's state from its node; missing or malformed parts count as empty."""
-    node = value if isinstance(value, dict) else {}
-    slots, passes, turn = node.get("running"), node.get("passes"), node.get("turn")
+    node = _members(value)
+    refused = node.get("refused")
     return LaneState(
         paused=node.get("paused") is True,
-        slots={identity: _slot(slot) for identity, slot in slots.items()} if isinstance(slots, dict) else {},
-        passes=_passes(passes),
-        turn=turn if isinstance(turn, int) else 0,
+        slots={name: _slot(_members(slot)) for name, slot in _members(node.get("slots")).items()},
+        vendors={
+            mark: {name: until_of(slot) for name, slot in _members(slots).items()}
+            for mark, slots in _members(node.get("vendors")).items()
+        },
+        refused_ms=refused if isinstance(refused, int) else 0,
     )
 
 
-def lane_node(state: LaneState) -> Json:
-    """The node that stores this state."""
+def slot_node(slot: Slot) -> Json:
+    """The node that stores a slot that is taken."""
+    return {"until": slot.until_us, "operation": slot.operation_id, "key": slot.key, "vendor": slot.vendor}
+
+
+def read_turns(name: str, value: Json) -> Turns:
+    """The turns of the slot of this name. One without a node begins at a sublane of its own, so that slots spread."""
+    node = _members(value)
+    passes, last, turn = _members(node.get("passes")), _members(node.get("last")), node.get("turn")
+    known = {rank: passes.get(f"p{int(rank)}") for rank in Priority}
+    began = {rank: last.get(f"p{int(rank)}") for rank in Priority}
+    return Turns(
+        passes={rank: one for rank, one in known.items() if isinstance(one, int)},
+        turn=turn if isinstance(turn, int) else 0,
+        last={rank: one if isinstance(one, str) else first_sublane(name) for rank, one in began.items()},
+    )
+
+
+def turns_node(turns: Turns) -> Json:
+    """The node that stores whose turn it is."""
     return {
-        "paused": state.paused,
-        "turn": state.turn,
-        "passes": {f"p{int(priority)}": value for priority, value in state.passes.items()},
-        "running": {
-            identity: {"until": slot.until_us, "key": slot.key, "vendor": slot.vendor}
-            for identity, slot in state.slots.items()
-        },
+        "passes": {f"p{int(rank)}": one for rank, one in turns.passes.items()},
+        "turn": turns.turn,
+        "last": {f"p{int(rank)}": one for rank, one in turns.last.items()},
     }
 
 
-def _heads(tickets: Sequence[Ticket]) -> list[Ticket]:
-    """Keeps, per ordering key, only the ticket with the lowest position; all tickets without a key stay."""
-    first: dict[str, Ticket] = {}
-    for ticket in tickets:
-        if ticket.key is not None:
-            known = first.get(ticket.key)
-            if known is None or (ticket.position, ticket.operation_id) < (known.position, known.operation_id):
-                first[ticket.key] = ticket
-    return [ticket for ticket in tickets if ticket.key is None or first[ticket.key] is ticket]
+def until_of(value: Json) -> int:
+    """Until when the slot of a node is taken, in microseconds since 1970."""
+    return _until(_members(value))
 
 
-def _live(state: LaneState, now_us: int) -> list[Slot]:
-    return [slot for slot in state.slots.values() if slot.until_us > now_us]
+def _pass(turns: Turns, priority: Priority) -> int:
+    return max(turns.passes.get(priority, 0), turns.turn)
 
 
-def _vendor_full(lane: Lane, live: Sequence[Slot], vendor: str | None) -> bool:
-    limit = lane.vendor_limits.get(vendor) if vendor is not None else None
-    return limit is not None and sum(slot.vendor == vendor for slot in live) >= limit
+def _until(node: Mapping[str, Json]) -> int:
+    until = node.get("until")
+    return until if isinstance(until, int) else 0
 
 
-def _pass(state: LaneState, priority: Priority) -> int:
-    return max(state.passes.get(priority, 0), state.turn)
-
-
-def _passes(value: Json) -> dict[Priority, int]:
-    if not isinstance(value, dict):
-        return {}
-    named = {priority: value.get(f"p{int(priority)}") for priority in Priority}
-    return {priority: known for priority, known in named.items() if isinstance(known, int)}
-
-
-def _slot(value: Json) -> Slot:
-    fields = value if isinstance(value, dict) else {}
-    until, key, vendor = fields.get("until"), fields.get("key"), fields.get("vendor")
+def _slot(node: Mapping[str, Json]) -> Slot:
+    operation, key, vendor = node.get("operation"), node.get("key"), node.get("vendor")
     return Slot(
-        until_us=until if isinstance(until, int) else 0,
+        until_us=_until(node),
+        operation_id=operation if isinstance(operation, str) else None,
         key=key if isinstance(key, str) else None,
         vendor=vendor if isinstance(vendor, str) else None,
     )
+
+
+def _members(value: Json) -> dict[str, Json]:
+    return value if isinstance(value, dict) else {}

@@ -2,42 +2,81 @@
 
 Nothing here is authoritative: the sweeper creates lost tickets again, and a lost slot only lets one operation too many
 run for a while. The claim in Firestore decides that no operation runs twice, and no two of a line at once (`line.py`).
+
+No node is written by every start and end (T-112): each slot has its own, which one runner holds for several operations
+after another, and who is free is read. The node of a slot is taken by a conditional write, so that its lane and vendor
+never run more than their limit while the Realtime Database keeps what it was told.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
+from app.kit.clock import seconds
+from app.kit.errors import Unavailable
 from app.kit.stores.realtime import Json, Realtime
 from app.orchestration.queue.admission import (
-    Ticket,
+    Busy,
+    LaneState,
+    Slot,
+    Turns,
+    Wanted,
     admit,
-    blocked_by_key,
-    has_room,
-    lane_node,
+    busy,
+    free_for,
+    free_slots,
     pick,
     read_lane,
-    read_ticket,
-    wake_ticket,
+    read_turns,
+    slot_node,
+    startable,
+    turns_node,
+    until_of,
 )
 from app.orchestration.queue.handler import Lane
-from app.orchestration.queue.operation import Priority
+from app.orchestration.queue.operation import SKEW_US, Priority
+from app.orchestration.queue.retry import Draw
+from app.orchestration.queue.ticket import (
+    Ticket,
+    behind,
+    blocked_by_key,
+    front,
+    read_ticket,
+    vendor_mark,
+    wake_ticket,
+)
 
 QUEUE: Final = "orchestration/queue"
 LANES: Final = "orchestration/lanes"
-WINDOW: Final = 24
-"""Tickets read per priority at each admission: enough to step over some busy keys and vendors."""
-DEEP: Final = 500
-"""Tickets per further page, read when none of the window may start though the lane has a free slot."""
-PAGES: Final = 4
-"""Further pages per admission. A bound, because thousands may wait for one vendor and every ticket is downloaded."""
+TURNS: Final = "orchestration/turns"
+"""Whose turn it is in each slot. Not below `LANES`, because every admission reads its lane."""
+WINDOW: Final = 64
+"""Tickets in one read."""
+PAGES: Final = 6
+"""Further reads per priority and admission, when the lane has more than one window. A read steps over a whole vendor
+that is busy, or over a sublane, so that few reach somebody who may start.
+"""
+CLUTTER: Final = 24
+"""From so many tickets of one read that stand behind others of their lines these are removed."""
+STARTS: Final = 8
+"""Operations that one holder of a slot starts before it looks at the queue again."""
+LOOK_US: Final = seconds(1)
+"""How long it starts any that it saw: as late is a pause or a new ticket of a higher priority noticed."""
 
+TRIES: Final = 25
+"""Tries at a slot. Somebody gets one at each."""
+
+
+_AHEAD_MS: Final = 1000
+_NO_TURN: Final = "other runners were faster at every slot of the lane"
 _DEPTH: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Depth:
-    """What waits and runs in a lane. `tickets` counts what waits, up to 1000; `oldest_due_ms` is by priority."""
+    """What waits and runs in a lane. `tickets` counts what waits, up to 1000, and `oldest_due_ms` by priority is of
+    those that were counted.
+    """
 
     tickets: int
     oldest_due_ms: Mapping[Priority, int]
@@ -45,11 +84,25 @@ class Depth:
     paused: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """One read of a queue; `full` when there may be tickets behind it."""
+
+    tickets: Sequence[Ticket]
+    full: bool
+
+    @property
+    def reaches(self) -> int:
+        """The priority of its last ticket."""
+        return self.tickets[-1].priority if self.tickets else -1
+
+
 class Doorbell:
     """Creates tickets and hands out the slots of lanes."""
 
-    def __init__(self, realtime: Realtime) -> None:
+    def __init__(self, realtime: Realtime, draw: Draw) -> None:
         self._realtime = realtime
+        self._draw = draw
 
     def ring(self, lane: str, tickets: Sequence[Ticket]) -> None:
         """Creates tickets; the trigger fires for each that did not exist."""
@@ -60,106 +113,279 @@ class Doorbell:
         """Makes the lane's trigger fire once for each of `marks`, so that runners serve tickets that exist already."""
         self.ring(lane, [wake_ticket(lane, now_us, mark) for mark in marks])
 
-    def admit(self, lane: Lane, *, now_us: int, until_us: int, skip: Collection[str]) -> Ticket | None:
-        """Takes a slot for the ticket to start next; None when nothing may start now.
+    def find(self, lane: str, name: str) -> Ticket | None:
+        """The ticket of this name; None when it is gone."""
+        value = self._realtime.get(f"{QUEUE}/{lane}/{name}")
+        return None if value is None else read_ticket(lane, name, value)
 
-        Tickets whose names are in `skip` are left to other runners.
+    def admit_one(self, lane: Lane, ticket: Ticket, *, now_us: int, until_us: int) -> "TakenSlot | None":
+        """Takes a slot for the ticket of a trigger, while there is room for all. None when it must take turns with
+        others: it may not start now, or others before it did not find a free slot.
+
+        Raises:
+            Unavailable: other runners were faster at every slot.
         """
-        waiting: list[Ticket] = []
-        for page in self._pages(lane.name):
-            self._remove(lane.name, [ticket for ticket in page if ticket.is_wake])
-            waiting += [ticket for ticket in page if not ticket.is_wake and ticket.name not in skip]
-            chosen, room = self._choose(lane, waiting, now_us, until_us) if waiting else (None, True)
-            if chosen is not None or not room:
-                return chosen
-            blocked = blocked_by_key(waiting)
-            if len(blocked) >= WINDOW:
-                # They need no tickets: each end of an operation rings for the next one with its key. Without this, a
-                # long line would fill every page and hide the tickets behind it.
-                self._remove(lane.name, blocked)
-                removed = {ticket.name for ticket in blocked}
-                waiting = [ticket for ticket in waiting if ticket.name not in removed]
-        return None
+        for _ in range(TRIES):
+            state = read_lane(self._realtime.get(f"{LANES}/{lane.name}"))
+            if state.paused or ticket.due_ms <= state.refused_ms:
+                return None
+            free, beside = free_slots(lane, state, now_us), busy(lane, state, now_us)
+            if not free or not startable([ticket], beside):
+                self._refuse(lane.name, ticket.due_ms)
+                return None
+            name = free[self._draw(len(free))]
+            if _take(self._realtime, f"{LANES}/{lane.name}/slots/{name}", now_us, until_us):
+                look = _Look(lane, name, state, beside, now_us, [ticket])
+                return TakenSlot(self._realtime, self._draw, look, None, until_us)
+        raise Unavailable(_NO_TURN)
 
-    def _choose(self, lane: Lane, waiting: Sequence[Ticket], now_us: int, until_us: int) -> tuple[Ticket | None, bool]:
-        """The ticket that got a slot, and whether the lane had room for one."""
-        chosen: list[Ticket | None] = [None]
-        room = [False]
+    def admit(self, lane: Lane, *, now_us: int, until_us: int, wanted: Wanted) -> "TakenSlot | None":
+        """Takes a slot for some of the tickets that may start; None when none may, or all slots are taken.
 
-        def decide(current: Json) -> Json:
-            state = read_lane(current)
-            room[0] = has_room(lane, state, now_us)
-            ticket = chosen[0] = pick(lane, state, waiting, now_us)
-            if ticket is None:
-                return current if current is not None else lane_node(state)
-            return lane_node(admit(state, ticket, now_us=now_us, until_us=until_us))
+        Raises:
+            Unavailable: other runners were faster at every slot.
+        """
+        window = _page(self._realtime, lane.name, "")
+        if not window.tickets:
+            return None
+        newest_ms = max(ticket.due_ms for ticket in window.tickets)
+        for _ in range(TRIES):
+            state = read_lane(self._realtime.get(f"{LANES}/{lane.name}"))
+            free, beside = free_slots(lane, state, now_us), busy(lane, state, now_us)
+            if not free:
+                if state.paused or newest_ms <= state.refused_ms:
+                    return None
+                self._refuse(lane.name, newest_ms)
+                continue
+            name = free[self._draw(len(free))]
+            turns = read_turns(name, self._realtime.get(f"{TURNS}/{lane.name}/{name}"))
+            search = _Search(self._realtime, lane.name, turns, beside)
+            seen = [ticket for ticket in search.tickets(window) if wanted.has(ticket, state, now_us)]
+            self._remove(lane.name, search.gone.values())
+            if not startable(seen, beside):
+                return None
+            if _take(self._realtime, f"{LANES}/{lane.name}/slots/{name}", now_us, until_us):
+                look = _Look(lane, name, state, beside, now_us, seen)
+                return TakenSlot(self._realtime, self._draw, look, turns, until_us)
+        raise Unavailable(_NO_TURN)
 
-        self._realtime.transact(f"{LANES}/{lane.name}", decide)
-        return chosen[0], room[0]
-
-    def release(self, lane: str, ticket: Ticket, *, keep: bool = False) -> None:
-        """Gives the slot back and removes the ticket; with `keep` the ticket stays for another runner."""
-        values: dict[str, Json] = {f"{LANES}/{lane}/running/{ticket.operation_id}": None}
-        if not keep:
-            values[f"{QUEUE}/{lane}/{ticket.name}"] = None
-        self._realtime.update(values)
-
-    def extend(self, lane: str, operation_id: str, until_us: int) -> None:
-        """Extends a slot until `until_us`."""
-        self._realtime.update({f"{LANES}/{lane}/running/{operation_id}/until": until_us})
+    def _refuse(self, lane: str, due_ms: int) -> None:
+        """Notes that triggers of tickets that were due until then started nothing. Who leaves a slot looks for these.
+        The caller must look at the lane again afterwards: somebody may have left before it was noted.
+        """
+        # Ahead, so that a full lane is told once a second and not by every trigger.
+        self._realtime.update({f"{LANES}/{lane}/refused": due_ms + _AHEAD_MS})
 
     def pause(self, lane: str, paused: bool) -> None:
-        """Stops or allows new admissions; running operations go on."""
+        """Stops or allows new admissions; running operations go on. It is heard within `LOOK_US`."""
         self._realtime.update({f"{LANES}/{lane}/paused": True if paused else None})
 
     def depth(self, lane: str, now_us: int) -> Depth:
         """What waits and runs in the lane, for administrators."""
         state = read_lane(self._realtime.get(f"{LANES}/{lane}"))
-        running = {identity for identity, slot in state.slots.items() if slot.until_us > now_us}
+        running = {slot.operation_id for slot in state.slots.values() if slot.until_us > now_us}
+        waiting = [
+            ticket
+            for name, value in self._realtime.first(f"{QUEUE}/{lane}", _DEPTH).items()
+            if (ticket := read_ticket(lane, name, value)) and not ticket.is_wake and ticket.operation_id not in running
+        ]
         oldest: dict[Priority, int] = {}
-        count = 0
-        for name, value in self._realtime.first(f"{QUEUE}/{lane}", _DEPTH).items():
-            ticket = read_ticket(lane, name, value)
-            # A running operation keeps its ticket until it ends.
-            if ticket is not None and not ticket.is_wake and ticket.operation_id not in running:
-                count += 1
-                oldest.setdefault(ticket.priority, ticket.due_ms)
-        return Depth(count, oldest, len(running), state.paused)
+        for ticket in waiting:
+            oldest[ticket.priority] = min(ticket.due_ms, oldest.get(ticket.priority, ticket.due_ms))
+        live = sum(slot.until_us > now_us for slot in state.slots.values())
+        return Depth(len(waiting), oldest, live, state.paused)
 
-    def _pages(self, lane: str) -> Iterator[list[Ticket]]:
-        """The first tickets of every priority, so that no priority hides another; then further pages in order of name,
-        so that neither a long line nor a busy vendor hides what is behind it.
+    def _remove(self, lane: str, tickets: Iterable[Ticket]) -> None:
+        gone: dict[str, Json] = {f"{QUEUE}/{lane}/{ticket.name}": None for ticket in tickets}
+        if gone:
+            self._realtime.update(gone)
+
+
+class TakenSlot:
+    """A slot while a runner holds it. It starts tickets of one look at the queue, one after another, and costs one
+    write for each: that removes the ticket and says in the slot's node what runs. Not thread-safe, but for `extend`.
+    """
+
+    def __init__(self, realtime: Realtime, draw: Draw, look: "_Look", turns: Turns | None, until_us: int) -> None:
+        """Without `turns` its look has one ticket, and whose turn is next stays as it is."""
+        self._realtime = realtime
+        self._draw = draw
+        self._look = look
+        self._path = f"{LANES}/{look.lane.name}"
+        self._node = f"{self._path}/slots/{look.name}"
+        self._turns = turns
+        self._slot = Slot(until_us)
+        self._at_vendor: str | None = None
+        """The path of the vendor's slot that it holds."""
+        self._left = STARTS
+        self.used_up = False
+        """Whether it has tried every ticket of its look that may start."""
+
+    def next(self, *, now_us: int, until_us: int) -> Ticket | None:
+        """Removes the ticket to start next from the queue, and keeps the slot for it until `until_us`. None when the
+        slot should be left: none of the tickets may start, or the look is too old.
+
+        Whoever removes a ticket must look at its operation afterwards: what is rung for later has a new ticket.
         """
-        window, whole = self._window(lane)
-        yield window
-        known = {ticket.name for ticket in window}
-        start_at = ""
-        for _ in range(0 if whole else PAGES):
-            names, tickets = self._page(lane, DEEP, start_at)
-            yield [ticket for ticket in tickets if ticket.name not in known]
-            if len(names) < DEEP:
+        look = self._look
+        while self._may_go_on(now_us):
+            ticket = pick(self._turns or _ANY, look.tickets, look.beside, self._draw)
+            if ticket is None:
+                self.used_up = True
+                return None
+            look.tickets.remove(ticket)
+            vendor = ticket.vendor if ticket.vendor in look.lane.vendor_limits else None
+            if vendor is None or self._take_at_vendor(vendor, now_us, until_us):
+                self._left -= 1
+                self._start(ticket, until_us)
+                return ticket
+            look.beside = replace(look.beside, vendors=look.beside.vendors | {vendor})
+            self._realtime.update({f"{self._path}/refused": max(ticket.due_ms, look.state.refused_ms)})
+        return None
+
+    def extend(self, until_us: int) -> None:
+        """Extends the slot until `until_us`; the heartbeat calls this while the operation works."""
+        self._slot = replace(self._slot, until_us=until_us)
+        paths = [self._node, *([self._at_vendor] if self._at_vendor else [])]
+        self._realtime.update({f"{path}/until": until_us for path in paths})
+
+    def leave(self, now_us: int) -> None:
+        """Gives the slot back, unless its time is over and another runner may hold it."""
+        if self._is_lost(now_us):
+            return
+        values: dict[str, Json] = {self._node: None}
+        if self._at_vendor is not None:
+            values[self._at_vendor] = None
+        self._realtime.update(values)
+
+    def _may_go_on(self, now_us: int) -> bool:
+        """Not after an operation with a key, or at a vendor with a limit: for these others wait, so it looks again."""
+        if self._is_lost(now_us):
+            return False
+        freed = self._slot.key is not None or self._at_vendor is not None
+        fresh = self._left == STARTS or now_us < self._look.at_us + LOOK_US
+        return self._left > 0 and fresh and not freed
+
+    def _start(self, ticket: Ticket, until_us: int) -> None:
+        lane = self._look.lane.name
+        self._slot = Slot(until_us, ticket.operation_id, ticket.key, ticket.vendor)
+        values: dict[str, Json] = {f"{QUEUE}/{lane}/{ticket.name}": None, self._node: slot_node(self._slot)}
+        if self._turns is not None:
+            self._turns = admit(self._turns, ticket)
+            values[f"{TURNS}/{lane}/{self._look.name}"] = turns_node(self._turns)
+        self._realtime.update(values)
+
+    def _take_at_vendor(self, vendor: str, now_us: int, until_us: int) -> bool:
+        """Takes a slot of the vendor; whether there was one."""
+        free = free_for(self._look.lane, self._look.state, vendor, now_us)
+        while free:
+            path = f"{self._path}/vendors/{vendor_mark(vendor)}/{free.pop(self._draw(len(free)))}"
+            if _take(self._realtime, path, now_us, until_us):
+                self._at_vendor = path
+                return True
+        return False
+
+    def _is_lost(self, now_us: int) -> bool:
+        """Whether another runner, whose clock may be ahead, may have taken the slot."""
+        return now_us >= self._slot.until_us - SKEW_US
+
+
+@dataclass(slots=True)
+class _Look:
+    """What a runner saw of a lane at `at_us`, and the name of the slot with which it looked."""
+
+    lane: Lane
+    name: str
+    state: LaneState
+    beside: Busy
+    at_us: int
+    tickets: list[Ticket]
+
+
+class _Search:
+    """Reads the tickets among which a slot chooses. `gone` collects those that nobody needs."""
+
+    def __init__(self, realtime: Realtime, lane: str, turns: Turns, beside: Busy) -> None:
+        self._realtime = realtime
+        self._lane = lane
+        self._turns = turns
+        self._beside = beside
+        self._seen: dict[str, Ticket] = {}
+        self.gone: dict[str, Ticket] = {}
+
+    def tickets(self, window: _Page) -> list[Ticket]:
+        """The lane's first window, and when there is more, for each priority its first tickets and those behind the
+        sublane that the slot served last.
+        """
+        page = window
+        self._note(window)
+        for priority in Priority:
+            if page.full and page.reaches < priority:
+                page = self.page(front(priority))
+                self._note(page)
+            if not page.full:
+                break
+            if page.reaches == priority:
+                self._go_round(priority, page)
+        return [ticket for name, ticket in self._seen.items() if name not in self.gone]
+
+    def _go_round(self, priority: Priority, first: _Page) -> None:
+        """Reads on behind the sublane that the slot served last, and from the front again, until two sublanes may
+        start: whoever starts several of one look does not start them all for one account.
+        """
+        start_at, wrapped = behind(priority, self._turns.last[priority]), False
+        for _ in range(PAGES):
+            page = self.page(start_at)
+            self._note(page)
+            if self._has_enough(priority):
                 return
-            known.update(names)
-            start_at = names[-1]
+            if page.full and page.reaches == priority:
+                start_at = self._beyond(page)
+            elif wrapped:
+                return
+            else:
+                start_at, wrapped = self._beyond(first), True
 
-    def _window(self, lane: str) -> tuple[list[Ticket], bool]:
-        """The first tickets of every priority, and whether the lane has no others."""
-        found: list[Ticket] = []
-        rank, whole = 0, True
-        while rank <= Priority.LOW:
-            names, tickets = self._page(lane, WINDOW, f"{rank}-")
-            found += tickets
-            if len(names) < WINDOW:
-                return found, whole
-            whole = False
-            rank = tickets[-1].priority + 1 if tickets else rank + 1
-        return found, whole
+    def page(self, start_at: str) -> _Page:
+        """The first tickets from the name `start_at` on, in order."""
+        return _page(self._realtime, self._lane, start_at)
 
-    def _page(self, lane: str, size: int, start_at: str) -> tuple[list[str], list[Ticket]]:
-        """The first `size` names from `start_at` on, in order, and the tickets among them."""
-        page = self._realtime.first(f"{QUEUE}/{lane}", size, start_at=start_at)
-        return [*page], [ticket for name, value in page.items() if (ticket := read_ticket(lane, name, value))]
+    def _note(self, page: _Page) -> None:
+        self._seen |= {ticket.name: ticket for ticket in page.tickets}
+        blocked = blocked_by_key(page.tickets)
+        # They need no tickets: each end of an operation rings for the next one with its key. Without this, a long line
+        # would hide the tickets behind it.
+        clutter = blocked if len(blocked) >= CLUTTER else []
+        self.gone |= {ticket.name: ticket for ticket in [*clutter, *(one for one in page.tickets if one.is_wake)]}
 
-    def _remove(self, lane: str, tickets: Sequence[Ticket]) -> None:
-        if tickets:
-            self._realtime.update({f"{QUEUE}/{lane}/{ticket.name}": None for ticket in tickets})
+    def _has_enough(self, priority: Priority) -> bool:
+        of_it = [one for one in self._seen.values() if one.priority is priority and one.name not in self.gone]
+        return len({ticket.sublane for ticket in startable(of_it, self._beside)}) > 1
+
+    def _beyond(self, page: _Page) -> str:
+        """Where to read on: behind a busy vendor, behind a line that was removed, or else behind a sublane."""
+        last = page.tickets[-1]
+        if last.vendor in self._beside.vendors:
+            return last.behind_vendor
+        return last.behind if last.name in self.gone else last.behind_sublane
+
+
+def _take(realtime: Realtime, path: str, now_us: int, until_us: int) -> bool:
+    """Takes the slot at `path`, of a lane or a vendor; False when somebody was faster."""
+    taken = [False]
+
+    def decide(current: Json) -> Json:
+        taken[0] = until_of(current) <= now_us
+        return slot_node(Slot(until_us)) if taken[0] else current
+
+    realtime.transact(path, decide)
+    return taken[0]
+
+
+_ANY: Final = read_turns("", None)
+
+
+def _page(realtime: Realtime, lane: str, start_at: str) -> _Page:
+    found = realtime.first(f"{QUEUE}/{lane}", WINDOW, start_at=start_at)
+    tickets = [ticket for name, value in found.items() if (ticket := read_ticket(lane, name, value))]
+    return _Page(tickets, len(found) == WINDOW)

@@ -10,10 +10,10 @@ from typing import Final, Protocol
 from app.kit.clock import Clock
 from app.kit.stores.documents import Create, Document, Documents, Query, Replace, Version, Write
 from app.kit.telemetry import log
-from app.orchestration.queue.admission import Ticket, ticket_of
 from app.orchestration.queue.doorbell import Doorbell
 from app.orchestration.queue.operation import Operation, OperationState
 from app.orchestration.queue.operation_document import COLLECTION, from_document
+from app.orchestration.queue.ticket import Ticket, ticket_of
 
 _PREFIX: Final = f"{COLLECTION}/"
 _log = log("orchestration")

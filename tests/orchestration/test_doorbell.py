@@ -1,0 +1,141 @@
+"""Tickets and slots in the Realtime Database: what is read and written, and what a trigger and a leaving runner see."""
+
+from collections.abc import Mapping
+
+from app.kit.clock import seconds
+from app.kit.stores.realtime import Json
+from app.orchestration.queue.admission import Wanted
+from app.orchestration.queue.doorbell import LANES, QUEUE, WINDOW, TakenSlot
+from app.orchestration.queue.handler import Handler, Lane
+from app.orchestration.queue.operation import Priority
+from app.orchestration.queue.ticket import Ticket, sublane_of, vendor_mark
+from orchestration.shop import Shop, Spy, order
+
+LANE = Lane("lane", 2, {"acme": 1})
+EVERYTHING = Wanted(everything=True)
+
+
+def ticket(number: int, account: str = "alice", vendor: str | None = None) -> Ticket:
+    due_ms, sublane = 1_800_000_000_000 + number, sublane_of(vendor, account, None, "")
+    return Ticket(
+        f"2-{sublane}-{due_ms}-op_{number}", f"op_{number}", "lane", Priority.NORMAL, due_ms, sublane, None, vendor
+    )
+
+
+class Counter:
+    """A shop's doorbell, and what it is asked."""
+
+    def __init__(self) -> None:
+        self.shop = Shop([Handler("work", Spy())])
+        self.bell = self.shop.doorbell
+        self.written: list[str] = []
+        self.shop.realtime.before_write.append(self._note)
+
+    @property
+    def now_us(self) -> int:
+        return self.shop.clock.now_us()
+
+    def admit(self, wanted: Wanted = EVERYTHING) -> TakenSlot | None:
+        return self.bell.admit(LANE, now_us=self.now_us, until_us=self.now_us + seconds(60), wanted=wanted)
+
+    def one(self, which: Ticket) -> TakenSlot | None:
+        return self.bell.admit_one(LANE, which, now_us=self.now_us, until_us=self.now_us + seconds(60))
+
+    def next(self, slot: TakenSlot | None) -> Ticket | None:
+        assert slot is not None
+        return slot.next(now_us=self.now_us, until_us=self.now_us + seconds(60))
+
+    def _note(self, values: Mapping[str, Json]) -> None:
+        self.written.extend(values)
+
+
+class TestASlot:
+    def test_is_a_node_of_its_own_and_nothing_above_it_is_written(self) -> None:
+        """T-112."""
+        asked = Counter()
+        asked.bell.ring("lane", [ticket(number) for number in range(3)])
+        slot = asked.admit()
+        while asked.next(slot) is not None:
+            pass
+        assert slot is not None
+        slot.leave(asked.now_us)
+        shared = {f"{LANES}/lane", f"{LANES}/lane/slots", f"{QUEUE}/lane"}
+        assert shared.isdisjoint(asked.written)
+        assert asked.shop.realtime.get(f"{LANES}/lane") is None
+        assert asked.shop.realtime.get(QUEUE) is None
+
+    def test_that_is_over_is_left_to_who_took_it(self) -> None:
+        asked = Counter()
+        asked.bell.ring("lane", [ticket(number) for number in range(3)])
+        slow = asked.admit()
+        assert asked.next(slow) is not None
+        asked.shop.clock.advance(seconds=61)
+        taken = [asked.admit(), asked.admit()]
+        running = [asked.next(one) for one in taken]
+        assert all(running)
+        assert slow is not None
+        assert asked.next(slow) is None
+        slow.leave(asked.now_us)
+        assert asked.bell.depth("lane", asked.now_us).running == 2
+
+    def test_of_a_vendor_is_free_again_when_its_operation_has_ended(self) -> None:
+        asked = Counter()
+        asked.bell.ring("lane", [ticket(number, vendor="acme") for number in range(2)])
+        slot = asked.admit()
+        assert asked.next(slot) is not None
+        assert asked.admit() is None
+        assert slot is not None
+        slot.leave(asked.now_us)
+        assert asked.shop.realtime.get(f"{LANES}/lane/vendors/{vendor_mark('acme')}") is None
+        assert asked.next(asked.admit()) is not None
+
+
+class TestATrigger:
+    def test_starts_its_own_ticket_while_there_is_room(self) -> None:
+        asked = Counter()
+        asked.bell.ring("lane", [ticket(number) for number in range(3)])
+        assert asked.next(asked.one(ticket(2))) == ticket(2)
+
+    def test_takes_turns_with_those_who_were_refused_before_it(self) -> None:
+        asked = Counter()
+        asked.bell.ring("lane", [ticket(number) for number in range(4)])
+        slots = [asked.one(ticket(0)), asked.one(ticket(1))]
+        assert all(slots)
+        assert asked.one(ticket(2)) is None
+        assert slots[0] is not None
+        slots[0].leave(asked.now_us)
+        assert asked.one(ticket(3)) is None
+        assert asked.admit(Wanted(everything=False)) is not None
+
+    def test_leaves_new_tickets_to_their_own_triggers(self) -> None:
+        asked = Counter()
+        due_ms = asked.now_us // 1000
+        asked.bell.ring("lane", [ticket(due_ms - 1_800_000_000_000)])
+        assert asked.admit(Wanted(everything=False)) is None
+        asked.shop.clock.advance(seconds=3)
+        assert asked.admit(Wanted(everything=False)) is not None, "its trigger should have come by now"
+
+
+class TestAWindowOfABusyVendor:
+    def test_is_stepped_over(self) -> None:
+        """T-113: whatever the number of accounts that wait for it."""
+        asked = Counter()
+        waiting = [ticket(number, f"account-{number}", "acme") for number in range(10 * WINDOW)]
+        behind = ticket(9_000, "zoe", "other")
+        assert behind.sublane > waiting[0].sublane
+        asked.bell.ring("lane", [*waiting, behind])
+        assert asked.next(asked.one(waiting[0])) == waiting[0]
+        assert asked.next(asked.admit()) == behind
+
+
+class TestAnEarlierDeployment:
+    def test_leaves_tickets_that_are_served(self) -> None:
+        spy = Spy()
+        shop = Shop([Handler("work", spy)])
+        shop.rings = False
+        identity = shop.queue.enqueue(order(account="alice"))
+        value: Json = {"id": identity, "key": None, "vendor": None, "position": 1}
+        shop.realtime.update({f"{QUEUE}/default": {f"2-1800000000000-{identity}": value}})
+        shop.runner().serve("default")
+        assert spy.runs == [identity]
+        assert shop.realtime.get(QUEUE) is None
