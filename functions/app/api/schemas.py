@@ -93,7 +93,7 @@ def _time(text: str) -> str:
 TimeIn = Annotated[
     str,
     AfterValidator(_time),
-    Field(max_length=40, examples=["2026-11-21T00:00:00Z"], json_schema_extra={"format": "date-time"}),
+    Field(max_length=64, examples=["2026-11-21T00:00:00Z"], json_schema_extra={"format": "date-time"}),
 ]
 """An RFC 3339 time with an offset that a client sends."""
 

@@ -1,12 +1,26 @@
 """The only source of time. Other code gets a `Clock` as an argument, so that a simulation can replace it."""
 
+import re
 import time
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import Final, Protocol
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EARLIEST = datetime.min.replace(tzinfo=UTC) - _EPOCH
 _LATEST = datetime.max.replace(tzinfo=UTC) - _EPOCH
+_DAY: Final = timedelta(days=1)
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+_DATE: Final = r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]"
+_CLOCK: Final = r"((?:[01][0-9]|2[0-3])):([0-5][0-9]):([0-5][0-9]|60)(?:\.([0-9]+))?"
+_RFC_3339: Final = re.compile(_DATE + _CLOCK + r"([Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])")
+EARLIEST_US: Final = _EARLIEST // _MICROSECOND
+"""The beginning of the year 1: no time before it can be written."""
+_OURS: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]\.[0-9]{6}Z")
+"""How documents spell a time; read with every message, hence without the work that other spellings need."""
+_WITHOUT_OFFSET: Final = re.compile(_DATE + _CLOCK + r"(?: [0-9]{2}:[0-9]{2})?")
+"""Also with the space that a plus sign becomes in an address."""
+_AT_24: Final = re.compile(_DATE + "24:")
 
 
 class Clock(Protocol):
@@ -33,14 +47,34 @@ def optional_rfc3339(at_us: int | None) -> str | None:
 
 
 def from_rfc3339(text: str) -> int:
-    """Microseconds of an RFC 3339 time with an offset, in the years 1 to 9999; raises ValueError for anything else."""
-    at = datetime.fromisoformat(text)
-    if at.tzinfo is None:
-        raise ValueError("a time needs an offset, such as Z")
-    since = at - _EPOCH
+    """Microseconds of an RFC 3339 time in the years 1 to 9999 in UTC; raises ValueError for any other text.
+
+    Every spelling of section 5.6 is read: `t` and `z`, a space between date and time, any number of decimals (what is
+    finer than a microsecond is cut off), any offset. A leap second counts as the first second of the next day, as Unix
+    counts it.
+    """
+    if _OURS.fullmatch(text):
+        return (datetime.fromisoformat(text) - _EPOCH) // _MICROSECOND
+    found = _RFC_3339.fullmatch(text)
+    if found is None:
+        raise ValueError(_what_is_wrong(text))
+    date, hour, rest, second, decimals, offset = found.groups()
+    leaps = second == "60"
+    at = datetime.fromisoformat(f"{date}T{hour}:{rest}:{'59' if leaps else second}{offset.upper()}")
+    since = at - _EPOCH + timedelta(seconds=leaps)
     if not _EARLIEST <= since <= _LATEST:
         raise ValueError("a time lies within the years 1 to 9999 in UTC")
-    return since // timedelta(microseconds=1)
+    if leaps and (since % _DAY or (_EPOCH + since).day != 1):
+        raise ValueError("a leap second is the last second of a month in UTC")
+    return since // _MICROSECOND + int((decimals or "")[:6].ljust(6, "0"))
+
+
+def _what_is_wrong(text: str) -> str:
+    if _WITHOUT_OFFSET.fullmatch(text):
+        return "a time needs an offset, such as Z or +01:00 (in an address, a plus sign is written %2B)"
+    if _AT_24.match(text):
+        return "the last hour of a day is 23; midnight is 00:00 of the next day"
+    return "a time is written as RFC 3339 has it, such as 2026-11-21T08:30:00Z"
 
 
 def minutes(count: int) -> int:
