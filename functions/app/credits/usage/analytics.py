@@ -13,7 +13,7 @@ from typing import Final, Literal
 from app.credits.proofs.reading import LedgerReader
 from app.credits.usage import rollups
 from app.credits.usage.rollups import MEASURES, Cursor
-from app.kit.clock import Clock, to_rfc3339
+from app.kit.clock import EARLIEST_US, Clock, to_rfc3339
 from app.kit.errors import Invalid
 from app.kit.optimistic import Pause, optimistic
 from app.kit.stores.documents import Create, Delete, Documents, Fields, Query, Replace, Version, Where, Write, int_field
@@ -146,7 +146,8 @@ class Analyst:
     def period(self, from_us: int | None, to_us: int | None, granularity: Granularity) -> UsagePeriod:
         """The period that was asked for; by default the last 30 days."""
         until = self._clock.now_us() if to_us is None else to_us
-        return UsagePeriod(until - _DEFAULT_DAYS * _DAY_US if from_us is None else from_us, until, granularity)
+        since = max(until - _DEFAULT_DAYS * _DAY_US, EARLIEST_US) if from_us is None else from_us
+        return UsagePeriod(since, until, granularity)
 
     def analyse(self, uid: str, period: UsagePeriod, *, available: int) -> Analytics:
         """What the account used in `period`; brings its rollups up to date first."""
