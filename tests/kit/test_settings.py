@@ -78,12 +78,22 @@ def test_every_variable_is_read() -> None:
         ("AI_PLATFORM_BASE_URL", "http://[::1"),
         ("AI_PLATFORM_BASE_URL", "https://"),
         ("GCLOUD_PROJECT", ""),
+        ("CORS_ORIGINS", "https://app.example/"),
+        ("CORS_ORIGINS", "https://App.example"),
+        ("CORS_ORIGINS", "https://app.example:443"),
+        ("CORS_ORIGINS", "app.example"),
+        ("CORS_ORIGINS", "https://app.example *"),
     ],
 )
 def test_the_sentence_names_the_variable(name: str, value: str) -> None:
     """T-116: it is found at the start, and is nobody else's error."""
     with pytest.raises(BadSetting, match=name):
         Settings.read(Environment({**GOOD, name: value}))
+
+
+def test_origins_are_those_that_browsers_send() -> None:
+    env = Environment({**GOOD, "CORS_ORIGINS": "https://a.example:8443, http://127.0.0.1:5173 capacitor://localhost"})
+    assert len(Settings.read(env).api.origins) == 3
 
 
 def test_the_project_may_come_from_firebase_config() -> None:

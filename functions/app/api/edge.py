@@ -5,7 +5,8 @@ answered before the routed application is built (a cold instance answers its hea
 Refuses to know users, bodies and features.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -17,8 +18,11 @@ from app.kit.ids import Ids
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-_EXPOSED: Final = "X-Request-Id, Idempotent-Replayed, Retry-After, RateLimit, RateLimit-Policy"
-_ALLOWED_HEADERS: Final = "Authorization, Content-Type, Accept, Idempotency-Key, X-Request-Id"
+_UNSAID: Final = frozenset({"cache-control", "content-language", "content-length", "content-type", "expires"})
+"""Headers of an answer that a page may read without being told so (Fetch, section 2.2.2)."""
+_OWN_HEADERS: Final = ("Authorization", "Content-Type", "Accept", "Idempotency-Key", "X-Request-Id")
+_FIELD_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}", re.ASCII)
+_MOST_ASKED: Final = 64
 _ALLOWED_METHODS: Final = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 _PREFLIGHT_AGE_S: Final = 7200
 """Chromium's maximum; Firefox allows a day."""
@@ -94,18 +98,20 @@ class Edge:
     def _with_headers(
         self, environ: "WSGIEnvironment", request_id: str, start_response: "StartResponse"
     ) -> "StartResponse":
-        cors = self._cors(environ)
-
         def start(status: str, headers: list[tuple[str, str]], exc_info: object = None, /) -> Callable[[bytes], object]:
             present = {name.lower() for name, _ in headers}
-            added = [(context.HEADER, request_id), *cors]
+            added = [(context.HEADER, request_id)]
+            added += self._cors(environ, [name for name, _ in (*headers, *added)])
             added += [(name, value) for name, value in _SECURITY.items() if name.lower() not in present]
             return start_response(status, [*headers, *added], exc_info)  # type: ignore[arg-type]  # handed through
 
         return start
 
-    def _cors(self, environ: "WSGIEnvironment") -> list[tuple[str, str]]:
-        """Headers of the Fetch standard's CORS protocol, without credentials; `Vary` where the origin matters."""
+    def _cors(self, environ: "WSGIEnvironment", present: Sequence[str]) -> list[tuple[str, str]]:
+        """Headers of the Fetch standard's CORS protocol, without credentials; `Vary` where the origin matters.
+
+        `present` are the names of the answer's headers: a page may read all of them.
+        """
         origin = environ.get("HTTP_ORIGIN")
         allowed, vary = "*", []
         if self._policy.origins:
@@ -115,14 +121,31 @@ class Edge:
             allowed = origin
         if origin is None:
             return vary
-        headers = [*vary, ("Access-Control-Allow-Origin", allowed), ("Access-Control-Expose-Headers", _EXPOSED)]
+        exposed = [name for name in dict.fromkeys(present) if name.lower() not in _UNSAID]
+        headers = [
+            *vary,
+            ("Access-Control-Allow-Origin", allowed),
+            ("Access-Control-Expose-Headers", ", ".join(exposed)),
+        ]
         if environ.get("REQUEST_METHOD") == "OPTIONS":
             headers += [
                 ("Access-Control-Allow-Methods", _ALLOWED_METHODS),
-                ("Access-Control-Allow-Headers", _ALLOWED_HEADERS),
+                ("Access-Control-Allow-Headers", _allowed_headers(environ)),
                 ("Access-Control-Max-Age", str(_PREFLIGHT_AGE_S)),
+                ("Vary", "Access-Control-Request-Headers"),
             ]
         return headers
+
+
+def _allowed_headers(environ: "WSGIEnvironment") -> str:
+    """Our own, and whatever the page asks for: tracing, App Check and error reports add headers that no list knows.
+
+    A header that we do not read does no harm, and one that we read is worth nothing without a token.
+    """
+    asked = environ.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS", "").split(",", _MOST_ASKED)[:_MOST_ASKED]
+    own = {name.lower() for name in _OWN_HEADERS}
+    names = dict.fromkeys(name.strip().lower() for name in asked)
+    return ", ".join([*_OWN_HEADERS, *(name for name in names if name not in own and _FIELD_NAME.fullmatch(name))])
 
 
 def _nothing(_: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:

@@ -19,7 +19,7 @@ class ApiSettings:
     def read(cls, env: Environment) -> "ApiSettings":
         """Raises `BadSetting`."""
         return cls(
-            origins=frozenset(env.words("CORS_ORIGINS", "*")) - {"*"},
+            origins=env.origins("CORS_ORIGINS", "*"),
             timeout_s=env.whole("API_TIMEOUT_SECONDS", 300, at_least=10),
             relay_header=None if (name := env.text("RELAY_ADDRESS_HEADER", "Fastly-Client-IP")) == "none" else name,
         )

@@ -6,11 +6,15 @@ when a deployed instance starts, so that a bad value stops the start instead of 
 
 import base64
 import binascii
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from app.kit.errors import Failure
 from app.kit.money import MICRO_PER_CREDIT, Micro, from_decimal
+
+_ORIGIN: Final = re.compile(r"(?!.*(?:http:.*:80|https:.*:443)$)[a-z][a-z0-9+.-]*://[a-z0-9.:[\]_-]+", re.ASCII)
 
 
 class BadSetting(Failure):
@@ -44,6 +48,16 @@ class Environment:
         if not value.startswith(("https://", "http://")):
             raise BadSetting(f"{name} should be a URL that starts with https://, and is {value!r}")
         return value
+
+    def origins(self, name: str, default: str) -> frozenset[str]:
+        """Web origins as browsers send them (RFC 6454): no path, lower case, no default port. Empty for `*`, any."""
+        words = self.words(name, default)
+        if words == ("*",):
+            return frozenset()
+        for word in words:
+            if not _ORIGIN.fullmatch(word):
+                raise BadSetting(f"{name} should be * or origins such as https://app.example, not {word[:80]!r}")
+        return frozenset(words)
 
     def whole(self, name: str, default: int, *, at_least: int) -> int:
         """A whole number."""
