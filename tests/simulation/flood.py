@@ -50,19 +50,19 @@ def flood(seed: int, count: int) -> Flood:
     world = World(seed, BAD)
     kernel = world.kernel
     kernel.most_steps, kernel.crashes_left = 1000 * count, count
-    world.realtime.watchers[:] = [partial(_trigger, world)]
-    began_us, deepest = kernel.now_us, 0
+    depths = [0]
+    world.realtime.watchers[:] = [partial(_trigger, world), lambda _, __: depths.append(_waiting(world))]
+    began_us = kernel.now_us
     accepted: dict[int, list[str]] = {}
     for client in range(CLIENTS):
         kernel.start("client", partial(_enter, world, range(client, count // BATCH, CLIENTS), accepted))
     while len(accepted) < count // BATCH or _waiting(world) > BATCH or _open(world, accepted):
         kernel.run(kernel.now_us + _MINUTE_US)
-        deepest = max(deepest, _waiting(world))
         world.sweep()
     crashes = count - kernel.crashes_left
     world.settle(rounds=8)
     known = [identity for batch in sorted(accepted) for identity in accepted[batch]]
-    return _count(world, known, Flood(len(known), 0, 0, 0, deepest, crashes, kernel.steps, began_us, ()))
+    return _count(world, known, Flood(len(known), 0, 0, 0, max(depths), crashes, kernel.steps, began_us, ()))
 
 
 def _enter(world: World, batches: Iterable[int], accepted: dict[int, list[str]]) -> None:
