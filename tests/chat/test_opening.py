@@ -150,7 +150,7 @@ class TestTheModel:
 
     def test_is_not_asked_for_more_than_it_can_read(self, world: ChatWorld) -> None:
         with pytest.raises(PromptTooLong):
-            world.ask(world.conversation(), "x" * 128_000)
+            world.ask(world.conversation(), "a b " * 64_000)
 
 
 class TestAnothersConversation:

@@ -67,7 +67,7 @@ class Gallery:
             }
 
         grant = self.reserving.reserve(call, quoted, begun, lease_us=LEASE_US, replaces=replaces)
-        return Task(call, grant, Meter(BOOK, IMAGE, prompt_length=80, max_output_tokens=4_000))
+        return Task(call, grant, Meter(BOOK, IMAGE, prompt=["a cat"], granted=grant))
 
     def end(self, task: Task, ending: Ending, measured: Measured | None = None) -> Settlement:
         end = CallEnd(ending, self.mode, measured or task.meter.measured(), task.grant.reserved)

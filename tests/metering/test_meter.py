@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from app.kit.canonical import canonical
 from app.metering.meter import Meter, storable
+from app.metering.quote import Granted
 from app.models.catalogue import load
 from app.models.gateway import Counted, Delta, Thought
 from app.models.pricing import PriceBook
@@ -13,11 +14,13 @@ from app.models.usage import NOTHING, Reported, TokenUsage
 
 BOOK = PriceBook(load())
 SMALL = BOOK.catalogue.get("small")
-PROMPT_LENGTH = 800
+PROMPT = ["one two three four"]
+PROMPT_TOKENS = 4 + 2
 
 
-def meter(max_output_tokens: int = 1000) -> Meter:
-    return Meter(BOOK, SMALL, prompt_length=PROMPT_LENGTH, max_output_tokens=max_output_tokens)
+def meter(max_output_tokens: int = 1000, reserved: int = 10**9) -> Meter:
+    granted = Granted(reserved, max_output_tokens, SMALL.id, {SMALL.id: max_output_tokens})
+    return Meter(BOOK, SMALL, prompt=PROMPT, granted=granted)
 
 
 class TestMeasured:
@@ -38,15 +41,15 @@ class TestMeasured:
         assert one.measured().delivered == TokenUsage(100, 0, 2)
 
     @pytest.mark.parametrize("reported", [NOTHING, Reported(None, None)])
-    def test_by_a_lower_bound_when_nothing_was_reported(self, reported: Reported) -> None:
+    def test_by_an_estimate_when_nothing_was_reported(self, reported: Reported) -> None:
         """T-5, T-12."""
         one = meter()
-        one.add(Delta("x" * 80, 3))
+        one.add(Delta("one two three four", 3))
         one.count(Counted(reported, {}))
         one.finish = "stop"
         found = one.measured()
         assert (found.reported, found.reported_price) == (None, None)
-        assert found.delivered == TokenUsage(input=PROMPT_LENGTH // 8, output=10)
+        assert found.delivered == TokenUsage(input=PROMPT_TOKENS, output=4)
 
     def test_zero_is_a_count_where_nothing_was_made(self) -> None:
         """T-5: of a thing that was not used, zero is the truth."""
@@ -58,8 +61,8 @@ class TestMeasured:
     @pytest.mark.parametrize(
         ("reported", "delivered"),
         [
-            (Reported((0, 0), (0, 0, 0)), TokenUsage(input=PROMPT_LENGTH // 8, output=92)),
-            (Reported((0, 0), (92, 0, 0)), TokenUsage(input=PROMPT_LENGTH // 8, output=92)),
+            (Reported((0, 0), (0, 0, 0)), TokenUsage(input=PROMPT_TOKENS, output=92)),
+            (Reported((0, 0), (92, 0, 0)), TokenUsage(input=PROMPT_TOKENS, output=92)),
             (Reported((100, 0), (0, 0, 0)), TokenUsage(input=100, output=92)),
             (Reported((100, 0), (3, 0, 0), 40), TokenUsage(input=60, output=92, cache_write=40)),
         ],
@@ -96,7 +99,7 @@ class TestMeasured:
         one.think(Thought(80, 3))
         one.think(Thought(10, 2))
         one.add(Delta("hello", 1))
-        assert one.measured().delivered == TokenUsage(input=PROMPT_LENGTH // 8, output=1, reasoning=11)
+        assert one.measured().delivered == TokenUsage(input=PROMPT_TOKENS, output=1, reasoning=5)
         one.count(Counted(Reported((100, 0), (20, 19, 0)), {}))
         one.finish = "stop"
         assert one.measured().delivered == TokenUsage(100, 0, 20, 19)
@@ -126,7 +129,7 @@ class TestMeasured:
         one.count(Counted(Reported((5000, 0), (5000, 0, 0)), {"prompt_tokens": 5000}))
         one.answered_by(BOOK.catalogue.get("large"))
         one.add(Delta("hello", 1))
-        assert one.measured().delivered == TokenUsage(input=PROMPT_LENGTH // 8, output=1)
+        assert one.measured().delivered == TokenUsage(input=PROMPT_TOKENS, output=1)
         assert one.raw == {}
 
 
@@ -138,22 +141,23 @@ class TestSpent:
         for text in pieces[:limit]:
             if text:
                 one.add(Delta(text, 1))
-            assert not one.spent(reserved=10**9)
+            assert not one.spent()
 
     def test_cuts_one_that_ignores_its_limit_however_it_is_packed(self) -> None:
         """T-10."""
         by_pieces, by_length = meter(10), meter(10)
         by_pieces.add(Delta("a" * 11, 11))
-        by_length.add(Delta("a" * 88, 1))
-        assert by_pieces.spent(10**9)
-        assert by_length.spent(10**9)
+        by_length.add(Delta("a" * 11 * 128, 1))
+        assert by_pieces.spent()
+        assert by_length.spent()
 
     def test_believes_a_report_that_the_money_is_gone(self) -> None:
-        one = meter()
-        one.count(Counted(Reported((10, 0), (500, 0, 0)), {}))
         price = BOOK.cost(SMALL, TokenUsage(10, 0, 500))
-        assert one.spent(price - 1)
-        assert not one.spent(price)
+        short, enough = meter(reserved=price - 1), meter(reserved=price)
+        for one in (short, enough):
+            one.count(Counted(Reported((10, 0), (500, 0, 0)), {}))
+        assert short.spent()
+        assert not enough.spent()
 
 
 JSON = st.recursive(

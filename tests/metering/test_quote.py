@@ -25,9 +25,25 @@ def test_whoever_may_answer_costs_no_more_than_is_reserved(model: Model, demand:
     grant = granted(BOOK, quoted, reserved)
     assert min(LEAST_OUTPUT, demand.output_tokens) <= grant.max_output_tokens <= demand.output_tokens
     assert grant.clamped == (grant.max_output_tokens < demand.output_tokens)
-    for answering in BOOK.catalogue.chain(model):
-        read = demand.input_tokens + demand.images * answering.image_input_tokens
-        assert BOOK.cost(answering, TokenUsage(input=read, output=grant.max_output_tokens)) <= reserved
+    assert next(iter(grant.limits)) == model.id
+    for id, limit in grant.limits.items():
+        answering = BOOK.catalogue.get(id)
+        read = min(demand.input_tokens + demand.images * answering.image_input_tokens, answering.context_tokens)
+        assert BOOK.cost(answering, TokenUsage(input=read, output=limit)) <= reserved
+        assert limit >= quoted.least_output
+
+
+def test_the_limit_is_that_of_the_model_that_answers() -> None:
+    """What pays for 2,000 tokens of the small model pays for none of its fallback, which is then not asked."""
+    small, large = BOOK.catalogue.get("small"), BOOK.catalogue.get("large")
+    assert small.fallbacks == ("large",)
+    quoted = quote(BOOK, small, Demand(1_000, 2_000), max_cost=60_000)
+    grant = granted(BOOK, quoted, quoted.ceiling)
+    assert grant.limits == {"small": 2_000}
+    assert not grant.clamped
+    rich = granted(BOOK, quote(BOOK, small, Demand(1_000, 2_000)), BOOK.worst(large, Demand(1_000, 500)))
+    assert rich.limits == {"small": 2_000, "large": 500}
+    assert (rich.cuts(small), rich.cuts(large)) == (False, True)
 
 
 @given(MODELS, DEMANDS)
@@ -42,6 +58,7 @@ def test_a_dearer_fallback_is_reserved_for() -> None:
     demand = Demand(100, 1000)
     alone = quote(BOOK, replace(small, fallbacks=()), demand)
     chained = quote(BOOK, small, demand)
+    assert alone.needed == chained.needed, "its least answer is paid for by whoever can pay for the model that is asked"
     assert alone.ceiling < chained.ceiling == quote(BOOK, large, demand).ceiling
 
 

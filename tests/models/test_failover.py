@@ -50,7 +50,7 @@ class Desk:
         self.gateway = Gateway(self.catalogue, transport=self.transport, api_key="k", health=self.health)
 
     def events(self, model: str = "small", *, account: str = "a", patience: Patience = BRIEF) -> list[ModelEvent]:
-        question = Question(self.catalogue.get(model), [Message("user", "Hi")], 9, account, patience)
+        question = Question(self.catalogue.get(model), [Message("user", "Hi")], 9, account=account, patience=patience)
         return [*self.gateway.stream(question, VendorCall())]
 
     def fails(self, model: str = "small", *, account: str = "a") -> Failure:

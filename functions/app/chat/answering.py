@@ -4,20 +4,20 @@ The answer is one generator. Each of its exits leads through one settlement: its
 vendor that broke, money that ran out. It knows no HTTP, no prices and no tokens.
 """
 
-import unicodedata
 from collections.abc import Generator
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Final, assert_never
 
 from app.chat.live.running import Running
 from app.chat.live.stream_mirror import Closing, StreamMirror
 from app.chat.opening import Ask, Opened, Opening
-from app.chat.paid_turn import Finish, ended, record
-from app.chat.turn import End, Turn, TurnProblem
+from app.chat.paid_turn import CUT_OFF, UNKNOWN_END, Finish, ended, problem_of, record
+from app.chat.prompting import texts
+from app.chat.turn import End, Turn
 from app.kit import telemetry
 from app.kit.clock import Clock
-from app.kit.errors import Failure, InvariantViolation, Rejection
+from app.kit.errors import Failure, InvariantViolation
 from app.kit.ids import derived
 from app.kit.money import to_decimal
 from app.kit.stopwatch import Stopwatch
@@ -25,7 +25,7 @@ from app.metering.billing import Ending, Mode
 from app.metering.meter import Meter
 from app.metering.settling import CallEnd, Settling
 from app.models import gateway
-from app.models.faults import ContentRefused, EmptyAnswer, ModelTimeout
+from app.models.faults import ContentRefused, EmptyAnswer, ModelBroke, ModelTimeout
 from app.models.finishes import FinishKind, kind_of
 from app.models.gateway import Gateway, ModelEvent, Question, Stopped, VendorCall
 from app.models.pricing import PriceBook
@@ -64,27 +64,10 @@ class Over:
 AnswerEvent = Start | Text | Tick | Over
 
 _BEGUN: Final = Tick()
-_UNSEEN: Final = frozenset(("Zs", "Zl", "Zp", "Cc", "Cf"))
-"""Unicode's categories of what does not show."""
-
-_FILTERED: Final = TurnProblem(
-    code="content_filter",
-    title="The answer was cut off",
-    detail="The model's safety rules ended the answer. What came of it is charged.",
-    status=422,
-)
-_UNKNOWN: Final = TurnProblem(
-    code="unknown_finish",
-    title="The answer may not be whole",
-    detail="The model ended it for a reason that is not known here. What came of it is charged.",
-    status=503,
-)
-_EMPTY: Final = TurnProblem(
-    code="empty_answer",
-    title="The answer is empty",
-    detail="The model wrote nothing that can be seen. Nothing was charged; trying again may help.",
-    status=503,
-)
+MOST_ANSWER_BYTES: Final = 512 * 1024
+"""UTF-8 bytes of one answer. Its turn, which also holds the question, must fit a document of 1 MiB to be settled."""
+COUNT_WAIT_S: Final = 1
+"""How long the vendor's count is waited for when a client leaves. It costs us what the model writes in that time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,10 +105,9 @@ class _AnswerAttempt:
     deadline_us: int
     stopwatch: Stopwatch
     call: VendorCall
-    texts: list[str] = field(default_factory=list)
-    visible: bool = False
-    """Whether a character has come that a reader can see."""
     route_reason: str = ""
+    bytes: int = 0
+    full: bool = False
 
     @property
     def turn(self) -> Turn:
@@ -135,11 +117,13 @@ class _AnswerAttempt:
         """Counts what the gateway tells; returns what the caller is told of it."""
         match event:
             case gateway.Delta():
+                self.bytes += len(event.text) if event.text.isascii() else len(event.text.encode("utf-8", "replace"))
+                if self.bytes > MOST_ANSWER_BYTES:
+                    self.full = True
+                    return None
                 if not self.meter.delivered:
                     self.stopwatch.end("first_text")
                 self.meter.add(event)
-                self.texts.append(event.text)
-                self.visible = self.visible or _can_be_seen(event.text)
                 return Text(event.text)
             case gateway.Silence():
                 return Tick()
@@ -156,17 +140,41 @@ class _AnswerAttempt:
                 self.meter.finish = event.reason
         return None
 
+    def hear_out(self, heard: Generator[ModelEvent, None, None]) -> None:
+        """Reads on for a moment after the client left: the vendor's count follows the text (T-108).
+
+        What is written in that moment is not charged for.
+        """
+        if not self.meter.visible:
+            return
+        self.call.hurry(COUNT_WAIT_S)
+        try:
+            for event in heard:
+                match event:
+                    case gateway.Delta():
+                        self.meter.miss()
+                    case gateway.Counted() | gateway.Finished():
+                        self.hear(event)
+        except (Failure, Stopped):
+            # The vendor had nothing more to tell, or not in time: the answer is charged by our estimate.
+            return
+
     def cut_short(self, told: Text | Tick | None, now_us: int) -> Finish | None:
         """The finish of an answer that may not go on, though the vendor would.
 
         Raises:
             ModelTimeout: the time is up and no text has come. Who has waited for nothing pays nothing (T-3).
+            ModelBroke: the first piece alone is more than an answer can hold.
         """
-        if isinstance(told, Text) and self.meter.spent(self.turn.reserved):
+        if self.full and not self.meter.visible:
+            raise ModelBroke("the model's answer is too large to be kept")
+        if self.full:
+            return Finish(Ending.LENGTH, "length")
+        if isinstance(told, Text) and self.meter.spent():
             return Finish(Ending.BUDGET, "budget")
         if now_us <= self.deadline_us:
             return None
-        if not self.visible:
+        if not self.meter.visible:
             raise ModelTimeout("the model wrote nothing in the time that an answer may take")
         return self._finished("length")
 
@@ -186,14 +194,14 @@ class _AnswerAttempt:
             ending = Ending.MODERATION
         elif isinstance(error, EmptyAnswer):
             ending = Ending.EMPTY
-        elif self.visible:
+        elif self.meter.visible:
             ending = Ending.VENDOR_FAILED_AFTER
         else:
             ending = Ending.VENDOR_FAILED_BEFORE
-        return Finish(ending, "error", state="error", problem=_problem(error))
+        return Finish(ending, "error", state="error", problem=problem_of(error))
 
     def _unfinished(self, before: Ending, after: Ending) -> Finish:
-        return Finish(after if self.visible else before, "cancelled")
+        return Finish(after if self.meter.visible else before, "cancelled")
 
     def _finished(self, reason: str) -> Finish:
         """The finish that a vendor's word stands for.
@@ -203,22 +211,22 @@ class _AnswerAttempt:
             EmptyAnswer: it holds no visible character for another reason.
         """
         kind = kind_of(reason)
-        if not self.visible and kind is FinishKind.FILTERED:
+        if not self.meter.visible and kind is FinishKind.FILTERED:
             raise ContentRefused("The model's safety rules refuse this prompt.")
-        if not self.visible:
+        if not self.meter.visible:
             raise EmptyAnswer("the model wrote nothing that can be seen")
         match kind:
             case FinishKind.WHOLE:
                 missing = self.meter.measured().reported is None
                 return Finish(Ending.USAGE_MISSING if missing else Ending.COMPLETED, "stop")
             case FinishKind.LENGTH:
-                return Finish(Ending.BUDGET, "budget") if self.turn.clamped else Finish(Ending.LENGTH, "length")
+                return Finish(Ending.BUDGET, "budget") if self.meter.cut else Finish(Ending.LENGTH, "length")
             case FinishKind.CONTEXT:
                 return Finish(Ending.MODEL_LENGTH, "length")
             case FinishKind.FILTERED:
-                return Finish(Ending.FILTERED, "error", state="error", problem=_FILTERED)
+                return Finish(Ending.FILTERED, "error", state="error", problem=CUT_OFF)
             case FinishKind.UNKNOWN | FinishKind.FAILED:
-                return Finish(Ending.UNKNOWN_FINISH, "error", state="error", problem=_UNKNOWN)
+                return Finish(Ending.UNKNOWN_FINISH, "error", state="error", problem=UNKNOWN_END)
             case _:
                 assert_never(kind)
 
@@ -260,10 +268,7 @@ class Answering:
         stopwatch.end("reserve")
         if isinstance(opened, Turn):
             return Answer(_replay(opened), replayed=True)
-        turn = opened.turn
-        meter = Meter(
-            self._book, opened.model, prompt_length=opened.prompt_length, max_output_tokens=turn.max_output_tokens
-        )
+        meter = Meter(self._book, opened.model, prompt=texts(opened.messages), granted=opened.grant)
         deadline_us = self._clock.now_us() + self._longest_us
         attempt = _AnswerAttempt(opened, mode, meter, deadline_us, stopwatch, self._gateway.call())
         events = self._events(attempt)
@@ -279,14 +284,18 @@ class Answering:
             yield _BEGUN
             yield Start(turn)
             with closing(self._gateway.stream(self._question(attempt), attempt.call)) as heard:
-                for event in heard:
-                    told = attempt.hear(event)
-                    if isinstance(told, Text):
-                        self._mirror.append(turn.id, told.text)
-                    if told is not None:
-                        yield told
-                    if finish := attempt.cut_short(told, self._clock.now_us()):
-                        break
+                try:
+                    for event in heard:
+                        told = attempt.hear(event)
+                        if isinstance(told, Text):
+                            self._mirror.append(turn.id, told.text)
+                        if told is not None:
+                            yield told
+                        if finish := attempt.cut_short(told, self._clock.now_us()):
+                            break
+                except GeneratorExit:
+                    attempt.hear_out(heard)
+                    raise
             finish = finish or attempt.finished()
         except Exception as error:  # noqa: BLE001 - whatever broke, the turn is settled; the error is raised again below
             finish = attempt.broken(error)
@@ -310,13 +319,14 @@ class Answering:
             model=attempt.opened.model,
             messages=attempt.opened.messages,
             max_output_tokens=attempt.turn.max_output_tokens,
+            limits=attempt.opened.grant.limits,
             account=derived("acct", attempt.turn.account),
             patience=self._patience,
         )
 
     def _end(self, attempt: _AnswerAttempt, finish: Finish) -> End:
         """Settles and records, and ends the live text."""
-        turn, meter, answer = attempt.turn, attempt.meter, "".join(attempt.texts)
+        turn, meter, answer = attempt.turn, attempt.meter, attempt.meter.text
         finish = replace(finish, route_reason=attempt.route_reason)
         self._running.remove(turn.id)
         attempt.stopwatch.end("stream")
@@ -361,23 +371,4 @@ def _closing(end: End) -> Closing:
         model=end.answered_by,
         reason=end.reason,
         route_reason=end.route_reason,
-    )
-
-
-def _can_be_seen(text: str) -> bool:
-    """Whether some character of a text shows: one that is no blank and no control or format character."""
-    return any(unicodedata.category(one) not in _UNSEEN for one in text)
-
-
-def _problem(error: Exception) -> TurnProblem:
-    if isinstance(error, Rejection):
-        return TurnProblem(error.code, error.title, error.detail, error.status)
-    if isinstance(error, EmptyAnswer):
-        return _EMPTY
-    code = getattr(error, "code", "internal_error") if isinstance(error, Failure) else "internal_error"
-    return TurnProblem(
-        code=str(code),
-        title="The answer failed",
-        detail="The model did not answer to the end. Nothing was charged; trying again may help.",
-        status=503,
     )

@@ -22,7 +22,7 @@ from app.metering.reserving import Reserving, in_progress
 from app.models.catalogue import Capability, Model, UnsuitableModel
 from app.models.gateway import Message
 from app.models.pricing import Demand, PriceBook
-from app.models.tokens import upper_bound
+from app.models.tokens import likely, upper_bound
 
 MOST_OUTPUT: Final = 16_384
 """Most output tokens of one answer, whatever the model could write: it keeps reservations within reason (T-28)."""
@@ -51,13 +51,13 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A turn that is reserved for and recorded, and what its model is asked."""
+    """A turn that is reserved for and recorded, what its model is asked, and how much each model may write."""
 
     turn: Turn
     call: PaidCall
     model: Model
     messages: tuple[Message, ...]
-    prompt_length: int
+    grant: Granted
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,15 +161,15 @@ class Opening:
 
         replaces = None if last is None else last[1].version
         grant = self._reserving.reserve(call, plan.quote, begun, lease_us=self._lease_us, replaces=replaces)
-        length = sum(map(len, texts(plan.messages)))
-        return Opened(_granted(draft, grant), call, plan.model, plan.messages, length)
+        return Opened(_granted(draft, grant), call, plan.model, plan.messages, grant)
 
     def _plan(self, ask: Ask, conversation: Conversation, most_output: int = MOST_OUTPUT) -> _Plan:
         model, route = self._model(ask, conversation)
         messages = tuple(prompt(conversation, ask.content, ask.images, model))
-        tokens = upper_bound(texts(messages))
-        room = model.context_tokens - tokens - len(ask.images) * model.image_input_tokens
-        demand = Demand(tokens, min(model.max_output_tokens, most_output, room), len(ask.images))
+        written, images = texts(messages), len(ask.images)
+        room = model.context_tokens - likely(written) - images * model.image_input_tokens
+        output = min(model.max_output_tokens, most_output, max(room, LEAST_OUTPUT))
+        demand = Demand(upper_bound(written), output, images)
         return _Plan(model, route, messages, quote(self._book, model, demand, max_cost=ask.max_cost))
 
     def _model(self, ask: Ask, conversation: Conversation) -> tuple[Model, str]:

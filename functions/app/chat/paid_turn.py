@@ -13,7 +13,7 @@ from app.chat.store import ChatStore, conversation_path, overdue, turn_path
 from app.chat.turn import End, FinishReason, Turn, TurnProblem, TurnState
 from app.credits.public import Reference, Seen
 from app.kit import telemetry
-from app.kit.errors import Fault
+from app.kit.errors import Failure, Fault, Rejection
 from app.kit.money import to_decimal
 from app.kit.stores.documents import Document, Query, Replace, Value
 from app.kit.stores.realtime import Realtime
@@ -21,6 +21,7 @@ from app.metering.billing import Ending, Mode
 from app.metering.orphans import Orphan
 from app.metering.paid_call import PaidCall, Settlement
 from app.metering.settling import OwnerEnd, OwnerRecord
+from app.models.faults import EmptyAnswer
 
 _log = telemetry.log("chat")
 
@@ -28,6 +29,25 @@ _INTERRUPTED: Final = TurnProblem(
     code="answer_interrupted",
     title="The answer was interrupted",
     detail="The answer was interrupted on our side. Nothing was charged; you can send the message again.",
+    status=503,
+)
+
+CUT_OFF: Final = TurnProblem(
+    code="content_filter",
+    title="The answer was cut off",
+    detail="The model's safety rules ended the answer. What came of it is charged.",
+    status=422,
+)
+UNKNOWN_END: Final = TurnProblem(
+    code="unknown_finish",
+    title="The answer may not be whole",
+    detail="The model ended it for a reason that is not known here. What came of it is charged.",
+    status=503,
+)
+_EMPTY: Final = TurnProblem(
+    code="empty_answer",
+    title="The answer is empty",
+    detail="The model wrote nothing that can be seen. Nothing was charged; trying again may help.",
     status=503,
 )
 
@@ -52,6 +72,21 @@ def paid_call(turn: Turn, request_id: str = "") -> PaidCall:
         path=turn_path(turn.account, turn.conversation_id, turn.id),
         attempt=turn.attempt,
         labels={"conversation": turn.conversation_id},
+    )
+
+
+def problem_of(error: Exception) -> TurnProblem:
+    """What the owner of a turn may know of the error that ended it."""
+    if isinstance(error, Rejection):
+        return TurnProblem(error.code, error.title, error.detail, error.status)
+    if isinstance(error, EmptyAnswer):
+        return _EMPTY
+    code = getattr(error, "code", "internal_error") if isinstance(error, Failure) else "internal_error"
+    return TurnProblem(
+        code=str(code),
+        title="The answer failed",
+        detail="The model did not answer to the end. Nothing was charged; trying again may help.",
+        status=503,
     )
 
 

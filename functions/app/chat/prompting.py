@@ -7,21 +7,21 @@ from app.metering.quote import LEAST_OUTPUT
 from app.models.catalogue import Model
 from app.models.faults import PromptTooLong
 from app.models.gateway import Message
-from app.models.tokens import PER_MESSAGE, PER_REQUEST, upper_bound
+from app.models.tokens import PER_MESSAGE, least, likely
 
 
 def prompt(conversation: Conversation, question: str, images: tuple[str, ...], model: Model) -> list[Message]:
-    """The system prompt, as many recent turns as surely fit the model, and the question.
+    """The system prompt, as many recent turns as fit the model in practice, and the question.
 
     Raises:
-        PromptTooLong: the question alone may not fit.
+        PromptTooLong: the question alone surely does not fit (T-117).
     """
     system = [Message("system", conversation.system_prompt)] if conversation.system_prompt else []
     asked = Message("user", question, images)
-    fixed = upper_bound(message.text for message in (*system, asked)) + len(images) * model.image_input_tokens
-    left = model.context_tokens - _room_for_the_answer(model) - fixed
-    if left < 0:
+    fixed, pictures = texts((*system, asked)), len(images) * model.image_input_tokens
+    if least(fixed) + pictures + LEAST_OUTPUT > model.context_tokens:
         raise PromptTooLong("The message does not fit this model.", model=model.id, context_tokens=model.context_tokens)
+    left = model.context_tokens - _room_for_the_answer(model) - likely(fixed) - pictures
     return [*system, *_recalled(conversation.window, left), asked]
 
 
@@ -31,8 +31,8 @@ def texts(messages: Sequence[Message]) -> list[str]:
 
 
 def _recalled(window: Sequence[Exchange], left: int) -> list[Message]:
-    framing = 2 * PER_MESSAGE
-    kept = fit(window, most_bytes=max(0, left - PER_REQUEST - framing * len(window)))
+    """The recent exchanges that have at most `left` tokens, counted as `likely` does."""
+    kept = fit(window, most_bytes=max(0, (left - 2 * PER_MESSAGE * len(window)) * 3 // 2))
     recalled: list[Message] = []
     for exchange in kept:
         recalled += [Message("user", exchange.question), Message("assistant", exchange.answer)]

@@ -4,19 +4,23 @@ It measures; who pays for what is decided by `app.metering.billing`.
 """
 
 import re
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from app.kit.money import MAX_MICRO
 from app.kit.stores.documents import Value
+from app.metering.quote import Granted
 from app.models import usage
 from app.models.catalogue import Model
 from app.models.gateway import Counted, Delta, Thought
 from app.models.pricing import PriceBook
-from app.models.tokens import lower_bound, too_few
+from app.models.tokens import at_least, estimate, least, too_few
 from app.models.usage import BadUsage, Reported, TokenUsage
 
+_UNSEEN: Final = frozenset(("Zs", "Zl", "Zp", "Cc", "Cf"))
+"""Unicode's categories of what does not show."""
 _DEEPEST: Final = 4
 _MOST_FIELDS: Final = 40
 _PLAIN: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,59}", re.ASCII)
@@ -27,9 +31,9 @@ _PLAIN: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,59}", re.ASCII)
 class Measured:
     """What a call used by the vendor's count and by ours, each with its price in micro-credits.
 
-    The vendor's count is None when it reported none that can be charged for, or only one side of it. Ours is a lower
-    bound, so that nobody pays for a token that was not made. `raw` is the vendor's own report; `price_book` names the
-    version of the prices. `doubted`: the report counts less than what was sent or seen can be, so ours stands for it.
+    The vendor's count is None when it reported none that can be charged for, or only one side of it. Ours is an
+    estimate that is rarely above the truth. `raw` is the vendor's own report; `price_book` names the version of the
+    prices. `doubted`: the report counts less than what was sent or seen can be, so ours stands for it.
     """
 
     model: str
@@ -43,25 +47,38 @@ class Measured:
 
 
 class Meter:
-    """Measures one call."""
+    """Measures one call. `prompt` holds the texts of its messages."""
 
-    def __init__(self, book: PriceBook, model: Model, *, prompt_length: int, max_output_tokens: int) -> None:
+    def __init__(self, book: PriceBook, model: Model, *, prompt: Sequence[str], granted: Granted) -> None:
         self._book = book
-        self._prompt_length = prompt_length
-        self._max_output_tokens = max_output_tokens
+        self._prompt = prompt
+        self._granted = granted
+        self._texts: list[str] = []
         self._pieces = 0
         self._length = 0
         self._thought_pieces = 0
         self._thought_length = 0
+        self._visible = False
+        self._missed = False
         self._reported = usage.NOTHING
         self.model = model
         self.raw: Mapping[str, object] = {}
         self.finish: str | None = None
 
     @property
+    def text(self) -> str:
+        """The text that has come."""
+        return "".join(self._texts)
+
+    @property
     def delivered(self) -> bool:
         """Whether any text has come."""
         return self._pieces > 0
+
+    @property
+    def visible(self) -> bool:
+        """Whether a character has come that shows: one that is no blank and no control or format character."""
+        return self._visible
 
     def answered_by(self, model: Model) -> None:
         """Notes which model answers. What an earlier model counted is dropped, unless its text was delivered."""
@@ -72,6 +89,8 @@ class Meter:
 
     def add(self, delta: Delta) -> None:
         """Counts a piece of delivered text."""
+        self._texts.append(delta.text)
+        self._visible = self._visible or any(unicodedata.category(one) not in _UNSEEN for one in delta.text)
         self._pieces += delta.pieces
         self._length += len(delta.text)
 
@@ -80,19 +99,28 @@ class Meter:
         self._thought_pieces += thought.pieces
         self._thought_length += thought.length
 
+    def miss(self) -> None:
+        """Notes that the vendor wrote more than the caller was there for."""
+        self._missed = True
+
     def count(self, counted: Counted) -> None:
         """Notes a usage report of the vendor."""
         self._reported = usage.latest(self._reported, counted.reported)
         self.raw = counted.raw
 
-    def spent(self, reserved: int) -> bool:
+    @property
+    def cut(self) -> bool:
+        """Whether the answer may be shorter than wanted because more would not be paid for."""
+        return self._granted.cuts(self.model)
+
+    def spent(self) -> bool:
         """Whether the vendor has exceeded the output limit or the reservation, so that more would not be paid for."""
-        if self._written_at_least() > self._max_output_tokens:
+        if at_least(self._length, self._pieces) > self._granted.limit(self.model):
             return True
         if self._reported.written is None:
             return False
         price = self._price(self._by_report())
-        return price is not None and price > reserved
+        return price is not None and price > self._granted.reserved
 
     def measured(self) -> Measured:
         """What the call has used by now."""
@@ -112,16 +140,17 @@ class Meter:
             doubted=believed != self._reported,
         )
 
-    def _written_at_least(self) -> int:
-        return lower_bound(self._length, self._pieces)
+    def _written(self) -> int:
+        """Our count of the text that has come."""
+        return max(self._pieces, estimate(self.text))
 
     def _thought_at_least(self) -> int:
-        return lower_bound(self._thought_length, self._thought_pieces)
+        return at_least(self._thought_length, self._thought_pieces)
 
     def _believed(self) -> Reported:
         """The vendor's count without a side that is too low for what was sent or seen: our count stands for that."""
         reads, writes = self._reported.read, self._reported.written
-        if reads is not None and too_few(sum(reads), self._prompt_length):
+        if reads is not None and too_few(sum(reads), sum(map(len, self._prompt))):
             reads = None
         if writes is not None and too_few(sum(writes), self._length, self._pieces):
             writes = None
@@ -131,16 +160,18 @@ class Meter:
         """The vendor's count, with ours for the side (input or output) that it leaves out."""
         believed = self._believed()
         found = believed.complete(
-            input_estimate=lower_bound(self._prompt_length), output_estimate=self._written_at_least()
+            input_estimate=0 if believed.read is not None else least(self._prompt),
+            output_estimate=0 if believed.written is not None else self._written(),
         )
         return found if believed.written is not None else replace(found, reasoning=self._thought_at_least())
 
     def _by_delivery(self) -> TokenUsage:
-        """The prompt and what reached the caller. Of an answer that came to its end that is the vendor's count."""
+        """The prompt, what was thought and what reached the caller: the vendor's own count when all of its text did."""
         found = self._by_report()
-        if self.finish is not None and self._believed().written is not None and self._price(found) is not None:
+        whole = self.finish is not None and not self._missed
+        if whole and self._believed().written is not None and self._price(found) is not None:
             return found
-        return replace(found, output=self._written_at_least(), reasoning=self._thought_at_least(), image=0)
+        return replace(found, output=self._written(), image=0)
 
     def _price(self, found: TokenUsage) -> int | None:
         try:

@@ -3,6 +3,7 @@
 A message, an estimate of it and the question whether the credits suffice for it are priced by the same function.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -27,8 +28,9 @@ class MaxCostTooLow(Rejection):
 class Quote:
     """What one call can cost, in micro-credits.
 
-    The call is refused when less than `needed`, the price of `least_output` output tokens, is available. It reserves at
-    most `ceiling`; a smaller reservation shortens the output.
+    The call is refused when less than `needed` is available: the price of `least_output` output tokens of the model
+    that is asked. It reserves at most `ceiling`, the price of the dearest model that may answer in its place. A smaller
+    reservation shortens the output, and a fallback that it does not pay for is not asked.
     """
 
     model: Model
@@ -40,17 +42,40 @@ class Quote:
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """What was reserved, in micro-credits, and the output tokens that it pays for; `clamped` when fewer than wanted."""
+    """What was reserved, in micro-credits, and what it pays for.
+
+    `limits` has the most output tokens of each model that may answer, by id: the model that is asked, and the fallbacks
+    that can give the least useful output for this reservation. `wanted` is the output that was asked for.
+    """
 
     reserved: int
-    max_output_tokens: int
-    clamped: bool
+    wanted: int
+    asked: str
+    limits: Mapping[str, int]
+
+    @property
+    def max_output_tokens(self) -> int:
+        """The limit of the model that is asked."""
+        return self.limits[self.asked]
+
+    @property
+    def clamped(self) -> bool:
+        """Whether the model that is asked may write less than was wanted."""
+        return self.max_output_tokens < self.wanted
+
+    def limit(self, model: Model) -> int:
+        """The limit of whoever answers; of a model that nobody planned for, that of the one that was asked."""
+        return self.limits.get(model.id, self.max_output_tokens)
+
+    def cuts(self, model: Model) -> bool:
+        """Whether the reservation, and not the model, sets the limit of its output."""
+        return self.limit(model) < min(self.wanted, model.max_output_tokens)
 
 
 def quote(
     book: PriceBook, model: Model, demand: Demand, *, least_output: int = LEAST_OUTPUT, max_cost: int | None = None
 ) -> Quote:
-    """Prices `demand` for the dearest model that may answer it (T-20).
+    """Prices `demand` for the model that is asked and for the dearest that may answer it (T-20).
 
     `least_output`: the fewest output tokens that are of use; all of them, where half an output is worth nothing.
     `max_cost`: the caller's own limit, in micro-credits.
@@ -59,7 +84,7 @@ def quote(
         MaxCostTooLow: the least useful output costs more than `max_cost`.
     """
     least = min(least_output, demand.output_tokens)
-    needed = book.ceiling(model, replace(demand, output_tokens=least))
+    needed: int = book.worst(model, replace(demand, output_tokens=least))
     ceiling: int = book.ceiling(model, demand)
     if max_cost is not None:
         if max_cost < needed:
@@ -73,7 +98,11 @@ def quote(
 
 
 def granted(book: PriceBook, quoted: Quote, reserved: int) -> Granted:
-    """The output that `reserved` micro-credits pay for after the prompt (T-29)."""
-    output = book.affordable_output(quoted.model, quoted.demand, reserved)
-    ensure(output >= quoted.least_output, "a reservation pays for at least the least output")
-    return Granted(reserved, output, clamped=output < quoted.demand.output_tokens)
+    """The output of each model that `reserved` micro-credits pay for after the prompt (T-29)."""
+    limits = {
+        model.id: output
+        for model in book.catalogue.chain(quoted.model)
+        if (output := book.affordable_output(model, quoted.demand, reserved)) >= quoted.least_output
+    }
+    ensure(quoted.model.id in limits, "a reservation pays for at least the least output")
+    return Granted(reserved, quoted.demand.output_tokens, quoted.model.id, limits)

@@ -73,9 +73,10 @@ class Tier:
 class Model:
     """One model. Prices are micro-credits per million tokens; token figures are the vendor's limits.
 
-    `image_input_tokens` is the most that one picture can count as, whatever its bytes (T-17); `limit_field` is the
-    name under which the vendor takes the output limit. `first_token_seconds` and `silence_seconds` are how long it is
-    waited for where that differs from the deployment's settings (0: it does not).
+    `image_input_tokens` is the most that one picture can count as, whatever its bytes (T-17). `prompt_overhead_tokens`
+    is what the vendor's chat template adds to each prompt beyond 8 tokens a message and 16 a request. `limit_field` is
+    the name under which the vendor takes the output limit. `first_token_seconds` and `silence_seconds` are how long it
+    is waited for where that differs from the deployment's settings (0: it does not).
     """
 
     id: str
@@ -89,6 +90,7 @@ class Model:
     prices: Mapping[Bucket, int]
     max_output_tokens: int = 0
     image_input_tokens: int = 0
+    prompt_overhead_tokens: int = 0
     limit_field: str = "max_tokens"
     also_answers_as: tuple[str, ...] = ()
     tiers: tuple[Tier, ...] = ()
@@ -185,6 +187,7 @@ def _model(id: str, table: "_Table") -> Model:
         context_tokens=table.whole("context_tokens", 1, _MAX_CONTEXT),
         max_output_tokens=table.whole("max_output_tokens", 0, _MAX_CONTEXT, default=0),
         image_input_tokens=table.whole("image_input_tokens", 0, 1_000_000, default=0),
+        prompt_overhead_tokens=table.whole("prompt_overhead_tokens", 0, 100_000, default=0),
         limit_field=table.one_of("limit_field", ("max_tokens", "max_completion_tokens"), default="max_tokens"),
         dialect=_dialect(table),
         price_class=price_class,

@@ -8,7 +8,7 @@ credits.
 
 import json
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
@@ -46,13 +46,26 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What a model is asked. `account` is an opaque name for the vendor's abuse detection."""
+    """What a model is asked. `account` is an opaque name for the vendor's abuse detection.
+
+    `limits` has the most output tokens of each model that may answer, by id; a fallback without one is not asked. When
+    it is empty, `max_output_tokens` holds for all of them.
+    """
 
     model: Model
     messages: Sequence[Message]
     max_output_tokens: int
+    limits: Mapping[str, int] = field(default_factory=dict)
     account: str = ""
     patience: Patience = field(default_factory=Patience)
+
+    def asks(self, model: Model) -> bool:
+        """Whether `model` may answer."""
+        return not self.limits or model.id in self.limits
+
+    def limit(self, model: Model) -> int:
+        """The most output tokens that `model` is asked for."""
+        return min(self.limits.get(model.id, self.max_output_tokens), model.max_output_tokens)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +102,7 @@ class Gateway:
             ModelMisconfigured: our key, balance or catalogue is wrong, and a person is alarmed.
             Stopped: `call` was stopped.
         """
-        asking = _Asking(self._catalogue.chain(question.model))
+        asking = _Asking([one for one in self._catalogue.chain(question.model) if question.asks(one)])
         while True:
             model, started = asking.model, False
             try:
@@ -233,7 +246,7 @@ def _body(question: Question, model: Model) -> bytes:
         "stream": True,
         # Without it a stream carries no usage at all, and every answer would be charged by estimate (T-12).
         "stream_options": {"include_usage": True},
-        model.limit_field: min(question.max_output_tokens, model.max_output_tokens),
+        model.limit_field: question.limit(model),
     }
     if question.account:
         body["user"] = question.account

@@ -44,9 +44,14 @@ class PriceBook:
         """The most that this request can cost, whichever model of the chain answers (T-20)."""
         return Micro(max(_worst(one, demand) for one in self.catalogue.chain(model)))
 
+    def worst(self, model: Model, demand: Demand) -> Micro:
+        """The most that this request can cost when `model` itself answers."""
+        return Micro(_worst(model, demand))
+
     def affordable_output(self, model: Model, demand: Demand, amount: int) -> int:
-        """Output tokens that `amount` covers beside the prompt, at most those asked for; below 1 when none (T-29)."""
-        return min(demand.output_tokens, *(_affordable(one, demand, amount) for one in self.catalogue.chain(model)))
+        """Output tokens of `model` that `amount` covers beside the prompt, at most those asked for; below 1 when none
+        (T-29)."""
+        return min(demand.output_tokens, _affordable(model, demand, amount))
 
     def cost(self, model: Model, usage: TokenUsage) -> Micro:
         """The charge for what `model` used.
@@ -87,7 +92,9 @@ def _within_reach(model: Model, input_tokens: int) -> Iterator[tuple[int, int]]:
 
 
 def _input(model: Model, demand: Demand) -> int:
-    return demand.input_tokens + demand.images * model.image_input_tokens
+    """The most input that `model` can count: never more than its context."""
+    tokens = demand.input_tokens + demand.images * model.image_input_tokens + model.prompt_overhead_tokens
+    return min(tokens, model.context_tokens)
 
 
 def _worst(model: Model, demand: Demand) -> int:

@@ -35,9 +35,11 @@ class VendorCall:
     """One call to the vendor. Any thread may call `stop()`, which ends a waiting read at once."""
 
     def __init__(self, concurrency: Concurrency | None = None) -> None:
-        self._stop = (concurrency or Threads()).signal()
+        self._clock = concurrency or Threads()
+        self._stop = self._clock.signal()
         self._lock = threading.Lock()
         self._connection: Connection | None = None
+        self._ends_us: int | None = None
 
     @property
     def stopped(self) -> bool:
@@ -55,6 +57,22 @@ class VendorCall:
         """Waits before another try; raises `Stopped` when the call is stopped."""
         if self._stop.wait(seconds):
             raise Stopped
+
+    def hurry(self, seconds: int) -> None:
+        """Lets the thread that reads go on for so long at most; then it gets `Stopped`."""
+        self._ends_us = self._clock.monotonic_us() + seconds * 1_000_000
+
+    def within(self, deadline_us: int) -> int:
+        """The monotonic time until which a read may wait: `deadline_us`, or the end of the call's own time.
+
+        Raises:
+            Stopped: the call's own time is up.
+        """
+        if self._ends_us is None:
+            return deadline_us
+        if self._clock.monotonic_us() >= self._ends_us:
+            raise Stopped
+        return min(deadline_us, self._ends_us)
 
     def attach(self, connection: Connection | None) -> None:
         """Sets the socket that `stop` shuts down; None when the call no longer reads."""
@@ -321,7 +339,7 @@ class VendorResponse:
 
     def _receive(self, deadline: int) -> bool:
         """Reads what has arrived; False after a tick of silence."""
-        left_us = deadline - self._now_us()
+        left_us = self._call.within(deadline) - self._now_us()
         if left_us <= 0:
             raise ModelTimeout("the vendor is silent")
         try:

@@ -11,10 +11,10 @@ from app.credits.core.entry import Entry
 from app.kit.stores.documents import Document, int_field, text_field
 from app.kit.stores.realtime import Json
 from app.metering import billing
-from app.models import catalogue
+from app.models import catalogue, tokens
 from simulation.audit import deletions
 from simulation.audit.records import Records
-from simulation.outside.model_vendor import VendorAnswer
+from simulation.outside.model_vendor import VendorAnswer, answer_of
 from simulation.workload import Known
 from simulation.world import World
 
@@ -25,8 +25,6 @@ _BASIS: Final = {
     if ending != "version"
     for row in rows.values()
 }
-_LETTERS_PER_TOKEN: Final = 8
-"""At most: what was made is estimated from below."""
 
 Found = Iterator[str]
 
@@ -85,10 +83,13 @@ def _text(world: World, known: Known, turn: Document) -> Found:
     answer = text_field(turn.fields, "answer")
     if not answer:
         return
-    source = world.outside.models.answers[int(answer.partition(".")[0])]
+    source = world.outside.models.answers[answer_of(answer)]
     if source.question != known.questions[turn.id]:
         yield f"turn {turn.id} is answered with what was written for another"
-    if answer != "".join(source.texts):
+    written = "".join(source.texts)
+    # What the vendor wrote after its reader had left reached nobody.
+    left = turn.fields["reason"] == "client_gone_partial" and written.startswith(answer)
+    if answer != written and not left:
         yield f"turn {turn.id} holds {answer!r}, the vendor wrote {source.texts}"
     if turn.fields["state"] == "done" and turn.fields["attempt"] == 1:
         for seen in known.whole.get(turn.id, ()):
@@ -100,35 +101,59 @@ def _priced(world: World, known: Known, message: str, entries: list[Entry]) -> F
     """What was charged is the price of one of the answers that the vendor gave to this message."""
     given = [one for one in world.outside.models.answers if one.question == known.questions[message]]
     for entry in entries:
-        prices = {_price(one, _BASIS.get(entry.draft.reason, "nothing")) for one in given if one.texts}
+        basis = _BASIS.get(entry.draft.reason, "nothing")
+        prices = {price for one in given if one.texts for price in _prices(one, basis)}
         if -entry.amount not in prices:
             yield f"message {message} ({entry.draft.reason}) was charged {-entry.amount}, its answers cost {prices}"
 
 
-def _price(given: VendorAnswer, basis: str) -> int:
+def _prices(given: VendorAnswer, basis: str) -> Iterator[int]:
+    """What the answer may cost. One whose reader left is charged for what had arrived until then."""
     if basis == "nothing":
-        return 0
+        yield 0
+        return
     if given.usage is not None:
-        return _of_usage(given)
-    text = "".join(given.texts)
-    written = max(len(given.texts), len(text) // _LETTERS_PER_TOKEN)
-    thought = max(len(given.thoughts), sum(map(len, given.thoughts)) // _LETTERS_PER_TOKEN)
-    read = given.letters // _LETTERS_PER_TOKEN
-    return _cost(given, {"input": read, "output": written, "reasoning": thought})
+        yield _of_usage(given)
+    if given.usage is not None and basis == "usage":
+        return
+    whole, thoughts = len(given.texts), len(given.thoughts)
+    read = _read(given)
+    for count in range(whole, 0, -1) if basis == "delivered" else (whole,):
+        if given.usage is not None and count == whole:
+            continue
+        written = max(count, tokens.estimate("".join(given.texts[:count])))
+        for thought in {read.get("reasoning", 0)} if given.usage is not None else range(thoughts + 1):
+            yield _cost(given, {**read, "output": written, "reasoning": thought})
+
+
+def _read(given: VendorAnswer) -> Mapping[str, int]:
+    """The prompt and the thoughts by the vendor's count; without one, the prompt by the estimate."""
+    if given.usage is None:
+        return {"input": tokens.least(given.prompt)}
+    return {bucket: count for bucket, count in _buckets(given).items() if bucket != "output"}
 
 
 def _of_usage(given: VendorAnswer) -> int:
+    return _cost(given, _buckets(given))
+
+
+def _buckets(given: VendorAnswer) -> Mapping[str, int]:
     usage = cast(Mapping[str, int], given.usage)
     cached = cast(Mapping[str, int], usage["prompt_tokens_details"])["cached_tokens"]
     thought = cast(Mapping[str, int], usage["completion_tokens_details"])["reasoning_tokens"]
-    tokens = {"input": usage["prompt_tokens"] - cached, "cached_input": cached}
-    return _cost(given, {**tokens, "output": usage["completion_tokens"] - thought, "reasoning": thought})
+    written = usage["completion_tokens"] - thought
+    return {
+        "input": usage["prompt_tokens"] - cached,
+        "cached_input": cached,
+        "output": written,
+        "reasoning": thought,
+    }
 
 
-def _cost(given: VendorAnswer, tokens: Mapping[str, int]) -> int:
+def _cost(given: VendorAnswer, used: Mapping[str, int]) -> int:
     """In micro-credits, rounded up once."""
     prices: Mapping[str, int] = _MODELS[given.model]["prices"]
-    return -(-sum(count * prices[bucket] for bucket, count in tokens.items()) // 1_000_000)
+    return -(-sum(count * prices[bucket] for bucket, count in used.items()) // 1_000_000)
 
 
 class Streams:

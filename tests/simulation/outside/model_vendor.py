@@ -4,6 +4,7 @@ https://platform.openai.com/docs/api-reference/chat/streaming. It remembers what
 the other end: the auditor computes from that what an answer may cost. Refuses to know who is charged for what.
 """
 
+import itertools
 import json
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,12 +27,12 @@ _PAGE: Final = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 2
 
 @dataclass
 class VendorAnswer:
-    """One request, and of its answer what arrived. `letters` are those of the whole prompt."""
+    """One request, and of its answer what arrived. `prompt` holds the text of each message."""
 
     number: int
     model: str
     question: str
-    letters: int
+    prompt: tuple[str, ...]
     limit: int
     texts: list[str] = field(default_factory=list)
     usage: Mapping[str, object] | None = None
@@ -61,10 +62,9 @@ class ModelVendor:
     def answer(self, request: bytes) -> tuple[VendorAnswer, Iterator[Arrival]]:
         """What comes back for a whole request."""
         asked = json.loads(request.partition(b"\r\n\r\n")[2])
-        texts = [str(message["content"]) for message in asked["messages"]]
+        texts = tuple(str(message["content"]) for message in asked["messages"])
         limit = asked.get("max_completion_tokens", asked.get("max_tokens"))
-        letters = sum(len(text) for text in texts)
-        answer = VendorAnswer(len(self.answers), asked["model"], texts[-1], letters, limit)
+        answer = VendorAnswer(len(self.answers), asked["model"], texts[-1], texts, limit)
         self.answers.append(answer)
         return answer, self._arrivals(answer)
 
@@ -85,7 +85,7 @@ class ModelVendor:
         written = wanted if rude else min(wanted, answer.limit)
         for index in range(written):
             yield from self._disturbance(pace_us)
-            yield self._piece(f"{answer.number}.{index} ", random.randrange(pace_us))
+            yield self._piece(one_token(answer.number, index), random.randrange(pace_us))
         finish = "content_filter" if filtered else "length" if written < wanted else "stop"
         yield Arrival(0, _chunk({"choices": [{"index": 0, "delta": {}, "finish_reason": finish}]}), finish=finish)
         yield from self._reports(answer, written, pace_us)
@@ -96,10 +96,10 @@ class ModelVendor:
         random = self._kernel.random
         wanted = random.randrange(1, 9)
         written, thought = min(wanted, answer.limit), random.choice((0, 0, 2))
-        read = answer.letters // 4 + 3
+        read = sum(len(text) // 2 + 4 for text in answer.prompt) + 3
         said = Said(
             model=answer.model,
-            pieces=[f"{answer.number}.{index} " for index in range(written)],
+            pieces=[one_token(answer.number, index) for index in range(written)],
             prompt=read,
             written=written + thought,
             reasoning=thought,
@@ -144,7 +144,8 @@ class ModelVendor:
         random, faults = self._kernel.random, self._kernel.faults
         if self._kernel.chance(faults.vendor / 2):
             return
-        read, thought = answer.letters // 4 + 3, random.choice((0, 0, 2))
+        read = sum(len(text) // 2 + 4 for text in answer.prompt) + 3
+        thought = random.choice((0, 0, 2))
         usage: dict[str, object] = {
             "prompt_tokens": read,
             "completion_tokens": written + thought,
@@ -165,6 +166,24 @@ class ModelVendor:
 
 def _plain(data: bytes) -> bytes:
     return data
+
+
+def one_token(answer: int, index: int) -> str:
+    """The text of one token: a word of its answer's number in small letters and its place in capitals."""
+    return f"{_letters(answer, 'a')}{_letters(index, 'A')} "
+
+
+def answer_of(text: str) -> int:
+    """The number of the answer that a text begins."""
+    number = 0
+    for letter in itertools.takewhile(str.islower, text):
+        number = number * 26 + ord(letter) - ord("a")
+    return number
+
+
+def _letters(number: int, first: str) -> str:
+    more, last = divmod(number, 26)
+    return (_letters(more, first) if more else "") + chr(ord(first) + last)
 
 
 def _bytes(data: bytes) -> bytes:
