@@ -1,12 +1,22 @@
 """What comes in: size, media type, JSON."""
 
 import io
+from typing import TYPE_CHECKING, Final
 
 import pytest
+from flask import Flask, request
 from flask.json.provider import DefaultJSONProvider
+from flask_openapi import APIBlueprint
+from werkzeug.test import Client, TestResponse
 
-from app.api.bodies import MAX_BODY, MAX_IMAGE_BODY
-from support.world import Caller
+from app.api import mount
+from app.api.auth import public
+from app.api.bodies import DROPPED_BYTES, MAX_BODY, MAX_IMAGE_BODY, MAX_PUBLIC_BODY, takes_images
+from support.shop import OrderBody, Shop
+from support.world import Caller, World
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 GOOD = b'{"item": "tea", "price": "1.5"}'
 
@@ -131,3 +141,96 @@ class TestJson:
         from app.api.bodies import StrictJson
 
         assert issubclass(StrictJson, DefaultJSONProvider)
+
+
+class Counted(io.RawIOBase):
+    """A body that is not made before it is read, and counts what is."""
+
+    def __init__(self, size: int) -> None:
+        self.left = size
+        self.reads: list[int] = []
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]  # as werkzeug's streams declare it
+        size = min(len(buffer), self.left)
+        buffer[:size] = b" " * size
+        self.left -= size
+        self.reads.append(size)
+        return size
+
+
+def sent(client: Client, path: str, body: Counted, *, told: bool, **headers: str) -> TestResponse:
+    """A POST of this body, with its length or in chunks."""
+    length = {"CONTENT_LENGTH": str(body.left) if told else "", "wsgi.input_terminated": True, "wsgi.input": body}
+    return client.post(path, content_type="application/json", headers=headers, environ_overrides=length)
+
+
+TOO_MUCH: Final = 20 * 1024 * 1024
+in_both_ways = pytest.mark.parametrize("told", [True, False], ids=["with its length", "in chunks"])
+
+
+@in_both_ways
+class TestABodyOfNobody:
+    """T-100: whoever has no token makes us hold nothing."""
+
+    @pytest.mark.parametrize("path", ["/v1/shop/orders", "/v1/shop/pictures", "/v1/nowhere", "/v1/shop/bug"])
+    @pytest.mark.parametrize("authorization", ["", "Bearer", "Bearer forged", "Basic YTpi"])
+    def test_is_not_read(self, world: World, shop: Shop, path: str, authorization: str, told: bool) -> None:
+        body = Counted(TOO_MUCH)
+        answer = sent(world.mounted(shop.routes(), user=None), path, body, told=told, Authorization=authorization)
+        assert answer.status_code in (401, 404, 405)
+        assert sum(body.reads) == 0
+
+    def test_of_a_user_is_read_to_the_limit_of_its_route(self, client: Caller, told: bool) -> None:
+        body = Counted(TOO_MUCH)
+        assert sent(client, "/v1/shop/orders", body, told=told).status_code == 413
+        assert sum(body.reads) <= MAX_BODY + 64 * 1024
+
+    def test_is_small_where_a_route_takes_one(self, world: World, told: bool) -> None:
+        blueprint = APIBlueprint("open", __name__)
+
+        @blueprint.post("/open")
+        @public
+        @takes_images
+        def anybody(body: OrderBody) -> dict[str, object]:
+            return {"item": body.item}
+
+        client = world.mounted(blueprint, user=None)
+        assert client.post("/v1/open", data=padded(MAX_PUBLIC_BODY), content_type="application/json").status_code == 200
+        body = Counted(TOO_MUCH)
+        assert sent(client, "/v1/open", body, told=told).status_code == 413
+        assert sum(body.reads) <= MAX_PUBLIC_BODY + 64 * 1024
+
+
+@in_both_ways
+class TestInsideTheFramework:
+    def test_the_rest_is_dropped_piece_by_piece_behind_the_answer(self, told: bool) -> None:
+        """So the client sees the answer, and nothing of its body is kept."""
+        body = Counted(TOO_MUCH)
+        read_before: list[int] = []
+
+        def refuses(_: "WSGIEnvironment", start_response: "StartResponse") -> list[bytes]:
+            read_before.append(sum(body.reads))
+            start_response("401 Unauthorized", [])
+            return [b"no"]
+
+        application = Flask("framework")
+        application.add_url_rule("/", "api", lambda: mount.serve(refuses, request), methods=["POST"])
+        answer = sent(application.test_client(), "/", body, told=told)
+        assert (answer.status_code, read_before) == (401, [0])
+        assert body.left == 0
+        assert max(body.reads) <= 64 * 1024
+
+    def test_a_body_without_end_is_given_up(self, told: bool) -> None:
+        body = Counted(10 * DROPPED_BYTES)
+
+        def refuses(_: "WSGIEnvironment", start_response: "StartResponse") -> list[bytes]:
+            start_response("401 Unauthorized", [])
+            return [b"no"]
+
+        application = Flask("framework")
+        application.add_url_rule("/", "api", lambda: mount.serve(refuses, request), methods=["POST"])
+        assert sent(application.test_client(), "/", body, told=told).status_code == 401
+        assert sum(body.reads) <= DROPPED_BYTES + 64 * 1024

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from app.api.mount import MOST_BYTES
+from app.api.bodies import MAX_IMAGE_BODY
 from support.framework import serving
 
 MAIN = """
@@ -32,7 +32,6 @@ class Anything(RequestBody):
     text: str
 
 @blueprint.post("/echo")
-@public
 @takes_images
 def echo(body: Anything):
     return {"length": len(body.text)}
@@ -82,10 +81,12 @@ def connection(url: str) -> Iterator[http.client.HTTPConnection]:
     connection.close()
 
 
-def post(connection: http.client.HTTPConnection, size: int, *, chunked: bool = False) -> tuple[int, dict[str, object]]:
+def post(
+    connection: http.client.HTTPConnection, size: int, *, chunked: bool = False, token: str = "Bearer of.alice.x"
+) -> tuple[int, dict[str, object]]:
     text = json.dumps({"text": "x" * size}).encode()
     pieces = [text[at : at + 65536] for at in range(0, len(text), 65536)] if chunked else text
-    headers = {"Content-Type": "application/json"}
+    headers = {"Content-Type": "application/json", "Authorization": token}
     connection.request("POST", "/v1/echo", body=pieces, headers=headers, encode_chunked=chunked)
     answer = connection.getresponse()
     return answer.status, json.loads(answer.read())
@@ -99,8 +100,15 @@ class TestBodies:
     def test_that_are_too_large_are_refused_and_the_connection_lives(
         self, connection: http.client.HTTPConnection, chunked: bool
     ) -> None:
-        status, problem = post(connection, MOST_BYTES + 1, chunked=chunked)
+        status, problem = post(connection, MAX_IMAGE_BODY + 1, chunked=chunked)
         assert (status, problem["code"]) == (413, "body_too_large")
+        assert post(connection, 5, chunked=chunked) == (200, {"length": 5})
+
+    def test_of_nobody_are_refused_and_the_connection_lives(
+        self, connection: http.client.HTTPConnection, chunked: bool
+    ) -> None:
+        status, problem = post(connection, MAX_IMAGE_BODY, chunked=chunked, token="")
+        assert (status, problem["code"]) == (401, "unauthenticated")
         assert post(connection, 5, chunked=chunked) == (200, {"length": 5})
 
 

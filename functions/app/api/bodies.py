@@ -1,22 +1,32 @@
 """Checks of request bodies: size, media type, and JSON that all readers understand alike.
 
+No byte of a body is read before its sender is known; what a public route takes is small.
 Owns the bytes of a request until they are parsed; refuses to know what the value means (that is pydantic's part).
 """
 
 import json
 import math
 from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from contextlib import suppress
+from typing import IO, Any, Final, TypeVar
 
 import flask
 from flask.json.provider import DefaultJSONProvider
-from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
+from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge
 
+from app.api import auth
 from app.api.problems import Malformed, UnsupportedMediaType
 
 MAX_BODY: Final = 1024 * 1024
 MAX_IMAGE_BODY: Final = 10 * 1024 * 1024
 """Bytes. The larger one is for routes that take pictures, and the most that is ever held in memory."""
+
+MAX_PUBLIC_BODY: Final = 16 * 1024
+"""Bytes that a route takes from callers whom it does not know."""
+
+DROPPED_BYTES: Final = 32 * 1024 * 1024
+"""The platform's own limit for a request."""
+_CHUNK: Final = 64 * 1024
 
 MOST_NESTED: Final = 64
 """Levels of lists and objects. The databases take fewer, and code that walks a body may recurse."""
@@ -58,7 +68,7 @@ def takes_images(view: View) -> View:
 
 def limit_of(view: Callable[..., object]) -> int:
     """The most bytes that this handler takes."""
-    limit = getattr(view, _LIMIT, MAX_BODY)
+    limit = MAX_PUBLIC_BODY if auth.is_public(view) else getattr(view, _LIMIT, MAX_BODY)
     return limit if isinstance(limit, int) else MAX_BODY
 
 
@@ -91,6 +101,17 @@ def check_body(request: flask.Request, view: Callable[..., object]) -> None:
     if isinstance(value, str):
         # flask-openapi would parse the content of a JSON string as JSON.
         raise Malformed("The body should be a JSON object.")
+
+
+def drop_rest(stream: IO[bytes]) -> None:
+    """Reads what nobody wanted, and keeps nothing of it.
+
+    A client that is still sending would otherwise see a broken connection in place of the answer.
+    """
+    left = DROPPED_BYTES
+    with suppress(OSError, HTTPException):  # the client has left, or the stream says that it was read to its limit
+        while left > 0 and (piece := stream.read(_CHUNK)):
+            left -= len(piece)
 
 
 def _depth(value: object) -> int:
