@@ -6,7 +6,7 @@ from firebase_functions import db_fn, https_fn, options, scheduler_fn, tasks_fn
 from flask import Request, Response
 
 from app import process
-from app.api import mount, triggers
+from app.api import callables, mount, triggers
 from app.outside import REGION
 
 # An alarm may ring early (the local emulator does not wait, clocks differ) and then comes again.
@@ -24,18 +24,21 @@ def api(request: Request) -> Response:
     return mount.serve(process.system().edge, request)
 
 
+@callables.read_strictly
 @https_fn.on_call(memory=512, cpu=1, concurrency=process.CONCURRENCY, timeout_sec=300)
 def send_message(request: https_fn.CallableRequest[object]) -> object:
     """A message to a conversation, answered whole; the text also streams through the Realtime Database."""
     return process.system().call("send_message", request)
 
 
+@callables.read_strictly
 @https_fn.on_call(memory=512, cpu=1, concurrency=process.CONCURRENCY, timeout_sec=60)
 def claim_welcome_bonus(request: https_fn.CallableRequest[object]) -> object:
     """The welcome bonus, or its next step, when the evidence allows it."""
     return process.system().call("claim_welcome_bonus", request)
 
 
+@callables.read_strictly
 @https_fn.on_call(memory=512, cpu=1, concurrency=process.CONCURRENCY, timeout_sec=60)
 def get_balance(request: https_fn.CallableRequest[object]) -> object:
     """The caller's balance, as GET /v1/credits/balance gives it."""

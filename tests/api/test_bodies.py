@@ -12,6 +12,7 @@ from werkzeug.test import Client, TestResponse
 from app.api import mount
 from app.api.auth import public
 from app.api.bodies import DROPPED_BYTES, MAX_BODY, MAX_IMAGE_BODY, MAX_PUBLIC_BODY, takes_images
+from support.bodies import Counted
 from support.shop import OrderBody, Shop
 from support.world import Caller, World
 
@@ -141,24 +142,6 @@ class TestJson:
         from app.api.bodies import StrictJson
 
         assert issubclass(StrictJson, DefaultJSONProvider)
-
-
-class Counted(io.RawIOBase):
-    """A body that is not made before it is read, and counts what is."""
-
-    def __init__(self, size: int) -> None:
-        self.left = size
-        self.reads: list[int] = []
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]  # as werkzeug's streams declare it
-        size = min(len(buffer), self.left)
-        buffer[:size] = b" " * size
-        self.left -= size
-        self.reads.append(size)
-        return size
 
 
 def sent(client: Client, path: str, body: Counted, *, told: bool, **headers: str) -> TestResponse:

@@ -45,19 +45,24 @@ class StrictJson(DefaultJSONProvider):
 
     def loads(self, s: str | bytes, **_: Any) -> Any:
         """Raises ValueError for anything else, which Flask answers with 400."""
-        text = s if isinstance(s, str) else s.decode("utf-8")
-        try:
-            value = json.loads(
-                text, parse_constant=_refuse_constant, parse_float=_finite, object_pairs_hook=_without_repeats
-            )
-        except RecursionError as error:
-            raise ValueError("nested too deeply") from error
-        if text.count("[") + text.count("{") > MOST_NESTED and _depth(value) > MOST_NESTED:
-            raise ValueError("nested too deeply")
-        if "\\ud" in text.lower():
-            # An escape may have made half of a surrogate pair, which no database of ours can store.
-            json.dumps(value, ensure_ascii=False).encode("utf-8")
-        return value
+        return parse(s)
+
+
+def parse(body: str | bytes) -> object:
+    """The value of strict JSON; raises ValueError for anything else."""
+    text = body if isinstance(body, str) else body.decode("utf-8")
+    try:
+        value = json.loads(
+            text, parse_constant=_refuse_constant, parse_float=_finite, object_pairs_hook=_without_repeats
+        )
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    if text.count("[") + text.count("{") > MOST_NESTED and _depth(value) > MOST_NESTED:
+        raise ValueError("nested too deeply")
+    if "\\ud" in text.lower():
+        # An escape may have made half of a surrogate pair, which no database of ours can store.
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
+    return value
 
 
 def takes_images(view: View) -> View:
@@ -80,15 +85,7 @@ def check_body(request: flask.Request, view: Callable[..., object]) -> None:
         UnsupportedMediaType: not application/json, or compressed.
         Malformed: not JSON.
     """
-    limit = limit_of(view)
-    if (request.content_length or 0) > limit:
-        raise RequestEntityTooLarge
-    # One byte more than allowed, because werkzeug silently truncates a body of unknown length at its limit.
-    request.max_content_length = limit + 1
-    body = request.get_data(cache=True)
-    if len(body) > limit:
-        raise RequestEntityTooLarge
-    if not body:
+    if not read(request, limit_of(view)):
         return
     if request.mimetype != "application/json":
         raise UnsupportedMediaType("The body must be application/json in UTF-8.")
@@ -101,6 +98,18 @@ def check_body(request: flask.Request, view: Callable[..., object]) -> None:
     if isinstance(value, str):
         # flask-openapi would parse the content of a JSON string as JSON.
         raise Malformed("The body should be a JSON object.")
+
+
+def read(request: flask.Request, limit: int) -> bytes:
+    """The body, which flask keeps; raises RequestEntityTooLarge for more bytes than `limit`, whatever is said of it."""
+    if (request.content_length or 0) > limit:
+        raise RequestEntityTooLarge
+    # One byte more than allowed, because werkzeug silently truncates a body of unknown length at its limit.
+    request.max_content_length = limit + 1
+    body = request.get_data(cache=True)
+    if len(body) > limit:
+        raise RequestEntityTooLarge
+    return body
 
 
 def drop_rest(stream: IO[bytes]) -> None:
