@@ -184,7 +184,7 @@ class TestTheBody:
             )
 
         application = flask.Flask("framework")
-        application.add_url_rule("/", "function", lambda: function(flask.request), methods=["POST"])
+        application.add_url_rule("/", "function", lambda: function(flask.request), methods=["POST"])  # type: ignore[arg-type]  # as the framework calls it
         stream = io.BytesIO(body) if isinstance(body, bytes) else body
         size = len(body) if isinstance(body, bytes) else body.left
         answer = application.test_client().post(

@@ -51,7 +51,7 @@ class Invocation:
 
 
 Function = TypeVar("Function", bound=Callable[..., object])
-"""What `on_call` makes of a handler: it takes a flask.Request and returns a flask.Response; the SDK types it otherwise."""
+"""What `on_call` makes of a handler: it takes a flask.Request, whatever the SDK says of its type."""
 
 _REFUSED: Final = "credits.callable_refused"
 """The WSGI variable in which a body that cannot be taken waits until it is known who sent it."""

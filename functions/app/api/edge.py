@@ -27,6 +27,9 @@ _ALLOWED_METHODS: Final = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 _PREFLIGHT_AGE_S: Final = 7200
 """Chromium's maximum; Firefox allows a day."""
 
+_COME_BACK: Final = ("429", "503")
+"""Statuses that say when to try again, whatever made the answer."""
+
 _SECURITY: Final[Mapping[str, str]] = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -101,6 +104,8 @@ class Edge:
         def start(status: str, headers: list[tuple[str, str]], exc_info: object = None, /) -> Callable[[bytes], object]:
             present = {name.lower() for name, _ in headers}
             added = [(context.HEADER, request_id)]
+            if status[:3] in _COME_BACK and "retry-after" not in present:
+                added.append(("Retry-After", str(problems.RETRY_AFTER_S)))
             added += self._cors(environ, [name for name, _ in (*headers, *added)])
             added += [(name, value) for name, value in _SECURITY.items() if name.lower() not in present]
             return start_response(status, [*headers, *added], exc_info)  # type: ignore[arg-type]  # handed through

@@ -23,7 +23,7 @@ class CallInProgress(Rejection):
 
 def in_progress(call: PaidCall, detail: str) -> CallInProgress:
     """The refusal of a request that met another one for the same owner."""
-    return CallInProgress(detail, **{f"{call.reference.type}_id": call.reference.id})
+    return CallInProgress(detail, retry_after_s=5, **{f"{call.reference.type}_id": call.reference.id})
 
 
 class Reserving:

@@ -73,7 +73,15 @@ def _build(app: OpenAPI) -> JsonObject:
     components["headers"] = {
         "RequestId": {"description": "The caller's id, or ours", "schema": {"type": "string"}, "required": True},
         "Replayed": {"description": "`true` on a repeated answer", "schema": {"type": "string"}},
-        "RetryAfter": {"description": "Seconds", "schema": {"type": "integer"}},
+        "RetryAfter": {
+            "description": "Seconds, at least",
+            "schema": {"type": "integer", "minimum": 1},
+            "required": True,
+        },
+        "RetryAfterRunning": {
+            "description": "Seconds, with the code `idempotency_in_progress`",
+            "schema": {"type": "integer", "minimum": 1},
+        },
     }
     for path, method, view in routes_of(app):
         operation = written["paths"].get(path, {}).get(method)
@@ -93,7 +101,7 @@ def _complete(operation: JsonObject, view: ViewFunction) -> None:
         _complete_response(status, response)
     for expected in _expected(operation, view):
         responses.setdefault(str(expected), {"$ref": f"#/components/responses/{_NAMES[expected]}"})
-    operation["responses"] = dict(sorted(responses.items()))
+    operation["responses"] = responses = dict(sorted(responses.items()))
     if idempotency.takes_a_key(view):
         _add_key(operation)
     if streaming.may_stream(view):
@@ -120,7 +128,10 @@ def _expected(operation: JsonObject, view: ViewFunction) -> list[int]:
 
 
 def _complete_response(status: str, response: JsonObject) -> None:
-    response.setdefault("headers", {})["X-Request-Id"] = {"$ref": "#/components/headers/RequestId"}
+    headers = response.setdefault("headers", {})
+    headers["X-Request-Id"] = {"$ref": "#/components/headers/RequestId"}
+    if status in ("429", "503"):
+        headers["Retry-After"] = {"$ref": "#/components/headers/RetryAfter"}
     content = response.get("content", {})
     if status >= "400" and content.get("application/json") == _PROBLEM:
         content[problems.MEDIA_TYPE] = content.pop("application/json")
@@ -137,6 +148,9 @@ def _add_key(operation: JsonObject) -> None:
             "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]([ -~]{0,253}[!-~])?$"},
         }
     )
+    conflict = operation["responses"]["409"]
+    if "headers" in conflict:
+        conflict["headers"]["Retry-After"] = {"$ref": "#/components/headers/RetryAfterRunning"}
     for status, response in operation["responses"].items():
         if status < "300":
             response["headers"][idempotency.REPLAYED] = {"$ref": "#/components/headers/Replayed"}
@@ -145,7 +159,8 @@ def _add_key(operation: JsonObject) -> None:
 def _problem_response(status: int) -> JsonObject:
     headers = {"X-Request-Id": {"$ref": "#/components/headers/RequestId"}}
     if status in (409, 503):
-        headers["Retry-After"] = {"$ref": "#/components/headers/RetryAfter"}
+        name = "RetryAfter" if status == 503 else "RetryAfterRunning"
+        headers["Retry-After"] = {"$ref": f"#/components/headers/{name}"}
     return {"description": _DESCRIPTIONS[status], "headers": headers, "content": {problems.MEDIA_TYPE: _PROBLEM}}
 
 
