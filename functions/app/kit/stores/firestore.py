@@ -152,7 +152,7 @@ class FirestoreDocuments:
     def commit(self, writes: Sequence[Write]) -> list[Version]:
         if not writes:
             return []
-        with _translated(writes[0].path):
+        with _translated(writes[0].path, conditional=any(map(_is_conditional, writes))):
             request = firestore.CommitRequest.pb()(
                 database=self._database, writes=[self._encode_write(one) for one in writes]
             )
@@ -165,12 +165,8 @@ class FirestoreDocuments:
     def query(self, query: Query) -> list[Document]:
         with _translated(query.collection):
             request = firestore.RunQueryRequest.wrap(self._encode_query(query))
-            try:
-                answers = self._client.run_query(request, timeout=_TIMEOUT_S, metadata=self._metadata)
-                raw = [firestore.RunQueryResponse.pb(answer) for answer in answers]
-            except exceptions.FailedPrecondition as error:
-                # A query has no precondition of ours: an index is missing, and no second try brings it.
-                raise InvariantViolation(f"Firestore cannot answer this query: {error.message}") from error
+            answers = self._client.run_query(request, timeout=_TIMEOUT_S, metadata=self._metadata)
+            raw = [firestore.RunQueryResponse.pb(answer) for answer in answers]
         return [self._document(answer.document) for answer in raw if answer.HasField("document")]
 
     def _encode_query(self, query: Query) -> Message:
@@ -339,19 +335,29 @@ def _timestamp(nanoseconds: int) -> Timestamp:
     return at
 
 
+def _is_conditional(one: Write) -> bool:
+    """Whether another writer can make it fail."""
+    return isinstance(one, Create) or (isinstance(one, Replace | Delete) and one.version is not None)
+
+
 @contextmanager
-def _translated(path: str) -> Iterator[None]:
+def _translated(path: str, *, conditional: bool = False) -> Iterator[None]:
     """Turns Google's errors into ours; also those of building a request: more than 64 bits, half of a surrogate pair, a
     time without a zone.
 
     A lost race is FAILED_PRECONDITION (another version), ALREADY_EXISTS or ABORTED (lock contention), or NOT_FOUND
-    when the document to replace or delete is gone.
+    when the document to replace or delete is gone. Where nothing is conditional, the same answers mean that an index or
+    the database is missing: a mistake of the deployment, which no second try mends.
     """
     try:
         yield
     except exceptions.AlreadyExists as error:
         raise AlreadyExists(f"the document exists already: {error.message}", path=path) from error
-    except (exceptions.FailedPrecondition, exceptions.Aborted, exceptions.NotFound) as error:
+    except (exceptions.FailedPrecondition, exceptions.NotFound) as error:
+        if not conditional:
+            raise InvariantViolation(f"Firestore lacks an index or the database: {error.message}") from error
+        raise Conflict(f"the document was written by another: {error.message}", path=path) from error
+    except exceptions.Aborted as error:
         raise Conflict(f"the document was written by another: {error.message}", path=path) from error
     except exceptions.InvalidArgument as error:
         raise InvariantViolation(f"Firestore cannot store this: {error.message}") from error

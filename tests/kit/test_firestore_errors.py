@@ -1,0 +1,84 @@
+"""What Firestore's refusals mean: a lost race is tried again, a mistake of the deployment is logged as our error."""
+
+from collections.abc import Callable, Sequence
+
+import pytest
+from google.api_core import exceptions
+from google.cloud.firestore_v1.services.firestore import FirestoreClient
+
+from app.api import problems
+from app.kit.errors import Conflict, InvariantViolation, Unavailable
+from app.kit.stores.documents import Create, Delete, Merge, Query, Replace, Version, Where, Write
+from app.kit.stores.firestore import FirestoreDocuments
+
+NO_INDEX = exceptions.FailedPrecondition("The query requires an index. You can create it here: https://console")
+NO_DATABASE = exceptions.NotFound("The database (default) does not exist for project demo")
+METHODS = ("get_document", "batch_get_documents", "run_query", "commit")
+STALE = exceptions.FailedPrecondition("the stored version does not match the required base version")
+
+
+class Refusing(FirestoreClient):
+    """Firestore, as it refuses every call."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def __getattribute__(self, name: str) -> object:
+        error: Exception = object.__getattribute__(self, "_error") if name != "_error" else Exception()
+
+        def refuse(*_: object, **__: object) -> None:
+            raise error
+
+        return (
+            refuse
+            if name in ("get_document", "batch_get_documents", "run_query", "commit")
+            else super().__getattribute__(name)
+        )
+
+
+CALLS: dict[str, Callable[[FirestoreDocuments], object]] = {
+    "one document": lambda store: store.get("accounts/alice"),
+    "several documents": lambda store: store.get_all(["accounts/alice", "accounts/bob"]),
+    "a query": lambda store: store.query(Query("operations", (Where("state", "==", "queued"),), ("due_at",))),
+    "an unconditional write": lambda store: store.commit([Merge("accounts/alice", {"a": 1}), Delete("accounts/bob")]),
+}
+
+
+def store(error: Exception) -> FirestoreDocuments:
+    return FirestoreDocuments(Refusing(error), "demo")
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("error", [NO_INDEX, NO_DATABASE], ids=["index", "database"])
+def test_what_is_missing_in_a_deployment_is_no_lost_race(call: str, error: Exception) -> None:
+    """T-114: it would be tried again for ever, and answered with 503 as if it were busy."""
+    if (call, error) == ("one document", NO_DATABASE):
+        assert CALLS[call](store(error)) is None, "a document that does not exist has the same answer"
+        return
+    with pytest.raises(InvariantViolation, match="index or the database") as caught:
+        CALLS[call](store(error))
+    described = problems.describe(caught.value)
+    assert (described.status, described.severity) == (500, "bug")
+
+
+@pytest.mark.parametrize(
+    "writes",
+    [
+        [Create("accounts/alice", {})],
+        [Replace("accounts/alice", {}, Version(1))],
+        [Merge("accounts/bob", {"a": 1}), Delete("accounts/alice", Version(1))],
+    ],
+    ids=["create", "replace", "delete among others"],
+)
+def test_a_condition_that_does_not_hold_is_one(writes: Sequence[Write]) -> None:
+    for error in (STALE, exceptions.NotFound("No document to update"), exceptions.AlreadyExists("x")):
+        with pytest.raises(Conflict):
+            store(error).commit(writes)
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_contention_and_silence_are_tried_again(call: str) -> None:
+    with pytest.raises(Conflict):
+        CALLS[call](store(exceptions.Aborted("too much contention")))
+    with pytest.raises(Unavailable):
+        CALLS[call](store(exceptions.ServiceUnavailable("x")))
