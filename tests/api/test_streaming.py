@@ -38,9 +38,11 @@ class TestFrames:
         assert shop.closed_streams.wait(5)
 
     def test_hold_text_with_line_breaks_on_one_line(self) -> None:
-        text = "a\nb\r\nc\u2028d"
+        """For every reader: Python's `splitlines` knows eleven ends of a line, an event stream three."""
+        text = "a\nb\r\nc\u2028d\u2029e\x85f\rg\x0bh\x0ci\x1cj\x1dk\x1el"
         encoded = ServerSentEvent("delta", {"text": text}).encode()
-        assert encoded.count(b"\n") == 3
+        assert len(encoded.decode().splitlines()) == encoded.count(b"\n") == 3
+        assert b"\r" not in encoded
         assert json.loads(frames([encoded])[0][1]) == {"text": text}
 
     def test_the_first_is_out_before_the_source_goes_on(self) -> None:

@@ -1,10 +1,10 @@
-"""The id and the client address of the request being served.
+"""The id, the client address and the wanted media type of the request being served.
 
 The id is on every answer, log line and ledger entry of a request. Refuses to know what the request asks.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -18,6 +18,7 @@ HEADER: Final = "X-Request-Id"
 ENVIRON: Final = "credits.request_id"
 """The WSGI variable in which the edge passes the id to the application behind it."""
 
+_QUALITY: Final = re.compile(r"0(\.[0-9]{0,3})?|1(\.0{0,3})?", re.ASCII)
 _SANE = re.compile(r"[A-Za-z0-9._:-]{1,128}", re.ASCII)
 
 
@@ -80,3 +81,35 @@ def request_id() -> str:
     if not flask.has_request_context():
         return ""
     return str(flask.request.environ.get(ENVIRON, ""))
+
+
+def wanted(*offered: str, default: str) -> str:
+    """Which media type the `Accept` header of the request being served prefers; see `preferred`."""
+    return preferred(flask.request.headers.get("Accept"), *offered, default=default)
+
+
+def preferred(accept: str | None, *offered: str, default: str) -> str:
+    """Which of the offered media types `accept` prefers (RFC 9110, section 12.5.1), whatever its case and parameters.
+
+    The most specific range decides a type's quality, and 0 excludes it. Of equally good types the one that is named
+    more exactly wins, then the one offered first; `default` when they are told apart by nothing.
+    """
+    ranges = [_range(part) for part in (accept or "*/*").split(",")]
+    found = [(quality, exact, name) for name in offered for exact, quality in [_quality(ranges, name)]]
+    best = max((quality, exact) for quality, exact, _ in found)
+    names = [name for quality, exact, name in found if (quality, exact) == best]
+    return default if best[0] == 0 or (best[1] == 0 and default in names) else names[0]
+
+
+def _range(part: str) -> tuple[str, float]:
+    """A media range in lower case without its parameters, and its quality; 1 for one that cannot be read."""
+    name, *parameters = (text.strip().lower() for text in part.split(";"))
+    told = next((text.removeprefix("q=") for text in parameters if text.startswith("q=")), "1")
+    return name, float(told) if _QUALITY.fullmatch(told) else 1.0
+
+
+def _quality(ranges: Sequence[tuple[str, float]], name: str) -> tuple[int, float]:
+    """How exactly `name` is meant by the range that fits it best, and the quality that this gives it."""
+    spellings = ("*/*", f"{name.partition('/')[0]}/*", name)
+    fitting = [(spellings.index(told), quality) for told, quality in ranges if told in spellings]
+    return max(fitting, default=(0, 0.0))

@@ -24,6 +24,8 @@ KEEP_ALIVE_S: Final = 15.0
 _AHEAD: Final = 64
 """Events that a source may run ahead of a slow client before it has to wait."""
 _KEEP_ALIVE: Final = b": keep-alive\n\n"
+_LINE_ENDS: Final = (("\u2028", "\\u2028"), ("\u2029", "\\u2029"), ("\x85", "\\u0085"))
+"""JSON leaves these as they are, and readers that split lines as Unicode has it, as Python's do, end one there."""
 _MARK: Final = "__credits_streams__"
 
 View = TypeVar("View", bound=Callable[..., object])
@@ -38,8 +40,11 @@ class ServerSentEvent:
     data: Mapping[str, object]
 
     def encode(self) -> bytes:
-        """The frame on the wire. JSON holds no bare line break, so `data` is one line."""
-        return f"event: {self.name}\ndata: {json.dumps(self.data, ensure_ascii=False, default=str)}\n\n".encode()
+        """The frame on the wire. `data` is one line for every reader."""
+        text = json.dumps(self.data, ensure_ascii=False, default=str)
+        for char, escaped in _LINE_ENDS:
+            text = text.replace(char, escaped)
+        return f"event: {self.name}\ndata: {text}\n\n".encode()
 
 
 def streams(view: View) -> View:

@@ -7,7 +7,7 @@ import flask
 from flask_openapi import APIBlueprint, Tag
 
 from app.api.auth import caller, spends
-from app.api.context import request_id
+from app.api.context import request_id, wanted
 from app.api.idempotency import REPLAYED, idempotency_key, takes_key
 from app.api.paging import Cursors, time_and_id
 from app.api.schemas import Page, PageParameters, Problem
@@ -103,7 +103,7 @@ def _messages(blueprint: APIBlueprint, chat: Chat) -> None:
     @streams
     @spends
     def answer(path: ConversationPath, body: NewMessage) -> flask.Response:
-        streamed = _STREAM in flask.request.accept_mimetypes.values()
+        streamed = wanted(_STREAM, "application/json", default="application/json") == _STREAM
         ask = Ask(
             uid=caller().uid,
             conversation_id=path.conversation_id,

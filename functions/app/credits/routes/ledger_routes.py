@@ -11,6 +11,7 @@ import flask
 from flask_openapi import APIBlueprint
 
 from app.api.auth import caller, public, require
+from app.api.context import wanted
 from app.api.paging import Cursors, as_integer, as_time
 from app.api.schemas import Page, PageParameters, Problem, microseconds
 from app.credits.proofs.explaining import explain
@@ -199,7 +200,7 @@ def wants_csv() -> bool:
 
 def _wanted(*offered: str) -> str:
     """Which of the media types the caller prefers; the first one when all are the same to them."""
-    return flask.request.accept_mimetypes.best_match(offered) or offered[0]
+    return wanted(*offered, default=offered[0])
 
 
 def _whose(query: AuditParameters) -> str:
