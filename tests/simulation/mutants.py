@@ -1,7 +1,8 @@
 """`python -m simulation.mutants`: plants the faults of `planted/*.toml` one at a time and sees whether the simulator
 finds them.
 
-A fault of something that the simulated world never does names a unit test that must find it instead.
+A fault of something that the simulated world never does names a unit test that must find it instead. With
+`--simulator-only` these tests do not run: the simulator tries every fault, which shows what it finds alone.
 
 A fault is a change of one piece of source text, applied while the module is imported; nothing is written and
 production code knows nothing of it. Each runs in a process of its own, over at most 200 seeds, until one of them
@@ -16,9 +17,9 @@ import os
 import sys
 import time
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
@@ -101,9 +102,9 @@ def planted(source: str, mutant: Mutant) -> str:
     return source.replace(mutant.find, mutant.replace)
 
 
-def mutants() -> list[Mutant]:
-    """All mutants of `planted/*.toml`, file by file."""
-    texts = (path.read_text() for path in sorted((HERE / "planted").glob("*.toml")))
+def mutants(file: str = "*") -> list[Mutant]:
+    """All mutants of `planted/*.toml`, file by file, or of one file."""
+    texts = (path.read_text() for path in sorted((HERE / "planted").glob(f"{file}.toml")))
     return [Mutant(**fields) for text in texts for fields in tomllib.loads(text)["mutant"]]
 
 
@@ -140,6 +141,11 @@ def hunt(mutant: Mutant, seeds: int) -> Fate:
         process.kill()
         process.join()
     return Fate(mutant, seed, why, time.monotonic() - started)
+
+
+def alone(mutant: Mutant) -> Mutant:
+    """The same fault, for the simulator to find."""
+    return replace(mutant, test="")
 
 
 def child(mutant: Mutant, seeds: int, sender: "Connection[tuple[int | None, str], object]") -> None:
@@ -191,10 +197,14 @@ def main() -> int:
         os.execve(sys.executable, command, {**os.environ, "PYTHONHASHSEED": "0"})
     parser = argparse.ArgumentParser(prog="simulation.mutants", description=__doc__)
     parser.add_argument("--only", help="the mutants whose names contain this")
+    parser.add_argument("--file", help="the mutants of this file of planted/, without .toml")
+    parser.add_argument("--simulator-only", action="store_true", help="no unit tests: the simulator tries all mutants")
     parser.add_argument("--seeds", type=int, default=SEEDS)
     parser.add_argument("--processes", type=int, default=min(2, os.cpu_count() or 1))
     chosen = parser.parse_args()
-    wanted = [one for one in mutants() if not chosen.only or chosen.only in one.name]
+    wanted = [one for one in mutants(chosen.file or "*") if not chosen.only or chosen.only in one.name]
+    named = {one.name for one in wanted if one.test}
+    wanted = [alone(one) for one in wanted] if chosen.simulator_only else wanted
     load_libraries()
     stale = [why for one in wanted if (why := out_of_date(one))]
     fates: list[Fate] = []
@@ -202,15 +212,29 @@ def main() -> int:
         for fate in pool.map(partial(hunt, seeds=chosen.seeds), [one for one in wanted if not out_of_date(one)]):
             fates.append(fate)
             say(_line(fate))
-    killed = sum(fate.seed is not None for fate in fates)
-    explained = [fate for fate in fates if fate.seed is None]
-    for fate in explained:
-        say(f"survivor {fate.mutant.name}: {fate.mutant.survives or 'NOT EXPLAINED'}")
-    say(f"{killed} of {len(fates)} killed: {100 * killed / max(1, len(fates)):.1f} %")
     for why in stale:
         say(f"OUT OF DATE {why}")
-    enough = killed >= 0.95 * len(fates) and all(fate.mutant.survives for fate in explained)
-    return 0 if enough and not stale else 1
+    return 0 if summed_up(fates, named) and not stale else 1
+
+
+def summed_up(fates: Sequence[Fate], named: Set[str]) -> bool:
+    """Prints the kill rates of the simulator alone and with unit tests; whether the second is enough.
+
+    `named`: mutants that name a unit test. Where the simulator was to find them alone, that test counts unseen.
+    """
+    alone = sum(fate.seed is not None and not fate.mutant.test for fate in fates)
+    together = [fate for fate in fates if fate.seed is not None or (fate.mutant.name in named and not fate.mutant.test)]
+    left = [fate for fate in fates if fate not in together]
+    for fate in left:
+        say(f"survivor {fate.mutant.name}: {fate.mutant.survives or 'NOT EXPLAINED'}")
+    tried = sum(not fate.mutant.test for fate in fates)
+    say(f"by the simulator alone: {_rate(alone, len(fates))}, of {tried} that it tried")
+    say(f"with the unit tests that mutants name: {_rate(len(together), len(fates))}")
+    return len(together) >= 0.95 * len(fates) and all(fate.mutant.survives for fate in left)
+
+
+def _rate(killed: int, of: int) -> str:
+    return f"{killed} of {of} killed: {100 * killed / max(1, of):.1f} %"
 
 
 def _line(fate: Fate) -> str:

@@ -7,8 +7,10 @@ from functools import partial
 from app.api.auth import Principal
 from app.chat.opening import Ask
 from app.chat.store import conversation_path
+from app.kit.clock import from_rfc3339
 from app.kit.errors import Failure, InvariantViolation, Unavailable
 from app.kit.ids import derived
+from app.kit.stores.documents import text_field
 from app.metering.billing import Mode
 from app.orchestration.queue.operation import Priority
 from app.orchestration.queue.operation_queue import Order
@@ -16,10 +18,12 @@ from app.orchestration.sagas.saga import ENDED, SagaState, SagaStatus
 from app.orchestration.sagas.sagas import SagaStart
 from simulation.devices import Direct, Reading, Told, device
 from simulation.instance import Backend
+from simulation.machine.kernel import START_US
 from simulation.products import IMAGE_PRICE
 from simulation.world import World
 
 PRICES = (10_000_000, 24_000_000)
+_SWEEP_US = 60_000_000
 OLD = "cnv-old"
 """A conversation that the first user has had for long, in some seeds."""
 
@@ -129,7 +133,16 @@ class User:
             outcome = self._answer(ask, mode, hang_up, message)
             if not isinstance(outcome, Failure):
                 return
-            self._kernel.sleep(self._kernel.random.randrange(400_000_000))
+            self._kernel.sleep(self._when_to_come_back(message))
+
+    def _when_to_come_back(self, message: str) -> int:
+        """Some time later; or just when the sweep looks for the turn that was left behind."""
+        turn = self._world.documents.real.get(f"{self._known.conversations[message]}/messages/{message}")
+        if turn is None or turn.fields["state"] != "running" or self._kernel.chance(0.4):
+            return self._kernel.random.randrange(400_000_000)
+        over_us = from_rfc3339(text_field(turn.fields, "lease_until")) - START_US
+        swept_us = START_US + (over_us // _SWEEP_US + 1) * _SWEEP_US
+        return max(0, swept_us + self._kernel.random.randrange(400_000) - self._kernel.now_us)
 
     def _answer(self, ask: Ask, mode: Mode, hang_up: int | None, message: str) -> object:
         pieces = 0

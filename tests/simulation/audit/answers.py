@@ -1,30 +1,20 @@
 """What must be true of messages when all is quiet: their text, their price and their live view.
 
-Text and price are computed anew from what the vendor really sent, with the price book and the billing table alone.
+Text and price are compared with what the vendor really sent.
 """
 
-import tomllib
-from collections.abc import Iterator, Mapping
-from typing import Final, cast
+from collections.abc import Iterator, Mapping, Sequence
 
 from app.credits.core.entry import Entry
 from app.kit.stores.documents import Document, int_field, text_field
 from app.kit.stores.realtime import Json
-from app.metering import billing
-from app.models import catalogue, tokens
 from simulation.audit import deletions
+from simulation.audit.prices import possible, price
 from simulation.audit.records import Records
+from simulation.outside.mishaps import REASONS
 from simulation.outside.model_vendor import VendorAnswer, answer_of
 from simulation.workload import Known
 from simulation.world import World
-
-_MODELS: Final = {one["vendor_id"]: one for one in tomllib.loads(catalogue.BUNDLED.read_text())["models"].values()}
-_BASIS: Final = {
-    row["reason"]: row["basis"]
-    for ending, rows in tomllib.loads(billing.PATH.read_text()).items()
-    if ending != "version"
-    for row in rows.values()
-}
 
 Found = Iterator[str]
 
@@ -47,8 +37,9 @@ def turns(world: World, known: Known, records: Records) -> Found:
             yield f"turn {answered} was deleted, and what it cost is not what is charged"
     for turn in left:
         yield from _turn(world, known, turn, charged.get(turn.id, []))
+    held = {turn.id: turn for turn in left}
     for message, entries in charged.items():
-        yield from _priced(world, known, message, entries)
+        yield from _priced(world, known, message, entries, held.get(message))
 
 
 def _turn(world: World, known: Known, turn: Document, entries: list[Entry]) -> Found:
@@ -81,7 +72,7 @@ def _turn(world: World, known: Known, turn: Document, entries: list[Entry]) -> F
 def _text(world: World, known: Known, turn: Document) -> Found:
     """The answer is what the vendor wrote, and what its reader has seen."""
     answer = text_field(turn.fields, "answer")
-    if not answer:
+    if not answer.strip():
         return
     source = world.outside.models.answers[answer_of(answer)]
     if source.question != known.questions[turn.id]:
@@ -91,69 +82,34 @@ def _text(world: World, known: Known, turn: Document) -> Found:
     left = turn.fields["reason"] == "client_gone_partial" and written.startswith(answer)
     if answer != written and not left:
         yield f"turn {turn.id} holds {answer!r}, the vendor wrote {source.texts}"
+    reasons = REASONS.get(text_field(turn.fields, "reason"))
+    if reasons is not None and source.finish not in reasons:
+        yield f"turn {turn.id} ended as {turn.fields['reason']}, the vendor said {source.finish}"
     if turn.fields["state"] == "done" and turn.fields["attempt"] == 1:
         for seen in known.whole.get(turn.id, ()):
             if seen != answer:
                 yield f"turn {turn.id} holds {answer!r}, its reader has seen {seen!r}"
 
 
-def _priced(world: World, known: Known, message: str, entries: list[Entry]) -> Found:
-    """What was charged is the price of one of the answers that the vendor gave to this message."""
+def _priced(world: World, known: Known, message: str, entries: list[Entry], turn: Document | None) -> Found:
+    """What was charged is the price of the answer that the vendor gave to this message and its turn holds."""
     given = [one for one in world.outside.models.answers if one.question == known.questions[message]]
     for entry in entries:
-        basis = _BASIS.get(entry.draft.reason, "nothing")
-        prices = {price for one in given if one.texts for price in _prices(one, basis)}
+        if turn is None:
+            prices = {price for one in given for price in possible(one, entry.draft.reason)}
+        else:
+            prices = {_of(turn, world.outside.models.answers, entry.draft.reason)}
         if -entry.amount not in prices:
             yield f"message {message} ({entry.draft.reason}) was charged {-entry.amount}, its answers cost {prices}"
 
 
-def _prices(given: VendorAnswer, basis: str) -> Iterator[int]:
-    """What the answer may cost. One whose reader left is charged for what had arrived until then."""
-    if basis == "nothing":
-        yield 0
-        return
-    if given.usage is not None:
-        yield _of_usage(given)
-    if given.usage is not None and basis == "usage":
-        return
-    whole, thoughts = len(given.texts), len(given.thoughts)
-    read = _read(given)
-    for count in range(whole, 0, -1) if basis == "delivered" else (whole,):
-        if given.usage is not None and count == whole:
-            continue
-        written = max(count, tokens.estimate("".join(given.texts[:count])))
-        for thought in {read.get("reasoning", 0)} if given.usage is not None else range(thoughts + 1):
-            yield _cost(given, {**read, "output": written, "reasoning": thought})
-
-
-def _read(given: VendorAnswer) -> Mapping[str, int]:
-    """The prompt and the thoughts by the vendor's count; without one, the prompt by the estimate."""
-    if given.usage is None:
-        return {"input": tokens.least(given.prompt)}
-    return {bucket: count for bucket, count in _buckets(given).items() if bucket != "output"}
-
-
-def _of_usage(given: VendorAnswer) -> int:
-    return _cost(given, _buckets(given))
-
-
-def _buckets(given: VendorAnswer) -> Mapping[str, int]:
-    usage = cast(Mapping[str, int], given.usage)
-    cached = cast(Mapping[str, int], usage["prompt_tokens_details"])["cached_tokens"]
-    thought = cast(Mapping[str, int], usage["completion_tokens_details"])["reasoning_tokens"]
-    written = usage["completion_tokens"] - thought
-    return {
-        "input": usage["prompt_tokens"] - cached,
-        "cached_input": cached,
-        "output": written,
-        "reasoning": thought,
-    }
-
-
-def _cost(given: VendorAnswer, used: Mapping[str, int]) -> int:
-    """In micro-credits, rounded up once."""
-    prices: Mapping[str, int] = _MODELS[given.model]["prices"]
-    return -(-sum(count * prices[bucket] for bucket, count in used.items()) // 1_000_000)
+def _of(turn: Document, answers: Sequence[VendorAnswer], reason: str) -> int:
+    """The price of exactly the text that a turn holds, or of its reservation where that is less."""
+    answer = text_field(turn.fields, "answer")
+    if not answer.strip():
+        return 0
+    given = answers[answer_of(answer)]
+    return min(price(given, reason, len(answer.split())), int_field(turn.fields, "reserved"))
 
 
 class Streams:
@@ -173,8 +129,7 @@ class Streams:
     def verdict(self, known: Known, records: Records) -> Found:
         """All are gone. Where nothing died and every write arrived, they were whole and closed before they went."""
         users = self._world.realtime.real.peek("users")
-        assert isinstance(users, dict)
-        for uid, node in users.items():
+        for uid, node in users.items() if isinstance(users, dict) else ():
             if isinstance(node, dict) and node.get("streams"):
                 yield f"live streams of {uid} are left: {node['streams']}"
         if left := self._world.realtime.real.peek("orchestration/stream_ends"):

@@ -20,6 +20,7 @@ from app.orchestration.queue.operation_document import from_document
 from app.orchestration.sagas.saga import ENDED, SagaState, SagaStatus, StepStatus
 from app.orchestration.sagas.saga_document import from_document as saga_from
 from simulation.audit.answers import Streams, turns
+from simulation.audit.course import Heads, Sagas, Turns
 from simulation.audit.promises import bonus, keyed, sealed
 from simulation.audit.records import Records
 from simulation.machine.kernel import CALM
@@ -45,6 +46,7 @@ class Auditor:
         self._known = known
         self._records = Records(world.documents.real)
         self._streams = Streams(world)
+        self._turns, self._saga_moves, self._heads = Turns(world), Sagas(world), Heads(world)
         self._calm = world.faults == CALM
         self._found: list[str] = []
         self._running: dict[str, set[str]] = {}
@@ -67,6 +69,7 @@ class Auditor:
             self._mirrors,
         ):
             found += check()
+        found += [*self._turns.verdict(self._records), *self._saga_moves.found, *self._heads.found]
         found += turns(self._world, self._known, self._records)
         found += self._streams.verdict(self._known, self._records)
         found += bonus(self._world, self._records)

@@ -53,20 +53,31 @@ class IndexedDocuments(MemoryDocuments):
 
 
 class SimDocuments:
-    """`Documents` in the simulation. `watchers` hear of every commit at the moment it happens."""
+    """`Documents` in the simulation. `watchers` hear of every commit at the moment it happens.
+
+    `reads` hear of every document that was read and its version, `tries` of every commit before it happens, `doubts` of
+    those whose outcome their writer does not know.
+    """
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
         self.real = IndexedDocuments()
         self.watchers: list[Watcher] = []
+        self.reads: list[Callable[[str, Version | None], None]] = []
+        self.tries: list[Callable[[Sequence[Write]], None]] = []
+        self.doubts: list[Callable[[Sequence[Write]], None]] = []
 
     def get(self, path: str) -> Document | None:
         self._before(f"get {path}")
-        return self.real.get(path)
+        found = self.real.get(path)
+        self._read([path], [found])
+        return found
 
     def get_all(self, paths: Sequence[str]) -> list[Document | None]:
         self._before(f"get {' '.join(paths)}")
-        return self.real.get_all(paths)
+        found = self.real.get_all(paths)
+        self._read(paths, found)
+        return found
 
     def query(self, query: Query) -> list[Document]:
         self._before(f"query {query.collection}")
@@ -77,6 +88,17 @@ class SimDocuments:
         label = ""
         if kernel.keep_trace:
             label = " ".join(f"{'+' if isinstance(write, Create) else ''}{write.path}" for write in writes)
+        for hear in self.tries:
+            hear(writes)
+        try:
+            return self._commit(writes, label)
+        except Unavailable:
+            for hear in self.doubts:
+                hear(writes)
+            raise
+
+    def _commit(self, writes: Sequence[Write], label: str) -> list[Version]:
+        kernel = self._kernel
         self._before(f"commit {label}")
         if kernel.current is not None and kernel.chance(kernel.faults.conflict):
             raise Conflict("too much contention on these documents", path=writes[0].path)
@@ -89,6 +111,11 @@ class SimDocuments:
         if kernel.current is not None and kernel.chance(kernel.faults.unavailable / 2):
             raise Unavailable("no answer to a commit that has happened")
         return versions
+
+    def _read(self, paths: Sequence[str], found: Sequence[Document | None]) -> None:
+        for hear in self.reads:
+            for path, one in zip(paths, found):
+                hear(path, None if one is None else one.version)
 
     def _before(self, label: str) -> None:
         self._kernel.linger()

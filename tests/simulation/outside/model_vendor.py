@@ -7,7 +7,7 @@ the other end: the auditor computes from that what an answer may cost. Refuses t
 import itertools
 import json
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -15,14 +15,23 @@ from emulators.model_vendor.animals import ANIMALS
 from emulators.model_vendor.zoo import Animal, Said
 from simulation.machine.concurrency import GreenletSignal
 from simulation.machine.kernel import Kernel
+from simulation.outside.mishaps import (
+    BREAKS,
+    FOR_EVER,
+    ODD_FINISHES,
+    REFUSALS,
+    SECOND,
+    STREAM,
+    Arrival,
+    event,
+    in_chunk,
+)
 
-_SECOND: Final = 1_000_000
-_FOR_EVER: Final = 10**15
-_STREAM: Final = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 _CLOSED: Final = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
 _ANIMALS: Final = sorted(name for name, one in ANIMALS.items() if one.dialect == "openai" and not one.early)
 """Those of the vendor zoo that count as the bundled catalogue says, and not before the end."""
-_PAGE: Final = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 2\r\n\r\nno"
+_SLOW_US: Final = 25 * SECOND
+_THOUGHT: Final = "Hm. "
 
 
 @dataclass
@@ -38,18 +47,10 @@ class VendorAnswer:
     usage: Mapping[str, object] | None = None
     finish: str | None = None
     thoughts: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Arrival:
-    """Bytes that arrive together, this long after those before, and what they mean; None: the connection ends."""
-
-    after_us: int
-    data: bytes | None
-    text: str = ""
-    usage: Mapping[str, object] | None = None
-    finish: str | None = None
-    thoughts: Sequence[str] = ()
+    final: bool = False
+    """It was refused in a way after which nobody may be asked instead."""
+    once: bool = False
+    """It was refused in a way after which this model may not be asked again."""
 
 
 class ModelVendor:
@@ -58,43 +59,75 @@ class ModelVendor:
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
         self.answers: list[VendorAnswer] = []
+        self.watchers: list[Callable[[VendorAnswer], None]] = []
+        """Hear of every question when it arrives."""
+        self.unread: dict[str, str] = {}
+        """Questions that came over a connection which had been closed before, and the model that was asked."""
 
     def answer(self, request: bytes) -> tuple[VendorAnswer, Iterator[Arrival]]:
         """What comes back for a whole request."""
+        answer = self._asked(request)
+        self.answers.append(answer)
+        for hear in self.watchers:
+            hear(answer)
+        return answer, self._arrivals(answer)
+
+    def missed(self, request: bytes) -> None:
+        """A request that nobody reads: its connection was closed while it was kept."""
+        asked = self._asked(request)
+        self.unread[asked.question] = asked.model
+
+    def _asked(self, request: bytes) -> VendorAnswer:
         asked = json.loads(request.partition(b"\r\n\r\n")[2])
         texts = tuple(str(message["content"]) for message in asked["messages"])
         limit = asked.get("max_completion_tokens", asked.get("max_tokens"))
-        answer = VendorAnswer(len(self.answers), asked["model"], texts[-1], texts, limit)
-        self.answers.append(answer)
-        return answer, self._arrivals(answer)
+        return VendorAnswer(len(self.answers), asked["model"], texts[-1], texts, limit)
 
     def _arrivals(self, answer: VendorAnswer) -> Iterator[Arrival]:
         random, faults = self._kernel.random, self._kernel.faults
-        pace_us = random.choice((4_000, 40_000, 400_000))
+        pace_us = _SLOW_US if self._kernel.chance(0.04) else random.choice((4_000, 40_000, 400_000))
         if self._kernel.chance(faults.vendor):
-            failing = random.choice(_REFUSALS)
+            refused = random.choice(REFUSALS)
+            answer.final, answer.once = refused.final, refused.once
+            failing = refused.arrival
             yield failing if failing.data is None else Arrival(random.randrange(pace_us), failing.data)
             return
-        if self._kernel.chance(0.3):
+        if self._kernel.chance(0.4):
             yield from self._dressed(answer, ANIMALS[random.choice(_ANIMALS)], pace_us)
             return
-        yield Arrival(random.randrange(pace_us), _STREAM)
-        filtered = self._kernel.chance(faults.vendor / 4)
+        yield Arrival(random.randrange(pace_us), STREAM)
         rude = self._kernel.chance(faults.vendor / 4)
-        wanted = 0 if filtered else random.randrange(1, 9) + (answer.limit if rude and answer.limit < 100 else 0)
+        odd = self._kernel.chance(0.02 + faults.vendor / 2)
+        wanted = self._wanted(pace_us) + (answer.limit if rude and answer.limit < 100 else 0)
+        if odd and self._kernel.chance(0.4):
+            wanted = 0
         written = wanted if rude else min(wanted, answer.limit)
+        if odd:
+            yield from self._thinks(random.choice((0, 3)), pace_us)
         for index in range(written):
             yield from self._disturbance(pace_us)
             yield self._piece(one_token(answer.number, index), random.randrange(pace_us))
-        finish = "content_filter" if filtered else "length" if written < wanted else "stop"
-        yield Arrival(0, _chunk({"choices": [{"index": 0, "delta": {}, "finish_reason": finish}]}), finish=finish)
+        finish = random.choice(ODD_FINISHES) if odd else "length" if written < wanted else "stop"
+        end = event({"choices": [{"index": 0, "delta": {}, "finish_reason": finish}]})
+        yield Arrival(0, end, finish=finish)
         yield from self._reports(answer, written, pace_us)
-        yield Arrival(0, _bytes(b"data: [DONE]\n\n") + b"0\r\n\r\n")
+        yield Arrival(0, in_chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n")
+
+    def _wanted(self, pace_us: int) -> int:
+        """How much it has to say, in tokens: now and then more than a small reservation pays for."""
+        long = pace_us < SECOND and self._kernel.chance(0.08)
+        return self._kernel.random.randrange(16, 40) if long else self._kernel.random.randrange(1, 9)
+
+    def _thinks(self, thoughts: int, pace_us: int) -> Iterator[Arrival]:
+        """Hidden reasoning, before the first text."""
+        for _ in range(thoughts):
+            thought = event({"choices": [{"index": 0, "delta": {"reasoning_content": _THOUGHT}}]})
+            yield Arrival(self._kernel.random.randrange(pace_us), thought, thoughts=(_THOUGHT,))
 
     def _dressed(self, answer: VendorAnswer, animal: Animal, pace_us: int) -> Iterator[Arrival]:
         """An answer as an animal of the vendor zoo gives it: it may break in the middle, and its end is sound."""
         random = self._kernel.random
-        wanted = random.randrange(1, 9)
+        wanted = self._wanted(pace_us)
         written, thought = min(wanted, answer.limit), random.choice((0, 0, 2))
         read = sum(len(text) // 2 + 4 for text in answer.prompt) + 3
         said = Said(
@@ -107,13 +140,13 @@ class ModelVendor:
             finish="length" if written < wanted else "stop",
         )
         closed = animal.framing == "close"
-        framed = _plain if closed else _bytes
+        framed = _plain if closed else in_chunk
         thoughts = animal.thoughts(said)
-        opening = (_CLOSED if closed else _STREAM) + framed(animal.opening(said))
+        opening = (_CLOSED if closed else STREAM) + framed(animal.opening(said))
         yield Arrival(random.randrange(pace_us), opening, thoughts=thoughts)
         for index in range(written):
             if self._kernel.chance(self._kernel.faults.vendor / 4):
-                yield random.choice(_BREAKS[:2])
+                yield random.choice(BREAKS[:2])
             yield Arrival(random.randrange(pace_us), framed(animal.piece(said, index)), said.pieces[index])
         usage: dict[str, object] = {
             "prompt_tokens": read,
@@ -131,12 +164,12 @@ class ModelVendor:
         random, faults = self._kernel.random, self._kernel.faults
         if self._kernel.chance(0.05):
             # A comment says that it still thinks; to whoever waits that is silence.
-            yield Arrival(random.choice((pace_us, 11 * _SECOND)), _bytes(b": thinking\n\n"))
+            yield Arrival(random.choice((pace_us, 11 * SECOND)), in_chunk(b": thinking\n\n"))
         if self._kernel.chance(faults.vendor / 4):
-            yield random.choice(_BREAKS)
+            yield random.choice(BREAKS)
 
     def _piece(self, text: str, after_us: int) -> Arrival:
-        chunk = _chunk({"choices": [{"index": 0, "delta": {"content": text}}]})
+        chunk = event({"choices": [{"index": 0, "delta": {"content": text}}]})
         return Arrival(after_us, chunk, text)
 
     def _reports(self, answer: VendorAnswer, written: int, pace_us: int) -> Iterator[Arrival]:
@@ -145,7 +178,7 @@ class ModelVendor:
         if self._kernel.chance(faults.vendor / 2):
             return
         read = sum(len(text) // 2 + 4 for text in answer.prompt) + 3
-        thought = random.choice((0, 0, 2))
+        thought = len(answer.thoughts) or random.choice((0, 0, 2))
         usage: dict[str, object] = {
             "prompt_tokens": read,
             "completion_tokens": written + thought,
@@ -154,14 +187,14 @@ class ModelVendor:
         }
         if self._kernel.chance(faults.vendor / 4):
             wrong = {**usage, "total_tokens": 1}
-            yield Arrival(random.randrange(pace_us), _chunk({"choices": [], "usage": wrong}), usage=usage)
+            yield Arrival(random.randrange(pace_us), event({"choices": [], "usage": wrong}), usage=usage)
             return
         if written and self._kernel.chance(faults.vendor / 4):
             lie = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
-            yield Arrival(random.randrange(pace_us), _chunk({"choices": [], "usage": lie}))
+            yield Arrival(random.randrange(pace_us), event({"choices": [], "usage": lie}))
             return
         for _ in range(random.choice((1, 1, 2))):
-            yield Arrival(random.randrange(pace_us), _chunk({"choices": [], "usage": usage}), usage=usage)
+            yield Arrival(random.randrange(pace_us), event({"choices": [], "usage": usage}), usage=usage)
 
 
 def _plain(data: bytes) -> bytes:
@@ -186,42 +219,6 @@ def _letters(number: int, first: str) -> str:
     return (_letters(more, first) if more else "") + chr(ord(first) + last)
 
 
-def _bytes(data: bytes) -> bytes:
-    return b"%x\r\n%s\r\n" % (len(data), data)
-
-
-def _chunk(event: Mapping[str, object]) -> bytes:
-    return _bytes(b"data: " + json.dumps(event).encode() + b"\n\n")
-
-
-def _refusal(status: str, error: Mapping[str, str], header: str = "") -> Arrival:
-    body = json.dumps({"error": error}).encode()
-    head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\n{header}Content-Length: {len(body)}\r\n\r\n"
-    return Arrival(0, head.encode() + body)
-
-
-_REFUSALS: Final = (
-    _refusal("429 Too Many Requests", {"code": "rate_limit_exceeded"}),
-    _refusal("429 Too Many Requests", {"code": "rate_limit_exceeded"}, "Retry-After: 1\r\n"),
-    _refusal("429 Too Many Requests", {"code": "rate_limit_exceeded"}, "Retry-After: 30\r\n"),
-    _refusal("500 Internal Server Error", {"type": "server_error"}),
-    _refusal("400 Bad Request", {"code": "content_policy_violation"}),
-    Arrival(0, _PAGE),
-    Arrival(0, None),
-    Arrival(_FOR_EVER, None),
-)
-"""Answers without text: busy, broken, against the rules, of the wrong type, none, and silence."""
-
-_BREAKS: Final = (
-    Arrival(0, None),
-    Arrival(_FOR_EVER, None),
-    Arrival(0, _bytes(b'data: {"choi') + _bytes(b"\n\n")),
-    Arrival(0, _chunk({"error": {"type": "server_error"}})),
-    Arrival(0, _chunk({"error": {"code": "content_filter"}})),
-)
-"""Ends in the middle: cut off, silence, something unreadable, and errors of its own."""
-
-
 class VendorConnection:
     """`app.kit.network.Connection`. Each `receive` gets what arrived together and no more."""
 
@@ -237,16 +234,21 @@ class VendorConnection:
         self._kernel.pause("model asked")
         if self._shut.is_set() or self._kernel.chance(self._kernel.faults.vendor / 8):
             raise ConnectionResetError
+        self._at_us = self._kernel.now_us
+        if self._answer is not None and self._kernel.chance(0.05):
+            # The vendor closed this connection while it was kept, and that shows only now.
+            self._vendor.missed(data)
+            self._arrivals.append(Arrival(self._kernel.random.randrange(200_000), None))
+            return
         self._answer, arrivals = self._vendor.answer(data)
         self._arrivals.extend(arrivals)
-        self._at_us = self._kernel.now_us
 
     def receive(self, timeout_s: float) -> bytes:
         self._kernel.pause("model writes")
-        until_us = self._kernel.now_us + round(timeout_s * _SECOND)
-        arrives_us = self._at_us + self._arrivals[0].after_us if self._arrivals else _FOR_EVER * 10
+        until_us = self._kernel.now_us + round(timeout_s * SECOND)
+        arrives_us = self._at_us + self._arrivals[0].after_us if self._arrivals else FOR_EVER * 10
         left_us = min(until_us, arrives_us) - self._kernel.now_us
-        if self._shut.is_set() or (left_us > 0 and self._shut.wait(left_us / _SECOND)):
+        if self._shut.is_set() or (left_us > 0 and self._shut.wait(left_us / SECOND)):
             return b""
         if arrives_us > self._kernel.now_us:
             raise TimeoutError
@@ -285,6 +287,6 @@ class VendorNetwork:
         if self.kernel.chance(self.kernel.faults.vendor / 8):
             if self.kernel.chance(0.5):
                 raise ConnectionRefusedError
-            self.kernel.sleep(round(timeout_s * _SECOND))
+            self.kernel.sleep(round(timeout_s * SECOND))
             raise TimeoutError
         return VendorConnection(self.kernel, self.vendor)

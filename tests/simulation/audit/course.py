@@ -1,0 +1,221 @@
+"""What must be true of each move of turns, sagas and account heads, which the final state alone does not show.
+
+Windows of conversations are checked against the order in which their turns were done.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from app.chat.conversation import MOST_TURNS, OPEN
+from app.kit.clock import from_rfc3339, minutes
+from app.kit.stores.documents import (
+    Fields,
+    Replace,
+    Version,
+    Write,
+    as_map,
+    int_field,
+    list_field,
+    map_field,
+    text_field,
+)
+from app.orchestration.sagas.sagas import TIMER
+from simulation.audit.prices import overasked
+from simulation.audit.records import Records
+from simulation.machine.kernel import CALM, Instance, Process
+from simulation.outside.model_vendor import VendorAnswer
+from simulation.world import World
+from support.memory import Change
+
+_SKEW: Final = 4_000_000
+"""Two clocks differ by less."""
+_PAID_WITHIN: Final = minutes(20)
+"""How long a purchase waits for its payment: see `simulation.products`."""
+_LEFT_BEHIND: Final = ("crashed", "reservation_lost")
+
+Found = Iterator[str]
+
+
+class Turns:
+    """The turns of all conversations."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._done: dict[str, list[str]] = {}
+        """Messages by the path of their conversation, in the order in which they were answered."""
+        self._running: dict[str, Fields] = {}
+        """By question, the latest attempt at it."""
+        self.found: list[str] = []
+        self._longest_us = world.backends[0].system.settings.api.timeout_s * 1_000_000
+        self._asks: dict[str, list[VendorAnswer]] = {}
+        """By reservation, what the vendor was asked."""
+        world.documents.watchers.append(self._committed)
+        world.outside.models.watchers.append(self._asked)
+
+    def verdict(self, records: Records) -> Found:
+        """What was found at commits, and whether every window holds what was answered, in order, each once."""
+        yield from self.found
+        chat = {one.path: one for one in records.documents("users/")}
+        for path, conversation in chat.items():
+            if path.count("/") != 3 or conversation.fields["state"] != OPEN:
+                continue
+            window = [as_map(one) for one in list_field(conversation.fields, "window")]
+            shown, wanted = [str(one["message_id"]) for one in window], self._done.get(path, [])[-MOST_TURNS:]
+            if shown != wanted:
+                yield f"the window of {path} holds {shown}, answered were {wanted}"
+            for exchange in window:
+                turn = chat.get(f"{path}/messages/{exchange['message_id']}")
+                said = None if turn is None else (turn.fields["question"], turn.fields["answer"])
+                if said != (exchange["question"], exchange["answer"]):
+                    yield f"the window of {path} tells {exchange}, its turn says {said}"
+
+    def _asked(self, asked: VendorAnswer) -> None:
+        """A model is asked once a reservation stands that pays for it, and again only while that is right."""
+        turn, vendor = self._running.get(asked.question), self._world.outside.models
+        if turn is None:
+            self.found.append(f"{asked.model} was asked {asked.question!r}, for which nothing is reserved")
+            return
+        self.found += overasked(asked, turn)
+        before = self._asks.setdefault(text_field(turn, "reservation_id"), [])
+        if any(one.texts for one in before):
+            self.found.append(f"{asked.model} was asked {asked.question!r} again, after text had come")
+        if any(one.final or (one.once and one.model == asked.model) for one in before):
+            self.found.append(f"{asked.model} was asked {asked.question!r} again, after an answer that forbids it")
+        unread = vendor.unread.pop(asked.question, asked.model)
+        if unread != asked.model and self._world.faults == CALM:
+            self.found.append(f"{asked.model} was asked {asked.question!r}, which {unread} had never read")
+        before.append(asked)
+
+    def _committed(self, changes: list[Change]) -> None:
+        for path, before, after in changes:
+            if after is not None and path.startswith("users/") and "/messages/" in path:
+                self.found += self._moved(path, before, after)
+
+    def _moved(self, path: str, before: Fields | None, after: Fields) -> Found:
+        if after["state"] == "running":
+            self._running[text_field(after, "question")] = after
+        if before is None:
+            return
+        if int_field(after, "attempt") < int_field(before, "attempt"):
+            yield f"{path} went back from attempt {before['attempt']} to {after['attempt']}"
+        if before["state"] != "running":
+            repeated = before["state"] == "error" and before["cost"] == 0 and after["state"] == "running"
+            if not repeated:
+                yield f"{path} was {before['state']} and moved to {after['state']}"
+        elif after["state"] == "running":
+            # An attempt that was left behind may be taken over once its lease is over.
+            yield from self._left_behind(path, before, "replaced")
+        else:
+            yield from self._ended(path, after)
+
+    def _ended(self, path: str, after: Fields) -> Found:
+        if after["reason"] in _LEFT_BEHIND:
+            yield from self._left_behind(path, after, text_field(after, "reason"))
+        if after["state"] == "done" and text_field(after, "answer").strip():
+            self._done.setdefault(path.partition("/messages/")[0], []).append(path.rpartition("/")[2])
+
+    def _left_behind(self, path: str, turn: Fields, how: str) -> Found:
+        """Whoever still answers is not taken for dead, and keeps its reservation (T-40)."""
+        age_us = self._world.kernel.now_us - from_rfc3339(text_field(turn, "created_at"))
+        if age_us < self._longest_us - _SKEW:
+            yield f"{path} was {how} after {age_us / 1e6:.0f} s, while its answer may still have been given"
+
+
+class Sagas:
+    """The steps of all sagas."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._ended: dict[str, list[str]] = {}
+        """Steps that have to be undone when their saga fails, in the order in which they ended."""
+        self._waits: dict[tuple[str, str], int] = {}
+        self.found: list[str] = []
+        world.documents.watchers.append(self._committed)
+
+    def _committed(self, changes: list[Change]) -> None:
+        for path, before, after in changes:
+            name = path.rpartition("/")[2]
+            if after is not None and path.startswith("sagas/"):
+                self.found += self._moved(name, before, after)
+        for path, before, after in changes:
+            if after is not None and path.startswith("operations/") and after["name"] == TIMER:
+                self.found += self._timed(before, after)
+
+    def _moved(self, saga: str, before: Fields | None, after: Fields) -> Found:
+        were, are = ({} if one is None else _statuses(one) for one in (before, after))
+        ended = self._ended.setdefault(saga, [])
+        moved = [step for step in are if were.get(step) != are[step]]
+        for step in moved:
+            if are[step] in ("done", "doubtful"):
+                ended.append(step)
+            elif are[step] == "waiting":
+                self._waits[saga, step] = self._world.kernel.now_us
+            elif are[step] == "failed" and str(after["failure"]).startswith("waited too long"):
+                yield from self._in_time(saga, step, "given up")
+        for step in moved:
+            if are[step] == "undoing" and were.get(step) != "stuck":
+                if step not in ended:  # It ended in doubt by this very commit.
+                    ended.append(step)
+                later = ended[ended.index(step) + 1 :]
+                if any(are[one] != "undone" for one in later):
+                    yield f"saga {saga} undoes {step}, and these ended later: {later}"
+
+    def _timed(self, before: Fields | None, after: Fields) -> Found:
+        if before is not None and before["state"] != "running" and after["state"] == "running":
+            payload = map_field(after, "payload")
+            yield from self._in_time(text_field(payload, "saga"), text_field(payload, "step"), "timed out")
+
+    def _in_time(self, saga: str, step: str, how: str) -> Found:
+        waited_us = self._world.kernel.now_us - self._waits.get((saga, step), 0)
+        if waited_us < _PAID_WITHIN - _SKEW:
+            yield f"saga {saga}: {step} was {how} after {waited_us / 1e6:.0f} s"
+
+
+class Heads:
+    """Accounts after a commit whose outcome is not known: they are read again before the next commit (T-34).
+
+    Money does not rest on it, because a commit on an old head is refused; each such commit is in vain.
+    """
+
+    def __init__(self, world: World) -> None:
+        self._kernel = world.kernel
+        self._unsure: dict[tuple[Instance | None, str], Version | None] = {}
+        self._read: dict[tuple[Process | None, str], Version | None] = {}
+        self.found: list[str] = []
+        documents = world.documents
+        documents.reads.append(self._was_read)
+        documents.tries.append(self._tried)
+        documents.doubts.append(self._doubted)
+
+    def _was_read(self, path: str, version: Version | None) -> None:
+        if _is_account(path):
+            self._unsure.pop((self._instance, path), None)
+            self._read[self._kernel.current, path] = version
+
+    def _tried(self, writes: Sequence[Write]) -> None:
+        for path, version in _heads(writes):
+            unsure = self._unsure.get((self._instance, path))
+            if unsure is not None and unsure == version and self._read.get((self._kernel.current, path)) != version:
+                self.found.append(f"{path} was written again on a head that a failed commit had left in doubt")
+
+    def _doubted(self, writes: Sequence[Write]) -> None:
+        for path, version in _heads(writes):
+            self._unsure[self._instance, path] = version
+            self._read.pop((self._kernel.current, path), None)
+
+    @property
+    def _instance(self) -> Instance | None:
+        return self._kernel.current.instance if self._kernel.current is not None else None
+
+
+def _heads(writes: Sequence[Write]) -> list[tuple[str, Version | None]]:
+    return [(one.path, one.version) for one in writes if isinstance(one, Replace) and _is_account(one.path)]
+
+
+def _is_account(path: str) -> bool:
+    return path.startswith("accounts/") and path.count("/") == 1
+
+
+def _statuses(saga: Fields) -> dict[str, str]:
+    steps = map_field(saga, "steps")
+    return {str(name): text_field(map_field(steps, str(name)), "status") for name in list_field(saga, "order")}
