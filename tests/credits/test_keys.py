@@ -2,6 +2,9 @@
 
 import json
 
+import pytest
+
+from app.kit.errors import Unavailable
 from app.kit.stores.documents import Replace
 from support.credits_world import CreditsWorld, deposit
 
@@ -66,3 +69,46 @@ def test_a_retired_key_has_an_end_that_stays(world: CreditsWorld) -> None:
 def test_a_key_is_kept_in_the_archive_by_its_first_signature(world: CreditsWorld) -> None:
     world.credits.account("alice")
     assert f"keys/{world.signer.kid}.json" in world.archive
+
+
+class TestAKeyThatWasRetired:
+    """A deployment with a new key was rolled back: the old key has an end that nothing takes back."""
+
+    def _rolled_back(self) -> CreditsWorld:
+        before = CreditsWorld()
+        before.credits.account("alice")
+        _deploying(before).system.orchestration.sweep()
+        return CreditsWorld(before.documents, before.clock, archive=before.archive)
+
+    def test_alarms_at_once_when_it_goes_on_to_sign(self) -> None:
+        world = self._rolled_back()
+        world.system.orchestration.sweep()
+        [alarm] = [one for one in world.system.credits.invariants() if one.name == "signing_key_has_no_end"]
+        assert list(alarm.broken()) == [world.signer.kid]
+        assert not [one for one in CreditsWorld().system.credits.invariants() if list(one.broken())]
+
+    def test_signs_nothing_past_its_end(self) -> None:
+        world = self._rolled_back()
+        world.credits.post("alice", deposit("in time", 5))
+        for path in ("a day later", "after a start"):
+            if path == "a day later":
+                world.clock.advance(minutes=24 * 60)
+            with pytest.raises(Unavailable):
+                world.credits.post("alice", deposit(path, 5))
+            world = CreditsWorld(world.documents, world.clock, archive=world.archive)
+        third = CreditsWorld(world.documents, world.clock, b"\x0a" * 32, archive=world.archive)
+        third.credits.post("alice", deposit("with a third key", 5))
+        third.system.orchestration.sweep()
+        assert third.credits.validate_chain("alice").valid
+        assert third.credits.checkpoints.breaches.subjects() == []
+
+    def test_is_noticed_by_a_process_that_signed_before(self) -> None:
+        world = CreditsWorld()
+        world.credits.account("alice")
+        _deploying(world).credits.publish_key()
+        for hours in range(1, 24):
+            world.clock.advance(minutes=60)
+            world.credits.post("alice", deposit(f"hour {hours}", 5))
+        world.clock.advance(minutes=61)
+        with pytest.raises(Unavailable):
+            world.credits.post("alice", deposit("too late", 5))

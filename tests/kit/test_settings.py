@@ -6,9 +6,10 @@ import pytest
 
 from app.api.settings import ApiSettings
 from app.bonus.settings import BonusSettings
+from app.credits.proofs.signing import Signer
 from app.credits.settings import CreditsSettings
 from app.kit.clock import minutes
-from app.kit.environment import BadSetting, Environment
+from app.kit.environment import BadSetting, Environment, decode_key32
 from app.kit.money import credits
 from app.models.settings import ModelsSettings, Patience
 from app.settings import Settings
@@ -115,3 +116,9 @@ def test_a_retired_key_is_one_key_however_it_is_padded(padding: str) -> None:
     """Its id is a hash of its text, so the text is made anew."""
     key = base64.urlsafe_b64encode(b"\xff" * 32).decode().rstrip("=")
     assert Settings.read(Environment({**GOOD, "LEDGER_RETIRED_KEYS": key + padding})).credits.retired_keys == (key,)
+
+
+def test_the_key_that_signs_is_not_retired() -> None:
+    own = Signer(decode_key32("LEDGER_SIGNING_KEY", GOOD["LEDGER_SIGNING_KEY"])).public
+    with pytest.raises(BadSetting, match="LEDGER_RETIRED_KEYS"):
+        Settings.read(Environment({**GOOD, "LEDGER_RETIRED_KEYS": own}))

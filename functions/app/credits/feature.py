@@ -142,6 +142,7 @@ class CreditsFeature(Feature):
     def invariants(self) -> Sequence[Invariant]:
         return [
             Invariant("reservations_end_in_time", lambda: self.service.long_overdue()),
+            Invariant("signing_key_has_no_end", lambda: self.service.ending_key()),
             Invariant("chains_extend_their_seals", lambda: self.service.checkpoints.breaches.subjects()),
         ]
 

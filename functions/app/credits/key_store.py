@@ -12,8 +12,9 @@ from typing import Final
 
 from app.credits.proofs.judging import UNREADABLE
 from app.credits.proofs.signing import KeyRing, Lifetime, Signer, jwk, thumbprint
+from app.kit import telemetry
 from app.kit.clock import Clock, minutes, to_rfc3339
-from app.kit.errors import AlreadyExists, Invalid
+from app.kit.errors import AlreadyExists, Invalid, Unavailable
 from app.kit.stores.archive import Archive
 from app.kit.stores.documents import (
     Create,
@@ -30,16 +31,22 @@ from app.kit.stores.documents import (
 
 RETIRED_AFTER_US: Final = minutes(24 * 60)
 """A key is retired so long after it was first configured as retired: until then a deployment may still be under way."""
+LOOKED_UP_EVERY_US: Final = minutes(6 * 60)
+"""How often a process that signs looks whether its own key was given an end. An end is a day away when it is written,
+so none passes unnoticed; for twice this time an archive that does not answer stops nobody.
+"""
+_MARGIN_US: Final = minutes(1)
 _MOST_KEYS: Final = 100
+_log: Final = telemetry.log("credits")
 
 
 class KeptKeys(KeyRing):
     """The configured public keys, and every other one that the archive holds, looked up when it is first met."""
 
-    def __init__(self, public: dict[str, str], archive: Archive, active: str) -> None:
+    def __init__(self, public: dict[str, str], archive: Archive) -> None:
         super().__init__(public)
         self._archive = archive
-        self._known = {active}
+        self._known: set[str] = set()
         """Keys whose lifetime was looked up."""
 
     def verifies(self, kid: str, signature: str, message: bytes) -> bool:
@@ -52,13 +59,16 @@ class KeptKeys(KeyRing):
         """Reads a key and its lifetime from the archive."""
         content = self._archive.read(f"keys/{kid}.json")
         if content is not None:
-            ended = self._archive.read(f"keys/{kid}-retired.json")
             with contextlib.suppress(Invalid, *UNREADABLE):
                 kept = as_map(json.loads(content))
-                end = as_map(json.loads(ended)) if ended is not None else {}
-                self.add(kid, text_field(kept, "x"), Lifetime(None, optional_text(end, "not_after")))
+                self.add(kid, text_field(kept, "x"), Lifetime(None, self.end(kid)))
         if kid in self:
             self._known.add(kid)
+
+    def end(self, kid: str) -> str | None:
+        """The last time that this key may sign, as the archive has it; None while it has no end."""
+        ended = self._archive.read(f"keys/{kid}-retired.json")
+        return None if ended is None else optional_text(as_map(json.loads(ended)), "not_after")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +98,8 @@ class KeyStore:
             self.archive.keep(f"keys/{kid}.json", json.dumps(jwk(kid, x)).encode())
         for old in self.retired:
             added += self._retire(thumbprint(old), old)
+        if (end := self.keys.end(kid)) is not None:
+            _log.error("signing_key_retired", key_id=kid, not_after=end)
         return added
 
     def learn_all(self) -> None:
@@ -115,19 +127,43 @@ class PublishedSigner(Signer):
 
     def __init__(self, seed: bytes) -> None:
         super().__init__(seed)
-        self._publish: KeyStore | None = None
+        self._store: KeyStore | None = None
+        self._published = False
+        self._looked_us: int | None = None
+        self._end: str | None = None
 
     def publishing(self, store: KeyStore) -> "PublishedSigner":
-        """Publishes to `store` before the first signature."""
-        self._publish = store
+        """Publishes to `store` before the first signature, and looks there whether the key has an end."""
+        self._store = store
         return self
 
     def sign(self, message: bytes) -> bytes:
-        """The signature of `message`; raises `Unavailable` when a key of which nobody knows yet cannot be kept."""
-        if (store := self._publish) is not None:
-            store.publish(self.kid, self.public)
-            self._publish = None
+        """The signature of `message`.
+
+        Raises:
+            Unavailable: a key of which nobody knows yet cannot be kept; or the key was retired, and nobody would
+                believe what it signs now.
+        """
+        if (store := self._store) is not None:
+            if not self._published:
+                store.publish(self.kid, self.public)
+                self._published = True
+            self._look_up_end(store)
+            if self._end is not None and to_rfc3339(store.clock.now_us() + _MARGIN_US) > self._end:
+                raise Unavailable("The ledger's key was retired and may not sign any more")
         return super().sign(message)
+
+    def _look_up_end(self, store: KeyStore) -> None:
+        now, looked = store.clock.now_us(), self._looked_us
+        if looked is not None and now - looked < LOOKED_UP_EVERY_US:
+            return
+        try:
+            self._end = store.keys.end(self.kid)
+        except Unavailable:
+            if looked is None or now - looked >= 2 * LOOKED_UP_EVERY_US:
+                raise
+            return
+        self._looked_us = now
 
 
 def _is_kid(text: str) -> bool:

@@ -117,7 +117,7 @@ class Credits:
         self._rows = Rows(documents, clock)
         signer = PublishedSigner(settings.signing_key)
         public = (signer.public, *settings.retired_keys)
-        keys = KeptKeys({thumbprint(x): x for x in public}, archive, signer.kid)
+        keys = KeptKeys({thumbprint(x): x for x in public}, archive)
         self._key_store = KeyStore(documents, archive, clock, keys, settings.retired_keys)
         self._signer = signer.publishing(self._key_store)
         self.ledger = LedgerReader(documents, keys)
@@ -342,6 +342,11 @@ class Credits:
     def publish_key(self) -> int:
         """Keeps the active public key for ever, and the ends of retired ones; how many were added."""
         return self._key_store.review(self._signer.kid, self._signer.public)
+
+    def ending_key(self) -> list[str]:
+        """The active key, when it was retired: it stops to sign at its end."""
+        kid = self._signer.kid
+        return [] if self._key_store.keys.end(kid) is None else [kid]
 
     def _refused(self, uid: str, checks: list[str]) -> LedgerCheckFailed:
         """Nothing is signed that does not verify; the account's chain is verified by the next sweep."""

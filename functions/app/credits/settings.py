@@ -3,8 +3,9 @@
 import base64
 from dataclasses import dataclass
 
+from app.credits.proofs.signing import Signer
 from app.kit.clock import minutes
-from app.kit.environment import Environment, decode_key32
+from app.kit.environment import BadSetting, Environment, decode_key32
 from app.kit.money import credits
 
 
@@ -28,8 +29,11 @@ class CreditsSettings:
         # Spelled anew: a key's id is the hash of its canonical text, and an operator may give it with padding.
         keys = [decode_key32("LEDGER_RETIRED_KEYS", word) for word in env.words("LEDGER_RETIRED_KEYS", "")]
         retired = tuple(base64.urlsafe_b64encode(key).rstrip(b"=").decode() for key in keys)
+        seed = env.key32("LEDGER_SIGNING_KEY")
+        if Signer(seed).public in retired:
+            raise BadSetting("LEDGER_SIGNING_KEY: the signing key is among LEDGER_RETIRED_KEYS")
         return cls(
-            signing_key=env.key32("LEDGER_SIGNING_KEY"),
+            signing_key=seed,
             retired_keys=retired,
             max_reservation=env.credits("MAX_RESERVATION_AMOUNT", "1000"),
             chain_checks=env.whole("CHAIN_CHECKS_PER_SWEEP", 20, at_least=1),
