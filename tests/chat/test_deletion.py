@@ -1,6 +1,6 @@
 """A deleted conversation: gone at once, nothing of it left in the end, whatever runs, dies or comes late meanwhile."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import pytest
@@ -12,8 +12,12 @@ from app.chat.store import BATCH, NoSuchConversation
 from app.kit.clock import minutes
 from app.kit.errors import Unavailable
 from app.kit.stores.documents import Create, Delete, Write
+from app.kit.stores.realtime import Json
 from app.orchestration.queue.operation import Operation, OperationState
-from support.chat_world import ChatWorld
+from support.chat_world import ChatWorld, read_texts
+
+MARK = "xyzzy"
+"""A word of a conversation that is deleted."""
 
 
 class Crash(BaseException):
@@ -33,6 +37,16 @@ def ordered(world: ChatWorld) -> Operation:
     """The one operation that there is."""
     [operation] = world.operations()
     return operation
+
+
+def nothing_of_it_is_left(world: ChatWorld) -> bool:
+    """Whether no store holds a word of the one conversation that there was."""
+    stored = repr([one.fields for one in world.documents.all().values()])
+    return world.left() == [] and MARK not in stored and world.realtime.get("users/alice/streams") is None
+
+
+def _refuse(_: Mapping[str, Json]) -> None:
+    raise Unavailable("the database is gone")
 
 
 @contextmanager
@@ -238,6 +252,91 @@ class TestTheOperation:
         world.drain()
         assert ordered(world).state is OperationState.SUCCEEDED
         assert world.left() == []
+
+
+class TestItsText:
+    """T-110: wherever it was written, whatever died or was refused, nothing of it is left in any store."""
+
+    def test_goes_with_the_conversation(self, world: ChatWorld) -> None:
+        conversation = world.conversation()
+        world.answered(conversation, f"Tell me about {MARK}")
+        assert world.realtime.get("users/alice/streams") is not None
+        world.chat.delete("alice", conversation.id)
+        world.drain()
+        assert nothing_of_it_is_left(world)
+
+    @pytest.mark.parametrize("after", [False, True])
+    @pytest.mark.parametrize("commit", [1, 2])
+    def test_goes_though_the_deletion_is_killed(self, world: ChatWorld, commit: int, after: bool) -> None:
+        conversation = world.conversation()
+        world.answered(conversation, f"Tell me about {MARK}")
+        world.chat.delete("alice", conversation.id)
+        with killed_at(world, commit, after=after), pytest.raises(Crash):
+            world.drain()
+        world.clock.advance(minutes=3)
+        world.orchestration.sweeper.tick()
+        world.drain()
+        assert nothing_of_it_is_left(world)
+
+    def test_goes_though_the_database_refused_it(self, world: ChatWorld) -> None:
+        conversation = world.conversation()
+        world.answered(conversation, f"Tell me about {MARK}")
+        world.chat.delete("alice", conversation.id)
+
+        def refuse(values: Mapping[str, Json]) -> None:
+            if any("/streams/" in path for path in values):
+                raise Unavailable("the database takes no text")
+
+        world.realtime.before_write.append(refuse)
+        world.drain()
+        assert ordered(world).state is OperationState.QUEUED
+        world.realtime.before_write.clear()
+        for _ in range(3):
+            world.clock.advance(minutes=1)
+            world.orchestration.sweeper.tick()
+            world.drain()
+        assert nothing_of_it_is_left(world)
+
+    @pytest.mark.parametrize("refused", [True, False], ids=["its end was refused", "killed"])
+    def test_goes_though_an_answer_still_wrote_it(self, world: ChatWorld, refused: bool) -> None:
+        conversation = world.conversation()
+        answer = world.ask(conversation, f"Tell me about {MARK}")
+        read_texts(answer)
+        world.chat.delete("alice", conversation.id)
+        world.drain()
+        world.clock.advance(seconds=1)
+        world.mirror.step()
+        assert world.realtime.get("users/alice/streams") is not None
+        if refused:
+            world.realtime.before_write.append(_refuse)
+            answer.over()
+            world.realtime.before_write.clear()
+        self._sweep(world, 8)
+        assert nothing_of_it_is_left(world)
+        answer.close()
+
+    def test_goes_though_a_frozen_instance_writes_it_late(self, world: ChatWorld) -> None:
+        conversation = world.conversation()
+        answer = world.ask(conversation, f"Tell me about {MARK}")
+        read_texts(answer)
+        late = world.mirror.coalescer.take()
+        world.chat.delete("alice", conversation.id)
+        world.drain()
+        self._sweep(world, 20)
+        assert nothing_of_it_is_left(world)
+        assert late is not None
+        world.realtime.update(late.values)
+        assert not nothing_of_it_is_left(world)
+        self._sweep(world, 8)
+        assert nothing_of_it_is_left(world)
+        answer.close()
+
+    @staticmethod
+    def _sweep(world: ChatWorld, minutes: int) -> None:
+        for _ in range(minutes):
+            world.clock.advance(minutes=1)
+            world.orchestration.sweeper.tick()
+            world.drain()
 
 
 class TestAnAnswerMeanwhile:

@@ -7,19 +7,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.chat.answering import Over, Text
 from app.chat.live.flusher import Flusher, cancel_path
 from app.chat.live.running import Running
 from app.chat.live.stream_mirror import (
     EVERY_US,
+    PARKED_US,
     TRIES,
     Closing,
     Coalescer,
     SteppedStreamMirror,
-    remove_old_streams,
     send,
 )
 from app.kit.concurrency import Signal, Threads
 from app.kit.errors import Unavailable
+from app.kit.money import to_decimal
+from app.kit.stores.documents import Merge
 from app.kit.stores.realtime import Json
 from app.models.gateway import VendorCall
 from support.chat_world import ChatWorld
@@ -27,6 +30,7 @@ from support.clock import ManualClock
 from support.memory import MemoryRealtime
 
 END = Closing("done", "stop", "0.0016")
+DUE = "orchestration/streams_due"
 
 
 def streamed(realtime: MemoryRealtime, message_id: str, uid: str = "alice") -> dict[str, Json]:
@@ -162,18 +166,6 @@ class TestABrokenDatabase:
         assert send(coalescer, realtime)
         assert send(coalescer, realtime)
         assert streamed(realtime, "m")["chunks"] == {"0000": "one ", "0001": "two"}
-
-    def test_is_given_up_and_counted(self) -> None:
-        coalescer, realtime = Coalescer(ManualClock()), MemoryRealtime()
-        realtime.before_write.append(_refuse)
-        coalescer.open("alice", "m", "small")
-        for _ in range(TRIES):
-            assert send(coalescer, realtime)
-        assert coalescer.dropped == 1
-        assert not coalescer.live("m")
-        coalescer.append("m", "late")
-        coalescer.close("m", END)
-        assert not send(coalescer, realtime)
 
     def test_leaves_a_stream_alone_that_began_in_the_meantime(self) -> None:
         """A key that is repeated at once opens its message again while the end of the first attempt is on its way."""
@@ -313,31 +305,181 @@ class TestTheSweep:
         world.clock.advance(minutes=10)
         young = world.answered(conversation).turn.id
         world.clock.advance(minutes=6)
-        assert remove_old_streams(world.realtime, world.clock) == 1
+        assert world.feature.streams.sweep() == 1
         assert world.realtime.get(f"users/alice/streams/{old}") is None
         assert world.realtime.get(f"users/alice/streams/{young}") is not None
-        assert remove_old_streams(world.realtime, world.clock) == 0
+        assert world.feature.streams.sweep() == 0
         world.clock.advance(minutes=10)
-        assert remove_old_streams(world.realtime, world.clock) == 1
+        assert world.feature.streams.sweep() == 1
         assert world.realtime.get("users") is None
-        assert world.realtime.get("orchestration/stream_ends") is None
+        assert world.realtime.get(DUE) is None
 
-    def test_removes_a_stream_whose_writer_died_before_its_end(self) -> None:
-        realtime, clock = MemoryRealtime(), ManualClock()
-        coalescer = Coalescer(clock)
-        coalescer.open("alice", "m", "small")
-        assert send(coalescer, realtime)
-        clock.advance(minutes=70)
-        assert remove_old_streams(realtime, clock) == 0
-        clock.advance(minutes=6)
-        assert remove_old_streams(realtime, clock) == 1
+    def test_leaves_what_a_later_attempt_is_writing(self, world: ChatWorld) -> None:
+        """T-111: an attempt is listed under its own name."""
+        clock, realtime = world.clock, world.realtime
+        for attempt in (1, 2):
+            mirror = SteppedStreamMirror(realtime, clock)
+            mirror.open("alice", "m", "small", attempt=attempt)
+            mirror.append("m", f"attempt {attempt}")
+            clock.advance(seconds=1)
+            mirror.step()
+            if attempt == 1:
+                mirror.close("m", END)
+                mirror.drained("m")
+                clock.advance(minutes=15)
+        clock.advance(minutes=1)
+        assert world.feature.streams.sweep() == 1
+        assert text_of(streamed(realtime, "m")) == "attempt 2"
+        mirror.close("m", END)
+        mirror.drained("m")
+        clock.advance(minutes=16)
+        world.feature.streams.sweep()
         assert realtime.get("users") is None
+        assert realtime.get(DUE) is None
 
     def test_does_a_bounded_part_at_a_time(self, world: ChatWorld) -> None:
-        world.answered(world.conversation())
+        mirror = SteppedStreamMirror(world.realtime, world.clock)
+        for number in range(9):
+            mirror.open("alice", f"m{number}", "small")
+            mirror.close(f"m{number}", END)
+            mirror.drained(f"m{number}")
+            world.clock.advance(seconds=30)
+        world.clock.advance(minutes=30)
+        assert [world.feature.streams.sweep(limit=4) for _ in range(4)] == [4, 4, 1, 0]
+        assert world.realtime.get("users") is None
+        assert world.realtime.get(DUE) is None
+
+    def test_passes_by_what_it_cannot_read(self, world: ChatWorld) -> None:
+        """T-105."""
+        turn = world.answered(world.conversation()).turn
+        other = world.answered(world.conversation()).turn
+        path = f"users/alice/conversations/{other.conversation_id}/messages/{other.id}"
+        world.documents.commit([Merge(path, {"lease_until": 7})])
+        world.realtime.update(
+            {
+                f"{DUE}/m0000000001/nonsense": {"uid": "alice", "ended": True},
+                f"{DUE}/m0000000001/{other.id}:1": {"uid": "alice", "ended": False},
+                f"{DUE}/m0000000001/m:1": "nonsense",
+                f"{DUE}/m0000000002": "nonsense",
+            }
+        )
         world.clock.advance(minutes=16)
-        remove_old_streams(world.realtime, world.clock)
-        world.clock.advance(minutes=100)
-        writes = world.realtime.writes
-        remove_old_streams(world.realtime, world.clock, most_minutes=7)
-        assert world.realtime.writes - writes == 7
+        assert world.feature.streams.sweep() >= 4
+        assert world.realtime.get(f"users/alice/streams/{turn.id}") is None
+
+
+class TestAStreamThatMissedWrites:
+    def test_is_whole_again_when_the_database_is(self, world: ChatWorld) -> None:
+        clock, realtime = world.clock, Strict()
+        mirror = SteppedStreamMirror(realtime, clock)
+        mirror.open("alice", "m", "small")
+        mirror.append("m", "Hello ")
+        clock.advance(seconds=1)
+        mirror.step()
+        realtime.before_write.append(_refuse)
+        mirror.append("m", "my ")
+        mirror.close("m", END)
+        mirror.drained("m")
+        assert not mirror.coalescer.live("m"), "nobody waits for it"
+        realtime.before_write.clear()
+        clock.advance(us=PARKED_US)
+        mirror.step()
+        stream = streamed(realtime, "m")
+        assert (text_of(stream), stream["status"], stream["cost"]) == ("Hello my ", "done", "0.0016")
+        assert not mirror.coalescer.busy
+
+    def test_goes_on_in_the_middle_of_an_answer(self) -> None:
+        clock, realtime = ManualClock(), Strict()
+        coalescer = Coalescer(clock)
+        coalescer.open("alice", "m", "small")
+        for number in range(40):
+            realtime.before_write[:] = [_refuse] if 5 <= number < 25 else []
+            coalescer.append("m", f"{number} ")
+            clock.advance(us=EVERY_US)
+            send(coalescer, realtime)
+        clock.advance(us=PARKED_US)
+        send(coalescer, realtime)
+        send(coalescer, realtime)
+        assert text_of(streamed(realtime, "m")) == "".join(f"{number} " for number in range(40))
+
+    def test_that_can_never_be_written_stops_no_other(self) -> None:
+        clock, realtime = ManualClock(), MemoryRealtime()
+        realtime.before_write.append(lambda values: _refuse(values) if "users/bob/streams/b" in values else None)
+        coalescer = Coalescer(clock)
+        for uid, id in (("bob", "b"), ("alice", "a")):
+            coalescer.open(uid, id, "small")
+        for _ in range(60):
+            coalescer.append("a", "more ")
+            clock.advance(us=EVERY_US)
+            send(coalescer, realtime)
+        assert len(text_of(streamed(realtime, "a"))) > 5 * 30
+
+    def test_is_given_up_some_time_after_its_end_and_counted(self) -> None:
+        clock, realtime = ManualClock(), MemoryRealtime()
+        coalescer = Coalescer(clock)
+        realtime.before_write.append(_refuse)
+        coalescer.open("alice", "m", "small")
+        coalescer.close("m", END)
+        for _ in range(300):
+            clock.advance(seconds=1)
+            send(coalescer, realtime)
+        assert (coalescer.dropped, coalescer.busy) == (1, False)
+
+    def test_and_whose_instance_is_dead_is_ended_by_the_sweep_as_its_turn_was(self, world: ChatWorld) -> None:
+        """T-125: text, state and price are those of Firestore, and what a client has shown stays."""
+        shown, over = self._died_before_its_end(world)
+        world.clock.advance(minutes=7)
+        world.feature.streams.sweep()
+        stream = streamed(world.realtime, over.turn.id)
+        assert (stream["status"], stream["finish_reason"]) == ("done", over.end.finish_reason)
+        assert stream["cost"] == to_decimal(over.end.cost)
+        assert text_of(stream) == over.end.answer
+        chunks = stream["chunks"]
+        assert isinstance(chunks, dict)
+        assert shown.items() <= chunks.items()
+        world.clock.advance(minutes=16)
+        world.feature.streams.sweep()
+        assert world.realtime.get("users") is None
+        assert world.realtime.get(DUE) is None
+
+    def test_is_left_alone_while_its_turn_runs_and_looked_at_again(self, world: ChatWorld) -> None:
+        answer = world.ask(world.conversation())
+        while not isinstance(next(answer.events), Text):
+            pass
+        world.clock.advance(minutes=7)
+        world.feature.streams.sweep()
+        message = world.only_turn().id
+        assert streamed(world.realtime, message)["status"] == "running"
+        world.realtime.before_write.append(_refuse)
+        answer.over()
+        world.realtime.before_write.clear()
+        world.clock.advance(minutes=7)
+        world.feature.streams.sweep()
+        assert streamed(world.realtime, message)["status"] == "done"
+
+    def test_of_an_unheard_settlement_shows_what_it_cost(self, world: ChatWorld) -> None:
+        """The writer does not know the cost; the sweep does."""
+        over = world.answered(world.conversation())
+        mirror = SteppedStreamMirror(world.realtime, world.clock)
+        mirror.open("alice", over.turn.id, "small")
+        mirror.close(over.turn.id, Closing("error", "error", None))
+        mirror.drained(over.turn.id)
+        world.clock.advance(minutes=7)
+        world.feature.streams.sweep()
+        stream = streamed(world.realtime, over.turn.id)
+        assert (stream["status"], stream["cost"]) == ("done", to_decimal(over.end.cost))
+
+    @staticmethod
+    def _died_before_its_end(world: ChatWorld) -> tuple[dict[str, Json], Over]:
+        """The chunks that were shown, and the end of the turn."""
+        answer = world.ask(world.conversation())
+        while not isinstance(next(answer.events), Text):
+            pass
+        world.clock.advance(seconds=1)
+        world.mirror.step()
+        world.realtime.before_write.append(_refuse)
+        over = answer.over()
+        world.realtime.before_write.clear()
+        chunks = streamed(world.realtime, over.turn.id)["chunks"]
+        assert isinstance(chunks, dict)
+        return chunks, over

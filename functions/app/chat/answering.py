@@ -12,14 +12,13 @@ from typing import Final, assert_never
 from app.chat.live.running import Running
 from app.chat.live.stream_mirror import Closing, StreamMirror
 from app.chat.opening import Ask, Opened, Opening
-from app.chat.paid_turn import CUT_OFF, UNKNOWN_END, Finish, ended, problem_of, record
+from app.chat.paid_turn import CUT_OFF, UNKNOWN_END, Finish, ended, live_end, problem_of, record
 from app.chat.prompting import texts
 from app.chat.turn import End, Turn
 from app.kit import telemetry
 from app.kit.clock import Clock
 from app.kit.errors import Failure, InvariantViolation
 from app.kit.ids import derived
-from app.kit.money import to_decimal
 from app.kit.stopwatch import Stopwatch
 from app.metering.billing import Ending, Mode
 from app.metering.meter import Meter
@@ -278,7 +277,7 @@ class Answering:
     def _events(self, attempt: _AnswerAttempt) -> Generator[AnswerEvent, None, None]:
         """`_BEGUN`, which only begins the generator, and then the events of the answer."""
         turn, failure, finish = attempt.turn, None, None
-        self._mirror.open(turn.account, turn.id, turn.model)
+        self._mirror.open(turn.account, turn.id, turn.model, attempt=turn.attempt)
         self._running.add(turn.account, turn.id, attempt.call)
         try:
             yield _BEGUN
@@ -341,7 +340,7 @@ class Answering:
             self._mirror.close(turn.id, Closing("error", "error", None))
             raise
         end = ended(finish, answer, settlement)
-        self._mirror.close(turn.id, _closing(end))
+        self._mirror.close(turn.id, live_end(end))
         attempt.stopwatch.end("settle")
         _log.info(
             "turn_settled",
@@ -361,14 +360,3 @@ def _replay(turn: Turn) -> Generator[AnswerEvent, None, None]:
     if turn.end.answer:
         yield Text(turn.end.answer)
     yield Over(turn, turn.end)
-
-
-def _closing(end: End) -> Closing:
-    return Closing(
-        end.state,
-        end.finish_reason,
-        to_decimal(end.cost),
-        model=end.answered_by,
-        reason=end.reason,
-        route_reason=end.route_reason,
-    )

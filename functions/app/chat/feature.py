@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from flask_openapi import APIBlueprint
 
     from app.api.callables import CallableHandler
+    from app.chat.live.due_streams import StreamSweep
+    from app.chat.live.instances import Instances
     from app.chat.live.running import Running
     from app.chat.live.stream_mirror import StreamMirror
     from app.chat.opening import Opening
@@ -131,20 +133,34 @@ class ChatFeature(Feature):
             clock=ports.clock,
             ids=ports.ids,
             instance=self.instance,
+            instances=self._instances,
             lease_us=seconds(needs.timeout_s + MARGIN_S),
         )
 
+    @once
+    def _instances(self) -> "Instances":
+        from app.chat.live.instances import Instances
+
+        return Instances(self._ports.realtime, self._ports.clock)
+
+    @once
+    def streams(self) -> "StreamSweep":
+        """Removes old live texts, and ends those that were left without an end."""
+        from app.chat.live.due_streams import StreamSweep
+        from app.chat.paid_turn import shown
+
+        return StreamSweep(self._ports.realtime, self._ports.clock, shown(self._store))
+
     def sweep(self) -> int:
-        """Ends abandoned turns and removes old live texts; returns how many of both."""
-        return self._end_abandoned(100) + self._remove_old_streams(100)
+        """Ends abandoned turns and does what live texts are due for; returns how many of both."""
+        return self._end_abandoned(100) + self._look_at_streams(1000)
 
     def _end_abandoned(self, limit: int) -> int:
         return self.needs.metering.orphans.sweep(self.turns, limit)
 
-    def _remove_old_streams(self, _: int) -> int:
-        from app.chat.live.stream_mirror import remove_old_streams
-
-        return remove_old_streams(self._ports.realtime, self._ports.clock)
+    def _look_at_streams(self, limit: int) -> int:
+        self._instances.forget()
+        return self.streams.sweep(limit)
 
     def price(self, uid: str, operation: "PricedOperation") -> "OperationPrice":
         """The price of a message, by the quote that answering it begins with."""
@@ -170,13 +186,13 @@ class ChatFeature(Feature):
     def handlers(self) -> "Sequence[Handler]":
         from app.chat import deletion
 
-        # It needs documents alone: a trigger that runs the queue does not build all of chat for it.
-        return [deletion.handler(self._documents)]
+        # It needs the stores alone: a trigger that runs the queue does not build all of chat for it.
+        return [deletion.handler(self._documents, self._ports.realtime)]
 
     def chores(self) -> "Sequence[Chore]":
         from app.orchestration.sweeper import Chore
 
         return [
             Chore("abandoned answers", self._end_abandoned),
-            Chore("old streams", self._remove_old_streams, realtime=True),
+            Chore("live streams", self._look_at_streams, limit=1000, realtime=True),
         ]

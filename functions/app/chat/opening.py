@@ -5,12 +5,13 @@ from typing import Final
 
 from app.chat import turn as turns
 from app.chat.conversation import Conversation
+from app.chat.live.instances import Instances
 from app.chat.paid_turn import abandoned, paid_call
 from app.chat.prompting import prompt, texts
 from app.chat.store import ChatStore
 from app.chat.turn import Turn
 from app.kit.canonical import digest
-from app.kit.clock import Clock, to_rfc3339
+from app.kit.clock import Clock, from_rfc3339, to_rfc3339
 from app.kit.errors import AlreadyExists, KeyReused, Rejection
 from app.kit.ids import Ids, derived
 from app.kit.stopwatch import Stopwatch
@@ -71,8 +72,8 @@ class _Plan:
 class Opening:
     """Decides a message and reserves for it.
 
-    `instance` names this instance, so that a cancel finds the answer. `lease_us` is how long a function can live, with
-    a margin, in microseconds.
+    `instance` names this instance, so that a cancel finds the answer; `instances` tells of the others. `lease_us` is
+    how long a function can live, with a margin, in microseconds.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class Opening:
         clock: Clock,
         ids: Ids,
         instance: str,
+        instances: Instances,
         lease_us: int,
     ) -> None:
         self._store = store
@@ -94,6 +96,7 @@ class Opening:
         self._clock = clock
         self._ids = ids
         self._instance = instance
+        self._instances = instances
         self._lease_us = lease_us
 
     def open(self, ask: Ask, stopwatch: Stopwatch) -> Opened | Turn:
@@ -104,7 +107,7 @@ class Opening:
         Raises:
             NoSuchConversation, UnknownModel, UnsuitableModel, PromptTooLong, InsufficientCredits, MaxCostTooLow
             KeyReused: the key came with another message.
-            CallInProgress: the first request with this key is still running.
+            CallInProgress: the first request with this key is still running, or nobody knows yet that it is not.
         """
         conversation, _ = self._store.conversation(ask.uid, ask.conversation_id)
         stopwatch.end("read")
@@ -140,13 +143,22 @@ class Opening:
         turn, _ = found
         if turn.request_hash != ask.hash:
             raise KeyReused("This Idempotency-Key was used for another message.") from error
-        if turn.end is None and turn.lease_until > to_rfc3339(self._clock.now_us()):
+        if turn.end is None and not self._given_up(turn):
             raise in_progress(paid_call(turn), "The first request with this key is still running.") from error
         if turn.end is not None and not turn.repeatable:
             return turn
         if turn.end is None:
             self._orphans.give_up(abandoned(turn))
         return self._reserve(ask, conversation, turn.id, found)
+
+    def _given_up(self, turn: Turn) -> bool:
+        """Whether nobody answers a running turn. Should its function live after all, its settlement finds the
+        reservation closed and charges nothing.
+        """
+        if turn.lease_until <= to_rfc3339(self._clock.now_us()):
+            return True
+        began_us = from_rfc3339(turn.created_at)
+        return self._instances.gave_up(turn.instance, turn.id, turn.attempt, began_us=began_us)
 
     def _reserve(
         self, ask: Ask, conversation: Conversation, message_id: str, last: tuple[Turn, Document] | None

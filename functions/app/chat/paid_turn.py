@@ -1,22 +1,23 @@
 """A turn as the owner of a paid call: what its document becomes when the call ends, is lost or is found abandoned."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from app.chat import conversation as conversations
 from app.chat import turn as turns
 from app.chat.conversation import Exchange
+from app.chat.live.due_streams import Shown
 from app.chat.live.flusher import cancel_path
-from app.chat.live.stream_mirror import Closing, StreamMirror
-from app.chat.store import ChatStore, conversation_path, overdue, turn_path
+from app.chat.live.stream_mirror import Closing, StreamMirror, stream_path
+from app.chat.store import ChatStore, NoSuchMessage, conversation_path, overdue, turn_path
 from app.chat.turn import End, FinishReason, Turn, TurnProblem, TurnState
 from app.credits.public import Reference, Seen
 from app.kit import telemetry
 from app.kit.errors import Failure, Fault, Rejection
 from app.kit.money import to_decimal
 from app.kit.stores.documents import Document, Query, Replace, Value
-from app.kit.stores.realtime import Realtime
+from app.kit.stores.realtime import Json, Realtime
 from app.metering.billing import Ending, Mode
 from app.metering.orphans import Orphan
 from app.metering.paid_call import PaidCall, Settlement
@@ -109,6 +110,18 @@ def ended(finish: Finish, answer: str, settlement: Settlement) -> End:
     )
 
 
+def live_end(end: End) -> Closing:
+    """The end of a turn as its live text tells it."""
+    return Closing(
+        end.state,
+        end.finish_reason,
+        to_decimal(end.cost),
+        model=end.answered_by,
+        reason=end.reason,
+        route_reason=end.route_reason,
+    )
+
+
 def record(turn: Turn, finish: Finish, answer: str) -> OwnerRecord:
     """Writes the end of a turn, and an answer that is done into the conversation's window.
 
@@ -157,19 +170,44 @@ class AbandonedTurns:
 
     def closed(self, stored: Document, settlement: Settlement) -> None:
         turn = turns.read(stored.fields)
-        self._forget_cancel(turn)
-        self._mirror.open(turn.account, turn.id, turn.model, keep=True)
+        if self._cleaned_up(turn):
+            return
+        self._mirror.open(turn.account, turn.id, turn.model, attempt=turn.attempt, keep=True)
         self._mirror.close(turn.id, Closing("error", "error", to_decimal(settlement.cost), reason=settlement.reason))
         self._mirror.drained(turn.id)
 
-    def _forget_cancel(self, turn: Turn) -> None:
-        """Removes a cancel that was left for an instance which is gone."""
+    def _cleaned_up(self, turn: Turn) -> bool:
+        """Removes a cancel that was left for an instance which is gone; of a deleted conversation the live text as
+        well. Whether the conversation is deleted.
+        """
+        values: dict[str, Json] = {cancel_path(turn.instance, turn.id): None}
         try:
-            self._realtime.update({cancel_path(turn.instance, turn.id): None})
+            if deleted := not self._store.stands(turn.account, turn.conversation_id):
+                values[stream_path(turn.account, turn.id)] = None
+            self._realtime.update(values)
         except Fault as fault:
             _log.warning("cancel_not_removed", turn=turn.id, reason=str(fault))
+            return False
+        return deleted
 
 
 def abandoned(turn: Turn, *, deleted: bool = False) -> Orphan:
     """The call of a turn that never ended. How it was asked for and what text reached its user are not known."""
     return Orphan(paid_call(turn), Mode.STREAM, turn.model, turn.reserved, deleted=deleted)
+
+
+def shown(store: ChatStore) -> Callable[[str, str], Shown | None]:
+    """What the live text of a user's message should show; None when its turn or its conversation is gone."""
+
+    def find(uid: str, message_id: str) -> Shown | None:
+        try:
+            turn = store.find_turn(uid, message_id)
+        except NoSuchMessage:
+            return None
+        if not store.stands(uid, turn.conversation_id):
+            return None
+        closing = None if turn.end is None else live_end(turn.end)
+        answer = "" if turn.end is None else turn.end.answer
+        return Shown(turn.attempt, turn.model, turn.created_at, closing, answer)
+
+    return find

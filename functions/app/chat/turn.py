@@ -3,7 +3,8 @@
     running ──> done      answered to its end, or to the end that the user or the money set
        └──────> error     the vendor failed, or the function was killed
 
-An attempt that ended in `error` without a charge may be repeated under the same key (T-11).
+An attempt that ended without a charge and in `error`, or without a word because its client was gone, may be repeated
+under the same key (T-11, T-115).
 """
 
 from collections.abc import Mapping
@@ -17,6 +18,8 @@ TurnState = Literal["running", "done", "error"]
 FinishReason = Literal["stop", "length", "budget", "cancelled", "error"]
 
 ENDED_STATES: Final = ("done", "error")
+_CANCELLED: Final = "cancelled_before_first_token"
+"""The reason of the billing policy for an answer that its user did not want any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +83,11 @@ class Turn:
 
     @property
     def repeatable(self) -> bool:
-        """Whether it failed and cost nothing, so that the same key may try again."""
-        return self.end is not None and self.end.state == "error" and self.end.cost == 0
+        """Whether it cost nothing and gave nothing that its user wanted, so that the same key may try again."""
+        end = self.end
+        if end is None or end.cost:
+            return False
+        return end.state == "error" or (not end.answer and end.reason != _CANCELLED)
 
 
 def write(turn: Turn) -> dict[str, Value]:

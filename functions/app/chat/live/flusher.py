@@ -7,6 +7,7 @@ started at import would not be in the second.
 import threading
 from typing import Final
 
+from app.chat.live.instances import Beats
 from app.chat.live.running import Running
 from app.chat.live.stream_mirror import EVERY_US, Closing, Coalescer, send
 from app.kit import telemetry
@@ -37,6 +38,7 @@ class Flusher:
         self._realtime = realtime
         self._running = running
         self._instance = instance
+        self._beats = Beats(realtime, clock, instance)
         self._concurrency = concurrency
         self._lock = threading.Lock()
         self._work = concurrency.signal()
@@ -46,8 +48,8 @@ class Flusher:
         """Set when the next update was sent; it is then replaced by a new signal."""
         self._task: Task | None = None
 
-    def open(self, uid: str, message_id: str, model: str, *, keep: bool = False) -> None:
-        self.coalescer.open(uid, message_id, model, keep=keep)
+    def open(self, uid: str, message_id: str, model: str, *, attempt: int = 1, keep: bool = False) -> None:
+        self.coalescer.open(uid, message_id, model, attempt=attempt, keep=keep)
         if self._task is None:
             self._start()
         self._work.set()
@@ -100,6 +102,8 @@ class Flusher:
             self._ended.clear()
             self._send(ends_only=True)
         self._send()
+        if answers := self.coalescer.answers:
+            self._beats.beat(answers)
         if turn % POLL_EVERY == 0 and len(self._running):
             self._hear_cancels()
         self._rest_if_idle()

@@ -1,9 +1,10 @@
 """Live text for clients that listen to the Realtime Database: /users/{uid}/streams/{message_id}.
 
 All streams of an instance are written in one multi-path update every 120 ms, and the end of a stream at once: no stream
-is written more than ten times in a second. Chunks are appended under growing keys and never rewritten. An update whose
-result is unknown is sent again unchanged. An answer never fails because its live text cannot be written: the text is
-dropped, counted and logged.
+is written more than ten times in a second. Chunks are appended under growing keys and never rewritten with other words.
+An update whose result is unknown is sent again unchanged. An answer never fails because its live text cannot be
+written: a stream that missed an update is written whole once the database takes it again. What its instance cannot
+mend, the sweep does (`due_streams`).
 """
 
 import threading
@@ -12,17 +13,25 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from app.kit import telemetry
-from app.kit.clock import Clock, to_rfc3339
+from app.kit.clock import Clock, minutes, seconds, to_rfc3339
 from app.kit.errors import Fault
 from app.kit.stores.realtime import Json, Realtime
 
 EVERY_US: Final = 120_000
 """Nine of these begin in any second, which leaves one write for the end."""
 TRIES: Final = 5
-"""An update that has failed so often is dropped, and the streams in it are not mirrored any more."""
-_MINUTE_US: Final = 60_000_000
-_LONGEST_US: Final = 60 * _MINUTE_US
-"""No function runs longer: https://firebase.google.com/docs/functions/quotas"""
+"""An update that has failed so often is dropped. The streams in it are parked, and each is written whole by itself."""
+PARKED_US: Final = seconds(2)
+MOST_PARKED_US: Final = seconds(60)
+"""A stream that cannot be written so long after its end is left to the sweep."""
+
+KEEP_US: Final = minutes(15)
+"""An ended stream is removed so long after its end."""
+LOOK_US: Final = minutes(6)
+"""A stream whose end was not heard of is compared with its turn so long after its last update: a lease is over by then,
+unless API_TIMEOUT_SECONDS was raised, and a turn that still runs is looked at again.
+"""
+DUE: Final = "orchestration/streams_due"
 
 _log = telemetry.log("chat.mirror")
 
@@ -43,10 +52,38 @@ class Closing:
     route_reason: str = ""
 
 
+def stream_path(uid: str, message_id: str) -> str:
+    """Where a client listens to an answer."""
+    return f"users/{uid}/streams/{message_id}"
+
+
+def listed(due_us: int, message_id: str, attempt: int) -> str:
+    """The path of an attempt's entry in the list of the minute in which the sweep shall look at its stream."""
+    return f"{DUE}/{bucket_of(due_us)}/{message_id}:{attempt}"
+
+
+def bucket_of(at_us: int) -> str:
+    """The name of a minute's list. Its letter keeps it from looking like a number, whose order differs in JSON."""
+    return f"m{at_us // minutes(1):010d}"
+
+
+def entry(uid: str, *, ended: bool) -> dict[str, Json]:
+    """The entry of a stream. `ended`: its end was written, and nothing is left but to remove it."""
+    return {"uid": uid, "ended": ended}
+
+
+def end_fields(closing: Closing) -> dict[str, Json]:
+    """The fields of a stream that tell its end."""
+    told = {"model": closing.model, "reason": closing.reason, "route_reason": closing.route_reason}
+    fields: dict[str, Json] = {"status": closing.status, "finish_reason": closing.finish_reason}
+    fields |= {name: value for name, value in told.items() if value}
+    return fields if closing.cost is None else {**fields, "cost": closing.cost}
+
+
 class StreamMirror(Protocol):
     """What answering needs of a mirror. No method raises, and only `drained` waits."""
 
-    def open(self, uid: str, message_id: str, model: str, *, keep: bool = False) -> None:
+    def open(self, uid: str, message_id: str, model: str, *, attempt: int = 1, keep: bool = False) -> None:
         """Begins a stream. What an earlier attempt left is removed, unless `keep`: then it goes on from there."""
         ...
 
@@ -68,16 +105,19 @@ class _MirroredStream:
     uid: str
     model: str
     started_at: str
-    keep: bool = False
+    attempt: int
+    keep: bool
     opened: bool = False
-    chunks: int = 0
+    chunks: list[str] = field(default_factory=list)
+    """Its text, one under each key. The first `taken` of them were in an update."""
+    taken: int = 0
     pending: list[str] = field(default_factory=list)
     closing: Closing | None = None
+    closed_us: int = 0
     listed: str = ""
-    """Where it stands on a list of streams to be removed."""
-
-    def path(self, message_id: str) -> str:
-        return f"users/{self.uid}/streams/{message_id}"
+    """Where it stands on a list of the sweep."""
+    parked_until_us: int | None = None
+    """When it is tried again, after an update with it was dropped."""
 
 
 @dataclass(slots=True)
@@ -103,21 +143,25 @@ class Coalescer:
         self._live: dict[str, _MirroredStream] = {}
         self._dirty: dict[str, None] = {}
         self._unsent: Batch | None = None
+        self._alone = False
+        """Whether the last update was for a parked stream: the others take turns with those."""
         self.dropped = 0
 
-    def open(self, uid: str, message_id: str, model: str, *, keep: bool = False) -> None:
+    def open(self, uid: str, message_id: str, model: str, *, attempt: int = 1, keep: bool = False) -> None:
         """Begins a stream."""
         with self._lock:
-            self._live[message_id] = _MirroredStream(uid, model, to_rfc3339(self._clock.now_us()), keep)
+            started_at = to_rfc3339(self._clock.now_us())
+            self._live[message_id] = _MirroredStream(uid, model, started_at, attempt, keep)
             self._dirty[message_id] = None
 
     def append(self, message_id: str, text: str) -> None:
-        """Adds text, unless the stream was dropped."""
+        """Adds text."""
         with self._lock:
             stream = self._live.get(message_id)
             if stream is not None:
                 stream.pending.append(text)
-                self._dirty[message_id] = None
+                if stream.parked_until_us is None:
+                    self._dirty[message_id] = None
 
     def close(self, message_id: str, closing: Closing) -> bool:
         """Ends a stream; False when it is not live."""
@@ -126,13 +170,22 @@ class Coalescer:
             if stream is None:
                 return False
             stream.closing = closing
+            stream.closed_us = self._clock.now_us()
+            stream.parked_until_us = None
             self._dirty[message_id] = None
             return True
 
     def live(self, message_id: str) -> bool:
-        """Whether something of the stream may still have to be written."""
+        """Whether something of the stream may have to be written soon. It is not where the database refused it."""
         with self._lock:
-            return message_id in self._live
+            stream = self._live.get(message_id)
+            return stream is not None and stream.parked_until_us is None
+
+    @property
+    def answers(self) -> dict[str, int]:
+        """The attempts, by message, whose streams have not ended."""
+        with self._lock:
+            return {id: stream.attempt for id, stream in self._live.items() if stream.closing is None}
 
     @property
     def busy(self) -> bool:
@@ -147,16 +200,24 @@ class Coalescer:
         with self._lock:
             if self._unsent is not None:
                 return None if ends_only else self._unsent
-            ids = [id for id in self._dirty if not ends_only or self._live[id].closing is not None]
+            parked = [] if ends_only or self._alone else self._due()[:1]
+            self._alone = bool(parked)
+            ids = parked or [id for id in self._dirty if not ends_only or self._live[id].closing is not None]
             if not ids:
                 return None
             values: dict[str, Json] = {}
             streams = {id: self._live[id] for id in ids}
             closed = {id: stream for id, stream in streams.items() if self._collect(id, values)}
-            for id in ids:
-                del self._dirty[id]
+            for id, stream in streams.items():
+                self._dirty.pop(id, None)
+                stream.parked_until_us = None
             self._unsent = Batch(values, streams, closed)
             return self._unsent
+
+    def _due(self) -> list[str]:
+        now_us = self._clock.now_us()
+        waiting = ((id, stream.parked_until_us) for id, stream in self._live.items())
+        return [id for id, until_us in waiting if until_us is not None and until_us <= now_us]
 
     def sent(self, batch: Batch) -> None:
         """Forgets an update that has arrived."""
@@ -171,8 +232,19 @@ class Coalescer:
             if batch.tries < TRIES:
                 return
             self._unsent = None
-            self.dropped += len(batch.streams)
-            self._forget(batch.streams)
+            self._park(batch.streams, self._clock.now_us())
+
+    def _park(self, streams: Mapping[str, _MirroredStream], now_us: int) -> None:
+        """Has streams written whole later, and gives up those that ended long ago."""
+        lost = [
+            id for id, one in streams.items() if one.closing is not None and now_us - one.closed_us > MOST_PARKED_US
+        ]
+        self.dropped += len(lost)
+        self._forget({id: streams[id] for id in lost})
+        for message_id, stream in streams.items():
+            if self._live.get(message_id) is stream:
+                self._dirty.pop(message_id, None)
+                stream.opened, stream.taken, stream.parked_until_us = False, 0, now_us + PARKED_US
 
     def _forget(self, streams: Mapping[str, _MirroredStream]) -> None:
         for message_id, stream in streams.items():
@@ -182,32 +254,40 @@ class Coalescer:
 
     def _collect(self, message_id: str, values: dict[str, Json]) -> bool:
         stream = self._live[message_id]
-        path = stream.path(message_id)
+        path, now_us = stream_path(stream.uid, message_id), self._clock.now_us()
         fields: dict[str, Json] = {}
         # The keys of an attempt begin at 0000 again, so the update that writes the first one removes the earlier ones.
-        anew = not stream.opened and not stream.keep
+        # A later attempt ends with the whole text, in case a frozen instance wrote into it for an earlier one.
+        anew = not stream.keep and (not stream.opened or (stream.closing is not None and stream.attempt > 1))
         if stream.pending:
-            key, text = f"{stream.chunks:04d}", "".join(stream.pending)
-            fields |= {"chunks": {key: text}} if anew else {f"chunks/{key}": text}
+            stream.chunks.append("".join(stream.pending))
             stream.pending.clear()
-            stream.chunks += 1
-        if not stream.opened:
-            fields |= {"status": "running", "model": stream.model, "started_at": stream.started_at}
+        fresh = {f"{key:04d}": text for key, text in enumerate(stream.chunks) if anew or key >= stream.taken}
+        stream.taken = len(stream.chunks)
+        if fresh:
+            fields |= {"chunks": {**fresh}} if anew else {f"chunks/{key}": text for key, text in fresh.items()}
+        if anew or not stream.opened:
+            fields |= {"attempt": stream.attempt, "status": "running"}
+            fields |= {"model": stream.model, "started_at": stream.started_at}
             stream.opened = True
-            # Whoever dies before the end is written leaves it on the list of the last minute in which it could end.
-            stream.listed = f"{_bucket(self._clock.now_us() + _LONGEST_US)}/{message_id}"
-            values[stream.listed] = stream.uid
         if stream.closing is not None:
-            closing = stream.closing
-            fields |= {"status": closing.status, "finish_reason": closing.finish_reason}
-            told = {"model": closing.model, "reason": closing.reason, "route_reason": closing.route_reason}
-            fields |= {name: value for name, value in told.items() if value}
-            if closing.cost is not None:
-                fields["cost"] = closing.cost
-            values[stream.listed] = None
-            values[f"{_bucket(self._clock.now_us())}/{message_id}"] = stream.uid
+            fields |= end_fields(stream.closing)
+        self._list(message_id, stream, values, now_us)
         values |= {path: fields} if anew else {f"{path}/{name}": value for name, value in fields.items()}
         return stream.closing is not None
+
+    def _list(self, message_id: str, stream: _MirroredStream, values: dict[str, Json], now_us: int) -> None:
+        """Names the stream in the list of the minute in which the sweep shall look at it.
+
+        Each update does, so that even one which comes late from an instance that was frozen leaves no text for ever.
+        Where the end does not name the cost, the sweep asks the turn.
+        """
+        ended = stream.closing is not None and stream.closing.cost is not None
+        place = listed(now_us + (KEEP_US if ended else LOOK_US), message_id, stream.attempt)
+        if stream.listed and stream.listed != place:
+            values[stream.listed] = None
+        values[place] = entry(stream.uid, ended=ended)
+        stream.listed = place
 
 
 class SteppedStreamMirror:
@@ -219,8 +299,8 @@ class SteppedStreamMirror:
         self._clock = clock
         self._last_us = -EVERY_US
 
-    def open(self, uid: str, message_id: str, model: str, *, keep: bool = False) -> None:
-        self.coalescer.open(uid, message_id, model, keep=keep)
+    def open(self, uid: str, message_id: str, model: str, *, attempt: int = 1, keep: bool = False) -> None:
+        self.coalescer.open(uid, message_id, model, attempt=attempt, keep=keep)
         self.step()
 
     def append(self, message_id: str, text: str) -> None:
@@ -258,49 +338,3 @@ def send(coalescer: Coalescer, realtime: Realtime, *, ends_only: bool = False) -
     else:
         coalescer.sent(batch)
     return True
-
-
-_ENDS: Final = "orchestration/stream_ends"
-_SWEPT: Final = "orchestration/streams_swept_until"
-
-
-def _bucket(at_us: int) -> str:
-    """Where the streams that ended in one minute are listed for their removal."""
-    return f"{_ENDS}/{at_us // _MINUTE_US}"
-
-
-def remove_old_streams(
-    realtime: Realtime, clock: Clock, *, keep_us: int = 15 * _MINUTE_US, most_minutes: int = 60
-) -> int:
-    """Removes the live text of streams that ended more than `keep_us` ago; returns how many. For the sweeper.
-
-    Goes on minute by minute from where the last run stopped, `most_minutes` at most, so that a run is bounded.
-    """
-    until = (clock.now_us() - keep_us) // _MINUTE_US
-    seen = realtime.get(_SWEPT)
-    since = seen if isinstance(seen, int) else _oldest_minute(realtime, until)
-    removed = 0
-    for minute in range(since, min(until, since + most_minutes)):
-        removed += _remove_minute(realtime, minute)
-    return removed
-
-
-def _oldest_minute(realtime: Realtime, until: int) -> int:
-    listed = realtime.get(_ENDS)
-    return min((int(key) for key in listed), default=until) if isinstance(listed, Mapping) else until
-
-
-def _began_since(started_at: Json, minute: int) -> bool:
-    return isinstance(started_at, str) and started_at > to_rfc3339((minute + 1) * _MINUTE_US)
-
-
-def _remove_minute(realtime: Realtime, minute: int) -> int:
-    path = f"{_ENDS}/{minute}"
-    ended = realtime.get(path)
-    values: dict[str, Json] = {path: None, _SWEPT: minute + 1}
-    if isinstance(ended, Mapping):
-        # A later attempt at the same message may have begun its stream where this one was listed.
-        paths = (f"users/{uid}/streams/{message_id}" for message_id, uid in ended.items())
-        values |= {path: None for path in paths if not _began_since(realtime.get(f"{path}/started_at"), minute)}
-    realtime.update(values)
-    return len(values) - 2
