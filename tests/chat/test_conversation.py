@@ -79,7 +79,7 @@ class TestALongTurn:
         small = next(model for model in MODELS if model.id == "small")
         before, after = Exchange("a", "My name is Ada.", "Hello Ada."), Exchange("c", "And my name?", "Ada.")
         long = Exchange("b", "word " * 18_000, "No.")
-        shown = texts(prompt(made((before, long, after)), "x" * (small.context_tokens // 2), (), small))
+        shown = texts(prompt(made((before, long, after)), "x" * small.context_tokens, (), small))
         assert "My name is Ada." in shown
         assert any(SHORTENED in text for text in shown)
 

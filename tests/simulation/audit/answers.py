@@ -6,11 +6,13 @@ Text and price are compared with what the vendor really sent.
 from collections.abc import Iterator, Mapping, Sequence
 
 from app.credits.core.entry import Entry
+from app.kit.money import to_decimal
 from app.kit.stores.documents import Document, int_field, text_field
 from app.kit.stores.realtime import Json
 from simulation.audit import deletions
 from simulation.audit.prices import possible, price
 from simulation.audit.records import Records
+from simulation.audit.windows import windows
 from simulation.outside.mishaps import REASONS
 from simulation.outside.model_vendor import VendorAnswer, answer_of
 from simulation.workload import Known
@@ -30,6 +32,7 @@ def turns(world: World, known: Known, records: Records) -> Found:
     gone = deletions.gone(known, chat)
     left = [one for one in chat if "/messages/" in one.path and one.path.partition("/messages/")[0] not in gone]
     yield from deletions.remains(known, chat)
+    yield from windows(chat)
     for answered in known.answers.keys() - {turn.id for turn in left}:
         if known.conversations[answered] not in gone:
             yield f"turn {answered} was answered and is gone"
@@ -127,16 +130,14 @@ class Streams:
                 self._last[parts[3]] = self._world.realtime.real.peek(path) or self._last.get(parts[3])
 
     def verdict(self, known: Known, records: Records) -> Found:
-        """All are gone. Where nothing died and every write arrived, they were whole and closed before they went."""
+        """All are gone. Before they went they showed what their turns say, whatever died and however writes failed."""
         users = self._world.realtime.real.peek("users")
         for uid, node in users.items() if isinstance(users, dict) else ():
             if isinstance(node, dict) and node.get("streams"):
                 yield f"live streams of {uid} are left: {node['streams']}"
-        if left := self._world.realtime.real.peek("orchestration/stream_ends"):
-            yield f"ends of streams are left: {left}"
-        faults = self._world.faults
-        if faults.crash or faults.stall or faults.unavailable:
-            return
+        for place in ("streams_due", "instances"):
+            if left := self._world.realtime.real.peek(f"orchestration/{place}"):
+                yield f"{place} are left: {left}"
         for turn in records.documents("users/"):
             shown = self._last.get(turn.id)
             if isinstance(shown, dict) and "/messages/" in turn.path:
@@ -146,5 +147,8 @@ class Streams:
 def _shown(turn: Document, shown: Mapping[str, Json]) -> Found:
     chunks = shown.get("chunks")
     text = "".join(str(chunks[key]) for key in sorted(chunks)) if isinstance(chunks, dict) else ""
-    if (shown.get("status"), text) != (turn.fields["state"], turn.fields.get("answer")):
-        yield f"the live stream of {turn.id} shows {shown}, its turn is {turn.fields['state']}"
+    if (shown.get("status"), shown.get("cost")) != (turn.fields["state"], to_decimal(int_field(turn.fields, "cost"))):
+        yield f"the live stream of {turn.id} shows {shown}, its turn is {turn.fields}"
+    # What a crashed attempt had shown stays, though its turn keeps none of it.
+    if text != turn.fields.get("answer") and turn.fields["reason"] != "crashed":
+        yield f"the live stream of {turn.id} shows {text!r}, its turn holds {turn.fields.get('answer')!r}"
