@@ -36,13 +36,21 @@ ReservationId = Annotated[str, _id("reservation", "A reservation")]
 CorrectionId = Annotated[str, _id("correction", "A proposed correction")]
 OperationId = Annotated[str, _id("operation", "An operation of the queue")]
 AuditedId = Annotated[
-    str, _id("audited", "An operation, or `lane` and the name of one", r"^(lane )?[A-Za-z0-9-][A-Za-z0-9_-]{0,127}$")
+    str,
+    _id(
+        "audited",
+        "The name of an operation; or `lane` or `saga`, and which one",
+        r"^((lane|saga) )?[A-Za-z0-9-][A-Za-z0-9_.-]{0,127}$",
+    ),
 ]
 SagaId = Annotated[str, _id("saga", "A saga")]
 LaneId = Annotated[str, _id("lane", "A lane of the queue", r"^[a-z][a-z0-9_-]{0,63}$")]
 SubscriberId = Annotated[str, _id("subscriber", "A subscriber", r"^[A-Za-z][A-Za-z0-9_-]{0,63}$")]
 EventId = Annotated[str, _id("event", "A kind of event", r"^[A-Za-z][A-Za-z0-9]{0,63}$")]
 ModelId = Annotated[str, _id("model", "An id of GET /v1/models", r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,79}$")]
+BreachId = Annotated[
+    str, _id("breach", "`checkpoints`, or `account-` and a user", r"^(checkpoints|account-[A-Za-z0-9_.-]{1,128})$")
+]
 AssetId = Annotated[str, _id("asset", "A file of the documentation page", r"^[a-z-]+\.(css|js|svg|html)$")]
 
 

@@ -7,6 +7,7 @@ from pydantic import Field, RootModel, model_validator
 
 from app.api.schemas import (
     AmountIn,
+    BreachId,
     ConversationId,
     CorrectionId,
     CreditAmount,
@@ -176,7 +177,7 @@ class RepairAnswer(ResponseBody):
 class BreachPath(Parameters):
     """`account-{uid}`, or `checkpoints` for the chain of checkpoints itself."""
 
-    subject: str = Field(pattern=r"^(checkpoints|account-[A-Za-z0-9_-]{1,128})$")
+    subject: BreachId
 
 
 class BreachAnswer(ResponseBody):
