@@ -6,8 +6,9 @@ import pytest
 
 from app.kit.clock import minutes
 from app.kit.errors import InvariantViolation, Unavailable
-from app.kit.stores.documents import Delete, Replace, Value
+from app.kit.stores.documents import Create, Delete, Replace, Value
 from app.kit.stores.realtime import Json
+from app.orchestration.queue import line
 from app.orchestration.queue.doorbell import QUEUE
 from app.orchestration.queue.handler import Done, Handler, Run, RunOutcome
 from app.orchestration.queue.operation import OperationState
@@ -68,6 +69,53 @@ class TestAnUnreadableOperation:
             shop.drain()
         assert spy.runs == [whole]
         shop.pass_time(minutes=2)
+
+
+class TestTheFirstOfALine:
+    @pytest.mark.parametrize("rung", [True, False], ids=["triggers", "the sweep"])
+    def test_that_cannot_be_read_is_passed_once_and_becomes_a_dead_letter(self, rung: bool) -> None:
+        """T-105: otherwise everything behind it would wait for ever."""
+        spy = Spy()
+        shop = Shop([Handler("work", spy)])
+        shop.rings = rung
+        broken, *whole = [shop.queue.enqueue(order(key="alice", position=n)) for n in range(3)]
+        shop.rings = True
+        rewrite(shop, f"operations/{broken}", {"level": "of a later version"})
+        if not rung:
+            shop.realtime.update({QUEUE: None})
+        shop.pass_time(minutes=3)
+        assert spy.runs == whole
+        stored = shop.documents.get(f"operations/{broken}")
+        assert stored is not None
+        assert (stored.fields["state"], stored.fields["line"], stored.fields["level"]) == (
+            "dead",
+            None,
+            "of a later version",
+        )
+        # Who can read it again, replays it.
+        rewrite(shop, stored.path, {"level": "user"})
+        assert [letter.id for letter in shop.dead_letters()] == [broken]
+
+    def test_whose_lock_cannot_be_read_runs(self) -> None:
+        spy = Spy()
+        shop = Shop([Handler("work", spy)])
+        [first, second] = [shop.queue.enqueue(order(key="alice", position=n)) for n in range(2)]
+        lock = line.path_of(shop.queue.get(first))
+        assert lock is not None
+        shop.documents.commit([Create(lock, {"operation": 7})])
+        shop.pass_time(minutes=3)
+        assert spy.runs == [first, second]
+
+    def test_whose_lock_names_one_that_cannot_be_read_runs(self) -> None:
+        spy = Spy()
+        shop = Shop([Handler("work", spy)])
+        [other, first] = [shop.queue.enqueue(order(key=key)) for key in ("bob", "alice")]
+        lock = line.path_of(shop.queue.get(first))
+        assert lock is not None
+        shop.documents.commit([Create(lock, {"operation": other, "token": 1})])
+        rewrite(shop, f"operations/{other}", {"level": "of a later version"})
+        shop.pass_time(minutes=3)
+        assert spy.runs == [first]
 
 
 def test_a_saga_of_a_version_that_is_gone_is_passed_over() -> None:

@@ -176,7 +176,7 @@ class Runner:
         """The operation of a ticket; None when another of its line must run first, for which this rings."""
         if ticket.key is None:
             return self._deps.outbox.get(path_of(ticket.operation_id))
-        head = head_of_line(self._deps.outbox, f"{ticket.lane}/{ticket.key}")
+        head = head_of_line(self._deps.outbox, self._deps.clock, f"{ticket.lane}/{ticket.key}")
         if head is None or head.id == ticket.operation_id:
             return head
         self._ring_if_due(head)
@@ -231,10 +231,10 @@ class Runner:
     def _is_held_by_another(self, lock: Document, operation: Operation) -> bool:
         """Whether another operation of the line runs; its end will ring for the next."""
         holder = line.holder_of(lock)
-        if holder.operation_id == operation.id:
+        if holder is None or holder.operation_id == operation.id:
             return False
         stored = self._deps.outbox.get(path_of(holder.operation_id))
-        return line.is_alive(holder, from_document(stored) if stored else None, self._deps.clock.now_us())
+        return line.is_alive(holder, _readable(stored), self._deps.clock.now_us())
 
     def _perform(self, attempt: RunningAttempt) -> None:
         operation = attempt.operation
@@ -325,7 +325,7 @@ class Runner:
         """Rings for the operation of the line that may run next. The sweeper repeats a lost ring."""
         if operation.key is None:
             return
-        head = head_of_line(self._deps.outbox, f"{operation.lane}/{operation.key}")
+        head = head_of_line(self._deps.outbox, self._deps.clock, f"{operation.lane}/{operation.key}")
         if head is not None:
             self._ring_if_due(head)
 
@@ -337,9 +337,22 @@ class Runner:
             self._deps.outbox.ring([operation])
 
 
+def _readable(stored: Document | None) -> Operation | None:
+    """The operation of a document; None as well for one that cannot be read, which no attempt holds any more."""
+    try:
+        return from_document(stored) if stored else None
+    except InvariantViolation:
+        return None
+
+
+def _names(lock: Document, operation: Operation) -> bool:
+    holder = line.holder_of(lock)
+    return holder is not None and holder.operation_id == operation.id
+
+
 def _lock_to_write(lock: Document | None, claimed: Operation) -> Version | None:
     """The version of the lock, when this claim takes the lock over or ends the operation that holds it."""
-    if lock is None or not (claimed.state is OperationState.RUNNING or line.holder_of(lock).operation_id == claimed.id):
+    if lock is None or not (claimed.state is OperationState.RUNNING or _names(lock, claimed)):
         return None
     return lock.version
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from app.kit.errors import InvariantViolation
 from app.kit.ids import derived
 from app.kit.stores.documents import Create, Delete, Document, Replace, Version, Write, int_field, text_field
 from app.orchestration.queue.operation import Operation, OperationState, holds
@@ -30,9 +31,12 @@ def path_of(operation: Operation) -> str | None:
     return None if operation.key is None else f"{COLLECTION}/{derived('line', operation.lane, operation.key)}"
 
 
-def holder_of(stored: Document) -> Holder:
-    """The attempt that a lock names."""
-    return Holder(text_field(stored.fields, "operation"), int_field(stored.fields, "token"))
+def holder_of(stored: Document) -> Holder | None:
+    """The attempt that a lock names; None for a lock that cannot be read, which stops nobody."""
+    try:
+        return Holder(text_field(stored.fields, "operation"), int_field(stored.fields, "token"))
+    except InvariantViolation:
+        return None
 
 
 def is_held_by(lock: Document | None, operation: Operation, token: int) -> bool:

@@ -4,17 +4,20 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from app.kit.clock import Clock
-from app.kit.errors import AlreadyExists, Fault, NotFound
+from app.kit.clock import Clock, to_rfc3339
+from app.kit.errors import AlreadyExists, Conflict, Fault, InvariantViolation, NotFound
 from app.kit.ids import Ids, derived
 from app.kit.optimistic import Pause, optimistic
 from app.kit.stores.documents import Create, Document, Documents, Fields, Query, Replace, Where, Write
+from app.kit.telemetry import log
 from app.orchestration.queue.audit import audit_rows
 from app.orchestration.queue.handler import Handlers
 from app.orchestration.queue.operation import Operation, OperationState, Priority, cancel
 from app.orchestration.queue.operation_document import COLLECTION, from_document, path_of, to_fields
 from app.orchestration.queue.outbox import Outbox
 from app.orchestration.queue.security import Origin, refuse_source
+
+_log = log("orchestration")
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,10 +159,41 @@ class OperationQueue:
         )
 
 
-def head_of_line(documents: Documents, line: str) -> Document | None:
-    """The open operation with the lowest position in `line` (`{lane}/{key}`), if any; one query of one document."""
-    found = documents.query(Query(COLLECTION, where=(Where("line", "==", line),), order_by=("position",), limit=1))
-    return found[0] if found else None
+def head_of_line(documents: Documents, clock: Clock, line: str) -> Document | None:
+    """The open operation with the lowest position in `line` (`{lane}/{key}`), if any; one query of one document.
+
+    One that cannot be read becomes a dead letter, and the next one is the first: nobody could run it, and all behind it
+    would wait for ever.
+    """
+    query = Query(COLLECTION, where=(Where("line", "==", line),), order_by=("position",), limit=1)
+    while found := documents.query(query):
+        [head] = found
+        try:
+            from_document(head)
+        except InvariantViolation as error:
+            with suppress(Conflict):
+                documents.commit([_unreadable(head, clock.now_us(), error)])
+                _log.error("operation_dead_lettered", operation=head.id, reason=str(error))
+            continue
+        return head
+    return None
+
+
+def _unreadable(stored: Document, now_us: int, error: InvariantViolation) -> Write:
+    """Makes a dead letter of an operation that cannot be read, in which all else stays as it is.
+
+    Who can read it, such as a later version of the code, may replay it.
+    """
+    fields: Fields = {
+        "state": OperationState.DEAD.value,
+        "line": None,
+        "wake_at": None,
+        "expire_at": None,
+        "lease": None,
+        "finished_at": to_rfc3339(now_us),
+        "reason": f"unreadable: {error}"[:300],
+    }
+    return Replace(stored.path, fields, stored.version, keep_others=True)
 
 
 def _existing(documents: Documents, operation_id: str) -> Document:
