@@ -175,6 +175,17 @@ class TestABrokenChain:
         assert game.broken() == {"account-alice"}
 
 
+class TestARepair:
+    """T-102: what Firestore says of seals may have been put back with the account; the archive has not."""
+
+    def test_is_refused_when_the_seal_was_put_back_as_well(self) -> None:
+        game = Game()
+        STRATEGIES["cuts the tail, the account and its seal"](game.loot)
+        root = game.world.client(game.world.user("root", role="admin"))
+        answer = root.post("/v1/credits/repair", json={"uid": "alice"})
+        assert (answer.status_code, (answer.json or {})["code"]) == (409, "not_repairable")
+
+
 class TestSigning:
     """T-120: what does not verify is not signed."""
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from app.credits.core.account import Account
     from app.credits.core.events import Publish
     from app.credits.ledger.step import AccountOpening
-    from app.credits.proofs.sealing import Coverage
+    from app.credits.proofs.sealing import SealedLink
     from app.credits.routes.schemas import OperationPrice, PricedOperation
     from app.credits.service import Credits
     from app.credits.settings import CreditsSettings
@@ -106,9 +106,9 @@ class CreditsFeature(Feature):
         breaches = breach_routes(late(lambda: self.service))
         return [account_routes(services), admin_routes(corrections, repairs, services.records), breaches]
 
-    def _sealed(self, uid: str) -> "Coverage | None":
-        """The last sealed head of an account."""
-        return self.service.checkpoints.coverage(uid)
+    def _sealed(self, uid: str) -> "SealedLink | None":
+        """The last sealed head of an account, as the archive has it: Firestore's copy may have been put back."""
+        return self.service.checkpoints.evidence(uid)
 
     def callables(self) -> "Mapping[str, CallableHandler]":
         return {"get_balance": lambda call: self.service.balance(call.who.uid)}
@@ -136,7 +136,7 @@ class CreditsFeature(Feature):
         help = "Since the last whole round over all chains began; since 1970 while none ended"
         yield Figure("chain_verification_age_seconds", help, rotation.age_us() // 1_000_000)
         yield Figure("chains_verified", "Accounts that the last whole round verified", rotation.turn().accounts)
-        broken = len(self.service.checkpoints.breaches.open(_COUNTED))
+        broken = len(self.service.checkpoints.breaches.open().first(_COUNTED))
         yield Figure("chains_broken", "Chains that do not extend what was sealed, up to 100", broken)
 
     def invariants(self) -> Sequence[Invariant]:

@@ -68,6 +68,11 @@ class SealedLink:
         """Sequence of that entry."""
         return self.link.sequence
 
+    @property
+    def head_hash(self) -> str:
+        """Hash of that entry."""
+        return self.link.head_hash
+
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
