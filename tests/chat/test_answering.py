@@ -366,7 +366,7 @@ class TestABudget:
             world.answered(world.conversation())
         assert caught.value.fields["available"] == "0.0005"
         assert vendor.requests() == []
-        [conversation] = world.chat.list("alice", 10)
+        [conversation] = world.chat.list("alice").first(10)
         assert world.turns(conversation) == []
 
     def test_is_that_of_the_model_that_answers(self, world: ChatWorld, vendor: Vendor) -> None:

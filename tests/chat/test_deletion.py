@@ -76,7 +76,7 @@ class TestADeletedConversation:
             world.chat.read("alice", conversation.id)
         with pytest.raises(NoSuchConversation):
             world.turns(conversation)
-        assert [*world.chat.list("alice", 10)] == []
+        assert [*world.chat.list("alice").first(10)] == []
         assert len(world.left()) == 4
         world.drain()
         assert world.left() == []

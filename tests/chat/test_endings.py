@@ -136,7 +136,7 @@ class TestAnAnswerWithoutAVisibleCharacter:
         assert (over.end.state, over.end.reason, over.end.cost) == ("error", "empty_answer", 0)
         assert told(over)[1]["code"] == "empty_answer"
         assert world.charges() == []
-        [conversation] = world.chat.list("alice", 10)
+        [conversation] = world.chat.list("alice").first(10)
         assert conversation.window == ()
 
     @pytest.mark.parametrize("seen", ["x", "。", "😀", "\u0301"])

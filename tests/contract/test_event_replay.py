@@ -46,7 +46,7 @@ def test_every_event_once_in_order_by_pages_of_any_size(documents: Documents) ->
         seen.clear()
         sent, question = 0, Replay("stats", name, start, start + 3, f"by {limit}", limit)
         while True:
-            page = orchestration.bus.replay(question, orchestration.outbox)
+            page = orchestration.bus.replay(question, orchestration.outbox, orchestration.clock)
             orchestration.runner.serve("events")
             sent += page.sent
             if page.after is None:
@@ -54,5 +54,5 @@ def test_every_event_once_in_order_by_pages_of_any_size(documents: Documents) ->
             question = replace(question, after=page.after)
         assert (sent, seen) == (9, [*range(9)])
     always = Replay("stats", name, -(10**16), 10**18, "for all of time")
-    assert orchestration.bus.replay(always, orchestration.outbox).sent == 9
+    assert orchestration.bus.replay(always, orchestration.outbox, orchestration.clock).sent == 9
     orchestration.runner.serve("events")

@@ -348,7 +348,7 @@ class TestReplay:
             _spend(world, f"r{index}", credits(index + 1))
         balance = world.account("alice").balance
         after: int | None = None
-        while terms := world.credits.ledger.history("alice", HistoryFilter(), 3, after):
+        while terms := world.credits.ledger.newest("alice", HistoryFilter(), 3, after):
             told, sum_of_terms = explain(terms), sum(int_field(term, "amount") for term in terms)
             assert (told.balance, told.brought_forward) == (balance, balance - sum_of_terms)
             balance, after = told.brought_forward, int_field(terms[-1], "sequence")

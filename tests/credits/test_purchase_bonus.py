@@ -130,9 +130,9 @@ class TestItHappensOnce:
         [delivery] = shop.deliveries()
         assert orchestration.runner.run(delivery.id) is OperationState.SUCCEEDED
         question = Replay("welcome", "CreditsDeposited", start, start + minutes(1))
-        assert orchestration.bus.replay(question, orchestration.outbox).sent == 0
+        assert orchestration.bus.replay(question, orchestration.outbox, orchestration.clock).sent == 0
         again = replace(question, again="to be sure")
-        assert orchestration.bus.replay(again, orchestration.outbox).sent == 1
+        assert orchestration.bus.replay(again, orchestration.outbox, orchestration.clock).sent == 1
         shop.drain()
         assert [one.state for one in shop.deliveries()] == [OperationState.SUCCEEDED] * 2
         assert len({str(one.result) for one in shop.deliveries()}) == 1, "both were told of the same entry"

@@ -136,7 +136,7 @@ class Shop:
 
     def dead_letters(self) -> list[Operation]:
         """Operations in state `dead`, newest first."""
-        return operations_in(self.documents, OperationState.DEAD, 20, None)
+        return operations_in(self.documents, self.clock, OperationState.DEAD).first(20)
 
     def states(self) -> list[str]:
         """States of all operations, in order of creation."""

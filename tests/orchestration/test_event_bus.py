@@ -94,7 +94,7 @@ class TestReplay:
         shop.outbox.commit(shop.bus.rows([happened(shop, n) for n in range(3)]))
         shop.drain()
         question = Replay("stats", "CreditsSettled", start, start + minutes(1))
-        assert shop.bus.replay(question, shop.outbox).sent == 0
+        assert shop.bus.replay(question, shop.outbox, shop.clock).sent == 0
         assert count(shop, "stats") == 3
 
     def test_a_subscriber_that_came_later_gets_the_past(self) -> None:
@@ -108,7 +108,9 @@ class TestReplay:
         after: tuple[int, str] | None = None
         while True:
             page = shop.bus.replay(
-                Replay("stats", "CreditsSettled", start, start + minutes(1), limit=2, after=after), shop.outbox
+                Replay("stats", "CreditsSettled", start, start + minutes(1), limit=2, after=after),
+                shop.outbox,
+                shop.clock,
             )
             after = page.after
             if after is None:
@@ -123,7 +125,7 @@ class TestReplay:
         shop.drain()
         for _ in range(2):
             question = Replay("mirror", "CreditsSettled", start, start + minutes(1), again="rebuild-1")
-            shop.bus.replay(question, shop.outbox)
+            shop.bus.replay(question, shop.outbox, shop.clock)
             shop.drain()
         assert count(shop, "mirror") == 2
 
@@ -131,7 +133,7 @@ class TestReplay:
         shop = Shop(subscriptions=[Subscription("mirror", "CreditsSettled", reaction("mirror"))])
         for subscriber, event in (("nobody", "CreditsSettled"), ("mirror", "NobodyCares")):
             with pytest.raises(NotFound):
-                shop.bus.replay(Replay(subscriber, event, 0, 1), shop.outbox)
+                shop.bus.replay(Replay(subscriber, event, 0, 1), shop.outbox, shop.clock)
 
     def test_finds_each_event_once_however_many_listen_and_however_small_the_pages(self) -> None:
         seen: list[object] = []
@@ -186,11 +188,11 @@ class TestReplay:
 
         def meanwhile(_: object) -> None:
             shop.documents.before_commit.remove(meanwhile)
-            other.append(shop.bus.replay(one, shop.outbox).sent)
+            other.append(shop.bus.replay(one, shop.outbox, shop.clock).sent)
 
         shop.documents.before_commit.append(meanwhile)
         whole = Replay("mirror", "CreditsSettled", start, start + minutes(1), again="both")
-        assert (shop.bus.replay(whole, shop.outbox).sent, other) == (2, [2])
+        assert (shop.bus.replay(whole, shop.outbox, shop.clock).sent, other) == (2, [2])
         shop.drain()
         assert count(shop, "mirror") == 8
 
@@ -199,7 +201,7 @@ def replayed(shop: Shop, question: Replay) -> int:
     """Replays page after page, each handled before the next is sent. Returns how many deliveries were made."""
     sent = 0
     while True:
-        page = shop.bus.replay(question, shop.outbox)
+        page = shop.bus.replay(question, shop.outbox, shop.clock)
         shop.drain()
         sent += page.sent
         if page.after is None:

@@ -124,13 +124,13 @@ class ChatWorld:
 
     def only_turn(self) -> Turn:
         """The one turn of Alice's one conversation."""
-        [conversation] = self.chat.list("alice", 10)
+        [conversation] = self.chat.list("alice").first(10)
         [turn] = self.turns(conversation)
         return turn
 
     def turns(self, conversation: Conversation, uid: str = "alice") -> list[Turn]:
         """Its turns, the newest first."""
-        return [*self.chat.turns(uid, conversation.id, 100)]
+        return self.chat.turns(uid, conversation.id).first(100)
 
 
 def read_texts(answer: Answer, count: int = 1) -> int:

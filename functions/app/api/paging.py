@@ -2,7 +2,8 @@
 
 A list takes `?limit=` (1 to 100, else 20) and `?cursor=`, and answers `{"items": [...], "next_cursor": ...}`; see
 `PageParameters` and `Page`. `next_cursor` is null exactly when nothing follows, so a route asks for one item more than
-it shows. A cursor holds where the page before ended, in one spelling:
+it shows. Rows that cannot be read make a page shorter, or empty, and never the last one. A cursor holds where the page
+before ended, in one spelling:
 
     base64url, without padding, of the JSON [version, list, digest of the question, part of the position, ...]
 
@@ -23,9 +24,11 @@ from typing import Final, Generic, TypeVar
 
 from app.kit.clock import from_rfc3339, to_rfc3339
 from app.kit.errors import Invalid
+from app.kit.stores.listing import Listing
 
 Position = TypeVar("Position", bound=tuple[int | str, ...])
 Found = TypeVar("Found")
+Shown = TypeVar("Shown")
 
 Shape = Callable[[Sequence[object]], Position]
 """Reads the parts of a position, as they came from JSON; raises ValueError when they are none of this list."""
@@ -68,6 +71,24 @@ class Cursors(Generic[Position]):
         digest = hashlib.sha256(json.dumps(self.question).encode()).hexdigest()[:16]
         parts = json.dumps([_VERSION, self.list, digest, *position], separators=(",", ":"))
         return base64.urlsafe_b64encode(parts.encode()).decode().rstrip("=")
+
+    def listed(
+        self, listing: Listing[Found], show: Callable[[Found], Shown], limit: int, cursor: str | None
+    ) -> tuple[Sequence[Shown], str | None]:
+        """A page as `show` makes its items, and `next_cursor`. What cannot be read or shown is passed over.
+
+        Raises:
+            Invalid: as `read`.
+        """
+        found = listing.shown(show).page(limit, self.read(cursor) or (), self._fits)
+        return found.items, None if found.after is None else self.write(self.shape(found.after))
+
+    def _fits(self, place: Sequence[object]) -> bool:
+        try:
+            self.shape(place)
+        except ValueError:
+            return False
+        return True
 
     def page(
         self, found: Sequence[Found], limit: int, place: Callable[[Found], Position]

@@ -57,9 +57,8 @@ def _conversations(blueprint: APIBlueprint, chat: Chat) -> None:
     def list_all(query: PageParameters) -> ConversationPage:
         uid = caller().uid
         cursors = Cursors("conversations", time_and_id, (uid,))
-        found = chat.list(uid, query.limit + 1, cursors.read(query.cursor) or ())
-        page, more = cursors.page(found, query.limit, lambda one: (one.updated_at, one.id))
-        return ConversationPage(items=[serializers.conversation(one) for one in page], next_cursor=more)
+        page, more = cursors.listed(chat.list(uid), serializers.conversation, query.limit, query.cursor)
+        return ConversationPage(items=[*page], next_cursor=more)
 
     @blueprint.get("/conversations/<conversation_id>", summary="One conversation", responses={200: ConversationAnswer})
     def read(path: ConversationPath) -> ConversationAnswer:
@@ -88,9 +87,9 @@ def _messages(blueprint: APIBlueprint, chat: Chat) -> None:
     def list_turns(path: ConversationPath, query: PageParameters) -> MessagePage:
         uid = caller().uid
         cursors = Cursors("messages", time_and_id, (uid, path.conversation_id))
-        found = chat.turns(uid, path.conversation_id, query.limit + 1, cursors.read(query.cursor) or ())
-        page, more = cursors.page(found, query.limit, lambda turn: (turn.created_at, turn.id))
-        return MessagePage(items=[serializers.message(turn, turn.end) for turn in page], next_cursor=more)
+        turns = chat.turns(uid, path.conversation_id)
+        page, more = cursors.listed(turns, lambda turn: serializers.message(turn, turn.end), query.limit, query.cursor)
+        return MessagePage(items=[*page], next_cursor=more)
 
     @blueprint.post(
         "/conversations/<conversation_id>/messages",

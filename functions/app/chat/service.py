@@ -19,7 +19,9 @@ from app.kit.clock import Clock, to_rfc3339
 from app.kit.ids import Ids
 from app.kit.optimistic import Pause, optimistic
 from app.kit.stores.documents import Document, Write
+from app.kit.stores.listing import Listing
 from app.kit.stores.realtime import Realtime
+from app.kit.stores.rows import Rows
 from app.metering.billing import Mode
 from app.metering.quote import Quote
 from app.models.catalogue import Catalogue, UnsuitableModel
@@ -70,6 +72,7 @@ class Chat:
         pause: Pause,
     ) -> None:
         self._store = store
+        self._rows = Rows(store.documents, clock)
         self._opening = opening
         self._answering = answering
         self._catalogue = catalogue
@@ -104,9 +107,9 @@ class Chat:
         """One conversation."""
         return self._store.conversation(uid, conversation_id)[0]
 
-    def list(self, uid: str, limit: int, after: tuple[str, ...] = ()) -> Sequence[Conversation]:
-        """Conversations, the most recently used first; `after` holds time and id of the last one seen."""
-        return self._store.conversations(uid, limit, after)
+    def list(self, uid: str) -> Listing[Conversation]:
+        """Conversations, the most recently used first."""
+        return self._store.conversations(uid, self._rows)
 
     def amend(self, uid: str, conversation_id: str, amendment: Amendment) -> Conversation:
         """Changes what the amendment names: title, archived, model, system prompt."""
@@ -134,10 +137,10 @@ class Chat:
 
         self._with_turns(uid, conversation_id, bury)
 
-    def turns(self, uid: str, conversation_id: str, limit: int, after: tuple[str, ...] = ()) -> Sequence[Turn]:
-        """The turns of a conversation, newest first; `after` holds time and id of the last one seen."""
+    def turns(self, uid: str, conversation_id: str) -> Listing[Turn]:
+        """The turns of a conversation, newest first."""
         self._store.conversation(uid, conversation_id)
-        return self._store.turns(uid, conversation_id, limit, after)
+        return self._store.turns(uid, conversation_id, self._rows)
 
     def answer(self, ask: Ask, mode: Mode) -> Answer:
         """The answer to a message, see `Answering.answer`."""

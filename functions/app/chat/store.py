@@ -8,7 +8,9 @@ from app.chat import turn as turns
 from app.chat.conversation import Conversation
 from app.chat.turn import Turn
 from app.kit.errors import NotFound
-from app.kit.stores.documents import Create, Delete, Document, Documents, Query, Replace, Value, Where, Write
+from app.kit.stores.documents import Create, Delete, Document, Documents, Query, Replace, Where, Write
+from app.kit.stores.listing import Listing
+from app.kit.stores.rows import Rows
 
 BATCH: Final = 200
 """Messages deleted in one commit; Firestore takes 500 writes."""
@@ -67,11 +69,10 @@ class ChatStore:
         stored = self.documents.get(conversation_path(uid, conversation_id))
         return stored is not None and conversations.read(conversation_id, stored.fields) is not None
 
-    def conversations(self, uid: str, limit: int, after: tuple[Value, ...]) -> list[Conversation]:
-        """The most recently used first; `after` is where the last page ended."""
-        query = Query(f"users/{uid}/conversations", order_by=("-updated_at",), limit=limit, start_after=after)
-        found = (conversations.read(stored.id, stored.fields) for stored in self.documents.query(query))
-        return [one for one in found if one is not None]
+    def conversations(self, uid: str, rows: Rows) -> Listing[Conversation]:
+        """The most recently used first."""
+        query = Query(f"users/{uid}/conversations", order_by=("-updated_at",))
+        return Listing(self.documents, rows, "conversations_list", query, _conversation)
 
     def create(self, uid: str, conversation: Conversation) -> None:
         """Writes a new conversation."""
@@ -88,15 +89,10 @@ class ChatStore:
         stored = self.documents.get(turn_path(uid, conversation_id, message_id))
         return None if stored is None else (turns.read(stored.fields), stored)
 
-    def turns(self, uid: str, conversation_id: str, limit: int, after: tuple[Value, ...]) -> list[Turn]:
+    def turns(self, uid: str, conversation_id: str, rows: Rows) -> Listing[Turn]:
         """The newest first."""
-        query = Query(
-            f"{conversation_path(uid, conversation_id)}/messages",
-            order_by=("-created_at",),
-            limit=limit,
-            start_after=after,
-        )
-        return [turns.read(stored.fields) for stored in self.documents.query(query)]
+        query = Query(f"{conversation_path(uid, conversation_id)}/messages", order_by=("-created_at",))
+        return Listing(self.documents, rows, "turns_list", query, lambda stored: turns.read(stored.fields))
 
     def find_turn(self, uid: str, message_id: str) -> Turn:
         """A turn of this user, in whichever conversation.
@@ -121,3 +117,7 @@ class ChatStore:
     def delete(self, paths: Sequence[str]) -> None:
         """Deletes the documents at these paths, whether they are there or not."""
         self.documents.commit([Delete(path) for path in paths])
+
+
+def _conversation(stored: Document) -> Conversation | None:
+    return conversations.read(stored.id, stored.fields)

@@ -95,6 +95,7 @@ class Rotation:
         for uid in self._checkpoints.breaches.suspected(limit):
             stored = self._documents.get(document.account_path(uid))
             if stored is None:
+                unfounded.append(uid)  # the round over what was sealed finds an account that vanished
                 continue
             advance, link = self._judged(state, stored, Link(uid))
             found.append(advance)

@@ -46,7 +46,7 @@ from app.credits.proofs.archived import SealArchive
 from app.credits.proofs.breaches import Breaches
 from app.credits.proofs.checkpoints import SealingParts
 from app.credits.proofs.judging import Agrees, Judge
-from app.credits.proofs.reading import ChainReport, LedgerReader, Proof
+from app.credits.proofs.reading import ChainReport, HistoryFilter, LedgerReader, Proof, readable
 from app.credits.proofs.receipts import LedgerCheckFailed, receipt
 from app.credits.proofs.signed_record import SignedRecord
 from app.credits.proofs.signing import thumbprint
@@ -70,7 +70,8 @@ from app.kit.concurrency import Concurrency
 from app.kit.errors import InvariantViolation, NotFound
 from app.kit.optimistic import full_jitter
 from app.kit.stores.archive import Archive
-from app.kit.stores.documents import Documents, Query, Value, Where
+from app.kit.stores.documents import Documents, Fields, Query, Value, Where
+from app.kit.stores.listing import Listing
 from app.kit.stores.rows import Rows
 
 _log: Final = telemetry.log("credits")
@@ -272,6 +273,11 @@ class Credits:
     def verify(self, uid: str, transaction_id: str) -> Proof:
         """What can be said of one entry of this account."""
         return self.ledger.verify(uid, transaction_id)
+
+    def history(self, uid: str, chosen: HistoryFilter) -> Listing[Fields]:
+        """Entries of this account, newest first."""
+        query = self.ledger.history(uid, chosen)
+        return Listing(self._documents, self._rows, "history_list", query, readable)
 
     def validate_chain(self, uid: str, after: Link | None = None) -> ChainReport:
         """The account's own chain, from its first entry; resumes at a link of it."""

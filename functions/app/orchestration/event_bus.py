@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
-from app.kit.clock import from_rfc3339, to_rfc3339
+from app.kit.clock import Clock, from_rfc3339, to_rfc3339
 from app.kit.errors import AlreadyExists, NotFound, Unavailable, ensure
 from app.kit.stores.documents import (
+    Document,
     Documents,
     Fields,
     Query,
@@ -23,6 +24,8 @@ from app.kit.stores.documents import (
     optional_text,
     text_field,
 )
+from app.kit.stores.listing import Listing, Place
+from app.kit.stores.rows import Rows
 from app.orchestration.queue.handler import Handler, Run, RunOutcome
 from app.orchestration.queue.operation import Priority, SecurityLevel
 from app.orchestration.queue.operation_document import COLLECTION
@@ -136,17 +139,21 @@ class EventBus:
                 return one
         raise NotFound("Nobody of this name subscribes to this event", subscriber=subscriber, event=event)
 
-    def replay(self, question: "Replay", documents: Documents) -> "ReplayPage":
+    def replay(self, question: "Replay", documents: Documents, clock: Clock) -> "ReplayPage":
         """Delivers the events of a range of time again to one subscriber, in order, one page per call.
 
         Events that the subscriber has handled are skipped, unless `again` is set: then they are delivered once more for
         each such text. An event is found by its deliveries to any subscriber; without a subscriber it was never stored.
+        A delivery that cannot be read is passed over and listed.
 
         Raises:
             NotFound: there is no such subscription.
         """
         subscription = self.subscription(question.subscriber, question.event)
-        found = documents.query(
+        listed = Listing(
+            documents,
+            Rows(documents, clock),
+            "event_replay",
             Query(
                 COLLECTION,
                 # All deliveries of an event have its position, also replayed ones. So deliveries of older events that
@@ -157,20 +164,19 @@ class EventBus:
                     Where("position", "<", _position(question.to_us)),
                 ),
                 order_by=("position", "__name__"),
-                limit=question.limit + 1,
-                start_after=question.after or (),
-            )
-        )
-        page = found[: question.limit]
+            ),
+            _delivered,
+        ).page(question.limit, question.after or (), _is_place)
         orders: dict[str, Order] = {}
-        for document in page:
-            event = _read(map_field(document.fields, "payload"))
+        for event, position in listed.items:
             order = _order(subscription, event, 0, again=question.again)
-            orders.setdefault(event.id, replace(order, position=int_field(document.fields, "position")))
+            orders.setdefault(event.id, replace(order, position=position))
         sent = self._send([*orders.values()], documents)
-        if len(found) == len(page):
+        if listed.after is None:
             return ReplayPage(sent, None)
-        return ReplayPage(sent, (int_field(page[-1].fields, "position"), page[-1].id))
+        last, id = listed.after
+        assert isinstance(last, int), "checked by _is_place"
+        return ReplayPage(sent, (last, str(id)))
 
     def _send(self, orders: Sequence[Order], documents: Documents) -> int:
         """Creates the operations that do not exist yet, in one commit. Returns how many."""
@@ -274,6 +280,15 @@ def _write(event: PublishedEvent) -> Fields:
         "data": event.data,
     }
     return fields
+
+
+def _is_place(place: Place) -> bool:
+    return type(place[0]) is int
+
+
+def _delivered(document: Document) -> tuple[Event, int]:
+    """The event of a delivery, and its position."""
+    return _read(map_field(document.fields, "payload")), int_field(document.fields, "position")
 
 
 def _read(fields: Fields) -> Event:

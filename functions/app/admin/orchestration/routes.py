@@ -28,10 +28,9 @@ from app.admin.orchestration.service import OrchestrationAdmin
 from app.api.auth import caller, only
 from app.api.paging import Cursors, time_and_id
 from app.api.schemas import Page, PageParameters, Problem
-from app.kit.clock import to_rfc3339
 from app.orchestration.assembly import Orchestration
-from app.orchestration.queue.audit import AuditQuestion, audit_lines
-from app.orchestration.queue.dead_letters import operations_in, place_of
+from app.orchestration.queue.audit import audit_lines
+from app.orchestration.queue.dead_letters import operations_in
 from app.orchestration.queue.operation import OperationState
 
 _TAG: Final = Tag(name="orchestration", description="Operations, sagas and dead letters, for administrators")
@@ -125,9 +124,9 @@ def _sagas(blueprint: APIBlueprint, orchestration: Orchestration, admin: Orchest
     @only("admin", "support")
     def sagas(query: SagasParameters) -> Page[SagaAnswer]:
         cursors = Cursors("sagas", time_and_id, (query.status,))
-        found = orchestration.sagas.page(query.status, query.limit + 1, cursors.read(query.cursor))
-        page, more = cursors.page(found, query.limit, lambda state: (to_rfc3339(state.created_us), state.id))
-        return Page[SagaAnswer](items=[serializers.saga(state) for state in page], next_cursor=more)
+        found = orchestration.sagas.listing(query.status)
+        page, more = cursors.listed(found, serializers.saga, query.limit, query.cursor)
+        return Page[SagaAnswer](items=[*page], next_cursor=more)
 
     @blueprint.get("/sagas/<saga_id>", summary="One saga with its timeline", responses={200: SagaAnswer, 404: Problem})
     @only("admin", "support")
@@ -153,17 +152,16 @@ def _audit(blueprint: APIBlueprint, orchestration: Orchestration) -> None:
     @only("admin")
     def audit_log(query: AuditLogParameters) -> Page[AuditLineAnswer]:
         cursors = Cursors("audit-log", time_and_id, (query.uid, query.operation))
-        question = AuditQuestion(query.uid, query.operation, query.limit + 1, cursors.read(query.cursor))
-        found = audit_lines(orchestration.outbox, question)
-        page, more = cursors.page(found, query.limit, lambda line: (line.at, line.id))
-        return Page[AuditLineAnswer](items=[serializers.audit_line(line) for line in page], next_cursor=more)
+        found = audit_lines(orchestration.outbox, orchestration.clock, account=query.uid, operation=query.operation)
+        page, more = cursors.listed(found, serializers.audit_line, query.limit, query.cursor)
+        return Page[AuditLineAnswer](items=[*page], next_cursor=more)
 
 
 def _page_of(orchestration: Orchestration, state: OperationState, query: PageParameters) -> Page[OperationAnswer]:
     cursors = Cursors("operations", time_and_id, (state,))
-    found = operations_in(orchestration.outbox, state, query.limit + 1, cursors.read(query.cursor))
-    page, more = cursors.page(found, query.limit, place_of)
-    return Page[OperationAnswer](items=[serializers.operation(one) for one in page], next_cursor=more)
+    found = operations_in(orchestration.outbox, orchestration.clock, state)
+    page, more = cursors.listed(found, serializers.operation, query.limit, query.cursor)
+    return Page[OperationAnswer](items=[*page], next_cursor=more)
 
 
 def _lane(orchestration: Orchestration, name: str) -> LaneAnswer:

@@ -51,4 +51,4 @@ class OrchestrationAdmin:
         # Recorded first, so that the audit log also shows a replay that fails half way.
         row = replay_row(delivery=delivery, actor=by, now_us=core.clock.now_us(), reason=reason)
         core.outbox.commit([row])
-        return core.bus.replay(replay, core.outbox)
+        return core.bus.replay(replay, core.outbox, core.clock)

@@ -6,9 +6,9 @@ written again from there, and only a resolution that bears the ledger's signatur
 
 import contextlib
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 from app.credits.core.account import AccountStatus
 from app.credits.core.entry import encode_bytes
@@ -18,7 +18,7 @@ from app.credits.proofs.signing import KeyRing, Signer
 from app.kit import telemetry
 from app.kit.canonical import canonical
 from app.kit.clock import Clock, to_rfc3339
-from app.kit.errors import Conflict, NotFound
+from app.kit.errors import Conflict, NotFound, ensure
 from app.kit.stores.documents import (
     Create,
     Document,
@@ -32,6 +32,10 @@ from app.kit.stores.documents import (
     map_field,
     text_field,
 )
+from app.kit.stores.listing import Listing
+from app.kit.stores.rows import Rows
+
+T = TypeVar("T")
 
 _log: Final = telemetry.log("credits")
 _TYPE: Final = "credits-breach-resolution"
@@ -74,8 +78,8 @@ class Breaches:
 
     def suspected(self, limit: int) -> list[str]:
         """Accounts that wait for a verification."""
-        found = self._documents.query(Query("breaches", (Where("state", "==", SUSPECTED),), limit=limit))
-        return [str(one.fields["account"]) for one in found if isinstance(one.fields.get("account"), str)]
+        query = Query("breaches", (Where("state", "==", SUSPECTED),))
+        return self._listing("suspected_breaches", query, _suspect).first(limit)
 
     def unfounded(self, uid: str) -> None:
         """The chain of a suspected account holds."""
@@ -140,13 +144,16 @@ class Breaches:
             raise NotFound("There is no such breach", subject=subject)
         return stored.fields
 
-    def open(self, limit: int) -> list[Document]:
+    def open(self) -> Listing[Document]:
         """Breaches that nobody resolved yet."""
-        return self._documents.query(Query("breaches", (Where("state", "==", OPEN),), limit=limit))
+        return self._listing("breaches_list", Query("breaches", (Where("state", "==", OPEN),)), lambda row: row)
 
     def subjects(self) -> Sequence[str]:
         """Subjects of at most ten open breaches."""
-        return [one.id for one in self.open(10)]
+        return [one.id for one in self.open().first(10)]
+
+    def _listing(self, job: str, query: Query, read: Callable[[Document], T]) -> Listing[T]:
+        return Listing(self._documents, Rows(self._documents, self._clock), job, query, read)
 
     def _fields(self, subject: str, breach: Breach) -> dict[str, Value]:
         return {
@@ -178,6 +185,13 @@ class Breaches:
 
     def _now(self) -> str:
         return to_rfc3339(self._clock.now_us())
+
+
+def _suspect(stored: Document) -> str:
+    """The account that a document of a suspicion names, which stands under its own subject."""
+    uid = text_field(stored.fields, "account")
+    ensure(stored.id == subject_of(uid), "a suspicion stands under its subject")
+    return uid
 
 
 def path_of(subject: str) -> str:

@@ -26,7 +26,7 @@ class Explanation:
 
 def balance_at(reader: LedgerReader, uid: str, at_us: int) -> Past:
     """The balance at a time, which the last entry up to then names."""
-    page = reader.history(uid, HistoryFilter(to_us=at_us), 1)
+    page = reader.newest(uid, HistoryFilter(to_us=at_us), 1)
     if not page:
         return Past(0, 0, None)
     return Past(int_field(page[0], "balance_after"), int_field(page[0], "sequence"), page[0])

@@ -7,14 +7,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
+from app.credits.core import entry as ledger
 from app.credits.core.account import Account
 from app.credits.core.entry import Kind
 from app.credits.ledger import document
+from app.credits.proofs.receipts import LedgerCheckFailed
 from app.credits.proofs.sealing import Coverage, SealedLink
 from app.credits.proofs.signing import KeyRing
 from app.credits.proofs.verification import ChainFault, Link, Verified, verify_chain, verify_entry
 from app.kit.clock import to_rfc3339
-from app.kit.errors import NotFound
+from app.kit.errors import InvariantViolation, NotFound
 from app.kit.money import MAX_MICRO
 from app.kit.stores.documents import Document, Documents, Fields, Query, Where, int_field, text_field
 
@@ -23,6 +25,13 @@ PAGE: Final = 300
 
 
 _ENDLESS: Final = 2**53
+
+
+class EntryUnreadable(LedgerCheckFailed):
+    """An entry that something is computed from cannot be read."""
+
+    def __init__(self, sequence: str) -> None:
+        super().__init__("An entry of this ledger cannot be read.", checks=["unreadable"], entry=sequence)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,21 +80,24 @@ class LedgerReader:
         self._documents = documents
         self.keys = keys
 
-    def history(self, uid: str, chosen: HistoryFilter, limit: int, after: int | None = None) -> list[Fields]:
-        """Entries of one account, newest first, by sequence and never by time (T-53); those below `after`."""
+    def history(self, uid: str, chosen: HistoryFilter) -> Query:
+        """Entries of one account, newest first, by sequence and never by time (T-53)."""
         where = [*self._bounds(uid, chosen)]
         if chosen.kind is not None:
             where.append(Where("kind", "==", chosen.kind.value))
         if chosen.reference is not None:
             where.append(Where("reference.id", "==", chosen.reference))
-        query = Query(
-            document.entries_path(uid),
-            where=tuple(where),
-            order_by=("-sequence",),
-            limit=limit,
-            start_after=() if after is None else (after,),
-        )
-        return [stored.fields for stored in self._documents.query(query)]
+        return Query(document.entries_path(uid), tuple(where), ("-sequence",))
+
+    def newest(self, uid: str, chosen: HistoryFilter, limit: int, after: int | None = None) -> list[Fields]:
+        """The first `limit` entries of a history, those below `after`, for what is added up of them.
+
+        Raises:
+            EntryUnreadable: one cannot be read. To leave it out would make the sum wrong.
+        """
+        place = () if after is None else (after,)
+        query = replace(self.history(uid, chosen), limit=limit, start_after=place)
+        return [readable(stored) for stored in self._documents.query(query)]
 
     def entries(self, uid: str, after: int = 0, through: int | None = None) -> Iterator[Fields]:
         """Entries in the order of the chain, page by page."""
@@ -224,3 +236,16 @@ def heads(account: Account, link: Link) -> bool:
     """Whether the account stands where the chain ends."""
     stands = (account.sequence, account.head_hash, account.balance, account.debt)
     return stands == (link.sequence, link.head_hash, link.balance, link.debt)
+
+
+def readable(stored: Document) -> Fields:
+    """The fields of an entry that can be read.
+
+    Raises:
+        EntryUnreadable: it cannot.
+    """
+    try:
+        ledger.read(stored.fields)
+    except (InvariantViolation, ValueError, TypeError, LookupError) as error:
+        raise EntryUnreadable(stored.id) from error
+    return stored.fields

@@ -15,6 +15,7 @@ from app.credits.core.account import Closed, Reservation
 from app.credits.core.commands import Reserve
 from app.credits.core.entry import Reference
 from app.credits.core.rejections import ReservationTooLarge
+from app.credits.corrections.traces import remembered
 from app.credits.offers import DEFAULT, Offers, Package
 from app.credits.proofs.explaining import balance_at
 from app.credits.routes.analytics_routes import add_analytics_routes
@@ -177,7 +178,7 @@ def _add_reservations(blueprint: APIBlueprint, parts: CreditsRoutes) -> None:
     @blueprint.get("/credits/reservations", summary="Open and recent reservations", responses={200: ReservationsAnswer})
     def reservations() -> ReservationsAnswer:
         account = credits.account(caller().uid)
-        closed = [_closed_answer(Closed.parse(text)) for text in reversed(account.recent)]
+        closed = [_closed_answer(one) for one in reversed([*remembered(account)])]
         return ReservationsAnswer(items=[*map(_open_answer, reversed(account.reservations)), *closed])
 
 

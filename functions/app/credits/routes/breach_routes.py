@@ -22,7 +22,8 @@ def breach_routes(credits: Credits) -> APIBlueprint:
     @blueprint.get("/credits/breaches", summary="Open breaches, at most 100", responses={200: BreachesAnswer})
     @only("admin")
     def breaches() -> BreachesAnswer:
-        return BreachesAnswer(items=[_answer(one.fields) for one in credits.checkpoints.breaches.open(_MOST)])
+        found = credits.checkpoints.breaches.open().shown(lambda one: _answer(one.fields))
+        return BreachesAnswer(items=found.first(_MOST))
 
     @blueprint.post(
         "/credits/breaches/<subject>/resolve",

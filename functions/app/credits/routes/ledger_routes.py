@@ -12,7 +12,7 @@ from flask_openapi import APIBlueprint
 
 from app.api.auth import caller, public, require
 from app.api.context import wanted
-from app.api.paging import Cursors, as_integer, as_time
+from app.api.paging import Cursors, as_id, as_integer, as_time
 from app.api.schemas import Page, PageParameters, Problem, microseconds
 from app.credits.proofs.explaining import explain
 from app.credits.proofs.reading import HistoryFilter
@@ -59,17 +59,19 @@ def _add_history(blueprint: APIBlueprint, credits: Credits) -> None:
         uid = caller().uid
         credits.account(uid)
         chosen = HistoryFilter(query.kind, microseconds(query.from_), microseconds(query.to), query.reference)
-        cursors = Cursors("history", _sequence, (uid, query.kind, chosen.from_us, chosen.to_us, query.reference))
-        page, more = _page_of_entries(credits, chosen, query, cursors)
+        cursors = Cursors("history", _sequence_and_id, (uid, query.kind, chosen.from_us, chosen.to_us, query.reference))
+        found = credits.history(uid, chosen)
         if wants_csv():
+            page, more = cursors.listed(found, _table_row, query.limit, query.cursor)
             return _csv_page(page, more)
-        return Page[EntryAnswer](items=[entry_answer(entry) for entry in page], next_cursor=more)
+        items, more = cursors.listed(found, entry_answer, query.limit, query.cursor)
+        return Page[EntryAnswer](items=[*items], next_cursor=more)
 
     @blueprint.get("/credits/explain", summary="The balance as a sum, term by term", responses={200: ExplanationAnswer})
     def explanation(query: PageParameters) -> ExplanationAnswer:
         uid = caller().uid
         credits.account(uid)
-        page, more = _page_of_entries(credits, HistoryFilter(), query, Cursors("explain", _sequence, (uid,)))
+        page, more = _terms(credits, query, Cursors("explain", _sequence, (uid,)))
         told = explain(page)
         return ExplanationAnswer(
             balance=to_decimal(told.balance),
@@ -161,18 +163,31 @@ def _lines(parts: Iterator[dict[str, Value]]) -> flask.Response:
     return flask.Response(texts, content_type="application/x-ndjson")
 
 
-def _page_of_entries(
-    credits: Credits, chosen: HistoryFilter, query: PageParameters, cursors: Cursors[tuple[int]]
+def _terms(
+    credits: Credits, query: PageParameters, cursors: Cursors[tuple[int]]
 ) -> tuple[Sequence[Fields], str | None]:
-    """The caller's own entries."""
+    """The caller's own entries, of which none may be missing."""
     after = cursors.read(query.cursor)
-    found = credits.ledger.history(caller().uid, chosen, query.limit + 1, None if after is None else after[0])
+    position = None if after is None else after[0]
+    found = credits.ledger.newest(caller().uid, HistoryFilter(), query.limit + 1, position)
     return cursors.page(found, query.limit, lambda entry: (int_field(entry, "sequence"),))
+
+
+def _table_row(entry: Fields) -> Fields:
+    """An entry of which a table can be made."""
+    csv_of([entry])
+    return entry
 
 
 def _sequence(parts: Sequence[object]) -> tuple[int]:
     [sequence] = parts
     return (as_integer(sequence, least=1),)
+
+
+def _sequence_and_id(parts: Sequence[object]) -> tuple[int, str]:
+    """Of documents that were spoilt, several may hold one sequence."""
+    sequence, id = parts
+    return as_integer(sequence), as_id(id)
 
 
 def _link(parts: Sequence[object]) -> tuple[int, str, int, int, str]:

@@ -10,14 +10,31 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Final, Literal
 
-from app.credits.proofs.reading import LedgerReader
+from app.credits.proofs.reading import LedgerReader, readable
 from app.credits.usage import rollups
 from app.credits.usage.rollups import MEASURES, Cursor
 from app.kit.clock import EARLIEST_US, Clock, to_rfc3339
 from app.kit.errors import Invalid
 from app.kit.optimistic import Pause, optimistic
-from app.kit.stores.documents import Create, Delete, Documents, Fields, Query, Replace, Version, Where, Write, int_field
+from app.kit.stores.documents import (
+    Create,
+    Delete,
+    Document,
+    Documents,
+    Fields,
+    Query,
+    Replace,
+    Version,
+    Where,
+    Write,
+    int_field,
+    text_field,
+)
+from app.kit.stores.listing import Listing
+from app.kit.stores.rows import Rows
+from app.kit.telemetry import log
 
+_log = log("credits")
 Granularity = Literal["hour", "day", "month"]
 
 _BATCH: Final = 50
@@ -150,7 +167,20 @@ class Analyst:
         return UsagePeriod(since, until, granularity)
 
     def analyse(self, uid: str, period: UsagePeriod, *, available: int) -> Analytics:
-        """What the account used in `period`; brings its rollups up to date first."""
+        """What the account used in `period`; brings its rollups up to date first. Rollups that cannot be read are
+        counted again from the entries.
+
+        Raises:
+            EntryUnreadable: an entry cannot be read, so no sum would be right.
+        """
+        try:
+            return self._analysed(uid, period, available)
+        except _Unreadable as error:
+            _log.error("rollups_unreadable", account=uid, reason=str(error))
+            self._begin_again(uid)
+            return self._analysed(uid, period, available)
+
+    def _analysed(self, uid: str, period: UsagePeriod, available: int) -> Analytics:
         cursor, complete = self.catch_up(uid)
         found = _collect(self._days(uid, cursor, period.from_us, period.to_us), period)
         burnt = self._burnt(uid, cursor, self._clock.now_us())
@@ -170,7 +200,7 @@ class Analyst:
 
         def count() -> bool:
             nonlocal cursor, version
-            batch = list(islice(self._ledger.entries(uid, cursor.sequence), _BATCH))
+            batch = [readable(stored) for stored in islice(self._ledger.documents(uid, cursor.sequence), _BATCH)]
             if not batch:
                 return False
             after = replace(cursor, sequence=int_field(batch[-1], "sequence"))
@@ -190,14 +220,18 @@ class Analyst:
 
     def rebuild(self, uid: str) -> Cursor:
         """Forgets the rollups and counts from the first entry again, as a new generation."""
+        fresh, complete = self._begin_again(uid), False
+        while not complete:
+            fresh, complete = self.catch_up(uid)
+        return fresh
+
+    def _begin_again(self, uid: str) -> Cursor:
+        """Forgets the rollups and begins a new generation of them."""
         cursor, version = self._cursor(uid)
         fresh = Cursor(cursor.generation + 1)
         self._documents.commit([_move(uid, fresh, version)])
         for collection in ("rollups", "conversation_costs"):
             self._forget(f"accounts/{uid}/{collection}", fresh.generation)
-        complete = False
-        while not complete:
-            fresh, complete = self.catch_up(uid)
         return fresh
 
     def _forget(self, collection: str, generation: int) -> None:
@@ -227,20 +261,21 @@ class Analyst:
 
     def _conversations(self, uid: str, cursor: Cursor) -> tuple[ConversationCost, ...]:
         """The 20 dearest ones."""
-        found = self._documents.query(
-            Query(
-                f"accounts/{uid}/conversation_costs",
-                where=(Where("generation", "==", cursor.generation),),
-                order_by=("-cost",),
-                limit=20,
-            )
-        )
-        return tuple(
-            ConversationCost(
-                str(each.fields["conversation"]), _count(each.fields, "cost"), _count(each.fields, "messages")
-            )
-            for each in found
-        )
+        where = (Where("generation", "==", cursor.generation),)
+        query = Query(f"accounts/{uid}/conversation_costs", where, ("-cost",))
+        rows = Rows(self._documents, self._clock)
+        return tuple(Listing(self._documents, rows, "conversation_costs_list", query, _conversation).first(20))
+
+
+class _Unreadable(Exception):
+    """A rollup cannot be read."""
+
+
+def _conversation(stored: Document) -> ConversationCost:
+    fields = stored.fields
+    return ConversationCost(
+        text_field(fields, "conversation"), int_field(fields, "cost"), int_field(fields, "messages")
+    )
 
 
 def _move(uid: str, cursor: Cursor, version: Version | None) -> Write:
@@ -255,6 +290,8 @@ def _collect(days: Sequence[Fields], period: UsagePeriod) -> _Sums:
     found = _Sums()
     first, last = to_rfc3339(period.from_us)[:13], to_rfc3339(period.to_us - 1)[:13]
     for day in days:
+        if not isinstance(day.get("day"), str):
+            raise _Unreadable("day should hold text")
         for _, kinds in _within(day, "movements", first, last):
             for kind in kinds:
                 found.movements[kind] = found.movements.get(kind, 0) + _count(kinds, kind)
@@ -266,7 +303,7 @@ def _collect(days: Sequence[Fields], period: UsagePeriod) -> _Sums:
 def _within(day: Fields, name: str, first: str, last: str) -> Iterator[tuple[str, Fields]]:
     hours = _map(day, name)
     for hour in sorted(hours):
-        at = f"{day['day']}T{hour}"
+        at = f"{day.get('day')}T{hour}"
         if first <= at <= last:
             yield at, _map(hours, hour)
 
@@ -300,10 +337,14 @@ def _sum(usages: Iterable[UsageTotals]) -> UsageTotals:
 
 
 def _map(fields: Fields, name: str) -> Fields:
-    value = fields.get(name)
-    return value if isinstance(value, Mapping) else {}
+    value = fields.get(name, {})
+    if not isinstance(value, Mapping):
+        raise _Unreadable(f"{name} should hold a map")
+    return value
 
 
 def _count(fields: Fields, name: str) -> int:
-    value = fields.get(name)
-    return value if isinstance(value, int) else 0
+    value = fields.get(name, 0)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise _Unreadable(f"{name} should hold an integer")
+    return value

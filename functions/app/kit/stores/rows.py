@@ -132,7 +132,7 @@ class Rows:
                     return False
                 if run.read and self._clock.now_us() >= ends_us:
                     return False
-                self._row(row, work, run, _place(query, row))
+                self._row(row, work, run, place_of_row(query, row))
             if len(page) < size:
                 return True
 
@@ -160,7 +160,7 @@ class Rows:
         return Batch(len(run.whole), tuple(run.broken), tuple(run.failed), complete)
 
 
-def _place(query: Query, row: Document) -> tuple[Value, ...]:
+def place_of_row(query: Query, row: Document) -> tuple[Value, ...]:
     """The cursor behind a row: what the fields of the query's order hold in it."""
     names = [name.lstrip("-") for name in query.whole_order]
     name = row.path if query.group else row.id

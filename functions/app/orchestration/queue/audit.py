@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from app.kit.clock import to_rfc3339
+from app.kit.clock import Clock, to_rfc3339
 from app.kit.ids import derived
 from app.kit.stores.documents import (
     Create,
@@ -23,6 +23,8 @@ from app.kit.stores.documents import (
     optional_text,
     text_field,
 )
+from app.kit.stores.listing import Listing
+from app.kit.stores.rows import Rows
 from app.orchestration.queue.operation import Operation
 from app.orchestration.queue.security import AUDITED
 
@@ -102,29 +104,14 @@ def _admin_row(target: str, action: str, actor: str, now_us: int, reason: str | 
     return Create(f"{COLLECTION}/{line}", fields)
 
 
-@dataclass(frozen=True, slots=True)
-class AuditQuestion:
-    """Which lines, newest first. `before` is the time and id of the last line of the previous page."""
-
-    account: str | None = None
-    operation: str | None = None
-    limit: int = 20
-    before: tuple[str, str] | None = None
-
-
-def audit_lines(documents: Documents, question: AuditQuestion) -> list[AuditLine]:
-    """One page of the log."""
-    named = (("account", question.account), ("operation", question.operation))
-    found = documents.query(
-        Query(
-            COLLECTION,
-            where=tuple(Where(field, "==", value) for field, value in named if value is not None),
-            order_by=("-at", "-__name__"),
-            limit=question.limit,
-            start_after=question.before or (),
-        )
-    )
-    return [_line(document) for document in found]
+def audit_lines(
+    documents: Documents, clock: Clock, *, account: str | None = None, operation: str | None = None
+) -> Listing[AuditLine]:
+    """The lines of an account or an operation, or all, newest first."""
+    named = (("account", account), ("operation", operation))
+    where = tuple(Where(field, "==", value) for field, value in named if value is not None)
+    query = Query(COLLECTION, where, ("-at", "-__name__"))
+    return Listing(documents, Rows(documents, clock), "audit_list", query, _line)
 
 
 def _line(document: Document) -> AuditLine:

@@ -5,8 +5,10 @@ A dead letter is the operation itself in state `dead`, with its reason and histo
 
 from collections.abc import Sequence
 
-from app.kit.clock import Clock, to_rfc3339
+from app.kit.clock import Clock
 from app.kit.stores.documents import Documents, Query, Where, Write
+from app.kit.stores.listing import Listing
+from app.kit.stores.rows import Rows
 from app.orchestration.queue.audit import audit_rows
 from app.orchestration.queue.operation import OPEN, Operation, OperationState, discard, replay
 from app.orchestration.queue.operation_document import COLLECTION, from_document
@@ -49,24 +51,8 @@ class DeadLetters:
         return self._queue.change(operation_id, decide)
 
 
-def operations_in(
-    documents: Documents, state: OperationState, limit: int, after: tuple[str, str] | None
-) -> list[Operation]:
-    """The operations in one state behind `after`, newest first: open ones by creation, the others by their end."""
+def operations_in(documents: Documents, clock: Clock, state: OperationState) -> Listing[Operation]:
+    """The operations in one state, newest first: open ones by creation, the others by their end."""
     field = "created_at" if state in OPEN else "finished_at"
-    found = documents.query(
-        Query(
-            COLLECTION,
-            where=(Where("state", "==", state.value),),
-            order_by=(f"-{field}", "-__name__"),
-            limit=limit,
-            start_after=after or (),
-        )
-    )
-    return [from_document(document) for document in found]
-
-
-def place_of(operation: Operation) -> tuple[str, str]:
-    """Where an operation stands in the list of its state: the time that orders it, and its id."""
-    at_us = operation.created_us if operation.state in OPEN else operation.finished_us or 0
-    return to_rfc3339(at_us), operation.id
+    query = Query(COLLECTION, (Where("state", "==", state.value),), (f"-{field}", "-__name__"))
+    return Listing(documents, Rows(documents, clock), "operations_list", query, from_document)

@@ -12,6 +12,7 @@ from app.kit.clock import Clock, to_rfc3339
 from app.kit.errors import AlreadyExists, NotFound, Rejection, Unavailable, ensure
 from app.kit.optimistic import Pause, optimistic
 from app.kit.stores.documents import Create, Document, Documents, Fields, Query, Replace, Where, Write, text_field
+from app.kit.stores.listing import Listing
 from app.kit.stores.rows import Rows
 from app.orchestration.queue.handler import Done, Handler, Run, RunOutcome
 from app.orchestration.queue.operation import Operation, OperationState, SecurityLevel
@@ -132,12 +133,11 @@ class Sagas:
         """
         return self._change(saga_id, lambda d, s: cancelled(d, s, reason, self._clock.now_us()))
 
-    def page(self, status: SagaStatus | None, limit: int, after: tuple[str, str] | None = None) -> list[SagaState]:
-        """One page of sagas, newest first."""
+    def listing(self, status: SagaStatus | None) -> Listing[SagaState]:
+        """Sagas, newest first."""
         where = () if status is None else (Where("status", "==", status.value),)
-        order = ("-created_at", "-__name__")
-        found = self._documents.query(Query(COLLECTION, where, order, limit, after or ()))
-        return [from_document(document) for document in found]
+        query = Query(COLLECTION, where, ("-created_at", "-__name__"))
+        return Listing(self._documents, self._rows, "sagas_list", query, from_document)
 
     def check(self, limit: int) -> int:
         """For the sweeper: repairs sagas that should have moved by now, by ordering an operation that is missing, or by
