@@ -270,6 +270,24 @@ class TestServerValues:
     def test_increments(self, existing: Json, amount: float, total: float) -> None:
         assert export_value(node({"a": {".sv": {"increment": amount}}}, {"a": existing})) == {"a": total}
 
+    @pytest.mark.parametrize(
+        ("existing", "amount"), [(1.7e308, 1.7e308), (-1.7e308, -1.7e308), (1.7976931348623157e308, 1e292)]
+    )
+    def test_that_leave_the_finite_numbers_are_refused(self, existing: float, amount: float) -> None:
+        """JSON has no infinity: the node would exist and show as null."""
+        data: Json = {"a": {".sv": {"increment": amount}}}
+        with pytest.raises(InvalidData, match="finite"):
+            node(data, {"a": existing})
+        with pytest.raises(InvalidData, match="finite"):
+            node(
+                {"a": {".value": 1, ".priority": {".sv": {"increment": amount}}}},
+                {"a": {".value": 1, ".priority": existing}},
+            )
+
+    def test_of_integers_that_leave_64_bits_go_on_as_doubles(self) -> None:
+        big = 2**63 - 1
+        assert export_value(node({"a": {".sv": {"increment": big}}}, {"a": big})) == {"a": 2.0**64}
+
     def test_increments_of_one_update_read_what_was_there_before_it(self) -> None:
         moment = Moment(node({"a": 1, "b": 10}), NOW)
         more: Json = {".sv": {"increment": 5}}

@@ -36,6 +36,29 @@ class TestEvents:
             ns.put("a", None)
             assert events.next() == ("put", {"path": "/", "data": None})
 
+    def test_an_update_is_a_patch_at_its_own_place_with_its_own_keys(self, ns: Namespace) -> None:
+        """As three recordings of the real service show it, also for one key, and for one that changes nothing."""
+        ns.put("a", {"b": {"same": 1}, "leaf": 2})
+        with stream(ns, "a") as events:
+            events.next()
+            ns.request("PATCH", "a", {"x": 1})
+            assert events.next() == ("patch", {"path": "/", "data": {"x": 1}})
+            ns.request("PATCH", "a/b", {"c/d": {"e": 1}, "same": 1})
+            assert events.next() == ("patch", {"path": "/b", "data": {"c/d": {"e": 1}, "same": 1}})
+            ns.request("PATCH", "a/b", {"c": None})
+            assert events.next() == ("patch", {"path": "/b", "data": {"c": None}})
+            ns.request("PATCH", "a", {"n": {".sv": {"increment": 4}}})
+            assert events.next() == ("patch", {"path": "/", "data": {"n": 4}})
+            with ns.connect() as wire:
+                wire.ok("m", {"p": "/a/b", "d": {"f": 1}})
+            assert events.next() == ("patch", {"path": "/b", "data": {"f": 1}})
+
+    def test_an_update_from_above_is_a_put_below(self, ns: Namespace) -> None:
+        with stream(ns, "a") as events:
+            events.next()
+            ns.request("PATCH", "", {"a/b": 1, "other": 2})
+            assert events.next() == ("put", {"path": "/b", "data": 1})
+
     def test_a_filtered_stream(self, ns: Namespace) -> None:
         ns.put("l", {"a": 1, "b": 2})
         with stream(ns, "l", orderBy='"$key"', limitToLast="1") as events:

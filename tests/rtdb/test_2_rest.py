@@ -59,6 +59,20 @@ class TestMethods:
         assert ns.request("POST", "a", {"y": 2}, headers={"X-HTTP-Method-Override": "PATCH"}).json() == {"y": 2}
         assert ns.get("a") == {"x": 1, "y": 2}
 
+    @pytest.mark.parametrize("name", ["x-http-method-override", "X-HTTP-Method-Override"])
+    def test_the_method_may_come_as_a_parameter(self, ns: Namespace, name: str) -> None:
+        """The SDK sends it so with `sendBeacon`, which takes no headers."""
+
+        def ask(method: str, body: Json, meant: str) -> Any:
+            return ns.request(method, "a", body, **{name: meant})  # type: ignore[arg-type]  # a parameter, whatever its name
+
+        ns.put("a", {"x": 1})
+        assert ask("POST", {"y": 2}, "patch").json() == {"y": 2}
+        assert ask("POST", {"z": 3}, "PUT").json() == {"z": 3}
+        assert ask("POST", 1, "BREW").status_code == 405
+        assert ask("GET", None, "DELETE").json() == {"z": 3}, "only a POST stands for another"
+        assert ns.get("a") == {"z": 3}
+
     def test_other_methods_are_not_allowed(self, ns: Namespace) -> None:
         assert ns.request("TRACE", "a").status_code == 405
 
@@ -347,3 +361,30 @@ class TestLargeValues:
     def test_a_string_that_is_too_long(self, ns: Namespace) -> None:
         response = ns.request("PUT", "a", b'"' + b"x" * (10 * 1024 * 1024 + 1) + b'"')
         assert response.status_code == 400
+
+
+class TestBoundsThatDoNotFitTheIndex:
+    @pytest.mark.parametrize("name", ["startAt", "startAfter", "endAt", "endBefore", "equalTo"])
+    @pytest.mark.parametrize("bound", ["5", "true", '"a/b"', '"a.b"', '"#"', '"$key"', f'"{"k" * 769}"', r'"\u0007"'])
+    def test_of_keys_are_refused(self, ns: Namespace, name: str, bound: str) -> None:
+        ns.put("l", {"a": 1})
+        response = ns.request("GET", "l", orderBy='"$key"', **{name: bound})  # type: ignore[arg-type]  # as above
+        assert (response.status_code, "valid key" in error_of(response)) == (400, True)
+
+    @pytest.mark.parametrize("order_by", ['"$priority"', '"$value"', '"v"'])
+    @pytest.mark.parametrize("bound", ['1,"a/b"', '1,"a.b"', '1,"["'])
+    def test_with_a_key_that_can_be_none_are_refused(self, ns: Namespace, order_by: str, bound: str) -> None:
+        ns.rules({".read": True, ".write": True, "l": {".indexOn": ["v", ".value"]}})
+        response = ns.request("GET", "l", orderBy=order_by, startAt=bound)
+        assert (response.status_code, "valid key" in error_of(response)) == (400, True)
+
+    @pytest.mark.parametrize(
+        "spec", [{"i": ".key", "sp": 5}, {"i": ".key", "ep": "a/b"}, {"i": ".priority", "sp": 1, "sn": "a/b"}]
+    )
+    def test_of_a_socket_too(self, ns: Namespace, spec: dict[str, Json]) -> None:
+        with ns.connect() as wire:
+            assert wire.request("q", {"p": "/l", "q": spec, "t": 1})["s"] == "invalid_query"
+
+    @pytest.mark.parametrize("bound", ['"a"', '"5"', '"-5"', '"[MIN_NAME]"', '"[MAX_NAME]"', '"é 🐵"'])
+    def test_others_are_taken(self, ns: Namespace, bound: str) -> None:
+        assert ns.request("GET", "l", orderBy='"$key"', startAt=bound).status_code == 200

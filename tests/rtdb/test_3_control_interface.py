@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from rtdb.harness import OWNER, ROOT, TIMEOUT, EmulatorProcess, Namespace
+from rtdb_emulator import settings
 from rtdb_emulator.json_text import Json
 
 FIREBASE_TOOLS = (
@@ -57,6 +58,35 @@ class TestLaunch:
             done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=TIMEOUT)
         assert done.returncode == 1
         assert "address already in use" in done.stderr.lower()
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            *(("CONTROL", "maybe"), ("SYNC", "2"), ("LOG_LEVEL", "LOUD"), ("LOG_LEVEL", "")),
+            *(("HEARTBEAT_SECONDS", word) for word in ("x", "0", "-1", "nan", "inf", "")),
+            *(("PARALLEL_TRIGGERS", word) for word in ("-1", "1.5", "many")),
+            *(("COMPACT_ABOVE", "4MB"), ("HEARTBEAT", "30"), ("DATAFILE", "x")),
+        ],
+    )
+    def test_a_variable_that_is_wrong_is_named_in_one_sentence(
+        self, name: str, value: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        with pytest.raises(SystemExit) as stopped:
+            settings.parse([], {f"RTDB_EMULATOR_{name}": value})
+        said = capsys.readouterr().err
+        assert (stopped.value.code, said.count("\n")) == (2, 1)
+        assert f"RTDB_EMULATOR_{name} " in said
+
+    @pytest.mark.parametrize("option", ["--log-level=LOUD", "--heartbeat-seconds=0", "--parallel-triggers=x"])
+    def test_so_is_an_option(self, option: str, capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit) as stopped:
+            settings.parse([option], {})
+        assert stopped.value.code == 2
+        assert "should be" in capsys.readouterr().err
+
+    @pytest.mark.parametrize("level", ["debug", "Warning", "CRITICAL"])
+    def test_a_level_may_be_written_in_small_letters(self, level: str) -> None:
+        assert settings.parse([], {"RTDB_EMULATOR_LOG_LEVEL": level}).log_level == level.upper()
 
     def test_an_unknown_option_is_refused(self) -> None:
         command = [sys.executable, "-m", "rtdb_emulator", "--nonsense"]

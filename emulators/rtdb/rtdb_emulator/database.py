@@ -91,7 +91,7 @@ class Database:
         self._committer.journal.record_write(self.name, write)
         self.root = after
         self._recheck(self.listens.volatile, asker.now_ms)
-        self.listens.commit(write.touched, before, after)
+        self.listens.commit(write.touched, before, after, write.update_of)
         if triggers:
             self._observer.committed(Commit(self.name, before, after, write.touched, asker))
 

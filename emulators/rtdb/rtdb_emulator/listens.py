@@ -18,11 +18,29 @@ from rtdb_emulator.window import OrderedIndex, Window
 
 
 @dataclass(frozen=True)
+class Update:
+    """A multi-path update as it was sent: to `path`, with these members."""
+
+    path: Path
+    members: Mapping[Path, Node]
+
+    @cached_property
+    def by_text(self) -> dict[str, Node]:
+        """The members by the keys that the request had."""
+        return {to_text(path): node for path, node in self.members.items()}
+
+    def is_seen_from(self, path: Path) -> bool:
+        """Whether it was sent to `path` or to a location below it."""
+        return self.path[: len(path)] == path
+
+
+@dataclass(frozen=True)
 class Overwrite:
-    """The node at `path`, at or below a listen, is now `node`."""
+    """The node at `path`, at or below a listen, is now `node`. `update` is the request that it is a part of."""
 
     path: Path
     node: Node
+    update: Update | None = None
 
     @cached_property
     def message(self) -> bytes:
@@ -36,6 +54,7 @@ class Merge:
 
     path: Path
     members: Mapping[Path, Node]
+    update: Update | None = None
 
     @cached_property
     def message(self) -> bytes:
@@ -151,15 +170,19 @@ class Listens:
             if spot.is_empty:
                 del above.below[key]
 
-    def commit(self, touched: tuple[Path, ...], before: Node, after: Node) -> None:
+    def commit(self, touched: tuple[Path, ...], before: Node, after: Node, update_of: Path | None = None) -> None:
         """Tell every listen that the commit concerns what it means for it."""
-        _Walk().visit(self._top, (), (before, after), touched)
+        update = None
+        if update_of is not None:
+            update = Update(update_of, {path[len(update_of) :]: get(after, path) for path in touched})
+        _Walk(update).visit(self._top, (), (before, after), touched)
 
 
 class _Walk:
     """One commit on its way down the tree of listens."""
 
-    def __init__(self) -> None:
+    def __init__(self, update: Update | None) -> None:
+        self._update = update
         self._overwrites: dict[Path, Overwrite] = {}
 
     def visit(self, spot: _Spot, path: Path, nodes: tuple[Node, Node], touched: tuple[Path, ...]) -> None:
@@ -189,12 +212,12 @@ class _Walk:
             return self._overwrite(path, after)
         if len(changed) == 1:
             return self._overwrite((*path, *changed[0]), get(after, changed[0]))
-        return Merge(path, {way: get(after, way) for way in changed})
+        return Merge(path, {way: get(after, way) for way in changed}, self._update)
 
     def _overwrite(self, path: Path, node: Node) -> Overwrite:
         change = self._overwrites.get(path)
         if change is None:
-            change = self._overwrites[path] = Overwrite(path, node)
+            change = self._overwrites[path] = Overwrite(path, node, self._update)
         return change
 
 

@@ -3,6 +3,7 @@
 Rendering hands orjson the nodes themselves and one level at a time, so no copy of the tree is built.
 """
 
+import math
 from typing import cast
 
 import orjson
@@ -96,7 +97,7 @@ class _Reader:
         if isinstance(data, str):
             return _checked_string(data)
         if isinstance(data, int | float):
-            return normal_number(data)
+            return _finite(data)
         if isinstance(data, list):
             data = {str(index): item for index, item in enumerate(data)}
         return self._object(data, existing, depth)
@@ -109,7 +110,7 @@ class _Reader:
             return None
         if isinstance(data, bool) or not isinstance(data, str | int | float):
             raise InvalidData("Invalid data; a priority must be a string, a number or null.")
-        return _checked_string(data) if isinstance(data, str) else normal_number(data)
+        return _checked_string(data) if isinstance(data, str) else _finite(data)
 
     def _object(self, data: dict[str, Json], existing: Node, depth: int) -> Node:
         if SERVER_VALUE in data:
@@ -152,8 +153,16 @@ class _Reader:
 def _incremented(existing: Scalar | None, amount: int | float) -> int | float:
     if isinstance(existing, int | float) and not isinstance(existing, bool):
         total = float(existing) + amount if isinstance(amount, float) else existing + amount
-        return normal_number(total)
-    return normal_number(amount)
+        return _finite(total)
+    return _finite(amount)
+
+
+def _finite(value: int | float) -> int | float:
+    """The number as it is stored. JSON has no infinity, so nobody could ever be told of one."""
+    number = normal_number(value)
+    if not math.isfinite(number):
+        raise InvalidData("Invalid data; a number must be finite.")
+    return number
 
 
 def _checked_string(text: str) -> str:

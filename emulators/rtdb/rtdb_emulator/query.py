@@ -12,7 +12,7 @@ from rtdb_emulator.children import Wide
 from rtdb_emulator.errors import InvalidQuery
 from rtdb_emulator.json_text import Json
 from rtdb_emulator.ordering import MAX_NAME, MIN_NAME, KeyOrder, ValueOrder, key_order, value_order
-from rtdb_emulator.paths import Path, parse_path, to_text
+from rtdb_emulator.paths import Path, key_problem, parse_path, to_text
 from rtdb_emulator.tree import Inner, Node, Scalar, get, priority_of
 
 BY_KEY: Final = "$key"
@@ -111,6 +111,22 @@ class Query:
         return (value_order(bound.value), key_order(extreme if bound.key is None else bound.key))
 
 
+def check_bounds(query: Query) -> Query:
+    """The query itself. Raises InvalidQuery when a bound does not fit the index."""
+    for bound in (query.start, query.end):
+        if bound is None:
+            continue
+        if query.order_by == BY_KEY and not (bound.value is None or _may_bound_keys(bound.value)):
+            raise InvalidQuery("When ordering by key, a bound must be a valid key")
+        if bound.key is not None and not _may_bound_keys(bound.key):
+            raise InvalidQuery("The key of a bound must be a valid key")
+    return query
+
+
+def _may_bound_keys(value: Scalar) -> bool:
+    return isinstance(value, str) and (value in ("", MIN_NAME, MAX_NAME) or key_problem(value) is None)
+
+
 def index_needed(query: Query) -> str | None:
     """The `.indexOn` entry that this ordering needs, or None."""
     if query.order_by in (BY_KEY, BY_PRIORITY):
@@ -131,7 +147,7 @@ def from_wire(spec: Json) -> Query | None:
         raise InvalidQuery("a limit must be a positive integer")
     view = spec.get("vf")
     from_left = view == "l" if view is not None else start is not None
-    return Query(order_by, start, _wire_bound(spec, "ep", "en", "ein"), limit, from_left)
+    return check_bounds(Query(order_by, start, _wire_bound(spec, "ep", "en", "ein"), limit, from_left))
 
 
 def _wire_index(index: Json) -> str:

@@ -15,12 +15,13 @@ from rtdb_emulator.identity import Identity
 from rtdb_emulator.json_text import Json, MalformedJson, dumps, loads
 from rtdb_emulator.node_json import encode_val, export_json, val_json
 from rtdb_emulator.paths import to_text
-from rtdb_emulator.rest_request import Target, read_identity, read_query, read_target
+from rtdb_emulator.rest_request import Target, read_identity, read_params, read_query, read_target
 from rtdb_emulator.snapshot_hash import snapshot_hash
 from rtdb_emulator.sse import EventStreams
 from rtdb_emulator.tree import Inner, Node, get, keys, priority_of
 from rtdb_emulator.writes import Moment, WriteSet, put_at, read_put, read_update
 
+_OVERRIDE: Final = "x-http-method-override"
 NULL_ETAG: Final = "null_etag"
 _NOT_AN_OBJECT: Final = "Invalid data; couldn't parse JSON object. Are you sending a JSON object with valid key names?"
 
@@ -84,7 +85,7 @@ class Rest:
             return web.Response(status=200, headers=rest_answer.CORS)
         method = request.method
         if method == "POST":
-            method = request.headers.get("X-HTTP-Method-Override", method).upper()
+            method = _overridden(request)
         action = self._methods.get(method)
         if action is None:
             return rest_answer.error_answer(405, "Method not allowed")
@@ -154,6 +155,12 @@ class Rest:
     async def _write(self, call: _Call, write: WriteSet) -> None:
         call.database.write(write, call.asker, triggers=not call.target.is_set("disableTriggers"))
         await self._emulator.committer.flushed()
+
+
+def _overridden(request: web.Request) -> str:
+    """The method that a POST stands for: a header says it, or a parameter where no header can be sent (sendBeacon)."""
+    params = {name.lower(): value for name, value in read_params(request.raw_path.partition("?")[2]).items()}
+    return request.headers.get(_OVERRIDE, params.get(_OVERRIDE, "POST")).upper()
 
 
 def etag_of(node: Node) -> str:

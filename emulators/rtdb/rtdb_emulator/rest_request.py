@@ -9,7 +9,7 @@ from rtdb_emulator.errors import ExpiredToken, InvalidPath, InvalidQuery, Invali
 from rtdb_emulator.identity import ADMIN, ANONYMOUS, Identity, acting_as, from_token, is_token
 from rtdb_emulator.json_text import Json, MalformedJson, loads
 from rtdb_emulator.paths import PRIORITY, Path, check_path
-from rtdb_emulator.query import BY_KEY, BY_PRIORITY, BY_VALUE, Bound, Query, child_index
+from rtdb_emulator.query import BY_KEY, BY_PRIORITY, BY_VALUE, Bound, Query, check_bounds, child_index
 
 Params = Mapping[str, str]
 
@@ -103,7 +103,7 @@ def _filtered(order_by: str, params: Params) -> Query:
     start, end = _bounds(params, lenient)
     from_left = "limitToLast" not in params
     limit = params.get("limitToFirst" if from_left else "limitToLast")
-    return Query(order_by, start, end, None if limit is None else _limit(limit), from_left)
+    return check_bounds(Query(order_by, start, end, None if limit is None else _limit(limit), from_left))
 
 
 def _bounds(params: Params, lenient: bool) -> tuple[Bound | None, Bound | None]:

@@ -1,12 +1,16 @@
 """What the emulator can be told, from the command line and the environment. Reads nothing else."""
 
 import argparse
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 PREFIX: Final = "RTDB_EMULATOR_"
+_TRUE: Final = ("1", "true", "yes", "on")
+_FALSE: Final = ("", "0", "false", "no", "off")
+_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +47,23 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
         epilog=f"Each of our own options, --some-name, may also come from the environment as {PREFIX}SOME_NAME.",
     )
     _firebase_tools_options(parser)
-    for action in _own_options(parser):
-        for option in action.option_strings:
-            value = environment.get(PREFIX + option.removeprefix("--").replace("-", "_").upper())
-            if value is not None:
-                action.default = _truth(value) if action.nargs == 0 else value
+    known = {_variable(option): action for action in _own_options(parser) for option in action.option_strings}
+    for name, value in environment.items():
+        if not name.startswith(PREFIX):
+            continue
+        action = known.get(name)
+        if action is None:
+            parser.exit(2, f"{parser.prog}: {name} is no variable of the emulator; --help lists its options\n")
+        read = _truth if action.nargs == 0 else action.type
+        try:
+            action.default = read(value) if callable(read) else value
+        except argparse.ArgumentTypeError as error:
+            parser.exit(2, f"{parser.prog}: {name} {error}\n")
     return parser
+
+
+def _variable(option: str) -> str:
+    return PREFIX + option.removeprefix("--").replace("-", "_").upper()
 
 
 def _firebase_tools_options(parser: argparse.ArgumentParser) -> None:
@@ -70,7 +85,7 @@ def _own_options(parser: argparse.ArgumentParser) -> list[argparse.Action]:
     def seconds(option: str, name: str, meaning: str) -> argparse.Action:
         default = getattr(defaults, name)
         return group.add_argument(
-            option, dest=name, type=float, default=default, metavar="N", help=f"{meaning} (%(default)s)"
+            option, dest=name, type=_seconds, default=default, metavar="N", help=f"{meaning} (%(default)s)"
         )
 
     add = group.add_argument
@@ -79,7 +94,7 @@ def _own_options(parser: argparse.ArgumentParser) -> list[argparse.Action]:
         add("--sync", action="store_true", help="wait for the disk before a write is acknowledged"),
         add(
             "--compact-above",
-            type=int,
+            type=_count,
             default=defaults.compact_above,
             metavar="BYTES",
             help="rewrite the data file when it is larger (%(default)s)",
@@ -87,12 +102,18 @@ def _own_options(parser: argparse.ArgumentParser) -> list[argparse.Action]:
         add("--control", action="store_true", help="switch the test control API on"),
         add(
             "--parallel-triggers",
-            type=int,
+            type=_count,
             default=defaults.parallel_triggers,
             metavar="N",
             help="trigger events under way at once, 0 for no limit (%(default)s)",
         ),
-        add("--log-level", default=defaults.log_level, metavar="LEVEL", help="DEBUG, INFO, WARNING (%(default)s)"),
+        add(
+            "--log-level",
+            type=_level,
+            default=defaults.log_level,
+            metavar="LEVEL",
+            help="DEBUG, INFO, WARNING (%(default)s)",
+        ),
         seconds("--keep-alive-seconds", "keep_alive", "between keep-alives of event streams"),
         seconds("--heartbeat-seconds", "heartbeat", "between pings of a WebSocket; one that is silent is cut"),
         seconds("--poll-hold-seconds", "poll_hold", "how long a long poll waits for something to say"),
@@ -101,4 +122,31 @@ def _own_options(parser: argparse.ArgumentParser) -> list[argparse.Action]:
 
 
 def _truth(value: str) -> bool:
-    return value.strip().lower() in ("1", "true", "yes", "on")
+    word = value.strip().lower()
+    if word not in (*_TRUE, *_FALSE):
+        raise argparse.ArgumentTypeError(f"should be true or false, and is {value!r}")
+    return word in _TRUE
+
+
+def _seconds(value: str) -> float:
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"should be a number of seconds above 0, and is {value!r}")
+    return seconds
+
+
+def _count(value: str) -> int:
+    if not (value.isascii() and value.isdigit() and len(value) < 19):
+        raise argparse.ArgumentTypeError(f"should be a whole number, and is {value!r}")
+    return int(value)
+
+
+def _level(value: str) -> str:
+    level = value.strip().upper()
+    if level not in _LEVELS:
+        known = ", ".join(_LEVELS)
+        raise argparse.ArgumentTypeError(f"should be one of {known}, and is {value!r}")
+    return level

@@ -40,6 +40,11 @@ class EventStream:
         self._backlog = 0
 
     def changed(self, listen: Listen, change: Overwrite | Merge) -> None:
+        update = change.update
+        if update is not None and update.is_seen_from(listen.path):
+            # As the real service sends it: at the place and with the keys of the request, also when it has one.
+            self.outbox.post(event("patch", to_text(update.path[len(listen.path) :]), update.by_text))
+            return
         relative = to_text(change.path[len(listen.path) :])
         if isinstance(change, Overwrite):
             self.outbox.post(event("put", relative, change.node))

@@ -16,6 +16,8 @@ class WriteSet:
 
     puts: Mapping[Path, Node] = field(default_factory=dict)
     priorities: Mapping[Path, Priority] = field(default_factory=dict)
+    update_of: Path | None = None
+    """The location that a multi-path update was sent to; None for any other write."""
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -78,7 +80,7 @@ def read_update(target: str, members: Mapping[str, Json], moment: Moment) -> Wri
         else:
             puts[path] = read_node(data, existing=existing, now_ms=moment.now_ms, depth=len(path))
     _refuse_nested(puts)
-    return WriteSet(puts, priorities)
+    return WriteSet(puts, priorities, base)
 
 
 def _refuse_nested(puts: Mapping[Path, Node]) -> None:
