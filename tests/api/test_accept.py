@@ -1,4 +1,4 @@
-"""Which media type a client wants (RFC 9110, section 12.5.1)."""
+"""Which media type a client wants (RFC 9110, section 12.5.1; T-126)."""
 
 import pytest
 

@@ -119,7 +119,7 @@ def long(value: object, kind: str = LONG) -> dict[str, object]:
 
 
 class TestWhatAnSdkSends:
-    """https://firebase.google.com/docs/functions/callable-reference"""
+    """T-126: https://firebase.google.com/docs/functions/callable-reference"""
 
     def test_for_no_data_is_an_object_without_members(self) -> None:
         assert run(lambda call: call.fit(Sized).model_dump(), data=None) == Sized().model_dump()

@@ -1,4 +1,4 @@
-"""No crafted date, limit, amount, cursor or name gives a 500, whatever parameter of whatever route it is sent as."""
+"""No crafted date, limit, amount, cursor or name gives a 500, whatever parameter of a route it is sent as (T-126)."""
 
 import base64
 import json

@@ -39,7 +39,7 @@ SPELLINGS = {
 
 @pytest.mark.parametrize("text", SPELLINGS)
 def test_every_spelling_of_a_time_is_read(text: str) -> None:
-    """RFC 3339, section 5.6."""
+    """T-126: RFC 3339, section 5.6."""
     assert to_rfc3339(from_rfc3339(text)) == SPELLINGS[text]
 
 

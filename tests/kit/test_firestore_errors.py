@@ -51,7 +51,7 @@ def store(error: Exception) -> FirestoreDocuments:
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("error", [NO_INDEX, NO_DATABASE], ids=["index", "database"])
 def test_what_is_missing_in_a_deployment_is_no_lost_race(call: str, error: Exception) -> None:
-    """T-114: it would be tried again for ever, and answered with 503 as if it were busy."""
+    """T-116: it would be tried again for ever, and answered with 503 as if it were busy."""
     if (call, error) == ("one document", NO_DATABASE):
         assert CALLS[call](store(error)) is None, "a document that does not exist has the same answer"
         return
