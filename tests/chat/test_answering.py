@@ -138,7 +138,7 @@ class TestALeavingClient:
     @pytest.mark.parametrize("pieces", [1, 4, 8])
     def test_pays_for_what_reached_it(self, world: ChatWorld, vendor: Vendor, pieces: int) -> None:
         """T-1, T-31: hanging up before the usage chunk is not free, and costs the prompt and what was delivered."""
-        vendor.arrange("tokens-per-second=25")
+        vendor.arrange("tokens-per-second=20")
         answer = world.ask(world.conversation())
         read_texts(answer, pieces)
         answer.close()

@@ -131,13 +131,34 @@ class TestAnAnswerWithoutAVisibleCharacter:
         assert len(vendor.asked) == 2, "nobody pays for another run before the user asks for it"
 
     @pytest.mark.parametrize("blank", [" ", "\n\n", "\u200b\u2060", "\ufeff\u00a0\u3000"])
-    def test_but_blanks_is_free_told_and_not_remembered(self, blank: str) -> None:
-        world, over = answered(text(blank), finish("stop"))
-        assert (over.end.state, over.end.reason, over.end.cost) == ("error", "empty_answer", 0)
-        assert told(over)[1]["code"] == "empty_answer"
+    def test_but_blanks_is_free_and_not_remembered(self, blank: str) -> None:
+        with replying(stream(text(blank), finish("stop"), COUNT, DONE)) as vendor:
+            world = ChatWorld(Vendor(vendor.base_url))
+            with pytest.raises(EmptyAnswer):
+                world.ask(world.conversation()).over()
+        end = world.only_turn().end
+        assert end is not None
+        assert (end.state, end.reason, end.cost, end.answer) == ("error", "empty_answer", 0, "")
         assert world.charges() == []
         [conversation] = world.chat.list("alice").first(10)
         assert conversation.window == ()
+
+    def test_is_withheld_since_a_text_can_be_written_in_such_characters(self) -> None:
+        """T-3: tags of Unicode do not show and spell what was asked for; whoever pays nothing gets nothing."""
+        hidden = "".join(chr(0xE0000 + ord(letter)) for letter in "the whole answer ")
+        with replying(stream(*[text(hidden)] * 40, finish("stop"), COUNT, DONE)) as vendor:
+            world = ChatWorld(Vendor(vendor.base_url))
+            answer = world.ask(world.conversation())
+            told: list[object] = []
+            with pytest.raises(EmptyAnswer):
+                told.extend(answer)
+        assert not [one for one in told if isinstance(one, Text)]
+        end = world.only_turn().end
+        assert end is not None
+        assert end.answer == ""
+        _, over = answered(text(hidden), text("x"), finish("stop"))
+        assert over.end.answer == hidden + "x"
+        assert over.end.cost > 0
 
     @pytest.mark.parametrize("seen", ["x", "。", "😀", "\u0301"])
     def test_is_none_with_one_character(self, seen: str) -> None:
@@ -149,8 +170,7 @@ class TestAnAnswerWithoutAVisibleCharacter:
         with replying(stream(text("\n"), text("\n"), finish("stop"), COUNT, DONE)) as vendor:
             world = ChatWorld(Vendor(vendor.base_url))
             answer = world.ask(world.conversation())
-            while not isinstance(next(answer.events), Text):
-                pass
+            next(answer.events)
             answer.close()
         end = world.only_turn().end
         assert end is not None

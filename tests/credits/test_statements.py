@@ -294,6 +294,17 @@ class TestACsv:
         verdict = verify_csv(text.encode(), world.credits.ledger.keys)
         assert (verdict.valid, verdict.account, verdict.first) == (True, "alice", to_rfc3339(now + 1))
 
+    def test_is_valid_whatever_its_signature_begins_with(self, world: CreditsWorld) -> None:
+        """One signature in 64 begins with a minus, which is defused like a formula."""
+        honest(world, "-abc")
+        signatures = set()
+        for later in range(300):
+            text = world.credits.audit_csv("-abc", AuditPeriod(to_us=world.clock.now_us() + 1 + later))
+            verdict = verify_csv(text.encode(), world.credits.ledger.keys)
+            assert (verdict.valid, verdict.account) == (True, "-abc")
+            signatures.add("\"'-" in text.rpartition('"signature"')[2])
+        assert signatures == {False, True}
+
     @pytest.mark.parametrize(
         ("old", "new", "check"),
         [

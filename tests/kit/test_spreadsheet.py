@@ -7,7 +7,7 @@ import unicodedata
 
 import pytest
 
-from app.kit.spreadsheet import csv_text, defused
+from app.kit.spreadsheet import csv_text, defused, undefused
 
 
 class TestAFormula:
@@ -68,3 +68,8 @@ def test_anything_else_stays_as_it_is(text: str) -> None:
 def test_rows_are_read_back_as_they_were_written() -> None:
     rows = [["a", 'say "no"'], ["one, two", "line\r\nbreak"], ["", "-1"]]
     assert list(csv.reader(io.StringIO(csv_text(rows), newline=""))) == rows
+
+
+@given(st.text(max_size=40).filter(lambda text: not text.startswith("'")))
+def test_what_was_defused_is_read_back(text: str) -> None:
+    assert undefused(defused(text)) == text

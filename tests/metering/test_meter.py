@@ -133,6 +133,23 @@ class TestMeasured:
         assert one.raw == {}
 
 
+class TestLettersAsPieces:
+    """A proxy that cuts text into letters makes no tokens of them."""
+
+    def test_are_not_charged_as_tokens(self) -> None:
+        one = meter()
+        for letter in "one two three four " * 10:
+            one.add(Delta(letter, 1))
+        one.finish = "stop"
+        assert one.measured().delivered.output <= 50
+
+    def test_do_not_use_up_the_limit(self) -> None:
+        one = meter(max_output_tokens=300)
+        for letter in "one two three four " * 47:
+            one.add(Delta(letter, 1))
+            assert not one.spent()
+
+
 class TestSpent:
     @given(st.lists(st.text(max_size=7), max_size=60), st.integers(1, 80))
     def test_never_cuts_an_answer_that_keeps_to_its_limit(self, pieces: list[str], limit: int) -> None:
@@ -146,7 +163,7 @@ class TestSpent:
     def test_cuts_one_that_ignores_its_limit_however_it_is_packed(self) -> None:
         """T-10."""
         by_pieces, by_length = meter(10), meter(10)
-        by_pieces.add(Delta("a" * 11, 11))
+        by_pieces.add(Delta("a" * 44, 11))
         by_length.add(Delta("a" * 11 * 128, 1))
         assert by_pieces.spent()
         assert by_length.spent()

@@ -48,9 +48,13 @@ class TestEstimate:
         [one] = [one for one in recorded() if one.what == what]
         assert tokens.estimate(one.text) >= 0.9 * min(one.counts)
 
-    def test_of_a_picture_within_text_is_one_token(self) -> None:
-        """A model that draws sends its picture as text; it does not count each letter of it."""
-        assert tokens.estimate("Here: ![](data:image/png;base64," + "iVBORw0KGgo" * 90_000 + "==)") < 10
+    def test_leaves_out_a_picture_that_a_model_wrote_but_no_text_in_its_guise(self) -> None:
+        """A model that draws sends its picture as text; a vendor does not count each letter of it."""
+        picture = "Here: ![](data:image/png;base64," + "iVBORw0KGgo" * 90_000 + "==)"
+        assert tokens.estimate(tokens.without_pictures(picture)) < 10
+        assert tokens.estimate(picture) > 10_000
+        guise = "data:;base64,Please/answer/this/" * 100
+        assert tokens.without_pictures(guise) == guise
 
     @given(st.text(max_size=200))
     def test_takes_any_text_and_is_no_more_than_its_bytes(self, text: str) -> None:
@@ -85,6 +89,7 @@ class TestBounds:
     def test_no_text_has_fewer_than_its_longest_tokens(self, one: Recorded) -> None:
         assert tokens.at_least(len(one.text), 0) <= min(one.counts)
 
-    def test_each_piece_is_a_token(self) -> None:
-        """T-2."""
-        assert tokens.at_least(length=30, pieces=12) == 12
+    def test_a_piece_is_a_token_where_it_is_no_letter(self) -> None:
+        """T-2: a vendor sends no token in two pieces, but a proxy may cut its text into letters."""
+        assert tokens.at_least(length=60, pieces=12) == 12
+        assert tokens.at_least(length=900, pieces=900) == 225

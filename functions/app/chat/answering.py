@@ -122,8 +122,12 @@ class _AnswerAttempt:
                     return None
                 if not self.meter.delivered:
                     self.stopwatch.end("first_text")
+                shown = self.meter.visible
                 self.meter.add(event)
-                return Text(event.text)
+                if not self.meter.visible:
+                    # Characters that do not show can carry a whole text, and an answer of them is free: it is withheld.
+                    return None
+                return Text(event.text if shown else self.meter.text)
             case gateway.Silence():
                 return Tick()
             case gateway.Counted():
@@ -325,7 +329,8 @@ class Answering:
 
     def _end(self, attempt: _AnswerAttempt, finish: Finish) -> End:
         """Settles and records, and ends the live text."""
-        turn, meter, answer = attempt.turn, attempt.meter, attempt.meter.text
+        turn, meter = attempt.turn, attempt.meter
+        answer = meter.text if meter.visible else ""
         finish = replace(finish, route_reason=attempt.route_reason)
         self._running.remove(turn.id)
         attempt.stopwatch.end("stream")

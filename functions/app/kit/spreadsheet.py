@@ -41,6 +41,11 @@ def defused(text: str) -> str:
     return f"'{text}" if runs or unicodedata.category(text[0]) == "Cc" else text
 
 
+def undefused(cell: str) -> str:
+    """The text of which `defused` made `cell`."""
+    return cell[1:] if cell.startswith("'") and defused(cell[1:]) == cell else cell
+
+
 def _invisible(char: str) -> bool:
     """Whether a reader sees nothing of it: spaces, controls, format and combining characters, blank letters."""
     return unicodedata.category(char)[0] in "ZCM" or char in _BLANK_LETTERS

@@ -16,7 +16,7 @@ from app.models import usage
 from app.models.catalogue import Model
 from app.models.gateway import Counted, Delta, Thought
 from app.models.pricing import PriceBook
-from app.models.tokens import at_least, estimate, least, too_few
+from app.models.tokens import at_least, estimate, least, too_few, without_pictures
 from app.models.usage import BadUsage, Reported, TokenUsage
 
 _UNSEEN: Final = frozenset(("Zs", "Zl", "Zp", "Cc", "Cf"))
@@ -142,7 +142,8 @@ class Meter:
 
     def _written(self) -> int:
         """Our count of the text that has come."""
-        return max(self._pieces, estimate(self.text))
+        written = without_pictures(self.text)
+        return max(at_least(len(written), self._pieces), estimate(written))
 
     def _thought_at_least(self) -> int:
         return at_least(self._thought_length, self._thought_pieces)

@@ -107,6 +107,13 @@ def _worst(model: Model, demand: Demand) -> int:
 def _affordable(model: Model, demand: Demand, amount: int) -> int:
     tokens = _input(model, demand)
     return min(
-        (amount * PER - tokens * read) // written if written else demand.output_tokens
+        _outputs(amount * PER - tokens * read, written, demand.output_tokens)
         for read, written in _within_reach(model, tokens)
     )
+
+
+def _outputs(left: int, price: int, wanted: int) -> int:
+    """Output tokens that what is left after the prompt pays for; below 0 when the prompt is not paid for."""
+    if left < 0:
+        return -1
+    return left // price if price else wanted

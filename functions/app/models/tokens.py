@@ -48,9 +48,10 @@ def least(texts: Iterable[str]) -> int:
 def at_least(length: int, pieces: int) -> int:
     """Tokens that `length` characters in `pieces` non-empty pieces have whatever the tokenizer.
 
-    A vendor never splits one token over two pieces that both hold text, so each piece is at least one token.
+    A vendor never splits one token over two pieces that both hold text. A proxy may cut text into letters, so pieces
+    count only as far as four characters come with each.
     """
-    return max(pieces, length // LONGEST_TOKEN)
+    return max(min(pieces, length // 4), length // LONGEST_TOKEN)
 
 
 def too_few(counted: int, length: int, pieces: int = 0) -> bool:
@@ -69,11 +70,17 @@ def estimate(text: str) -> int:
 
     It counts the pieces into which the tokenizers of OpenAI, Meta and Alibaba cut a text before they merge bytes, since
     no token spans two of them (`pat_str` in https://github.com/openai/tiktoken/blob/main/tiktoken_ext/openai_public.py).
-    A long piece counts as several, by its script. A picture in a `data:` URL counts as one.
+    A long piece counts as several, by its script.
     """
     return sum(_COUNTS[match.lastgroup or ""](match.group()) for match in _PIECE.finditer(text))
 
 
+def without_pictures(text: str) -> str:
+    """A model's text without the pictures that it wrote as `data:` URLs: a vendor counts those by their size."""
+    return _PICTURE.sub("", text) if "data:image/" in text else text
+
+
+_PICTURE: Final = re.compile(r"data:image/[\w.+-]*;base64,[A-Za-z0-9+/=]*")
 _WIDE: Final = (
     "\u2e80-\u2fff\u3005-\u3007\u3040-\u30ff\u3130-\u318f\u31f0-\u9fff"
     "\ua960-\ua97f\uac00-\ud7af\uf900-\ufaff\uff66-\uff9d"
@@ -82,8 +89,7 @@ _WIDE: Final = (
 _MARKS: Final = "\u0300-\u036f\u0483-\u0489\u0590-\u05cf\u0610-\u061a\u064b-\u065f\u0900-\u109f\u200c\u200d"
 """Signs within words that are no letters: accents, vowel points, the Indic vowels."""
 _PIECE: Final = re.compile(
-    r"(?P<data>data:[\w.+/-]*;base64,[A-Za-z0-9+/=]*)"
-    rf"|(?P<wide>[{_WIDE}]+)"
+    rf"(?P<wide>[{_WIDE}]+)"
     r"|(?P<digits>\d+)"
     rf"|(?P<word>(?:[^\W\d_{_WIDE}]|[{_MARKS}])+(?:['’](?:s|t|re|ve|m|ll|d)(?![^\W\d_]))?)"
     r"|(?P<space>\s{2,}|[\r\n])"
@@ -111,7 +117,6 @@ def _letters_per_token(word: str) -> int:
 
 
 _COUNTS: Final[Mapping[str, Callable[[str], int]]] = {
-    "data": lambda _: 1,
     "wide": _wide,
     "digits": lambda piece: -(-len(piece) // 3),
     "word": _word,

@@ -25,7 +25,8 @@ from app.kit.stores.documents import Fields, Value, as_map, int_field, list_fiel
 
 CHECKPOINTS: Final = "checkpoints"
 """The subject of a breach that concerns the chain of checkpoints itself; other subjects are `account-{uid}`."""
-_GROUPS_IN_MEMORY: Final = 64
+_GROUPS_IN_MEMORY: Final = 512
+"""All 256 twice: those of this checkpoint and those of the next."""
 
 
 @dataclass(frozen=True, slots=True)

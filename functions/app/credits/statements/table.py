@@ -12,7 +12,7 @@ from app.credits.proofs.signing import KeyRing, Signer
 from app.credits.statements.audit import Statement
 from app.kit.clock import to_rfc3339
 from app.kit.money import to_decimal
-from app.kit.spreadsheet import csv_text
+from app.kit.spreadsheet import csv_text, undefused
 from app.kit.stores.documents import Fields, int_field, map_field, text_field
 
 COLUMNS: Final = (
@@ -89,12 +89,14 @@ def verify_csv(data: bytes, keys: KeyRing) -> TableVerdict:
     hashed = hashlib.sha256(body + b"\r\n").digest()
     if cells["hash"] != hashed.hex():
         return TableVerdict(False, "report_hash")
-    if not keys.verifies(cells["id"], cells["reason"], hashed):
+    # A signature in base64url may begin with a minus, and so may a key's name.
+    kid, signature = undefused(cells["id"]), undefused(cells["reason"])
+    if not keys.verifies(kid, signature, hashed):
         return TableVerdict(False, "report_signature")
-    if not keys.lived(cells["id"], cells["created_at"]):
+    if not keys.lived(kid, cells["created_at"]):
         return TableVerdict(False, "key")
     opening = next(csv.DictReader(io.StringIO(body.decode(), newline="")))
-    return TableVerdict(True, None, opening["account"], opening["from"], opening["to"])
+    return TableVerdict(True, None, undefused(opening["account"]), opening["from"], opening["to"])
 
 
 def _standing(sequence: object, balance: int) -> tuple[str, ...]:
