@@ -6,7 +6,7 @@ client can make of it.
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, cast
 
 import flask
@@ -117,8 +117,8 @@ class Callables(Direct):
     """Calls what there is by name, as Firebase's SDKs do, and use cases for the rest."""
 
     def answer(self, backend: Backend, ask: Ask, mode: Mode, reading: Reading) -> None:
-        data = {"conversation_id": ask.conversation_id, "content": ask.content, "idempotency_key": ask.key}
-        _tell(self._call(backend, "send_message", data if ask.model is None else {**data, "model": ask.model}), reading)
+        data = {"conversation_id": ask.conversation_id, "idempotency_key": ask.key}
+        _tell(self._call(backend, "send_message", {**data, **_body(ask)}), reading)
 
     def look(self, backend: Backend) -> None:
         self._call(backend, "get_balance", None)
@@ -151,7 +151,7 @@ class Http(Direct):
         self._told(self._ask(backend, "POST", f"/v1/chat/messages/{message}/cancel"))
 
     def answer(self, backend: Backend, ask: Ask, mode: Mode, reading: Reading) -> None:
-        body = {"content": ask.content} if ask.model is None else {"content": ask.content, "model": ask.model}
+        body = _body(ask)
         path = f"/api/v1/chat/conversations/{ask.conversation_id}/messages"
         headers = {"Idempotency-Key": str(ask.key)}
         if mode is Mode.STREAM:
@@ -183,6 +183,20 @@ class Http(Direct):
 
     def let_go(self, backend: Backend, key: str, reservation: str) -> None:
         self._keyed(backend, key, "/v1/credits/release-reservation", {"reservation_id": reservation})
+
+    def raw(
+        self,
+        backend: Backend,
+        method: str,
+        path: str,
+        body: Mapping[str, object] | None,
+        token: str | None,
+        key: str,
+    ) -> Told:
+        """Any request, with any token, and what is answered whatever it is."""
+        hand = self if token is None else replace(self, token=token)
+        answer = hand._ask(backend, method, path, body, {"Idempotency-Key": key} if key else None)
+        return Told(answer.status, answer.whole().decode(), replayed=False)
 
     def _keyed(self, backend: Backend, key: str, path: str, body: Mapping[str, object]) -> Told:
         """A request that may be sent again under its key. What it is told is kept for the auditor."""
@@ -232,6 +246,13 @@ class Http(Direct):
                 head, _, data = frame.partition("\ndata: ")
                 if data:
                     yield head.removeprefix("event: "), json.loads(data)
+
+
+def _body(ask: Ask) -> dict[str, object]:
+    """A message as JSON; what it leaves open is not named."""
+    limit = None if ask.max_cost is None else to_decimal(ask.max_cost)
+    given = {"content": ask.content, "model": ask.model, "max_cost": limit}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _chat(backend: Backend) -> Chat:

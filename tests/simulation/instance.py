@@ -19,7 +19,7 @@ from app.wiring import System
 from simulation.edge import SimulatedSystem
 from simulation.machine.concurrency import Greenlets, TaskHeartbeat
 from simulation.machine.kernel import Instance, InstanceClock, Kernel
-from simulation.machine.stores import SimDocuments, SimRealtime
+from simulation.machine.stores import Outage, SimDocuments, SimRealtime
 from simulation.outside.model_vendor import ModelVendor, VendorNetwork
 from simulation.outside.vendors import Machine, Mailer, Rail
 from simulation.products import Products, Shelf
@@ -44,6 +44,7 @@ class Archive:
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
+        self.outage = Outage()
         self.kept: dict[str, bytes] = {}
 
     def keep(self, name: str, content: bytes) -> bool:
@@ -59,6 +60,7 @@ class Archive:
 
     def _fail(self, label: str) -> None:
         self._kernel.pause(label)
+        self.outage.check(self._kernel)
         if self._kernel.current is not None and self._kernel.chance(self._kernel.faults.unavailable / 2):
             raise Unavailable("the archive does not answer")
 

@@ -15,7 +15,9 @@ from app.kit.clock import to_rfc3339
 from app.kit.stores.documents import Create, Write
 from app.ports import Identity
 from simulation.audit.auditor import Auditor
+from simulation.audit.records import Records
 from simulation.machine.kernel import CALM, START_US, Crash, Faults, Livelock
+from simulation.strangers import Attacker, Operator
 from simulation.workload import OLD, Known, User
 from simulation.world import World
 
@@ -90,9 +92,17 @@ def _simulate(scenario: Scenario, keep_trace: bool) -> Verdict:
     world = World(scenario.seed, scenario.faults, keep_trace=keep_trace)
     kernel, known = world.kernel, Known()
     auditor = Auditor(world, known)
+    operator, attacker = Operator(world), Attacker(world)
     _introduce(world, scenario.users)
     if kernel.chance(0.3):
         _remember(world)
+    if kernel.chance(0.3):
+        operator.comes(kernel.random.randrange(1, 6))
+    attacked = kernel.chance(0.2)
+    if attacked:
+        attacker.looks()
+    if scenario.faults.unavailable and kernel.chance(0.3):
+        _refuse(world)
     for number in range(scenario.users):
         user = User(world, known, f"user{number}")
         for device in range(scenario.devices):
@@ -102,11 +112,27 @@ def _simulate(scenario: Scenario, keep_trace: bool) -> Verdict:
             kernel.run(kernel.now_us + 60_000_000)
             world.sweep()
         world.settle()
-        violations = tuple(auditor.verdict())
+        violations = (*auditor.verdict(), *operator.verdict(Records(world.documents.real)))
+        if attacked and not violations:
+            violations = tuple(attacker.verdict())
     except Livelock as livelock:
         violations = (f"livelock: {livelock}",)
     trace = tuple(f"{(at - 1_800_000_000_000_000) / 1e6:12.6f} {who:24} {what}" for at, who, what in kernel.trace)
     return Verdict(scenario, violations, kernel.steps, trace)
+
+
+def _refuse(world: World) -> None:
+    """One of the stores refuses every call for a while, and Firestore not for longer than a settlement waits."""
+    random = world.kernel.random
+    outage, most_s = random.choice(
+        ((world.documents.outage, 3), (world.realtime.outage, 60), (world.outside.archive.outage, 90))
+    )
+    outage.reason = random.choice(("PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"))
+
+    def begin() -> None:
+        outage.until_us = world.kernel.now_us + random.randrange(1_000_000, most_s * 1_000_000)
+
+    world.kernel.after(random.randrange(500_000_000), begin)
 
 
 def _introduce(world: World, users: int) -> None:

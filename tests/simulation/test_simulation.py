@@ -1,7 +1,7 @@
 """The whole backend from a seed, as `app.wiring` builds it. `python -m simulation` runs thousands of them.
 
 What the auditor holds true covers T-1, T-6, T-9, T-11, T-12, T-14, T-20, T-32, T-33, T-36, T-38, T-43, T-44, T-45,
-T-46, T-51, T-59, T-67, T-84, T-85, T-86, T-87 and T-96.
+T-46, T-51, T-59, T-67, T-84, T-85, T-86, T-87, T-96, T-102, T-105 and T-107.
 """
 
 import os

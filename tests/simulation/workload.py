@@ -7,7 +7,9 @@ from functools import partial
 from app.api.auth import Principal
 from app.chat.opening import Ask
 from app.chat.store import conversation_path
-from app.kit.clock import from_rfc3339
+from app.credits.core.commands import Reserve
+from app.credits.core.entry import Reference
+from app.kit.clock import from_rfc3339, minutes
 from app.kit.errors import Failure, InvariantViolation, Unavailable
 from app.kit.ids import derived
 from app.kit.stores.documents import text_field
@@ -18,12 +20,17 @@ from app.orchestration.sagas.saga import ENDED, SagaState, SagaStatus
 from app.orchestration.sagas.sagas import SagaStart
 from simulation.devices import Direct, Reading, Told, device
 from simulation.instance import Backend
+from simulation.liars import Liar, lies
 from simulation.machine.kernel import START_US
 from simulation.products import IMAGE_PRICE
 from simulation.world import World
 
 PRICES = (10_000_000, 24_000_000)
 _SWEEP_US = 60_000_000
+_LIMITS = (1_000, 5_000, 20_000, 200_000)
+"""Of what an answer may cost."""
+_LEFT = (2_000, 8_000, 15_000, 60_000, 400_000, 3_000_000)
+"""Of the credits of somebody who is nearly out of them."""
 OLD = "cnv-old"
 """A conversation that the first user has had for long, in some seeds."""
 
@@ -44,6 +51,8 @@ class Known:
     """Messages whose end a client has seen, and the text that came before it."""
     questions: dict[str, str] = field(default_factory=dict)
     """Messages that were sent, and what they say; no two say the same."""
+    limits: dict[str, int] = field(default_factory=dict)
+    """Messages that were sent with a limit of their own, in micro-credits."""
     keyed: dict[str, list[Told]] = field(default_factory=dict)
     """By idempotency key, what was answered over HTTP."""
     conversations: dict[str, str] = field(default_factory=dict)
@@ -69,6 +78,7 @@ class User:
         self._token = world.outside.tokens.issue(self._who)
         self._count = 0
         self._conversation: str | None = None
+        self._lies = self._kernel.chance(0.2)
 
     def live(self, actions: int) -> None:
         """Does `actions` random things, with pauses of up to 90 seconds."""
@@ -91,6 +101,10 @@ class User:
             self._claim,
             self._look,
         ]
+        if self._lies:
+            doings += [self._lie, self._lie]
+        if self._kernel.chance(0.15):
+            self._set_aside()
         for _ in range(actions):
             self._kernel.sleep(self._kernel.random.randrange(90_000_000))
             self._kernel.random.choice(doings)()
@@ -117,8 +131,11 @@ class User:
             return
         conversation, key = self._conversation, self._name("key")
         model = self._kernel.random.choice((None, "small", "large", "reasoning"))
-        ask = Ask(self.uid, conversation, f"what is new, {key}?", model=model, key=key)
+        limit = self._kernel.random.choice(_LIMITS) if self._kernel.chance(0.2) else None
+        ask = Ask(self.uid, conversation, f"what is new, {key}?", model=model, key=key, max_cost=limit)
         message = derived("msg", self.uid, conversation, key)
+        if limit is not None:
+            self._known.limits[message] = limit
         self._known.conversations[message] = conversation_path(self.uid, conversation)
         self._known.questions[message] = ask.content
         mode = self._kernel.random.choice([Mode.JSON, Mode.STREAM])
@@ -319,6 +336,32 @@ class User:
     def _held(self, hand: Direct, key: str) -> str | None:
         made = self._ask("holds", lambda b: hand.hold(b, key, IMAGE_PRICE))
         return made if isinstance(made, str) else None
+
+    def _set_aside(self) -> None:
+        """Reserves nearly all that there is, so that answers are short and dear models are not paid for."""
+        self._kernel.sleep(20_000_000)
+        left = self._kernel.random.choice(_LEFT)
+
+        def hold(backend: Backend) -> object:
+            most = backend.credits.available(backend.credits.account(self.uid)) - left
+            if most <= 0:
+                return None
+            reference = Reference("run", "savings")
+            return backend.credits.reserve(self.uid, Reserve("savings", most, 1, "api", reference, minutes(30)))
+
+        self._ask("sets aside", hold)
+
+    def _lie(self) -> None:
+        """Tries what only somebody else may do, or nobody."""
+        other = "user1" if self.uid == "user0" else "user0"
+        theirs = f"users/{other}/conversations/"
+        known = {message: path for message, path in self._known.conversations.items() if path.startswith(theirs)}
+        tried = lies(other, [path.removeprefix(theirs) for path in known.values()], list(known))
+        liar = Liar(self._kernel, self._who, self._token, self._known.keyed)
+        for one in self._kernel.random.sample(tried, 3):
+            self._ask("lies", liar.lie(one))
+        holds = tuple({"amount": str(amount), "purpose": "api", "expires_in": 60} for amount in (1, 2))
+        self._ask("lies", liar.repeat(self._name("lie"), "/v1/credits/reserve", (holds[0], holds[1])))
 
     def _claim(self) -> None:
         """Claims the welcome bonus, which most have and some may not have."""

@@ -56,6 +56,8 @@ def _turn(world: World, known: Known, turn: Document, entries: list[Entry]) -> F
         yield f"turn {turn.id} says it cost {cost}, charged was {[entry.amount for entry in entries]}"
     if not 0 <= cost <= int_field(turn.fields, "reserved"):
         yield f"turn {turn.id} cost {cost}, reserved was {turn.fields['reserved']}"
+    if int_field(turn.fields, "reserved") > (limit := known.limits.get(turn.id, 10**12)):
+        yield f"turn {turn.id} reserved {turn.fields['reserved']}, its owner's limit is {limit}"
     if turn.fields["reason"] in ("crashed", "reservation_lost") and cost:
         yield f"turn {turn.id} cost {cost}, though nobody settled it in time ({turn.fields['reason']})"
     if turn.fields["reason"] in ("completed", "client_gone_partial", "cancelled_partial") and cost == 0:

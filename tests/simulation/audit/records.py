@@ -7,6 +7,9 @@ from app.credits.ledger import document
 from app.kit.stores.documents import Document
 from support.memory import MemoryDocuments
 
+JUNK = "junk-"
+"""In the paths of documents that an operator has broken by hand."""
+
 
 class Records:
     """Reads the store past every fault."""
@@ -16,8 +19,9 @@ class Records:
         self._read: dict[str, list[Entry]] = {}
 
     def documents(self, prefix: str) -> list[Document]:
-        """Those below a path that ends in a slash."""
-        return [one for path, one in self._documents.all().items() if path.startswith(prefix)]
+        """Those below a path that ends in a slash, without broken ones."""
+        stored = self._documents.all()
+        return [one for path, one in stored.items() if path.startswith(prefix) and JUNK not in path]
 
     def one(self, path: str) -> Document | None:
         """One of them."""

@@ -4,6 +4,7 @@ Their triggers come at least once in the end, late, twice and in any order, like
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from app.kit.errors import Conflict, Unavailable
 from app.kit.stores.documents import Create, Document, Query, Version, Write
@@ -52,6 +53,19 @@ class IndexedDocuments(MemoryDocuments):
             index.replace(stored, new)
 
 
+@dataclass
+class Outage:
+    """A time in which a store refuses every call, and the reason that it gives."""
+
+    until_us: int = 0
+    reason: str = ""
+
+    def check(self, kernel: Kernel) -> None:
+        """Raises what the adapters make of any such refusal."""
+        if kernel.current is not None and kernel.now_us < self.until_us:
+            raise Unavailable(f"the store refused: {self.reason}")
+
+
 class SimDocuments:
     """`Documents` in the simulation. `watchers` hear of every commit at the moment it happens.
 
@@ -62,6 +76,7 @@ class SimDocuments:
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
         self.real = IndexedDocuments()
+        self.outage = Outage()
         self.watchers: list[Watcher] = []
         self.reads: list[Callable[[str, Version | None], None]] = []
         self.tries: list[Callable[[Sequence[Write]], None]] = []
@@ -120,6 +135,7 @@ class SimDocuments:
     def _before(self, label: str) -> None:
         self._kernel.linger()
         self._kernel.pause(label)
+        self.outage.check(self._kernel)
         if self._kernel.current is not None and self._kernel.chance(self._kernel.faults.unavailable / 2):
             raise Unavailable("the store does not answer")
 
@@ -182,6 +198,7 @@ class SimRealtime:
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
         self.real = QuickRealtime()
+        self.outage = Outage()
         self.watchers: list[Callable[[str, Json], None]] = []
 
     def get(self, path: str) -> Json:
@@ -219,6 +236,7 @@ class SimRealtime:
     def _before(self, label: str) -> None:
         self._kernel.linger()
         self._kernel.pause(label)
+        self.outage.check(self._kernel)
         if self._kernel.current is not None and self._kernel.chance(self._kernel.faults.unavailable / 2):
             raise Unavailable("the Realtime Database does not answer")
 

@@ -92,7 +92,7 @@ class ModelVendor:
             failing = refused.arrival
             yield failing if failing.data is None else Arrival(random.randrange(pace_us), failing.data)
             return
-        if self._kernel.chance(0.4):
+        if self._kernel.chance(0.5):
             yield from self._dressed(answer, ANIMALS[random.choice(_ANIMALS)], pace_us)
             return
         yield Arrival(random.randrange(pace_us), STREAM)
@@ -128,7 +128,7 @@ class ModelVendor:
         """An answer as an animal of the vendor zoo gives it: it may break in the middle, and its end is sound."""
         random = self._kernel.random
         wanted = self._wanted(pace_us)
-        written, thought = min(wanted, answer.limit), random.choice((0, 0, 2))
+        written, thought = min(wanted, answer.limit), random.choice((0, 2, 3))
         read = sum(len(text) // 2 + 4 for text in answer.prompt) + 3
         said = Said(
             model=answer.model,
