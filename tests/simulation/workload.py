@@ -125,6 +125,11 @@ class User:
         return f"{kind}_{self.uid}_{self._count}_{self._kernel.random.randrange(1000)}"
 
     def _chat(self) -> None:
+        """Some messages, one after another."""
+        for _ in range(self._kernel.random.randrange(1, 4)):
+            self._message()
+
+    def _message(self) -> None:
         if self._conversation is None:
             self._conversation = self._begun()
         if self._conversation is None:

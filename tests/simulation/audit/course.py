@@ -98,7 +98,11 @@ class Turns:
             return
         if int_field(after, "attempt") < int_field(before, "attempt"):
             yield f"{path} went back from attempt {before['attempt']} to {after['attempt']}"
-        if before["state"] != "running":
+        late = before["reservation_id"] == after["reservation_id"] and after.get("reason") == "reservation_lost"
+        if before["state"] == "error" and before["reason"] == "crashed" and late:
+            # Whoever was taken for dead comes to its end after all. The text was read, and costs nothing.
+            yield from self._ended(path, after)
+        elif before["state"] != "running":
             repeated = before["state"] == "error" and before["cost"] == 0 and after["state"] == "running"
             if not repeated:
                 yield f"{path} was {before['state']} and moved to {after['state']}"

@@ -14,7 +14,8 @@ _BASIS: Final = {
     row["reason"]: row["basis"]
     for ending, rows in tomllib.loads(billing.PATH.read_text()).items()
     if ending != "version"
-    for row in rows.values()
+    for mode, row in rows.items()
+    if mode != "image"
 }
 _MOST_OUTPUT: Final = 16_384
 _LEAST_OUTPUT: Final = 16

@@ -92,7 +92,7 @@ BREAKS: Final = (
 )
 """Ends in the middle: cut off, silence, something unreadable, and errors of its own in all their places."""
 
-ODD_FINISHES: Final = ("content_filter", "model_length", "MAX_TOKENS", "end_turn", "paused", "SAFETY", "eos_token")
+ODD_FINISHES: Final = ("content_filter", "model_length", "MAX_TOKENS", "end_turn", "paused", "paused", "SAFETY")
 """Reasons for an end other than OpenAI's two usual ones."""
 
 REASONS: Final = {

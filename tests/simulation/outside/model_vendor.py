@@ -86,7 +86,7 @@ class ModelVendor:
     def _arrivals(self, answer: VendorAnswer) -> Iterator[Arrival]:
         random, faults = self._kernel.random, self._kernel.faults
         pace_us = _SLOW_US if self._kernel.chance(0.04) else random.choice((4_000, 40_000, 400_000))
-        if self._kernel.chance(faults.vendor):
+        if self._kernel.chance(faults.vendor * 1.5):
             refused = random.choice(REFUSALS)
             answer.final, answer.once = refused.final, refused.once
             failing = refused.arrival
@@ -97,17 +97,19 @@ class ModelVendor:
             return
         yield Arrival(random.randrange(pace_us), STREAM)
         rude = self._kernel.chance(faults.vendor / 4)
-        odd = self._kernel.chance(0.02 + faults.vendor / 2)
+        odd = self._kernel.chance(0.04 + faults.vendor)
         wanted = self._wanted(pace_us) + (answer.limit if rude and answer.limit < 100 else 0)
-        if odd and self._kernel.chance(0.4):
-            wanted = 0
+        empty = odd and self._kernel.chance(0.4)
+        wanted = 0 if empty else wanted
         written = wanted if rude else min(wanted, answer.limit)
         if odd:
             yield from self._thinks(random.choice((0, 3)), pace_us)
         for index in range(written):
             yield from self._disturbance(pace_us)
             yield self._piece(one_token(answer.number, index), random.randrange(pace_us))
-        finish = random.choice(ODD_FINISHES) if odd else "length" if written < wanted else "stop"
+        finish = "length" if written < wanted else "stop"
+        if odd and not (empty and self._kernel.chance(0.5)):
+            finish = random.choice(ODD_FINISHES)
         end = event({"choices": [{"index": 0, "delta": {}, "finish_reason": finish}]})
         yield Arrival(0, end, finish=finish)
         yield from self._reports(answer, written, pace_us)
