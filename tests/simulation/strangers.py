@@ -57,8 +57,9 @@ class Operator:
     def verdict(self, records: Records) -> Iterator[str]:
         """Every broken row was passed over and is listed; fields that nobody knows are kept."""
         for path, job in self._left.items():
-            if records.one(path) is None:
-                continue  # It went with its conversation.
+            row = records.one(path)
+            if row is None or row.fields.get("state") == "dead":
+                continue  # It went with its conversation, or is a dead letter.
             stored = records.one(f"jobs/{job}")
             listed = stored.fields.get("broken") if stored else ()
             if path not in [one.get("path") for one in listed or () if isinstance(one, Mapping)]:  # type: ignore[union-attr]

@@ -100,6 +100,8 @@ class World:
             kernel.run(kernel.now_us + 60_000_000 * (1 + number // 3))
             self.sweep()
         kernel.run(kernel.now_us + 600_000_000)
+        self.sweep()
+        kernel.run(kernel.now_us + 60_000_000)
         # The next ticket of a lane would take down what was left of ended operations; here nothing more comes.
         for lane in self.backends[0].orchestration.handlers.lanes:
             kernel.spawn("last look", partial(_serve, lane, self.backends[0]), self.backends[0].instance)
