@@ -12,7 +12,7 @@ from typing import Final
 from app.credits.core.account import GENESIS_HASH
 from app.credits.ledger import document
 from app.credits.proofs.archived import CHECKPOINTS, Advance, ArchivedState, Breach, subject_of
-from app.credits.proofs.checkpoints import Checkpoints, SealingParts, merged
+from app.credits.proofs.checkpoints import WHOLE, Checkpoints, SealingParts, merged
 from app.credits.proofs.sealing import checkpoint_holds
 from app.credits.proofs.signed_record import SignedRecord
 from app.credits.proofs.signing import KeyRing
@@ -32,6 +32,7 @@ from app.kit.stores.documents import (
 
 JOB: Final = "jobs/chain_verification"
 ENTRIES_A_RUN: Final = 5_000
+"""Entries that one run reads of the accounts in turn, and again of suspected ones: of these the last is read whole."""
 CHECKPOINTS_A_RUN: Final = 100
 _GROUPS: Final = 256
 
@@ -92,24 +93,31 @@ class Rotation:
         """Accounts that a reader found broken; those of them that hold."""
         found: list[Advance] = []
         unfounded: list[str] = []
+        left = ENTRIES_A_RUN
         for uid in self._checkpoints.breaches.suspected(limit):
+            if left <= 0:
+                break
             stored = self._documents.get(document.account_path(uid))
             if stored is None:
-                unfounded.append(uid)  # the round over what was sealed finds an account that vanished
-                continue
-            advance, link = self._judged(state, stored, Link(uid))
+                advance = self._vanished(state, uid)
+            else:
+                advance, _, entries = self._judged(state, stored, Link(uid), WHOLE)
+                left -= entries
             found.append(advance)
-            if link is None and not advance.broken:
+            if not advance.broken:
                 unfounded.append(uid)
         return merged(found), unfounded
 
     def _accounts(self, state: ArchivedState, turn: Turn, limit: int) -> tuple[Advance, Turn]:
         found: list[Advance] = []
-        page = self._next(turn, limit)
+        page, left = self._next(turn, limit), ENTRIES_A_RUN
         for stored in page:
+            if left <= 0:
+                return merged(found), turn
             start = turn.link if turn.link and turn.link.account == stored.id else Link(stored.id)
-            advance, link = self._judged(state, stored, start)
+            advance, link, entries = self._judged(state, stored, start, left)
             found.append(advance)
+            left -= entries
             turn = replace(turn, account=stored.id, link=link, verified=turn.verified + (link is None))
             if link is not None:
                 return merged(found), turn
@@ -126,16 +134,18 @@ class Rotation:
         rest = self._documents.query(Query("accounts", order_by=("__name__",), limit=limit, start_after=after))
         return [half, *rest][:limit] if half else rest
 
-    def _judged(self, state: ArchivedState, stored: Document, start: Link) -> tuple[Advance, Link | None]:
-        """What an account's chain means, and where to go on with one that is too long for one run."""
+    def _judged(
+        self, state: ArchivedState, stored: Document, start: Link, limit: int
+    ) -> tuple[Advance, Link | None, int]:
+        """What an account's chain means, where to go on with it after `limit` entries, and how many were read."""
         uid = stored.id
         if subject_of(uid) in state.broken:
-            return Advance(), None
+            return Advance(), None, 0
         sealed = self._checkpoints.sealed(state, uid)
-        judgement = self._judge.whole(stored, sealed, start, ENTRIES_A_RUN)
+        judgement = self._judge.whole(stored, sealed, start, limit)
         if judgement.fault is None and not judgement.whole:
-            return Advance(), judgement.link
-        return self._checkpoints.judged(state, uid, judgement), None
+            return Advance(), judgement.link, judgement.entries
+        return self._checkpoints.judged(state, uid, judgement), None, judgement.entries
 
     def _sealed(self, state: ArchivedState, turn: Turn, limit: int) -> tuple[Advance, Turn]:
         """Accounts that were sealed must be there, with their latest seal."""

@@ -227,6 +227,7 @@ class Credits:
 
     def set_status(self, uid: str, status: AccountStatus, reason: str) -> Account:
         """Moves the account to another status."""
+        self.checkpoints.breaches.status_decided(uid)
         return self._expect(Changed, self._funnel.apply(uid, SetStatus(status, reason))).account
 
     def set_threshold(self, uid: str, amount: int) -> Account:

@@ -8,6 +8,7 @@ sealed entry of each account of the group. The first one to archive a number has
 
 import hashlib
 import json
+import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -67,11 +68,12 @@ class Advance:
 
 
 class SealArchive:
-    """Reads the archived checkpoints and adds the next one."""
+    """Reads the archived checkpoints and adds the next one. Thread-safe."""
 
     def __init__(self, archive: Archive, keys: KeyRing, signer: Signer) -> None:
         self._archive, self._keys, self._signer = archive, keys, signer
         self._tip = ArchivedState()
+        self._lock = threading.Lock()
         self._groups: dict[str, dict[str, SealedLink]] = {}
 
     def tip(self, hint: int = 0) -> ArchivedState:
@@ -80,11 +82,18 @@ class SealArchive:
         Raises:
             InvariantViolation: what the archive holds was not made with our keys.
         """
-        number, content = self._last(max(hint, self._tip.number))
-        if content is not None and number != self._tip.number:
-            before = self._hash_before(number)
-            self._tip = self._read(number, content, before)
-        return self._tip
+        known = self._tip
+        number, content = self._last(max(hint, known.number))
+        if content is None or number == known.number:
+            return known
+        return self._advanced(self._read(number, content, self._hash_before(known, number)))
+
+    def _advanced(self, state: ArchivedState) -> ArchivedState:
+        """The newer one of `state` and the last checkpoint that this process knows, which it is from now on."""
+        with self._lock:
+            if state.number > self._tip.number:
+                self._tip = state
+            return self._tip
 
     def head(self, state: ArchivedState, uid: str) -> SealedLink | None:
         """The last sealed entry of one account; None when nothing of it was sealed."""
@@ -111,7 +120,7 @@ class SealArchive:
         )
         if not self._archive.keep(_name(number), self._write(after, sealed)):
             return None
-        self._tip = after
+        self._advanced(after)
         return after
 
     def _last(self, known: int) -> tuple[int, bytes | None]:
@@ -132,9 +141,9 @@ class SealArchive:
                 known, content = middle, found
         return known, content
 
-    def _hash_before(self, number: int) -> str:
-        if number == self._tip.number + 1:
-            return self._tip.hash
+    def _hash_before(self, known: ArchivedState, number: int) -> str:
+        if number == known.number + 1:
+            return known.hash
         content = self._archive.read(_name(number - 1))
         ensure(content is not None, "archived checkpoints have no gap")
         whole = as_map(json.loads(content or b"null"))
@@ -183,19 +192,22 @@ class SealArchive:
         hashed = state.groups.get(name)
         if hashed is None:
             return {}
-        if hashed not in self._groups:
+        members = self._groups.get(hashed)
+        if members is None:
             content = self._archive.read(f"heads/{hashed}.json")
             ensure(content is not None, f"the archive holds heads {hashed}")
             assert content is not None
             ensure(hashlib.sha256(content).hexdigest() == hashed, f"archived heads {hashed} are what was sealed")
             lines = as_map(json.loads(content))
-            self._remember(hashed, {uid: _sealed_link(uid, as_list(line)) for uid, line in lines.items()})
-        return self._groups[hashed]
+            members = {uid: _sealed_link(uid, as_list(line)) for uid, line in lines.items()}
+            self._remember(hashed, members)
+        return members
 
     def _remember(self, hashed: str, members: dict[str, SealedLink]) -> None:
-        if len(self._groups) >= _GROUPS_IN_MEMORY:
-            self._groups.clear()
-        self._groups[hashed] = members
+        with self._lock:
+            if len(self._groups) >= _GROUPS_IN_MEMORY:
+                self._groups.clear()
+            self._groups[hashed] = members
 
 
 def group_of(uid: str) -> str:

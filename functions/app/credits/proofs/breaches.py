@@ -7,7 +7,7 @@ written again from there, and only a resolution that bears the ledger's signatur
 import contextlib
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 from app.credits.core.account import AccountStatus
@@ -17,8 +17,8 @@ from app.credits.proofs.judging import UNREADABLE
 from app.credits.proofs.signing import KeyRing, Signer
 from app.kit import telemetry
 from app.kit.canonical import canonical
-from app.kit.clock import Clock, to_rfc3339
-from app.kit.errors import Conflict, NotFound, ensure
+from app.kit.clock import Clock, from_rfc3339, minutes, to_rfc3339
+from app.kit.errors import AlreadyExists, Conflict, NotFound, ensure
 from app.kit.stores.documents import (
     Create,
     Document,
@@ -29,7 +29,10 @@ from app.kit.stores.documents import (
     Replace,
     Value,
     Where,
+    Write,
+    int_field,
     map_field,
+    optional_text,
     text_field,
 )
 from app.kit.stores.listing import Listing
@@ -39,9 +42,11 @@ T = TypeVar("T")
 
 _log: Final = telemetry.log("credits")
 _TYPE: Final = "credits-breach-resolution"
-_SAID: Final = ("type", "subject", "since", "accept", "by", "reason", "at")
+_SAID: Final = ("type", "subject", "since", "accept", "by", "reason", "at", "approved_by", "sequence", "head_hash")
 
 _TRIES: Final = 20
+ACCEPTED_FOR_US: Final = minutes(60)
+"""How long an accepted chain may take to be approved, and then to be sealed."""
 
 OPEN: Final = "open"
 SUSPECTED: Final = "suspected"
@@ -52,11 +57,23 @@ RESOLVED: Final = "resolved"
 class Resolution:
     """What an administrator decided of a breach. With `accept` the chain counts as it stands now; without it the chain
     must extend what was sealed, as it does after its entries were restored.
+
+    `sequence` and `head_hash` are the last entry of the chain that was accepted; no hash: there was no account.
+    `approved_by` is the second administrator, without whom an accepted chain does not count.
     """
 
     by: str
     reason: str
     accept: bool
+    sequence: int = 0
+    head_hash: str = ""
+    approved_by: str | None = None
+    at_us: int = 0
+
+    @property
+    def stands(self) -> tuple[int, str]:
+        """The chain that was accepted."""
+        return self.sequence, self.head_hash
 
 
 class Breaches:
@@ -90,10 +107,26 @@ class Breaches:
         stored = self._documents.get(path_of(subject))
         if stored is None or not _shows(stored.fields, subject, breach):
             _log.error("chain_broken", subject=subject, sequence=breach.sequence, check=breach.check)
-            self._documents.commit([Replace(path_of(subject), self._fields(subject, breach))])
-        uid = account_of(subject)
-        if uid is not None and self._moved(uid, AccountStatus.ACTIVE, AccountStatus.FROZEN):
-            self._documents.commit([Merge(path_of(subject), {"stopped": True})])
+        self._together(subject, lambda there: self._shown(there, subject, breach))
+
+    def _shown(self, stored: Document | None, subject: str, breach: Breach) -> list[Write]:
+        stop = self._move(subject, AccountStatus.ACTIVE, AccountStatus.FROZEN)
+        if stored is not None and _shows(stored.fields, subject, breach):
+            return [*stop, Replace(stored.path, {**stored.fields, "stopped": True}, stored.version)] if stop else []
+        before = stored.fields if stored else {}
+        stopped = bool(stop) or (before.get("since") == breach.since and before.get("stopped") is True)
+        fields = {**self._fields(subject, breach), "stopped": stopped}
+        return [*stop, Replace(stored.path, fields, stored.version) if stored else Create(path_of(subject), fields)]
+
+    def status_decided(self, uid: str) -> None:
+        """Somebody decided of the account's status while a breach is open: closing the breach leaves it alone."""
+
+        def writes(stored: Document | None) -> list[Write]:
+            if stored is None or stored.fields.get("stopped") is not True:
+                return []
+            return [Replace(stored.path, {**stored.fields, "stopped": False}, stored.version)]
+
+        self._together(subject_of(uid), writes)
 
     def resolution(self, subject: str, breach: Breach) -> Resolution | None:
         """The signed resolution of this very breach."""
@@ -105,13 +138,25 @@ class Breaches:
             digest = hashlib.sha256(canonical({name: said[name] for name in _SAID})).digest()
             if not self._keys.verifies(text_field(said, "key_id"), text_field(said, "signature"), digest):
                 return None
-            return Resolution(text_field(said, "by"), text_field(said, "reason"), said["accept"] is True)
+            return Resolution(
+                by=text_field(said, "by"),
+                reason=text_field(said, "reason"),
+                accept=said["accept"] is True,
+                sequence=int_field(said, "sequence"),
+                head_hash=text_field(said, "head_hash"),
+                approved_by=optional_text(said, "approved_by"),
+                at_us=from_rfc3339(text_field(said, "at")),
+            )
         except UNREADABLE:
             return None
 
     def resolve(self, subject: str, breach: Breach, resolution: Resolution) -> Fields:
-        """Records what an administrator decided; the next checkpoint acts on it."""
+        """Records what an administrator decided; the next checkpoint acts on it. An accepted chain needs a second
+        administrator, who accepts the same chain within the hour.
+        """
         self.show(subject, breach)
+        actor = resolution.by
+        resolution = self._approved(self.resolution(subject, breach), resolution)
         said: dict[str, Value] = {
             "type": _TYPE,
             "subject": subject,
@@ -120,22 +165,42 @@ class Breaches:
             "by": resolution.by,
             "reason": resolution.reason,
             "at": self._now(),
+            "approved_by": resolution.approved_by,
+            "sequence": resolution.sequence,
+            "head_hash": resolution.head_hash,
         }
         signature = encode_bytes(self._signer.sign(hashlib.sha256(canonical(said)).digest()))
         said |= {"key_id": self._signer.kid, "signature": signature}
         self._documents.commit([Merge(path_of(subject), {"resolution": said})])
-        _log.warning("breach_resolved", subject=subject, by=resolution.by, accept=resolution.accept)
+        _log.warning("breach_resolved", subject=subject, by=actor, accept=resolution.accept)
         return self.read(subject)
+
+    def counts(self, resolution: Resolution, stands: tuple[int, str]) -> bool:
+        """Whether two administrators accepted, not long ago, the chain that ends there."""
+        return resolution.approved_by is not None and self._fresh(resolution) and resolution.stands == stands
+
+    def _approved(self, before: Resolution | None, now: Resolution) -> Resolution:
+        if before is None or not (now.accept and before.accept and self._fresh(before)):
+            return now
+        if before.stands != now.stands:
+            return now
+        return before if now.by == before.by else replace(before, approved_by=now.by)
+
+    def _fresh(self, resolution: Resolution) -> bool:
+        return self._clock.now_us() - resolution.at_us <= ACCEPTED_FOR_US
 
     def close(self, subject: str) -> None:
         """The checkpoint is made that closed this breach: its account may spend again, if we stopped it."""
-        stored = self._documents.get(path_of(subject))
-        if stored is None or stored.fields.get("state") != OPEN:
-            return
-        uid = account_of(subject)
-        if uid is not None and stored.fields.get("stopped") is True:
-            self._moved(uid, AccountStatus.FROZEN, AccountStatus.ACTIVE)
-        self._documents.commit([Merge(stored.path, {"state": RESOLVED})])
+
+        def writes(stored: Document | None) -> list[Write]:
+            if stored is None or stored.fields.get("state") != OPEN:
+                return []
+            stopped = stored.fields.get("stopped") is True
+            freed = self._move(subject, AccountStatus.FROZEN, AccountStatus.ACTIVE) if stopped else []
+            _log.warning("breach_closed", subject=subject, freed=bool(freed))
+            return [*freed, Replace(stored.path, {**stored.fields, "state": RESOLVED}, stored.version)]
+
+        self._together(subject, writes)
 
     def read(self, subject: str) -> Fields:
         """One breach; raises NotFound."""
@@ -164,24 +229,29 @@ class Breaches:
             "check": breach.check,
             "since": breach.since,
             "found_at": self._now(),
-            "stopped": False,
         }
 
-    def _moved(self, uid: str, was: AccountStatus, now: AccountStatus) -> bool:
-        """Moves an account from one status to another; whether it was in the first.
-
-        Written past the ledger's own writer, because that cannot write an account that was put back or cannot be read:
-        its events and entries exist already. A writer that is faster for long is met again by the next sweep.
+    def _together(self, subject: str, writes: Callable[[Document | None], list[Write]]) -> None:
+        """Commits what `writes` makes of the stored breach, with its account's status or not at all. A writer that is
+        faster for long is met again by the next sweep.
         """
         for _ in range(_TRIES):
-            stored = self._documents.get(f"accounts/{uid}")
-            if stored is None or stored.fields.get("status") != was.value:
-                return False
-            with contextlib.suppress(Conflict):
-                fields = {**stored.fields, "status": now.value}
-                self._documents.commit([Replace(stored.path, fields, stored.version)])
-                return True
-        return False
+            with contextlib.suppress(Conflict, AlreadyExists):
+                if made := writes(self._documents.get(path_of(subject))):
+                    self._documents.commit(made)
+                return
+
+    def _move(self, subject: str, was: AccountStatus, now: AccountStatus) -> list[Write]:
+        """Moves the breach's account from one status to another; nothing when it is not in the first.
+
+        Written past the ledger's own writer, because that cannot write an account that was put back or cannot be read:
+        its events and entries exist already.
+        """
+        uid = account_of(subject)
+        stored = self._documents.get(f"accounts/{uid}") if uid is not None else None
+        if stored is None or stored.fields.get("status") != was.value:
+            return []
+        return [Replace(stored.path, {**stored.fields, "status": now.value}, stored.version)]
 
     def _now(self) -> str:
         return to_rfc3339(self._clock.now_us())

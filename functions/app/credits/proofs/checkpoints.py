@@ -11,12 +11,13 @@ from typing import Final
 
 from app.credits.proofs.archived import Advance, ArchivedState, Breach, SealArchive, account_of, subject_of
 from app.credits.proofs.breaches import Breaches, Resolution
-from app.credits.proofs.judging import Judge, Judgement
+from app.credits.proofs.judging import ACCOUNT_UNREADABLE, Judge, Judgement
+from app.credits.proofs.receipts import LedgerCheckFailed
 from app.credits.proofs.sealing import Coverage, SealedLink
 from app.credits.proofs.signed_record import SignedRecord
 from app.credits.proofs.verification import ChainFault, Link
 from app.kit.clock import Clock, from_rfc3339, minutes, to_rfc3339
-from app.kit.errors import AlreadyExists, NotFound
+from app.kit.errors import AlreadyExists, Forbidden, NotFound
 from app.kit.optimistic import Pause, optimistic
 from app.kit.stores.documents import (
     Create,
@@ -38,6 +39,8 @@ SCANNED: Final = 20_000
 """Most accounts that one run looks at; the next one goes on where it stopped."""
 ENTRIES: Final = 20_000
 """Most entries that one run verifies."""
+WHOLE: Final = 2**53
+"""What somebody asked for is verified whole, however long the chain is."""
 SHOWN: Final = 100
 """Most open breaches that one run writes down again."""
 OVERLAP_US: Final = minutes(10)
@@ -117,11 +120,34 @@ class Checkpoints:
         return after
 
     def resolve(self, subject: str, resolution: Resolution) -> Fields:
-        """Records an administrator's decision; the next checkpoint acts on it. Raises NotFound for no open breach."""
+        """Records an administrator's decision; the next checkpoint acts on it.
+
+        Raises:
+            NotFound: no breach of this subject is open.
+            Forbidden: an administrator accepts the chain of the own account.
+            LedgerCheckFailed: a chain that does not even verify by itself cannot be accepted.
+        """
         breach = self._archive.tip(self._hint()).broken.get(subject)
         if breach is None:
             raise NotFound("There is no such breach", subject=subject)
+        uid = account_of(subject)
+        if uid is not None and resolution.accept:
+            if uid == resolution.by:
+                raise Forbidden("Somebody else must accept the chain of your account")
+            sequence, head_hash = self._stands(uid)
+            resolution = replace(resolution, sequence=sequence, head_hash=head_hash)
         return self.breaches.resolve(subject, breach, resolution)
+
+    def _stands(self, uid: str) -> tuple[int, str]:
+        """Where the chain ends that is stored; no hash when there is no account."""
+        stored = self._documents.get(f"accounts/{uid}")
+        if stored is None:
+            return 0, ""
+        judgement = self._parts.judge.whole(stored, None, Link(uid), WHOLE)
+        if (fault := judgement.fault) is not None or not judgement.whole:
+            checks = [fault.check] if fault else []
+            raise LedgerCheckFailed("A chain that does not verify by itself cannot count", checks=checks)
+        return judgement.link.sequence, judgement.link.head_hash
 
     def evidence(self, uid: str) -> SealedLink | None:
         """The last sealed entry of this account, as the archive has it."""
@@ -198,25 +224,31 @@ class Checkpoints:
         """Adds the breaches that an administrator resolved; an accepted chain is sealed anew, from its first entry."""
         found = [advance]
         for subject, breach in list(state.broken.items())[:SHOWN]:
-            resolution = self.breaches.resolution(subject, breach)
-            if resolution is None:
-                continue
             uid = account_of(subject)
-            if uid is None:
+            resolution = self.breaches.resolution(subject, breach)
+            if uid is not None and (resolution is not None or breach.check == ACCOUNT_UNREADABLE):
+                found.append(self._resolved(state, uid, resolution if resolution and resolution.accept else None))
+            elif resolution is not None:
                 found.append(Advance(resolved=frozenset({subject})))
-                continue
-            stored = self._documents.get(f"accounts/{uid}")
-            sealed = None if resolution.accept else self._archive.head(state, uid)
-            if stored is None:
-                if resolution.accept:
-                    found.append(Advance(forgotten=frozenset({uid}), resolved=frozenset({subject})))
-                continue
-            judgement = self._parts.judge.whole(stored, sealed, Link(uid), ENTRIES)
-            if judgement.fault is None and judgement.whole:
-                heads = {uid: judgement.link} if judgement.link.sequence else {}
-                gone = frozenset() if heads else frozenset({uid})
-                found.append(Advance(heads, gone, resolved=frozenset({subject})))
         return merged(found)
+
+    def _resolved(self, state: ArchivedState, uid: str, accepted: Resolution | None) -> Advance:
+        """Closes the breach of an account whose chain extends what was sealed, or is the one that was accepted."""
+        closed = frozenset({subject_of(uid)})
+        stored = self._documents.get(f"accounts/{uid}")
+        if stored is None:
+            gone = accepted is not None and self.breaches.counts(accepted, (0, ""))
+            return Advance(forgotten=frozenset({uid}), resolved=closed) if gone else Advance()
+        sealed = None if accepted else self._archive.head(state, uid)
+        judgement = self._parts.judge.whole(stored, sealed, Link(uid), WHOLE)
+        link = judgement.link
+        if judgement.fault is not None or not judgement.whole:
+            return Advance()
+        if accepted is not None and not self.breaches.counts(accepted, (link.sequence, link.head_hash)):
+            return Advance()
+        return (
+            Advance({uid: link}, resolved=closed) if link.sequence else Advance({}, frozenset({uid}), resolved=closed)
+        )
 
     def _complete(self, state: ArchivedState) -> None:
         """Writes the copies of a checkpoint that Firestore lacks."""

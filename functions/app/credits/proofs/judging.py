@@ -21,6 +21,11 @@ FOLDED_AT_MOST: Final = 5_000
 UNREADABLE: Final = (InvariantViolation, ValueError, TypeError, KeyError, AttributeError, IndexError)
 """What reading a document raises that somebody spoiled."""
 
+ACCOUNT_UNREADABLE: Final = "unreadable"
+"""The check that an account's document fails which cannot be read. Nothing that was signed is wrong then, so the breach
+closes by itself when the account stands again where its chain ends.
+"""
+
 Agrees = Callable[[Account, Sequence[Fields]], bool]
 """Whether the lots of an account are what its entries, all of them, add up to."""
 
@@ -44,8 +49,10 @@ class Judge:
     def extends(self, stored: Document, sealed: SealedLink | None, limit: int) -> Judgement:
         """Verifies what came after the sealed entry, at most `limit` entries, and that this entry still stands."""
         start = sealed.link if sealed else Link(stored.id)
+        account = _account(stored)
+        if account is None:
+            return Judgement(start, False, ChainFault(max(1, start.sequence), ACCOUNT_UNREADABLE))
         try:
-            account = _account(stored)
             if sealed is not None:
                 if account.sequence < sealed.sequence:
                     return Judgement(start, False, ChainFault(account.sequence + 1, "checkpoint"))
@@ -53,15 +60,17 @@ class Judge:
                     return Judgement(start, False, ChainFault(sealed.sequence, "checkpoint"))
             return self._from(stored, account, start, limit, [])
         except UNREADABLE:
-            return Judgement(start, False, ChainFault(max(1, start.sequence), "unreadable"))
+            return Judgement(start, False, ChainFault(start.sequence + 1, "shape"))
 
     def whole(self, stored: Document, sealed: SealedLink | None, start: Link, limit: int) -> Judgement:
         """Verifies at most `limit` entries behind `start`, which is the first entry or where an earlier call stopped.
 
         The chain must pass through the sealed entry; lots are computed again when the chain is read in one call.
         """
+        account = _account(stored)
+        if account is None:
+            return Judgement(start, False, ChainFault(max(1, start.sequence), ACCOUNT_UNREADABLE))
         try:
-            account = _account(stored)
             if sealed is not None and account.sequence < sealed.sequence:
                 return Judgement(start, False, ChainFault(account.sequence + 1, "checkpoint"))
             if sealed is None or start.sequence >= sealed.sequence:
@@ -74,7 +83,7 @@ class Judge:
                 return Judgement(link, False, fault, len(seen))
             return self._from(stored, account, link, limit - len(seen), seen)
         except UNREADABLE:
-            return Judgement(start, False, ChainFault(max(1, start.sequence), "unreadable"))
+            return Judgement(start, False, ChainFault(start.sequence + 1, "shape"))
 
     def _from(self, stored: Document, account: Account, start: Link, limit: int, seen: list[Fields]) -> Judgement:
         through = min(account.sequence, start.sequence + limit)
@@ -116,10 +125,13 @@ class Judge:
         return now is not None and now.version == stored.version
 
 
-def _account(stored: Document) -> Account:
-    """The account; raises InvariantViolation when it is another one's, or contradicts itself."""
-    account = document.read(stored.fields)
-    if text_field(stored.fields, "uid") != stored.id:
-        raise InvariantViolation("an account stands under its own id")
-    check(account)
+def _account(stored: Document) -> Account | None:
+    """The account; None when it cannot be read, is another one's, or contradicts itself."""
+    try:
+        account = document.read(stored.fields)
+        if text_field(stored.fields, "uid") != stored.id:
+            return None
+        check(account)
+    except UNREADABLE:
+        return None
     return account

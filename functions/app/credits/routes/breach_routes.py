@@ -28,7 +28,7 @@ def breach_routes(credits: Credits) -> APIBlueprint:
     @blueprint.post(
         "/credits/breaches/<subject>/resolve",
         summary="Close a breach: its chain was restored, or counts as it stands",
-        responses={202: BreachAnswer, 404: Problem},
+        responses={202: BreachAnswer, 403: Problem, 404: Problem, 409: Problem},
     )
     @only("admin")
     def resolve(path: BreachPath, body: ResolutionBody) -> tuple[BreachAnswer, int]:

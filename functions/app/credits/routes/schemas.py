@@ -196,7 +196,9 @@ class BreachesAnswer(ResponseBody):
 
 
 class ResolutionBody(RequestBody):
-    """`accept`: the chain counts as it stands; otherwise it must extend what was sealed again."""
+    """`accept`: the chain counts as it stands, once two administrators said so of the same chain within an hour;
+    otherwise it must extend what was sealed again.
+    """
 
     reason: str = Field(min_length=3, max_length=200)
     accept: bool = False

@@ -1,0 +1,183 @@
+"""Breaches from the alarm to the act that closes them: what closes one, what does not, and what it leaves alone."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from app.credits import rotation
+from app.credits.core.account import AccountStatus
+from app.credits.proofs import checkpoints
+from app.kit.errors import Unavailable
+from app.kit.stores.documents import Replace, Write
+from support.tamper_game import Game
+from support.tamper_strategies import ALICE, SEAL, entry
+
+
+def _broken() -> Game:
+    """Alice's chain is cut back to its first entry, and that was found."""
+    game = Game()
+    game.loot.back(game.loot.first, ALICE, SEAL)
+    game.sweep()
+    assert game.broken() == {"account-alice"}
+    return game
+
+
+def _resolve(game: Game, by: str, *, accept: bool) -> int:
+    administrator = game.world.client(game.world.user(by, role="admin"))
+    body = {"reason": "as agreed", "accept": accept}
+    return int(administrator.post("/v1/credits/breaches/account-alice/resolve", json=body).status_code)
+
+
+def _accepted(game: Game) -> None:
+    for by in ("root", "boss"):
+        assert _resolve(game, by, accept=True) == 202
+
+
+class TestAnAcceptedChain:
+    def test_counts_once_two_administrators_accepted_it(self) -> None:
+        game = _broken()
+        for _ in range(2):
+            assert _resolve(game, "root", accept=True) == 202
+            game.sweep()
+            assert game.broken() == {"account-alice"}, "one is not enough"
+        _accepted(game)
+        game.sweep()
+        assert game.broken() == set()
+
+    def test_is_refused_at_once_when_it_does_not_verify_by_itself(self) -> None:
+        game = Game()
+        game.loot.delete(entry(3))
+        game.sweep()
+        assert _resolve(game, "root", accept=True) == 409
+        assert "resolution" not in game.loot.now()["breaches/account-alice"]
+
+    @pytest.mark.parametrize("gone", [False, True])
+    def test_is_the_one_that_was_accepted_and_no_other(self, gone: bool) -> None:
+        game = _broken()
+        _accepted(game)
+        if gone:
+            game.loot.delete(ALICE)
+        else:
+            game.loot.back(game.loot.spent, ALICE)
+        game.sweep()
+        assert game.broken() == {"account-alice"}
+
+    def test_that_was_no_account_stays_none(self) -> None:
+        game = Game()
+        game.loot.delete(ALICE)
+        game.sweep()
+        _accepted(game)
+        game.loot.back(game.loot.first, ALICE)
+        game.sweep()
+        assert game.broken() == {"account-alice"}
+        game.loot.delete(ALICE)
+        game.sweep()
+        assert game.broken() == set()
+
+    def test_may_not_be_the_administrators_own(self) -> None:
+        assert _resolve(_broken(), "alice", accept=True) == 403
+
+    def test_counts_for_an_hour(self) -> None:
+        game = _broken()
+        _resolve(game, "root", accept=True)
+        game.world.clock.advance(minutes=61)
+        _resolve(game, "boss", accept=True)
+        game.sweep()
+        assert game.broken() == {"account-alice"}, "the second one was alone by then"
+        _resolve(game, "root", accept=True)
+        game.world.clock.advance(minutes=61)
+        game.sweep()
+        assert game.broken() == {"account-alice"}, "nobody sealed it in time"
+
+
+class TestARestoredChain:
+    def test_closes_its_breach_however_long_it_is(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(checkpoints, "ENTRIES", 4)
+        game = _broken()
+        game.loot.back(game.loot.last, ALICE, SEAL)
+        _resolve(game, "root", accept=False)
+        game.sweep()
+        assert game.broken() == set()
+        assert game.bank.existing("alice").status is AccountStatus.ACTIVE
+
+    def test_spends_again_although_the_process_died_while_it_was_frozen(self) -> None:
+        """That we froze the account is written with the freeze, so that nothing forgets it."""
+        game = Game()
+        game.loot.back(game.loot.first, ALICE, SEAL)
+        dead = False
+
+        def die(writes: Sequence[Write]) -> None:
+            nonlocal dead
+            dead = dead or any(
+                isinstance(one, Replace) and one.path == ALICE and one.fields["status"] == "frozen" for one in seen
+            )
+            seen.extend(writes)
+            if dead:
+                raise Unavailable("killed")
+
+        seen: list[Write] = []
+        game.world.documents.before_commit.append(die)
+        game.sweep()
+        assert dead
+        game.world.documents.before_commit.clear()
+        game.loot.back({**game.loot.last, ALICE: {**game.loot.last[ALICE], "status": "frozen"}}, ALICE, SEAL)
+        _resolve(game, "root", accept=False)
+        game.sweep()
+        assert game.broken() == set()
+        assert game.bank.existing("alice").status is AccountStatus.ACTIVE
+
+    def test_stays_frozen_when_somebody_froze_it_for_another_reason(self) -> None:
+        game = _broken()
+        game.bank.set_status("alice", AccountStatus.FROZEN, "fraud")
+        game.sweep()
+        game.loot.back({**game.loot.last, ALICE: {**game.loot.last[ALICE], "status": "frozen"}}, ALICE, SEAL)
+        _resolve(game, "root", accept=False)
+        game.sweep()
+        assert game.broken() == set()
+        assert game.bank.existing("alice").status is AccountStatus.FROZEN
+
+
+def test_an_account_that_could_not_be_read_closes_its_breach_when_it_can_be_again() -> None:
+    """An operator's typing error: nothing that was signed is wrong."""
+    game = Game()
+    before = game.loot.now()[ALICE]
+    game.loot.change(ALICE, debt="0")
+    game.sweep()
+    assert game.broken() == {"account-alice"}
+    game.loot.put(ALICE, {**game.loot.now()[ALICE], "debt": before["debt"]})
+    game.sweep()
+    assert game.broken() == set()
+    assert game.bank.existing("alice").status is AccountStatus.ACTIVE
+
+
+class TestASuspectedAccount:
+    def _state(self, game: Game, uid: str) -> object:
+        return game.loot.now()[f"breaches/account-{uid}"]["state"]
+
+    def test_is_verified_whole_however_long_it_is(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(rotation, "ENTRIES_A_RUN", 3)
+        game = Game()
+        game.bank.checkpoints.breaches.suspect("alice")
+        game.sweep()
+        assert self._state(game, "alice") == "resolved"
+
+    def test_that_does_not_exist_keeps_no_other_waiting(self) -> None:
+        game = Game()
+        for number in range(121):
+            game.bank.checkpoints.breaches.suspect(f"aaa{number:03d}")
+        game.loot.change(entry(3), description="something else")
+        game.bank.checkpoints.breaches.suspect("alice")
+        for _ in range(8):
+            game.sweep()
+        assert self._state(game, "aaa000") == "resolved"
+        assert game.broken() == {"account-alice"}
+
+
+def test_one_run_of_the_verification_in_turn_reads_a_bounded_number_of_entries(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(rotation, "ENTRIES_A_RUN", 3)
+    game = Game()  # alice has six entries, bob has three
+    verified = [game.bank.rotation.verify_next(20) for _ in range(6)]
+    assert max(verified) == 1
+    assert game.bank.rotation.turn().accounts == 2
