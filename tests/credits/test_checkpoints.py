@@ -190,14 +190,16 @@ class TestACutTail:
         assert fault is not None
         assert (fault.sequence, fault.check) == (2, "checkpoint")
 
-    def test_a_forged_checkpoint_covers_nothing(self, world: CreditsWorld) -> None:
+    def test_a_forged_checkpoint_is_not_believed(self, world: CreditsWorld) -> None:
         self._spent_and_sealed(world)
         stored = world.documents.get("checkpoints/000000000001")
         assert stored is not None
         world.documents.commit([Replace(stored.path, {**stored.fields, "root": "0" * 64})])
-        fault = world.credits.validate_chain("alice").verified.fault
-        assert fault is not None
-        assert fault.check == "checkpoint"
+        coverage = world.credits.checkpoints.coverage("alice")
+        assert coverage is not None
+        assert coverage.holds(world.credits.ledger.keys)
+        assert coverage.checkpoint["root"] != "0" * 64
+        assert world.credits.validate_chain("alice").valid
 
 
 def test_a_long_chain_is_verified_in_parts(world: CreditsWorld) -> None:

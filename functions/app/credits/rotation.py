@@ -34,6 +34,8 @@ JOB: Final = "jobs/chain_verification"
 ENTRIES_A_RUN: Final = 5_000
 """Entries that one run reads of the accounts in turn, and again of suspected ones: of these the last is read whole."""
 CHECKPOINTS_A_RUN: Final = 100
+HEALED_A_RUN: Final = 20
+"""Archived checkpoints that one run reads to put their copies right; each is a hundred kilobytes where many pay."""
 _GROUPS: Final = 256
 
 
@@ -168,14 +170,14 @@ class Rotation:
             return Advance()
         if self._documents.get(document.account_path(uid)) is None:
             return Advance(broken={subject_of(uid): Breach(1, "missing")})
-        if self._checkpoints.copy_differs(state, uid, sealed):
-            return Advance(broken={subject_of(uid): Breach(sealed.sequence, "seal")})
-        return Advance()
+        if CHECKPOINTS in state.broken and self._checkpoints.copies.seal_differs(state, sealed):
+            self._checkpoints.copies.heal_seal(sealed)
+        return self._checkpoints.copy_advance(state, uid)
 
     def _chain(self, state: ArchivedState, turn: Turn) -> tuple[Advance, Turn]:
         """The checkpoints in Firestore follow each other from the first to the archive's last."""
         if CHECKPOINTS in state.broken:
-            return Advance(), turn
+            return Advance(), self._healed(state, turn)
         where = (Where("number", ">", turn.number),)
         page = self._documents.query(Query("checkpoints", where, ("number",), limit=CHECKPOINTS_A_RUN))
         for stored in page:
@@ -194,6 +196,15 @@ class Rotation:
             if cut:
                 return Advance(broken={CHECKPOINTS: Breach(state.number, "checkpoint")}), turn
         return Advance(), turn
+
+    def _healed(self, state: ArchivedState, turn: Turn) -> Turn:
+        """While the breach of the copies is open, each checkpoint's are compared with the archive and put right."""
+        for number in range(turn.number + 1, min(turn.number + HEALED_A_RUN, state.number) + 1):
+            turn = replace(turn, number=number, hash=self._checkpoints.copies.heal(number))
+        if turn.number < state.number:
+            return turn
+        self._checkpoints.copies.remove_beyond(state.number)
+        return replace(turn, number=0, hash=GENESIS_HASH)
 
 
 def _follows(fields: Fields, number: int, prev_hash: str, keys: KeyRing) -> bool:

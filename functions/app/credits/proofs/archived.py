@@ -16,7 +16,7 @@ from typing import Final
 from app.credits.core.account import GENESIS_HASH
 from app.credits.core.entry import encode_bytes
 from app.credits.proofs import merkle
-from app.credits.proofs.sealing import Previous, Sealed, SealedHead, SealedLink, checkpoint_holds, seal_heads
+from app.credits.proofs.sealing import Coverage, Previous, Sealed, SealedHead, SealedLink, checkpoint_holds, seal_heads
 from app.credits.proofs.signing import KeyRing, Signer
 from app.credits.proofs.verification import Link
 from app.kit.canonical import canonical
@@ -94,6 +94,19 @@ class SealArchive:
             if state.number > self._tip.number:
                 self._tip = state
             return self._tip
+
+    def at(self, number: int) -> ArchivedState:
+        """One archived checkpoint, verified as `tip` does."""
+        content = self._archive.read(_name(number))
+        ensure(content is not None, f"the archive holds checkpoint {number}")
+        return self._read(number, content or b"null", self._hash_before(ArchivedState(), number))
+
+    def covers(self, coverage: Coverage, sealed: SealedLink) -> bool:
+        """Whether `coverage`, which may be anybody's, proves what was sealed."""
+        seal = coverage.seal
+        said = (seal.get("checkpoint"), seal.get("account"), seal.get("sequence"), seal.get("head_hash"))
+        link = sealed.link
+        return said == (sealed.number, link.account, link.sequence, link.head_hash) and coverage.holds(self._keys)
 
     def head(self, state: ArchivedState, uid: str) -> SealedLink | None:
         """The last sealed entry of one account; None when nothing of it was sealed."""

@@ -1,34 +1,39 @@
 """Makes checkpoints. What is sealed was verified: a head only becomes one if its chain extends what was sealed before.
 
-`checkpoints/{number}` and `sealed/{uid}` (an account's latest seal) are copies for readers. What was sealed is looked
-up in the archive, which also decides who made a checkpoint (`archived.py`).
+What was sealed is looked up in the archive, which also decides who made a checkpoint (`archived.py`). Readers have
+copies of it in Firestore (`copies.py`).
 """
 
-import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from app.credits.proofs.archived import Advance, ArchivedState, Breach, SealArchive, account_of, subject_of
+from app.credits.proofs.archived import (
+    CHECKPOINTS,
+    Advance,
+    ArchivedState,
+    Breach,
+    SealArchive,
+    account_of,
+    subject_of,
+)
 from app.credits.proofs.breaches import Breaches, Resolution
+from app.credits.proofs.copies import Copies
 from app.credits.proofs.judging import ACCOUNT_UNREADABLE, Judge, Judgement
 from app.credits.proofs.receipts import LedgerCheckFailed
 from app.credits.proofs.sealing import Coverage, SealedLink
 from app.credits.proofs.signed_record import SignedRecord
-from app.credits.proofs.verification import ChainFault, Link
+from app.credits.proofs.verification import Link
 from app.kit.clock import Clock, from_rfc3339, minutes, to_rfc3339
-from app.kit.errors import AlreadyExists, Forbidden, NotFound
-from app.kit.optimistic import Pause, optimistic
+from app.kit.errors import Forbidden, NotFound
+from app.kit.optimistic import Pause
 from app.kit.stores.documents import (
-    Create,
     Document,
     Documents,
     Fields,
     Query,
-    Replace,
     Value,
     Where,
-    Write,
     int_field,
     text_field,
 )
@@ -79,6 +84,7 @@ class Checkpoints:
     def __init__(self, parts: SealingParts) -> None:
         self._parts = parts
         self._documents, self._archive, self.breaches = parts.documents, parts.archive, parts.breaches
+        self.copies = Copies(parts.documents, parts.archive, parts.pause)
 
     def seal(self, limit: int = 5_000) -> Fields | None:
         """Verifies and seals what changed since the last checkpoint, at most `limit` accounts; None when nothing did,
@@ -86,6 +92,8 @@ class Checkpoints:
         """
         scan = self._scan()
         state = self.current(scan)
+        if state.number == 0:
+            self.copies.remove_beyond(0)
         advance, after = self._changed(state, scan, limit)
         advance = self._with_resolved(state, advance)
         made = self.advance(state, advance, after.began_us)
@@ -162,23 +170,17 @@ class Checkpoints:
         return self._archive.group(state, name)
 
     def coverage(self, uid: str) -> Coverage | None:
-        """The last checkpoint that covers this account."""
-        seal = self._documents.get(f"sealed/{uid}")
-        if seal is None:
-            return None
-        checkpoint = self._documents.get(checkpoint_path(int_field(seal.fields, "checkpoint")))
-        return None if checkpoint is None else Coverage(seal.fields, checkpoint.fields)
+        """The last checkpoint that covers this account, and its place there."""
+        sealed = self.evidence(uid)
+        return self.copies.coverage(sealed) if sealed else None
 
-    def copy_differs(self, state: ArchivedState, uid: str, sealed: SealedLink) -> bool:
-        """Whether `sealed/{uid}` is not what was sealed last. It may be of a checkpoint behind `state`."""
-        stored = self._documents.get(f"sealed/{uid}")
-        if stored is None:
-            return True
-        number = _number(stored.fields)
-        if number > state.number:
-            return number > self._archive.tip(state.number).number
-        said = (number, stored.fields.get("sequence"), stored.fields.get("head_hash"))
-        return said != (sealed.number, sealed.sequence, sealed.link.head_hash)
+    def copy_advance(self, state: ArchivedState, uid: str) -> Advance:
+        """Records that the copy of this account's seal differs; the account's own chain may be whole, and goes on."""
+        sealed = self._archive.head(state, uid)
+        known = CHECKPOINTS in state.broken or subject_of(uid) in state.broken
+        if sealed is None or known or not self.copies.seal_differs(state, sealed):
+            return Advance()
+        return Advance(broken={CHECKPOINTS: Breach(sealed.number, "seal")})
 
     def judged(self, state: ArchivedState, uid: str, judgement: Judgement) -> Advance:
         """What a judgement means for the next checkpoint."""
@@ -201,10 +203,12 @@ class Checkpoints:
             entries += judgement.entries
             if advance := self.judged(state, account.id, judgement):
                 found.append(advance)
+                if advance.heads:
+                    found.append(self.copy_advance(state, account.id))
             if not judgement.whole and judgement.fault is None:
                 break  # too long for this run: it is looked at again
             after, seen = (text_field(account.fields, "updated_at"), account.id), seen + 1
-            if len(found) == limit or seen == SCANNED or entries >= ENTRIES:
+            if len(found) >= limit or seen == SCANNED or entries >= ENTRIES:
                 break
         else:
             return merged(found), Scan(max(0, began - OVERLAP_US), began)
@@ -216,8 +220,6 @@ class Checkpoints:
         sealed = self._archive.head(state, account.id)
         if sealed is not None and _is_sealed(account.fields, sealed):
             return Judgement(sealed.link, whole=True)
-        if sealed is not None and self.copy_differs(state, account.id, sealed):
-            return Judgement(sealed.link, whole=False, fault=ChainFault(sealed.sequence, "seal"))
         return self._parts.judge.extends(account, sealed, limit)
 
     def _with_resolved(self, state: ArchivedState, advance: Advance) -> Advance:
@@ -251,37 +253,10 @@ class Checkpoints:
         )
 
     def _complete(self, state: ArchivedState) -> None:
-        """Writes the copies of a checkpoint that Firestore lacks."""
-        if state.sealed is None:
-            return
-        path, checkpoint = checkpoint_path(state.number), state.sealed.checkpoint
-        with contextlib.suppress(AlreadyExists):
-            self._documents.commit([Create(path, checkpoint)])
-        uids = list(state.sealed.seals)
-        for start in range(0, len(uids), PAGE):
-            self._write_seals(state.number, {uid: state.sealed.seals[uid] for uid in uids[start : start + PAGE]})
+        """Writes the copies of a checkpoint that Firestore lacks, and closes what it closed."""
+        self.copies.write(state)
         for subject in state.resolved:
             self.breaches.close(subject)
-
-    def _write_seals(self, number: int, seals: Mapping[str, Fields]) -> None:
-        """Writes seals over older ones; a run that is late must not put an old one back."""
-
-        def attempt() -> None:
-            stored = self._documents.get_all([f"sealed/{uid}" for uid in seals])
-            writes: list[Write] = []
-            for (uid, seal), there in zip(seals.items(), stored):
-                if there is None:
-                    writes.append(Create(f"sealed/{uid}", seal))
-                elif self._older(_number(there.fields), number):
-                    writes.append(Replace(there.path, seal, there.version))
-            if writes:
-                self._documents.commit(writes)
-
-        optimistic(attempt, pause=self._parts.pause)
-
-    def _older(self, there: int, number: int) -> bool:
-        """Whether a stored seal is to be replaced: by a later one, or because there is no such checkpoint."""
-        return there < number or (there > number and there > self._archive.tip(number).number)
 
     def _accounts(self, scan: Scan) -> Iterator[Document]:
         """Accounts written since then, oldest change first."""
@@ -333,16 +308,6 @@ def merged(advances: Iterable[Advance]) -> Advance:
         broken |= one.broken
         forgotten, resolved = forgotten | one.forgotten, resolved | one.resolved
     return Advance(heads, forgotten, broken, resolved)
-
-
-def checkpoint_path(number: int) -> str:
-    """Where a checkpoint stands in Firestore."""
-    return f"checkpoints/{number:012d}"
-
-
-def _number(seal: Fields) -> int:
-    number = seal.get("checkpoint")
-    return number if type(number) is int else 0
 
 
 def _is_sealed(account: Fields, sealed: SealedLink) -> bool:
