@@ -7,8 +7,10 @@ import pytest
 from app.credits import rotation
 from app.credits.core.account import AccountStatus
 from app.credits.proofs import checkpoints
+from app.kit.canonical import digest
 from app.kit.errors import Unavailable
 from app.kit.stores.documents import Replace, Write
+from support.credits_world import promo
 from support.tamper_game import Game
 from support.tamper_strategies import ALICE, SEAL, entry
 
@@ -181,3 +183,51 @@ def test_one_run_of_the_verification_in_turn_reads_a_bounded_number_of_entries(
     verified = [game.bank.rotation.verify_next(20) for _ in range(6)]
     assert max(verified) == 1
     assert game.bank.rotation.turn().accounts == 2
+
+
+class TestWhatThisVersionDoesNotKnow:
+    """The next version writes while this one still sweeps; nobody without the key can write such an entry."""
+
+    def _signed(self, game: Game, **changes: object) -> dict[str, object]:
+        """Alice's last entry as the next version would have signed it."""
+        body = {**game.loot.now()[entry(6)], **changes}
+        hashed = bytes.fromhex(digest({name: body[name] for name in body if name not in ("hash", "signature")}))
+        signature, kid = game.bank.sign(hashed)
+        assert body["key_id"] == kid
+        return {**body, "hash": hashed.hex(), "signature": signature}
+
+    @pytest.mark.parametrize("changes", [{"kind": "gift"}, {"format": 99}, {"mood": "good"}])
+    def test_is_no_tampering_when_we_signed_it(self, changes: dict[str, object]) -> None:
+        game = Game()
+        newer = self._signed(game, **changes)
+        game.loot.put(entry(6), newer)
+        game.loot.change(ALICE, head_hash=newer["hash"])
+        for round in range(3):
+            game.sweep(fresh=round == 1)
+        assert game.broken() == set()
+        assert game.bank.existing("alice").status is AccountStatus.ACTIVE
+
+    def test_is_tampering_when_we_did_not(self) -> None:
+        game = Game()
+        game.loot.change(entry(6), kind="gift")
+        game.sweep()
+        assert game.broken() == {"account-alice"}
+
+    @pytest.mark.parametrize("signed", [True, False])
+    def test_is_believed_of_a_lot_when_a_signed_entry_made_it(self, signed: bool) -> None:
+        game = Game()
+        game.bank.post("alice", promo("next", 5, None))
+        account = game.loot.now()[ALICE]
+        lots = [dict(lot) for lot in account["lots"]]
+        lots[-1]["source"] = "gift"
+        assert lots[-1]["made"] == 7
+        made = game.loot.now()[entry(7)]
+        if signed:
+            body = {**made, "lots": [{**made["lots"][0], "source": "gift"}]}
+            hashed = bytes.fromhex(digest({name: body[name] for name in body if name not in ("hash", "signature")}))
+            game.loot.put(entry(7), {**body, "hash": hashed.hex(), "signature": game.bank.sign(hashed)[0]})
+            game.loot.change(ALICE, head_hash=hashed.hex())
+        game.loot.change(ALICE, lots=lots)
+        game.sweep()
+        game.sweep(fresh=True)
+        assert game.broken() == (set() if signed else {"account-alice"})

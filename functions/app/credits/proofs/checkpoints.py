@@ -19,11 +19,12 @@ from app.credits.proofs.archived import (
 )
 from app.credits.proofs.breaches import Breaches, Resolution
 from app.credits.proofs.copies import Copies
-from app.credits.proofs.judging import ACCOUNT_UNREADABLE, Judge, Judgement
+from app.credits.proofs.judging import ACCOUNT_UNREADABLE, NOT_JUDGED, Judge, Judgement
 from app.credits.proofs.receipts import LedgerCheckFailed
 from app.credits.proofs.sealing import Coverage, SealedLink
 from app.credits.proofs.signed_record import SignedRecord
 from app.credits.proofs.verification import Link
+from app.kit import telemetry
 from app.kit.clock import Clock, from_rfc3339, minutes, to_rfc3339
 from app.kit.errors import Forbidden, NotFound
 from app.kit.optimistic import Pause
@@ -38,6 +39,7 @@ from app.kit.stores.documents import (
     text_field,
 )
 
+_log: Final = telemetry.log("credits")
 JOB: Final = "jobs/sealing"
 PAGE: Final = 300
 SCANNED: Final = 20_000
@@ -186,6 +188,9 @@ class Checkpoints:
         """What a judgement means for the next checkpoint."""
         subject = subject_of(uid)
         if subject in state.broken:
+            return Advance()
+        if judgement.fault is not None and judgement.fault.check == NOT_JUDGED:
+            _log.warning("chain_not_judged", account=uid, sequence=judgement.fault.sequence)
             return Advance()
         if judgement.fault is not None:
             return Advance(broken={subject: Breach(judgement.fault.sequence, judgement.fault.check)})

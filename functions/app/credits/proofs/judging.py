@@ -4,17 +4,18 @@ Whatever is wrong comes back as a fault and never as an exception: one account t
 waiting. Only `Unavailable` is raised.
 """
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from app.credits.core.account import Account, check
+from app.credits.core.account import Account, LotSource, check
 from app.credits.ledger import document
 from app.credits.proofs.reading import LedgerReader, heads
 from app.credits.proofs.sealing import SealedLink
-from app.credits.proofs.verification import ChainFault, Link, follow, verify_entry
+from app.credits.proofs.verification import ChainFault, Link, follow, signed_here, verify_entry
 from app.kit.errors import InvariantViolation
-from app.kit.stores.documents import Document, Documents, Fields, text_field
+from app.kit.stores.documents import Document, Documents, Fields, as_map, int_field, list_field, text_field
 
 FOLDED_AT_MOST: Final = 5_000
 """Entries of which lots are computed again; of longer accounts only sums are compared."""
@@ -25,6 +26,12 @@ ACCOUNT_UNREADABLE: Final = "unreadable"
 """The check that an account's document fails which cannot be read. Nothing that was signed is wrong then, so the breach
 closes by itself when the account stands again where its chain ends.
 """
+
+NOT_JUDGED: Final = "unknown"
+"""The check of a chain that holds what we signed and this version does not know, as a later version writes while both
+run: the chain is neither broken nor sealed by us.
+"""
+_SOURCES: Final = frozenset(LotSource)
 
 Agrees = Callable[[Account, Sequence[Fields]], bool]
 """Whether the lots of an account are what its entries, all of them, add up to."""
@@ -51,7 +58,7 @@ class Judge:
         start = sealed.link if sealed else Link(stored.id)
         account = _account(stored)
         if account is None:
-            return Judgement(start, False, ChainFault(max(1, start.sequence), ACCOUNT_UNREADABLE))
+            return Judgement(start, False, ChainFault(max(1, start.sequence), self._unread(stored)))
         try:
             if sealed is not None:
                 if account.sequence < sealed.sequence:
@@ -69,7 +76,7 @@ class Judge:
         """
         account = _account(stored)
         if account is None:
-            return Judgement(start, False, ChainFault(max(1, start.sequence), ACCOUNT_UNREADABLE))
+            return Judgement(start, False, ChainFault(max(1, start.sequence), self._unread(stored)))
         try:
             if sealed is not None and account.sequence < sealed.sequence:
                 return Judgement(start, False, ChainFault(account.sequence + 1, "checkpoint"))
@@ -95,8 +102,8 @@ class Judge:
         if self._goes_on(stored, account):
             return Judgement(link, False, ChainFault(account.sequence + 1, "head"), len(seen))
         complete = len(seen) == account.sequence <= FOLDED_AT_MOST
-        if complete and not self._agrees(account, seen):
-            return Judgement(link, False, ChainFault(max(1, link.sequence), "lots"), len(seen))
+        if complete and (check := self._lots(account, seen)) is not None:
+            return Judgement(link, False, ChainFault(max(1, link.sequence), check), len(seen))
         return Judgement(link, True, None, len(seen))
 
     def _follow(self, link: Link, through: int, seen: list[Fields]) -> tuple[Link, ChainFault | None]:
@@ -106,10 +113,34 @@ class Judge:
                 return link, ChainFault(link.sequence + 1, "sequence")
             after = follow(dict(stored.fields), self._reader.keys, link)
             if isinstance(after, ChainFault):
-                return link, after
+                ours = after.check == "shape" and signed_here(dict(stored.fields), self._reader.keys, link)
+                return link, ChainFault(after.sequence, NOT_JUDGED) if ours else after
             link = after
             seen.append(stored.fields)
         return link, None if link.sequence == through else ChainFault(link.sequence + 1, "missing")
+
+    def _lots(self, account: Account, seen: list[Fields]) -> str | None:
+        try:
+            return None if self._agrees(account, seen) else "lots"
+        except ValueError:  # a word that we signed and do not know
+            return NOT_JUDGED
+
+    def _unread(self, stored: Document) -> str:
+        """The check that fails when the account cannot be read: none, if an entry that we signed made a lot of a source
+        that this version does not know.
+        """
+        with contextlib.suppress(*UNREADABLE):
+            for lot in map(as_map, list_field(stored.fields, "lots")):
+                if lot["source"] in _SOURCES:
+                    continue
+                made = self._documents.get(document.entry_path(stored.id, int_field(lot, "made")))
+                entry = dict(made.fields) if made else {}
+                if entry.get("account") != stored.id or not all(verify_entry(entry, self._reader.keys).values()):
+                    continue
+                lines = map(as_map, list_field(entry, "lots"))
+                if (lot["id"], lot["source"]) in {(line["id"], line["source"]) for line in lines}:
+                    return NOT_JUDGED
+        return ACCOUNT_UNREADABLE
 
     def _stands(self, sealed: SealedLink) -> bool:
         found = self._documents.get(document.entry_path(sealed.link.account, sealed.sequence))

@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 from typing import Final, TypedDict, cast
 
 from app.credits.core.account import GENESIS_HASH
-from app.credits.core.entry import FORMAT, Kind, hashed_bytes
+from app.credits.core.entry import FORMAT, UNHASHED, Kind, hashed_bytes
 from app.credits.proofs.signing import KeyRing
+from app.kit.canonical import canonical
 from app.kit.errors import InvariantViolation
 from app.kit.money import MAX_MICRO
 
@@ -166,6 +167,21 @@ def follow(entry: object, keys: KeyRing, link: Link) -> Link | ChainFault:
         debt=link.debt + body["debt"],
         created_at=body["created_at"],
     )
+
+
+def signed_here(entry: dict[str, object], keys: KeyRing, link: Link) -> bool:
+    """Whether we signed this entry for its place behind `link`, whatever else it holds: fields, a kind or a format of a
+    later version. Nobody without the key can write one.
+    """
+    place = (entry.get("account"), entry.get("sequence"), entry.get("prev_hash"))
+    kid, signature, at = (str(entry.get(name)) for name in ("key_id", "signature", "created_at"))
+    try:
+        hashed = hashlib.sha256(canonical({name: entry[name] for name in entry.keys() - UNHASHED})).digest()
+    except InvariantViolation:
+        return False
+    if place != (link.account, link.sequence + 1, link.head_hash) or entry.get("hash") != hashed.hex():
+        return False
+    return keys.verifies(kid, signature, hashed) and keys.lived(kid, at)
 
 
 def verify_entry(entry: object, keys: KeyRing) -> dict[str, bool]:
