@@ -168,12 +168,13 @@ def firebase_identity(uid: str) -> Identity:
         Unavailable: Auth did not answer.
     """
     from firebase_admin import auth, exceptions
+    from google.auth.exceptions import GoogleAuthError
 
     try:
         user = auth.get_user(uid)
     except auth.UserNotFoundError:
         return Identity(uid)
-    except (exceptions.FirebaseError, ValueError) as error:
+    except (exceptions.FirebaseError, GoogleAuthError, ValueError) as error:
         raise Unavailable(f"Auth did not answer: {error}") from error
     provider = user.provider_data[0] if user.provider_data else None
     created_ms = user.user_metadata.creation_timestamp or 0

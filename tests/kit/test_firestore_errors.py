@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 
 import pytest
 from google.api_core import exceptions
+from google.api_core.retry import Retry
+from google.auth.exceptions import RefreshError
 from google.cloud.firestore_v1.services.firestore import FirestoreClient
 
 from app.api import problems
@@ -82,3 +84,39 @@ def test_contention_and_silence_are_tried_again(call: str) -> None:
         CALLS[call](store(exceptions.Aborted("too much contention")))
     with pytest.raises(Unavailable):
         CALLS[call](store(exceptions.ServiceUnavailable("x")))
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_credentials_that_google_does_not_give_are_an_outage(call: str) -> None:
+    """The server of the machine's tokens may be away as any other."""
+    with pytest.raises(Unavailable):
+        CALLS[call](store(RefreshError("metadata server")))
+
+
+class Counting(FirestoreClient):
+    """Firestore without anything in it. Keeps how each call may be repeated, and how long each try may take."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[object, object]] = []
+
+    def __getattribute__(self, name: str) -> object:
+        def answer(*_: object, retry: object = "by default", timeout: object = None, **__: object) -> list[object]:
+            self.calls.append((retry, timeout))
+            if name == "get_document":
+                raise exceptions.NotFound("nothing")
+            return []
+
+        return answer if name in METHODS[:3] else super().__getattribute__(name)
+
+
+def test_a_read_is_repeated_for_no_longer_than_one_try_may_take() -> None:
+    """By default the client repeats what timed out, and a query waits for five minutes."""
+    client = Counting()
+    for call in list(CALLS)[:3]:
+        CALLS[call](FirestoreDocuments(client, "demo"))
+    assert len(client.calls) == 3
+    for retry, timeout in client.calls:
+        assert isinstance(retry, Retry)
+        assert retry.timeout == timeout == 15
+        assert retry._predicate(exceptions.ServiceUnavailable("x"))
+        assert not retry._predicate(exceptions.DeadlineExceeded("x"))

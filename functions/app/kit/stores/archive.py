@@ -1,6 +1,8 @@
 """Write-once objects in a Cloud Storage bucket. The SDK is imported at the first use."""
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, Protocol
 
 from app.kit.errors import Unavailable
@@ -9,6 +11,7 @@ if TYPE_CHECKING:
     from google.cloud.storage import Bucket
 
 _TIMEOUT_S: Final = 15
+"""For every request, and for its repeats together: the client's own go on for two minutes."""
 
 
 class Archive(Protocol):
@@ -37,27 +40,33 @@ class CloudArchive:
         Raises:
             Unavailable: the storage did not take it. It may have, and its answer may be lost.
         """
-        from google.api_core import exceptions
+        from google.api_core.exceptions import PreconditionFailed
+        from google.cloud.storage.retry import DEFAULT_RETRY
 
         try:
-            blob = self._open().blob(name)
-            blob.upload_from_string(content, content_type="application/json", if_generation_match=0, timeout=_TIMEOUT_S)
-        except exceptions.PreconditionFailed:
+            with _translated(f"take {name}"):
+                self._open().blob(name).upload_from_string(
+                    content,
+                    content_type="application/json",
+                    if_generation_match=0,
+                    timeout=_TIMEOUT_S,
+                    retry=DEFAULT_RETRY.with_timeout(_TIMEOUT_S),
+                )
+        except PreconditionFailed:
             return False
-        except (exceptions.GoogleAPICallError, OSError) as error:
-            raise Unavailable(f"Cloud Storage did not take {name}: {error}") from error
         return True
 
     def read(self, name: str) -> bytes | None:
         """The object of that name."""
-        from google.api_core import exceptions
+        from google.api_core.exceptions import NotFound
+        from google.cloud.storage.retry import DEFAULT_RETRY
 
         try:
-            return bytes(self._open().blob(name).download_as_bytes(timeout=_TIMEOUT_S))
-        except exceptions.NotFound:
+            with _translated(f"give {name}"):
+                blob, retry = self._open().blob(name), DEFAULT_RETRY.with_timeout(_TIMEOUT_S)
+                return bytes(blob.download_as_bytes(timeout=_TIMEOUT_S, retry=retry))
+        except NotFound:
             return None
-        except (exceptions.GoogleAPICallError, OSError) as error:
-            raise Unavailable(f"Cloud Storage did not give {name}: {error}") from error
 
     def _open(self) -> "Bucket":
         from google.auth.credentials import AnonymousCredentials
@@ -69,3 +78,18 @@ class CloudArchive:
                 credentials = AnonymousCredentials() if self._on_emulator else None
                 self._bucket = storage.Client(self._project, credentials=credentials).bucket(self._name)
             return self._bucket
+
+
+@contextmanager
+def _translated(wish: str) -> Iterator[None]:
+    """Turns what the SDK raises into `Unavailable`, but for the two answers that say something of the object."""
+    from google.api_core.exceptions import GoogleAPIError, NotFound, PreconditionFailed
+    from google.auth.exceptions import GoogleAuthError
+    from google.cloud.storage.exceptions import DataCorruption
+
+    try:
+        yield
+    except (NotFound, PreconditionFailed):
+        raise
+    except (GoogleAPIError, GoogleAuthError, DataCorruption, OSError) as error:
+        raise Unavailable(f"Cloud Storage did not {wish}: {error}") from error

@@ -13,6 +13,8 @@ from typing import Final, Protocol
 
 import grpc
 from google.api_core import exceptions
+from google.api_core.retry import Retry, if_exception_type
+from google.auth.exceptions import GoogleAuthError
 from google.cloud.firestore_v1.services.firestore import FirestoreClient
 from google.cloud.firestore_v1.services.firestore.transports import FirestoreGrpcTransport
 from google.cloud.firestore_v1.types import StructuredQuery, common, document, firestore, write
@@ -47,6 +49,13 @@ _PbQueryRequest: Callable[..., Message] = firestore.RunQueryRequest.pb()
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _TIMEOUT_S: Final = 15
 """For every call: without one the client may hang, https://github.com/googleapis/google-cloud-python/issues/15619."""
+_RETRY: Final = Retry(
+    if_exception_type(exceptions.ServiceUnavailable, exceptions.ResourceExhausted, exceptions.InternalServerError),
+    initial=0.1,
+    maximum=2,
+    timeout=_TIMEOUT_S,
+)
+"""For every read. The client's own repeats whatever timed out as well, and goes on for one minute or five."""
 
 
 class _RawMap(Protocol):
@@ -125,7 +134,10 @@ class FirestoreDocuments:
             request = firestore.GetDocumentRequest.pb()(name=self._name(path))
             try:
                 answer = self._client.get_document(
-                    firestore.GetDocumentRequest.wrap(request), timeout=_TIMEOUT_S, metadata=self._metadata
+                    firestore.GetDocumentRequest.wrap(request),
+                    retry=_RETRY,
+                    timeout=_TIMEOUT_S,
+                    metadata=self._metadata,
                 )
             except exceptions.NotFound:
                 return None
@@ -141,7 +153,10 @@ class FirestoreDocuments:
                 database=self._database, documents=[self._name(path) for path in dict.fromkeys(paths)]
             )
             for answer in self._client.batch_get_documents(
-                firestore.BatchGetDocumentsRequest.wrap(request), timeout=_TIMEOUT_S, metadata=self._metadata
+                firestore.BatchGetDocumentsRequest.wrap(request),
+                retry=_RETRY,
+                timeout=_TIMEOUT_S,
+                metadata=self._metadata,
             ):
                 raw = firestore.BatchGetDocumentsResponse.pb(answer)
                 if raw.WhichOneof("result") == "found":
@@ -165,7 +180,7 @@ class FirestoreDocuments:
     def query(self, query: Query) -> list[Document]:
         with _translated(query.collection):
             request = firestore.RunQueryRequest.wrap(self._encode_query(query))
-            answers = self._client.run_query(request, timeout=_TIMEOUT_S, metadata=self._metadata)
+            answers = self._client.run_query(request, retry=_RETRY, timeout=_TIMEOUT_S, metadata=self._metadata)
             raw = [firestore.RunQueryResponse.pb(answer) for answer in answers]
         return [self._document(answer.document) for answer in raw if answer.HasField("document")]
 
@@ -361,6 +376,8 @@ def _translated(path: str, *, conditional: bool = False) -> Iterator[None]:
         raise Conflict(f"the document was written by another: {error.message}", path=path) from error
     except exceptions.InvalidArgument as error:
         raise InvariantViolation(f"Firestore cannot store this: {error.message}") from error
+    except GoogleAuthError as error:
+        raise Unavailable(f"Google gave no credentials for Firestore: {error}") from error
     except (TypeError, ValueError) as error:
         raise InvariantViolation(f"Firestore's messages cannot hold this: {error}") from error
     except exceptions.GoogleAPICallError as error:
