@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -23,7 +24,15 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.x509.oid import NameOID
 
 from app.api.auth import Freshness, Principal, TokenInvalid
-from app.api.firebase_tokens import LEEWAY_S, MOST_REMEMBERED, RECENT_US, REMEMBERED_US, FirebaseTokens, principal
+from app.api.firebase_tokens import (
+    LEEWAY_S,
+    MOST_REMEMBERED,
+    RECENT_US,
+    REMEMBERED_US,
+    SILENT_US,
+    FirebaseTokens,
+    principal,
+)
 from app.kit.errors import Unavailable
 from support.clock import ManualClock
 
@@ -217,6 +226,22 @@ class Issuer:
         return {"uid": uid, "exp": self._began + int(lives_s), "role": role}
 
 
+class Meeting(Issuer):
+    """An issuer whose look-up waits a moment for another one."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        super().__init__(clock)
+        self._another = threading.Event()
+
+    def __call__(self, token: str, look_up: bool) -> Mapping[str, object]:
+        if look_up and self.looked_up:
+            self._another.set()
+        claims = super().__call__(token, look_up)
+        if look_up:
+            self._another.wait(0.05)
+        return claims
+
+
 class TestWhatIsRemembered:
     def test_is_a_verdict_for_some_minutes(self) -> None:
         clock = ManualClock()
@@ -282,6 +307,40 @@ class TestWhatIsRemembered:
         clock.advance(us=RECENT_US)
         with pytest.raises(TokenInvalid):
             tokens("alice/3600", freshness=Freshness.RECENT)
+
+    def test_after_a_silence_nobody_waits_for_auth_until_half_a_minute_is_over(self) -> None:
+        """Otherwise each user waits for it once a minute, and eighty of them hold an instance."""
+        clock = ManualClock()
+        issuer = Issuer(clock)
+        issuer.silent = True
+        tokens = FirebaseTokens(clock, issuer)
+        for name in ("alice", "bob", "carol"):
+            assert tokens(f"{name}/3600", freshness=Freshness.RECENT).uid == name
+        assert issuer.looked_up == 1
+        issuer.silent = False
+        clock.advance(us=SILENT_US)
+        tokens("dave/3600", freshness=Freshness.RECENT)
+        assert issuer.looked_up == 2
+
+    def test_of_many_requests_with_one_token_one_looks_the_user_up(self) -> None:
+        """The others have its answer, whatever it is: nobody is served by the token because another was first."""
+        clock = ManualClock()
+        issuer = Meeting(clock)
+        issuer.disabled.add("mallory")
+        tokens = FirebaseTokens(clock, issuer)
+        together = threading.Barrier(4)
+
+        def ask(name: str) -> str:
+            together.wait(10)
+            try:
+                return tokens(f"{name}/3600", freshness=Freshness.RECENT).uid
+            except TokenInvalid:
+                return "refused"
+
+        with ThreadPoolExecutor(4) as pool:
+            assert list(pool.map(ask, ["alice"] * 4)) == ["alice"] * 4
+            assert issuer.looked_up == 1
+            assert list(pool.map(ask, ["mallory"] * 4)) == ["refused"] * 4
 
     def test_is_never_another_tokens(self) -> None:
         clock = ManualClock()

@@ -11,8 +11,9 @@ import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from app.api.auth import (
     ROLES,
@@ -27,9 +28,16 @@ from app.api.auth import (
 from app.kit.clock import Clock, minutes, seconds
 from app.kit.errors import Unavailable
 
+if TYPE_CHECKING:
+    import firebase_admin
+
 REMEMBERED_US: Final = minutes(5)
 RECENT_US: Final = minutes(1)
 """For so long a user who was looked up may spend without being looked up again."""
+SILENT_US: Final = seconds(30)
+"""For so long after a look-up that Auth did not answer an instance serves who spends by the token alone."""
+PATIENCE_S: Final = 2
+"""How long a look-up may take. The SDK tries twice, for half of it each."""
 LEEWAY_S: Final = 5
 """How far Google's clock and ours may differ, in both directions (T-122)."""
 MOST_REMEMBERED: Final = 10_000
@@ -52,7 +60,7 @@ def claims_of(token: str, look_up: bool) -> Mapping[str, object]:
     try:
         claims: dict[str, object] = auth.verify_id_token(token, clock_skew_seconds=LEEWAY_S)
         if look_up:
-            user = auth.get_user(claims["uid"])
+            user = auth.get_user(claims["uid"], app=_look_ups())
             # Both times are Auth's own; a token of the second in which others were revoked is a new one.
             issued = claims.get("iat")
             revoked = not isinstance(issued, int) or issued * 1000 < user.tokens_valid_after_timestamp
@@ -68,6 +76,23 @@ def claims_of(token: str, look_up: bool) -> Mapping[str, object]:
     except (exceptions.FirebaseError, GoogleAuthError) as error:
         raise Unavailable("Firebase Auth did not answer") from error
     return claims
+
+
+_first = threading.Lock()
+
+
+def _look_ups() -> "firebase_admin.App":
+    """A firebase_admin app beside the default one, which has less patience. The SDK takes no timeout per call."""
+    import firebase_admin
+
+    with _first:
+        try:
+            app: firebase_admin.App = firebase_admin.get_app("look_ups")
+        except ValueError:
+            default = firebase_admin.get_app()
+            options = {"projectId": default.project_id, "httpTimeout": PATIENCE_S / 2}
+            app = firebase_admin.initialize_app(default.credential, options, "look_ups")
+    return app
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +111,8 @@ class FirebaseTokens:
         self._clock = clock
         self._claims_of = claims_of
         self._known: OrderedDict[bytes, _Verdict] = OrderedDict()
+        self._looking_up: dict[bytes, Future[Principal]] = {}
+        self._silent_until_us = 0
         self._lock = threading.Lock()
 
     def __call__(self, token: str, /, *, freshness: Freshness = Freshness.TOKEN) -> Principal:
@@ -93,29 +120,52 @@ class FirebaseTokens:
             return principal(self._claims_of(token, True))
         digest = hashlib.sha256(token.encode()).digest()
         recent = freshness is Freshness.RECENT
-        if known := self._recall(digest, recent=recent):
-            return known
-        claims = self._recent_claims(token) if recent else self._claims_of(token, False)
+        with self._lock:
+            if known := self._recall(digest, recent=recent):
+                return known
+            if not recent or self._clock.now_us() < self._silent_until_us:
+                mine = begun = None
+            elif (begun := self._looking_up.get(digest)) is None:
+                mine = self._looking_up[digest] = Future()
+        try:
+            # Not by the token meanwhile: a disabled user would be served who sends two requests at once.
+            if begun is not None:
+                return begun.result(PATIENCE_S)
+            if mine is not None:
+                return self._look_up(token, digest, mine)
+        except (Unavailable, TimeoutError) as fault:
+            self._silent_until_us = self._clock.now_us() + SILENT_US
+            # While Auth does not answer, the token must do: whoever pays is not kept waiting by a third party.
+            from app.kit import telemetry  # late: a callable's module is loaded by every function's cold start
+
+            telemetry.log("api").warning("user_not_looked_up", reason=str(fault))
+        return self._verified(token, digest, look_up=False, recent=recent)
+
+    def _look_up(self, token: str, digest: bytes, told: Future[Principal]) -> Principal:
+        """Looks the user up for all requests with this token that come meanwhile."""
+        try:
+            who = self._verified(token, digest, look_up=True, recent=True)
+        except BaseException as error:
+            told.set_exception(error)
+            raise
+        else:
+            told.set_result(who)
+            return who
+        finally:
+            with self._lock:
+                del self._looking_up[digest]
+
+    def _verified(self, token: str, digest: bytes, *, look_up: bool, recent: bool) -> Principal:
+        claims = self._claims_of(token, look_up)
         who = replace(principal(claims), role="user")
         expires = claims.get("exp")
         if isinstance(expires, int):
             self._remember(digest, who, seconds(expires), recent=recent)
         return who
 
-    def _recent_claims(self, token: str) -> Mapping[str, object]:
-        """While Auth does not answer, the token alone must do: whoever pays is not kept waiting by a third party."""
-        from app.kit import telemetry  # late: a callable's module is loaded by every function's cold start
-
-        try:
-            return self._claims_of(token, True)
-        except Unavailable as fault:
-            claims = self._claims_of(token, False)
-            telemetry.log("api").warning("user_not_looked_up", reason=str(fault))
-            return claims
-
     def _recall(self, digest: bytes, *, recent: bool) -> Principal | None:
-        with self._lock:
-            known = self._known.get(digest)
+        """Called with the lock held."""
+        known = self._known.get(digest)
         if known is None:
             return None
         until_us = min(known.until_us, known.recent_until_us) if recent else known.until_us
