@@ -74,6 +74,21 @@ class TestAKilledFunction:
         assert stored.fields["reason"] == "crashed"
         killed.close()
 
+    def test_gives_credits_back_while_the_realtime_database_hangs(self, world: ChatWorld) -> None:
+        """Every call to it takes as long as a chore may: no other answer's credits wait for that."""
+        killed = world.ask(world.conversation())
+        assert isinstance(next(killed.events), Start)
+        world.clock.advance(minutes=6)
+        hanging: list[object] = []
+        world.realtime.before_write.append(hanging.append)
+        chores = world.system.chat.chores()
+        assert [chore.work(chore.limit) for chore in chores if not chore.realtime] == [1]
+        assert (hanging, world.reserved()) == ([], 0)
+        [told, _] = [chore for chore in chores if chore.realtime]
+        assert (told.work(told.limit), told.work(told.limit)) == (1, 0)
+        assert hanging
+        killed.close()
+
 
 class TestTwoAnswersAtOnce:
     def test_both_enter_the_window_and_both_are_paid(self, world: ChatWorld) -> None:

@@ -74,7 +74,9 @@ class Gallery:
         return self.settling.settle(task.call, end, OwnerRecord(lambda told, _: OwnerEnd(self.ended(told))))
 
     def sweep(self) -> int:
-        return self.orphans.sweep(self)
+        ended = self.orphans.sweep(self)
+        assert self.orphans.tell(self) == ended
+        return ended
 
     def overdue(self, before: str) -> Query:
         return Query("tasks", (Where("due_us", "<", self.clock.now_us()),), ("due_us", "__name__"))

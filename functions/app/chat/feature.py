@@ -153,10 +153,15 @@ class ChatFeature(Feature):
 
     def sweep(self) -> int:
         """Ends abandoned turns and does what live texts are due for; returns how many of both."""
-        return self._end_abandoned(100) + self._look_at_streams(1000)
+        ended = self._end_abandoned(100)
+        self._tell_abandoned(100)
+        return ended + self._look_at_streams(1000)
 
     def _end_abandoned(self, limit: int) -> int:
         return self.needs.metering.orphans.sweep(self.turns, limit)
+
+    def _tell_abandoned(self, limit: int) -> int:
+        return self.needs.metering.orphans.tell(self.turns, limit)
 
     def _look_at_streams(self, limit: int) -> int:
         self._instances.forget()
@@ -194,5 +199,6 @@ class ChatFeature(Feature):
 
         return [
             Chore("abandoned answers", self._end_abandoned),
+            Chore("abandoned answers told", self._tell_abandoned, realtime=True),
             Chore("live streams", self._look_at_streams, limit=1000, realtime=True),
         ]

@@ -4,9 +4,10 @@ The billing policy's `crashed` decides what they cost, and the rest of their res
 is ended in the same commit.
 """
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from app.credits.public import (
     NO_PARTICIPANT,
@@ -26,6 +27,9 @@ from app.kit.stores.rows import Rows
 from app.metering import billing
 from app.metering.billing import Charge, Ending, Mode, Policy, Priced
 from app.metering.paid_call import PaidCall, Settlement
+
+MOST_UNTOLD: Final = 1_000
+"""Ends of one feature that are kept until somebody waits for them to be told. The oldest are dropped first."""
 
 _log = telemetry.log("metering")
 
@@ -69,7 +73,7 @@ class Owners(Protocol):
         ...
 
     def closed(self, stored: Document, settlement: Settlement) -> None:
-        """Called after the end was written, to tell whoever waits for the call. Raises nothing."""
+        """Tells whoever waits for the call of its end, which was written. May wait for other stores; raises nothing."""
         ...
 
 
@@ -82,29 +86,43 @@ class Orphans:
         self._clock = clock
         self._policy = policy
         self._rows = Rows(documents, clock)
+        self._untold: dict[str, deque[tuple[Document, Settlement]]] = {}
+        """The ends that `tell` still has to tell, by the job of their owners."""
 
     def sweep(self, owners: Owners, limit: int = 100) -> int:
         """Ends the overdue calls of `owners`, at most `limit`; returns how many. One that settles meanwhile is left.
 
-        A document that cannot be read or ended is listed and stays overdue; the others do not wait for it. Whoever
-        waits for a call is told when all are ended, so that credits do not wait for the Realtime Database.
+        A document that cannot be read or ended is listed and stays overdue; the others do not wait for it. Nobody is
+        told: that is `tell`, so that credits do not wait for the Realtime Database.
 
         Raises:
             Unavailable: the store does not answer, or did not for several calls in a row.
         """
-        ended: list[tuple[Document, Settlement]] = []
+        untold = self._untold.setdefault(owners.job, deque(maxlen=MOST_UNTOLD))
+        ended = [0]
 
         def end(stored: Document) -> None:
             settlement = self._end(owners, stored)
             _log.warning("orphan_ended", path=stored.path, reason=settlement.reason, cost=settlement.cost)
-            ended.append((stored, settlement))
+            untold.append((stored, settlement))
+            ended[0] += 1
 
-        try:
-            self._rows.due(owners.job, owners.overdue(to_rfc3339(self._clock.now_us())), end, limit=limit)
-        finally:
-            for stored, settlement in ended:
-                owners.closed(stored, settlement)
-        return len(ended)
+        self._rows.due(owners.job, owners.overdue(to_rfc3339(self._clock.now_us())), end, limit=limit)
+        return ended[0]
+
+    def tell(self, owners: Owners, limit: int = 100) -> int:
+        """Tells whoever waits for calls that `sweep` ended here, at most `limit`; returns how many were told.
+
+        What an instance has not told when it ends is never told: owners must find it otherwise.
+        """
+        untold = self._untold.setdefault(owners.job, deque(maxlen=MOST_UNTOLD))
+        for told in range(limit):
+            try:
+                stored, settlement = untold.popleft()
+            except IndexError:
+                return told
+            owners.closed(stored, settlement)
+        return limit
 
     def give_up(self, orphan: Orphan) -> None:
         """Resolves the reservation of a dead attempt by the table, for the attempt that takes its place.
