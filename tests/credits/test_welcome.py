@@ -230,6 +230,11 @@ class TestAFarm:
         total = sum(town.balance(town.person(f"user{n}", f"somebody{n}@{domain}")) for n in range(30))
         assert total == 30 * credits(1000)
 
+    def test_below_a_domain_of_millions_gets_no_more(self, town: Town) -> None:
+        """T-96: one mailbox at such a domain may be reached by any name below a domain of its own."""
+        total = sum(town.balance(town.person(f"farm{n}", f"any{n}@alice.fastmail.com")) for n in range(30))
+        assert total == town.policy.per_domain_daily * credits(1000)
+
     def test_that_verifies_before_its_first_call_gets_the_bound_of_its_network(self, town: Town) -> None:
         """T-104: 40 mailboxes of one network."""
         uids = [town.person(f"farm{number}") for number in range(40)]

@@ -131,9 +131,10 @@ def _marks(policy: BonusPolicy, step: BonusStep, who: Identity, claims: BonusCla
     marks = [_mark(step, "email", email, 1)]
     if who.provider_uid:
         marks.append(_mark(step, "provider", f"{who.provider}:{who.provider_uid}", 1))
-    domain = registrable(email.rpartition("@")[2])
+    domain = email.rpartition("@")[2]
     if domain not in _lines("shared_domains.txt"):
-        marks.append(_mark(step, "domain", f"{domain}:{day}", policy.per_domain_daily))
+        # Below a shared domain, one mailbox may have a whole name for itself, with any number of addresses.
+        marks.append(_mark(step, "domain", f"{registrable(domain)}:{day}", policy.per_domain_daily))
     if claims.network:
         marks.append(_mark(step, "network", f"{claims.network}:{day}", policy.per_network_daily))
     marks += [_mark(step, "crowd", f"{crowd}:{day}", policy.per_crowd_daily) for crowd in claims.crowds]
