@@ -12,7 +12,7 @@ from joserfc import jws
 from joserfc.jwk import OKPKey
 
 from app.credits.balance_mirror import mirror_path
-from app.credits.core.account import LotSource
+from app.credits.core.account import AccountStatus, LotSource
 from app.credits.core.commands import Grant
 from app.credits.core.entry import Reference
 from app.credits.proofs.signing import KeyRing
@@ -390,6 +390,16 @@ class TestCorrections:
             "status": "active",
             "lost": [],
         }
+
+    @pytest.mark.parametrize("status", AccountStatus)
+    def test_of_an_account_whose_status_is_lost_name_one(self, bank: Bank, status: AccountStatus) -> None:
+        bank.credits.account("alice")
+        bank.world.ports.documents.commit([Merge("accounts/alice", {"status": "gone"})])
+        root = bank.world.client(bank.world.user("root", role="admin"))
+        assert root.post("/v1/credits/repair", json={"uid": "alice"}).status_code == 409
+        assert root.post("/v1/credits/repair", json={"uid": "alice", "status": "none"}).status_code == 422
+        repaired = root.post("/v1/credits/repair", json={"uid": "alice", "status": status.value})
+        assert (repaired.status_code, (repaired.json or {})["status"]) == (200, status.value)
 
     def test_sent_twice_under_one_key_are_one(self, bank: Bank) -> None:
         bank.credits.account("alice")

@@ -160,7 +160,9 @@ class CorrectionPath(Parameters):
 class RepairBody(RequestBody):
     uid: UserId
     write: bool = True
-    status: AccountStatus | None = Field(default=None, description="For an account whose own status is lost")
+    status: AccountStatus | None = Field(
+        default=None, strict=False, description="For an account whose own status is lost"
+    )
 
 
 class RepairAnswer(ResponseBody):
