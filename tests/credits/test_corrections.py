@@ -10,7 +10,13 @@ from app.credits.core.commands import Refund
 from app.credits.core.entry import Reference
 from app.credits.core.lots import burn_order, give_back, pick
 from app.credits.core.rejections import NothingToReverse, ReservationSettled
-from app.credits.corrections.corrections import CorrectionClosed, Corrections, Proposal, SecondApproverNeeded
+from app.credits.corrections.corrections import (
+    CorrectionClosed,
+    CorrectionForged,
+    Corrections,
+    Proposal,
+    SecondApproverNeeded,
+)
 from app.credits.corrections.repair import RepairRefused, Repairs
 from app.credits.corrections.traces import Sealed
 from app.credits.ledger import document
@@ -18,7 +24,7 @@ from app.credits.proofs.explaining import Explanation, balance_at, explain
 from app.credits.proofs.reading import HistoryFilter
 from app.kit.errors import Invalid, NotFound
 from app.kit.money import credits
-from app.kit.stores.documents import Create, Delete, Replace, Value, int_field
+from app.kit.stores.documents import Create, Delete, Merge, Replace, Value, int_field
 from support.clock import SeededIds
 from support.credits_world import DAY, CreditsWorld, deposit, promo, reserve, settle
 from support.memory import MemoryDocuments, MemoryRealtime
@@ -42,6 +48,51 @@ def _spend(world: CreditsWorld, id: str, amount: int) -> str:
 
 
 class TestCorrections:
+    @pytest.mark.parametrize("action", ["approve", "reject"])
+    @pytest.mark.parametrize(
+        "changed",
+        [
+            {"account": "mallory"},
+            {"amount": credits(1000)},
+            {"amount": "5"},
+            {"reverses": "txn_0"},
+            {"reason": "another"},
+            {"proposed_by": "somebody_else"},
+            {"proposed_at": "2026-11-21T08:30:00.000000Z"},
+            {"key_id": "none"},
+            {"signature": None},
+        ],
+    )
+    def test_are_decided_as_they_were_proposed(
+        self, world: CreditsWorld, corrections: Corrections, changed: dict[str, Value], action: str
+    ) -> None:
+        for uid in ("alice", "mallory"):
+            world.credits.account(uid)
+        id = str(corrections.propose(Proposal("alice", "goodwill", credits(5)), "root")["id"])
+        world.documents.commit([Merge(f"corrections/{id}", {**changed})])
+        decide = corrections.approve if action == "approve" else corrections.reject
+        with pytest.raises(CorrectionForged):
+            decide(id, "second")
+        assert corrections.read(id)["state"] == "proposed"
+        assert [world.account(uid).balance for uid in ("alice", "mallory")] == [credits(1000)] * 2
+
+    def test_that_nobody_proposed_are_refused_and_alarmed(
+        self, world: CreditsWorld, corrections: Corrections, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        world.credits.account("alice")
+        real = corrections.propose(Proposal("alice", "goodwill", credits(5)), "root", "cor_real")
+        bare = {name: value for name, value in real.items() if name not in ("key_id", "signature")}
+        copied = {**real, "id": "cor_copied"}
+        moved = dict(real)
+        for id, fields in (("cor_bare", {**bare, "id": "cor_bare"}), ("cor_copied", copied), ("cor_moved", moved)):
+            world.documents.commit([Create(f"corrections/{id}", fields)])
+            with pytest.raises(CorrectionForged):
+                corrections.approve(id, "second")
+            with pytest.raises(CorrectionForged):
+                corrections.propose(Proposal("alice", "goodwill", credits(5)), "root", id)
+        assert capfd.readouterr().out.count("correction_forged") == 6
+        assert world.account("alice").sequence == 1
+
     def test_need_a_second_administrator(self, world: CreditsWorld, corrections: Corrections) -> None:
         world.credits.account("alice")
         id = str(corrections.propose(Proposal("alice", "goodwill", credits(5)), "root")["id"])

@@ -1,8 +1,10 @@
 """Corrections by administrators: an adjustment or a reversal, proposed by one and approved by another.
 
-`corrections/{id}` keeps the proposal for ever; approving it and posting its entry are one commit.
+`corrections/{id}` keeps the proposal for ever; approving it and posting its entry are one commit. A proposal bears the
+ledger's signature, so that nobody who can only write to Firestore proposes in an administrator's name.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -12,14 +14,22 @@ from app.credits.core.entry import Entry, Reference
 from app.credits.core.rejections import NothingToReverse
 from app.credits.core.returns import left_to_reverse
 from app.credits.ledger.step import Participant
+from app.credits.proofs.judging import UNREADABLE
 from app.credits.proofs.verification import verify_entry
 from app.credits.service import Credits
+from app.kit import telemetry
+from app.kit.canonical import canonical
 from app.kit.clock import Clock, to_rfc3339
 from app.kit.errors import AlreadyExists, Conflict, Forbidden, Invalid, KeyReused, NotFound, Rejection, ensure
 from app.kit.ids import Ids
 from app.kit.stores.documents import Create, Document, Documents, Fields, Replace, Value, Write, int_field, text_field
 
 PROPOSED: Final = "proposed"
+
+_log: Final = telemetry.log("credits")
+_TYPE: Final = "credits-correction"
+_SAID: Final = ("id", "account", "amount", "reverses", "reason", "proposed_by", "proposed_at")
+"""What is signed of a proposal, beside `_TYPE`."""
 
 
 class CorrectionClosed(Rejection):
@@ -28,6 +38,14 @@ class CorrectionClosed(Rejection):
     status = 409
     code = "correction_closed"
     title = "Correction closed"
+
+
+class CorrectionForged(Rejection):
+    """The proposal does not bear the ledger's signature: it was written or changed past this service."""
+
+    status = 409
+    code = "correction_forged"
+    title = "Correction forged"
 
 
 class SecondApproverNeeded(Forbidden):
@@ -61,13 +79,14 @@ class Corrections:
             NotFound: there is no such account or transaction.
             NothingToReverse: nothing of the transaction is left to undo.
             KeyReused: `id` was used for another proposal.
+            CorrectionForged: somebody else put another proposal in the place of this one.
         """
         if (proposal.amount == 0) == (proposal.transaction_id is None):
             raise Invalid("Give either an amount or the transaction that it reverses.")
         self._credits.existing(proposal.uid)
         id = id or self._ids.new("cor")
-        if (kept := self._documents.get(_path(id))) is not None:
-            return _repeated(kept.fields, proposal)
+        if self._documents.get(_path(id)) is not None:
+            return _repeated(self._verified(id).fields, proposal)
         if proposal.transaction_id is not None:
             entry = self._reversible(proposal.uid, proposal.transaction_id)
             left_to_reverse(entry, self._credits.store.returned(proposal.uid, entry))
@@ -83,10 +102,11 @@ class Corrections:
             "decided_by": None,
             "transaction_id": None,
         }
+        fields["signature"], fields["key_id"] = self._credits.sign(_digest(fields))
         try:
             self._documents.commit([Create(_path(id), fields)])
         except AlreadyExists:
-            return _repeated(self.read(id), proposal)
+            return _repeated(self._verified(id).fields, proposal)
         return fields
 
     def read(self, id: str) -> Fields:
@@ -97,11 +117,12 @@ class Corrections:
         """Posts what was proposed. Approving again answers the same entry.
 
         Raises:
+            CorrectionForged: nobody proposed it here.
             SecondApproverNeeded: `by` proposed it.
             CorrectionClosed: it was rejected, or decided by somebody else meanwhile.
             NothingToReverse: nothing of its transaction is left to undo, or another correction undid it.
         """
-        proposal = self._load(id).fields
+        proposal = self._verified(id).fields
         if text_field(proposal, "proposed_by") == by:
             raise SecondApproverNeeded("Somebody else must approve this", correction_id=id)
         if proposal["state"] == "rejected":
@@ -114,8 +135,8 @@ class Corrections:
         return posted
 
     def reject(self, id: str, by: str) -> Fields:
-        """Closes a proposal for good; its proposer may do that as well."""
-        stored = self._load(id)
+        """Closes a proposal for good; its proposer may do that as well. Raises as `approve` does."""
+        stored = self._verified(id)
         if stored.fields["state"] != PROPOSED:
             raise CorrectionClosed("This correction was decided before", correction_id=id)
         fields = {**stored.fields, "state": "rejected", "decided_by": by}
@@ -141,6 +162,20 @@ class Corrections:
         if entry.draft.account != uid or not all(verify_entry(entry.fields(), self._credits.ledger.keys).values()):
             raise NothingToReverse("This entry does not verify", transaction_id=transaction_id)
         return entry
+
+    def _verified(self, id: str) -> Document:
+        """A proposal as it was signed when it was made under this very id."""
+        stored = self._load(id)
+        try:
+            kid, signature = text_field(stored.fields, "key_id"), text_field(stored.fields, "signature")
+            ours = stored.fields["id"] == id
+            ours = ours and self._credits.ledger.keys.verifies(kid, signature, _digest(stored.fields))
+        except UNREADABLE:
+            ours = False
+        if not ours:
+            _log.error("correction_forged", correction_id=id)
+            raise CorrectionForged("Nobody proposed this correction as it stands; propose it anew", correction_id=id)
+        return stored
 
     def _load(self, id: str) -> Document:
         stored = self._documents.get(_path(id))
@@ -174,6 +209,10 @@ def _repeated(kept: Fields, proposal: Proposal) -> Fields:
     if tuple(kept[name] for name in ("account", "amount", "reverses", "reason")) != asked:
         raise KeyReused("This key was used for another correction", correction_id=kept["id"])
     return kept
+
+
+def _digest(proposal: Fields) -> bytes:
+    return hashlib.sha256(canonical({"type": _TYPE, **{name: proposal[name] for name in _SAID}})).digest()
 
 
 def _path(id: str) -> str:
