@@ -24,7 +24,7 @@ from app.credits.proofs.explaining import Explanation, balance_at, explain
 from app.credits.proofs.reading import HistoryFilter
 from app.kit.errors import Invalid, NotFound
 from app.kit.money import credits
-from app.kit.stores.documents import Create, Delete, Merge, Replace, Value, int_field
+from app.kit.stores.documents import Create, Delete, Replace, Value, int_field
 from support.clock import SeededIds
 from support.credits_world import DAY, CreditsWorld, deposit, promo, reserve, settle
 from support.memory import MemoryDocuments, MemoryRealtime
@@ -68,8 +68,9 @@ class TestCorrections:
     ) -> None:
         for uid in ("alice", "mallory"):
             world.credits.account(uid)
-        id = str(corrections.propose(Proposal("alice", "goodwill", credits(5)), "root")["id"])
-        world.documents.commit([Merge(f"corrections/{id}", {**changed})])
+        real = corrections.propose(Proposal("alice", "goodwill", credits(5)), "root")
+        id = str(real["id"])
+        world.documents.commit([Replace(f"corrections/{id}", {**real, **changed})])
         decide = corrections.approve if action == "approve" else corrections.reject
         with pytest.raises(CorrectionForged):
             decide(id, "second")
