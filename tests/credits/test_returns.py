@@ -1,5 +1,7 @@
 """Credits that come back: each state of a lot, and each way of returning (T-124). docs/decisions.md has the table."""
 
+import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
@@ -7,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.credits.core.account import MAX_DISPUTES, AccountStatus, LotSource, opened
-from app.credits.core.commands import Adjust, Clawback, Command, FreezeLots, Grant, Refund, Reverse
+from app.credits.core.commands import Adjust, Clawback, Command, FreezeLots, Grant, Refund, Reverse, SetStatus
 from app.credits.core.decide import Rules, decide
 from app.credits.core.entry import Entry, Kind, Reference
 from app.credits.core.lots import RETURN_LASTS_US
-from app.credits.core.rejections import NothingToReverse, ReturnedAlready, TooManyDisputes
+from app.credits.core.rejections import NothingToReverse, PaymentNotDeposited, ReturnedAlready
 from app.credits.ledger import document
 from app.kit.errors import Rejection
 from app.kit.money import credits
@@ -57,7 +59,7 @@ TABLE: dict[tuple[str, str], After] = {
     ("clawed back", "refund"): After(0, debt=30),
     ("clawed back", "reversal"): After(0, debt=30),
     ("clawed back", "dispute won"): After(-10, debt=40),
-    ("clawed back", "dispute lost"): After(-110, debt=140),
+    ("clawed back", "dispute lost"): After(-10, debt=40),
     ("in debt", "release"): After(10, debt=20, spendable=10),
     ("in debt", "refund"): After(20, debt=10),
     ("in debt", "reversal"): After(20, debt=10),
@@ -69,7 +71,9 @@ TABLE: dict[tuple[str, str], After] = {
     ("suspended", "dispute won"): After(90),
     ("suspended", "dispute lost"): After(-10, debt=40),
 }
-"""A lot of 100 pays a charge of 10 and holds 30 for `r`. In "expired" it is a gift, beside 50 that were bought."""
+"""A lot of 100 pays a charge of 10 and holds 30 for `r`. In "expired" it is a gift, beside 50 that were bought. A lost
+dispute takes nothing of what was clawed back before.
+"""
 
 
 class TestEachCase:
@@ -141,7 +145,8 @@ def _return(world: CreditsWorld, way: str, charge: Entry, bought: int) -> None:
         case "dispute won":
             world.credits.freeze_lots("alice", "p", frozen=False)
         case _:
-            world.credits.post("alice", _clawback("lost", bought, unfreeze=True))
+            with contextlib.suppress(ReturnedAlready):
+                world.credits.post("alice", _clawback("lost", bought, unfreeze=True))
 
 
 def _spend(world: CreditsWorld, id: str, amount: int) -> Entry:
@@ -237,6 +242,115 @@ class TestAReversal:
         assert world.audit("alice").balance == 0
 
 
+class TestAPayment:
+    """What it brought is taken back once, in whatever order and in however many parts."""
+
+    @pytest.mark.parametrize("first", ["reversal", "clawback"])
+    @pytest.mark.parametrize("second", ["reversal", "clawback"])
+    def test_that_was_taken_back_is_not_taken_back_again(self, world: CreditsWorld, first: str, second: str) -> None:
+        bought = world.credits.post("alice", deposit("p", credits(10))).entry
+        ways: dict[str, Callable[[str], Reverse | Clawback]] = {
+            "reversal": lambda _: _reversal(bought),
+            "clawback": lambda key: _clawback(key, credits(10)),
+        }
+        world.credits.post("alice", ways[first]("a"))
+        if (first, second) == ("reversal", "reversal"):
+            assert world.credits.post("alice", ways[second]("b")).replayed
+        else:
+            with pytest.raises((NothingToReverse, ReturnedAlready)):
+                world.credits.post("alice", ways[second]("b"))
+        after = world.audit("alice")
+        assert (after.balance, after.debt) == (0, 0)
+
+    def test_is_taken_back_in_parts_up_to_what_is_left(self, world: CreditsWorld) -> None:
+        world.credits.post("alice", deposit("p", credits(10)))
+        world.credits.post("alice", _clawback("a", credits(4)))
+        with pytest.raises(ReturnedAlready) as refused:
+            world.credits.post("alice", _clawback("b", credits(7)))
+        assert refused.value.fields["left"] == "6"
+        world.credits.post("alice", _clawback("c", credits(6)))
+        assert (world.audit("alice").balance, world.account("alice").debt) == (0, 0)
+
+    def test_is_not_taken_back_twice_in_one_commit(self, world: CreditsWorld) -> None:
+        asked: list[Command] = [deposit("p", 10), _clawback("a", 7), _clawback("b", 7), _clawback("c", 3)]
+        decision = decide(opened("alice", 1, 0), asked, 2, Rules(1))
+        assert [draft.amount for draft in decision.drafts] == [10, -7, -3]
+
+    def test_that_brought_nothing_is_not_taken_back(self, world: CreditsWorld) -> None:
+        world.credits.post("alice", deposit("other", credits(10)))
+        with pytest.raises(PaymentNotDeposited):
+            world.credits.post("alice", _clawback("a", credits(10)))
+
+    @pytest.mark.parametrize("again", ["reversal", "clawback"])
+    def test_whose_clawback_was_reversed_can_be_taken_back_once_more(self, world: CreditsWorld, again: str) -> None:
+        bought = world.credits.post("alice", deposit("p", credits(10))).entry
+        back = world.credits.post("alice", _clawback("a", credits(10))).entry
+        world.credits.post("alice", _reversal(back))
+        assert world.audit("alice").balance == credits(10)
+        world.credits.post("alice", _reversal(bought) if again == "reversal" else _clawback("b", credits(10)))
+        with pytest.raises(ReturnedAlready):
+            world.credits.post("alice", _clawback("c", 1))
+        assert (world.audit("alice").balance, world.account("alice").debt) == (0, 0)
+
+
+class TestARefund:
+    def test_that_was_reversed_leaves_room_for_the_right_one(self, world: CreditsWorld) -> None:
+        world.credits.post("alice", deposit("p", credits(100)))
+        charge = _spend(world, "c", credits(100))
+        wrong = world.credits.post("alice", _refund("f", charge, credits(100))).entry
+        world.credits.post("alice", _reversal(wrong))
+        world.credits.post("alice", _refund("g", charge, credits(50)))
+        assert world.credits.post("alice", _reversal(charge)).entry.amount == credits(50)
+        with pytest.raises(ReturnedAlready):
+            world.credits.post("alice", _refund("h", charge, 1))
+        assert world.audit("alice").balance == credits(100)
+
+    @pytest.mark.parametrize("days", [5, 30], ids=["into a lot of its own", "into the lot that paid"])
+    def test_that_expired_is_not_taken_again(self, world: CreditsWorld, days: int) -> None:
+        gift = world.credits.post("alice", promo("k", credits(100), world.clock.now_us() + days * DAY)).entry
+        charge = _spend(world, "c", credits(100))
+        refund = world.credits.post("alice", _refund("f", charge, credits(100))).entry
+        world.clock.advance(minutes=31 * 24 * 60)
+        world.credits.sweep("alice")
+        with pytest.raises(NothingToReverse):
+            world.credits.post("alice", _reversal(refund))
+        if days == 30:
+            with pytest.raises(NothingToReverse):
+                world.credits.post("alice", _reversal(gift))
+        assert (world.audit("alice").balance, world.account("alice").debt) == (0, 0)
+
+    def test_that_expired_in_part_is_reversed_for_the_rest(self, world: CreditsWorld) -> None:
+        world.credits.post("alice", promo("k", credits(100), world.clock.now_us() + 30 * DAY))
+        charge = _spend(world, "c", credits(100))
+        refund = world.credits.post("alice", _refund("f", charge, credits(100))).entry
+        _spend(world, "d", credits(60))
+        world.clock.advance(minutes=31 * 24 * 60)
+        world.credits.sweep("alice")
+        assert world.credits.post("alice", _reversal(refund)).entry.amount == -credits(60)
+        with pytest.raises(ReturnedAlready):
+            world.credits.post("alice", _refund("g", charge, credits(61)))
+        world.credits.post("alice", _refund("h", charge, credits(60)))
+
+
+class TestAnExpiry:
+    @pytest.mark.parametrize(("expires_again", "taken"), [(False, 10), (True, 0)])
+    def test_that_was_reversed_counts_no_more_unless_that_expired_too(
+        self, world: CreditsWorld, expires_again: bool, taken: int
+    ) -> None:
+        gift = world.credits.post("alice", promo("k", credits(10), world.clock.now_us() + DAY)).entry
+        world.clock.advance(minutes=2 * 24 * 60)
+        expiry = world.credits.sweep("alice").entries[0]
+        world.credits.post("alice", _reversal(expiry))
+        if expires_again:
+            world.clock.advance(minutes=8 * 24 * 60)
+            world.credits.sweep("alice")
+            with pytest.raises(NothingToReverse):
+                world.credits.post("alice", _reversal(gift))
+        else:
+            assert world.credits.post("alice", _reversal(gift)).entry.amount == -credits(taken)
+        assert world.audit("alice").balance == 0
+
+
 class TestAReturnedLot:
     @pytest.mark.parametrize(("left_us", "lasts_us"), [(DAY, RETURN_LASTS_US), (30 * DAY, 30 * DAY)])
     def test_lasts_a_week_at_least_and_as_long_as_its_own(
@@ -298,12 +412,31 @@ class TestADispute:
         world.instance().post("alice", promo("k", 1, None))
         assert world.account("alice").disputes == ("p",)
 
-    def test_is_one_of_a_bounded_number(self) -> None:
-        account = opened("alice", 1, 0)
-        asked = [FreezeLots(f"p{number}", frozen=True) for number in [*range(MAX_DISPUTES), 0, MAX_DISPUTES]]
-        outcomes = decide(account, asked, 2, Rules(1)).outcomes
-        assert isinstance(outcomes[-1], TooManyDisputes)
-        assert not any(isinstance(outcome, Rejection) for outcome in outcomes[:-1])
+    @pytest.mark.parametrize("last", ["clawback", "reversal", "dispute lost"])
+    def test_ends_when_nothing_of_its_payment_is_left(self, world: CreditsWorld, last: str) -> None:
+        bought = world.credits.post("alice", deposit("p", credits(10))).entry
+        world.credits.freeze_lots("alice", "p", frozen=True)
+        world.credits.post("alice", _clawback("a", credits(4)))
+        assert world.account("alice").disputes == ("p",)
+        rest = _reversal(bought) if last == "reversal" else _clawback("b", credits(6), unfreeze=last != "clawback")
+        world.credits.post("alice", rest)
+        assert world.account("alice").disputes == ()
+        world.credits.freeze_lots("alice", "p", frozen=True)
+        assert world.audit("alice").disputes == ()
+
+    @pytest.mark.parametrize("status", AccountStatus)
+    def test_of_which_the_account_cannot_remember_more_freezes_the_account(self, status: AccountStatus) -> None:
+        many: list[Command] = [FreezeLots(f"p{number}", frozen=True) for number in [*range(MAX_DISPUTES), 0]]
+        paid = decide(opened("alice", 1, 0), [deposit("last", 10)], 2, Rules(1)).account
+        full = decide(paid, [*many, SetStatus(status, "test")], 3, Rules(1)).account
+        assert full.status is status
+        decision = decide(full, [FreezeLots("last", frozen=True)], 4, Rules(1))
+        frozen = status is AccountStatus.ACTIVE
+        assert decision.account.status is (AccountStatus.FROZEN if frozen else status)
+        assert [event.name for event in decision.events] == ["AccountStatusChanged"] * frozen
+        assert decision.account.available(5) == 0
+        thawed = decide(decision.account, [FreezeLots("last", frozen=False)], 6, Rules(1)).account
+        assert thawed.available(7) == 10
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)

@@ -123,7 +123,7 @@ class Deposit:
     @property
     def key(self) -> str:
         """One per payment, so that a payment is deposited once (T-59)."""
-        return f"deposit:{self.payment_id}"
+        return deposit_key(self.payment_id)
 
     @property
     def input(self) -> str:
@@ -133,7 +133,11 @@ class Deposit:
 
 @dataclass(frozen=True, slots=True)
 class Clawback:
-    """Take back what a payment bought; what is spent already becomes debt (T-67)."""
+    """Take back what a payment bought; what is spent already becomes debt (T-67).
+
+    `deposit` is what it bought, `later` is what may have undone that, and `returned` is how much of it is undone: the
+    store reads the first two, and `decide` counts the last.
+    """
 
     key: str
     payment_id: str
@@ -143,6 +147,9 @@ class Clawback:
     reference: Reference
     unfreeze: bool = False
     """Whether this ends a dispute, so that what the payment still has left may be spent again."""
+    deposit: EntryDraft | None = None
+    later: tuple[EntryDraft, ...] = ()
+    returned: int = 0
 
     def __post_init__(self) -> None:
         ensure(0 < self.amount <= MAX_MICRO, "a clawback takes something")
@@ -161,10 +168,12 @@ class Refund:
     charge: Entry
     amount: int
     returned: int
-    """What earlier refunds, or a reversal, of the same charge gave back. The store counts it from the entries."""
+    """What is given back of the charge already. `decide` counts it from `later`, whatever the caller says."""
     reason: str
     reference: Reference
     by: str = ""
+    later: tuple[EntryDraft, ...] = ()
+    """Entries that may have undone the charge, and those that may have undone them; the store reads them."""
 
     def __post_init__(self) -> None:
         ensure(self.charge.kind is Kind.SETTLE, "only a charge is refunded")
@@ -206,7 +215,8 @@ class Reverse:
     approved_by: str
     reference: Reference
     returned: int = 0
-    """What was undone of it before, as in `Refund`."""
+    later: tuple[EntryDraft, ...] = ()
+    """Both as in `Refund`."""
 
     @property
     def key(self) -> str:
@@ -221,10 +231,15 @@ class Reverse:
 
 @dataclass(frozen=True, slots=True)
 class FreezeLots:
-    """Freeze what a disputed payment bought or will have bought, or unfreeze it when the dispute was won (T-68)."""
+    """Freeze what a disputed payment bought or will have bought, or unfreeze it when the dispute was won (T-68).
+
+    The other fields are as in `Clawback`: of a payment of which all is undone there is nothing to freeze.
+    """
 
     payment_id: str
     frozen: bool
+    deposit: EntryDraft | None = None
+    later: tuple[EntryDraft, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,6 +336,11 @@ class CommandVerdict:
 def settle_key(reservation_id: str) -> str:
     """The key of the entry that settles a reservation."""
     return f"settle:{reservation_id}"
+
+
+def deposit_key(payment_id: str) -> str:
+    """The key of the entry that a payment makes."""
+    return f"deposit:{payment_id}"
 
 
 def reversal_key(transaction_id: str) -> str:

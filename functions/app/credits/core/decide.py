@@ -51,10 +51,9 @@ from app.credits.core.rejections import (
     ReservationSettled,
     ReservationTooLarge,
     ReservationUnknown,
-    TooManyDisputes,
     TooManyReservations,
 )
-from app.credits.core.returns import undone
+from app.credits.core.returns import counted, finished_payment, nothing_to_freeze
 from app.kit.errors import KeyReused, Rejection, ensure
 
 ALLOWED: Final = {
@@ -318,14 +317,11 @@ def _post(book: _Book, command: Posting) -> CommandVerdict:
             if draft.input != command.input:
                 raise KeyReused("This key was used with another input", key=command.key)
             return CommandVerdict("posted", drafts=(draft,), replayed=True)
-    if isinstance(command, Refund):
-        command = replace(command, returned=command.returned + undone(command.charge, book.drafts))
-    elif isinstance(command, Reverse):
-        command = replace(command, returned=command.returned + undone(command.entry, book.drafts))
+    command = counted(command, book.drafts)
     draft, kept = posting(book.account, command, book.at_us)
     book.post(draft, kept)
-    if isinstance(command, Clawback) and command.unfreeze:
-        book.account = _disputed(book.account, command.payment_id, frozen=False)
+    if (payment_id := finished_payment(command)) is not None:
+        book.account = _disputed(book.account, payment_id, frozen=False)
     return CommandVerdict("posted", drafts=(draft,))
 
 
@@ -333,7 +329,10 @@ def _change(book: _Book, command: FreezeLots | SetStatus | SetThreshold) -> Comm
     account = book.account
     match command:
         case FreezeLots(payment_id, frozen):
-            book.account = _disputed(account, payment_id, frozen=frozen)
+            if not (frozen and nothing_to_freeze(command, book.drafts)):
+                book.account = _disputed(account, payment_id, frozen=frozen)
+            if book.account.status is not account.status:
+                book.published.append(events.status_changed(book.account, "too_many_disputes"))
         case SetStatus(status, reason):
             if status is not account.status:
                 book.account = replace(account, status=status)
@@ -348,15 +347,16 @@ def _change(book: _Book, command: FreezeLots | SetStatus | SetThreshold) -> Comm
 
 
 def _disputed(account: Account, payment_id: str, *, frozen: bool) -> Account:
-    """The account with one payment under dispute, or no longer so."""
+    """The account with one payment under dispute, or no longer so. Where it cannot remember one more, it is frozen."""
     if frozen and payment_id in account.disputes:
         return account
     others = tuple(id for id in account.disputes if id != payment_id)
     if not frozen:
         return replace(account, disputes=others, lots=lots.thaw(account.lots, payment_id))
-    if len(others) >= MAX_DISPUTES:
-        raise TooManyDisputes("This account has too many disputed payments", limit=MAX_DISPUTES)
-    return replace(account, disputes=(*others, payment_id), lots=lots.freeze(account.lots, (payment_id,)))
+    account = replace(account, lots=lots.freeze(account.lots, (payment_id,)))
+    if len(others) < MAX_DISPUTES:
+        return replace(account, disputes=(*others, payment_id))
+    return replace(account, status=AccountStatus.FROZEN) if account.status is AccountStatus.ACTIVE else account
 
 
 def _open(account: Account, id: str) -> Reservation:

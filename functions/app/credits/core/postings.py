@@ -10,7 +10,7 @@ from app.credits.core import lots
 from app.credits.core.account import Account, Lot, LotSource
 from app.credits.core.commands import Adjust, Clawback, Deposit, Grant, Posting, Refund, Reverse
 from app.credits.core.entry import EntryDraft, Kind, LotLine
-from app.credits.core.rejections import ReturnedAlready
+from app.credits.core.rejections import PaymentNotDeposited, ReturnedAlready
 from app.credits.core.returns import left_to_reverse
 from app.kit.errors import ensure
 
@@ -87,8 +87,7 @@ def _effect(account: Account, command: Posting, at_us: int) -> tuple[Kind, str, 
         case Refund():
             return Kind.REFUND, "platform:revenue", _refund(account, command, at_us)
         case Clawback():
-            made = [lot for lot in account.lots if lot.payment_id == command.payment_id]
-            return Kind.CLAWBACK, f"rail:{command.rail}", _take(account, command.amount, made)
+            return Kind.CLAWBACK, f"rail:{command.rail}", _claw_back(account, command)
         case Adjust():
             return Kind.ADJUST, "platform:adjustments", _adjust(account, command, at_us)
         case Reverse():
@@ -107,6 +106,16 @@ def _receive(account: Account, lines: tuple[LotLine, ...]) -> _Effect:
 def _take(account: Account, amount: int, chosen: list[Lot]) -> _Effect:
     kept, lines, missing = lots.take_free(account.lots, amount, chosen)
     return _Effect(-amount, kept, lines, missing)
+
+
+def _claw_back(account: Account, command: Clawback) -> _Effect:
+    deposit = command.deposit
+    if deposit is None:
+        raise PaymentNotDeposited("Nothing was credited for this payment", payment_id=command.payment_id)
+    left = deposit.amount - command.returned
+    if command.amount > left:
+        raise ReturnedAlready(deposit.id, asked=command.amount, left=left)
+    return _take(account, command.amount, [lot for lot in account.lots if lot.payment_id == command.payment_id])
 
 
 def _refund(account: Account, command: Refund, at_us: int) -> _Effect:

@@ -91,16 +91,16 @@ class AccountNotActive(Forbidden):
         self.account_status = status
 
 
-class TooManyDisputes(Rejection):
-    """The account has as many disputed payments as it may."""
+class PaymentNotDeposited(Rejection):
+    """A payment is taken back that brought no credits, or has not yet."""
 
     status = 409
-    code = "too_many_disputes"
-    title = "Too many disputes"
+    code = "payment_not_deposited"
+    title = "Payment not deposited"
 
 
 class ReturnedAlready(Rejection):
-    """A charge would give back more than it took: parts of it were refunded, or it was reversed."""
+    """More of a charge, or of a payment, would be returned than there was: all or a part of it was returned before."""
 
     status = 409
     code = "returned_already"
@@ -108,7 +108,7 @@ class ReturnedAlready(Rejection):
 
     def __init__(self, transaction_id: str, *, asked: int, left: int) -> None:
         super().__init__(
-            f"Of this charge {to_decimal(left)} credits are left to return; {to_decimal(asked)} were asked for",
+            f"Of this transaction {to_decimal(left)} credits are left to return; {to_decimal(asked)} were asked for",
             transaction_id=transaction_id,
             left=to_decimal(left),
         )

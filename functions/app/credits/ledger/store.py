@@ -12,9 +12,9 @@ from typing import Final
 from app.credits.core import entry as ledger
 from app.credits.core import events
 from app.credits.core.account import Account
-from app.credits.core.commands import Command, Outcome, Refund, Reverse, reversal_key
+from app.credits.core.commands import Clawback, Command, FreezeLots, Outcome, Refund, Reverse, deposit_key
 from app.credits.core.decide import Rules
-from app.credits.core.entry import Entry, Signs
+from app.credits.core.entry import Entry, EntryDraft, Kind, Signs
 from app.credits.core.returns import UNDONE_BY, undone
 from app.credits.ledger import document
 from app.credits.ledger.replays import answered
@@ -82,14 +82,16 @@ class Store:
         return ledger.read(found[0].fields) if found else None
 
     def returned(self, uid: str, entry: Entry) -> int:
-        """How much of an entry later ones undid: its reversal, its refunds, ... Reads the ledger, not the account."""
-        path, kind = document.entries_path(uid), UNDONE_BY.get(entry.kind)
-        queries = [Query(path, where=(Where("key", "==", reversal_key(entry.id)),), limit=1)]
-        if kind is not None:
-            since = Where("sequence", ">", entry.sequence)
-            queries.append(Query(path, where=(Where("kind", "==", kind.value), since), order_by=("-sequence",)))
-        later = [ledger.read(stored.fields).draft for query in queries for stored in self._parts.documents.query(query)]
-        return undone(entry, later)
+        """How much of an entry is undone: by its reversal, its refunds, ... Reads the ledger, not the account."""
+        return undone(entry.draft, self._later(uid, entry))
+
+    def _later(self, uid: str, entry: Entry) -> tuple[EntryDraft, ...]:
+        """The entries after `entry` that may have undone it, and the reversals that may have undone those."""
+        path, since = document.entries_path(uid), Where("sequence", ">", entry.sequence)
+        kinds = [Kind.REVERSAL, *([UNDONE_BY[entry.kind]] if entry.kind in UNDONE_BY else [])]
+        queries = [Query(path, (Where("kind", "==", kind.value), since), ("-sequence",)) for kind in kinds]
+        found = [ledger.read(stored.fields) for query in queries for stored in self._parts.documents.query(query)]
+        return tuple(one.draft for one in found)
 
     def apply(self, uid: str, command: Command, participant: Participant = NO_PARTICIPANT) -> Outcome:
         """One command, decided and committed; opens the account when it is new.
@@ -168,10 +170,15 @@ class Store:
         return found
 
     def _counted(self, uid: str, command: Command) -> Command:
-        """The command, with what was returned before. Like `answered`, later than the head, so a race loses."""
-        if isinstance(command, Refund):
-            return replace(command, returned=self.returned(uid, command.charge))
-        return replace(command, returned=self.returned(uid, command.entry)) if isinstance(command, Reverse) else command
+        """The command, with what may have undone its entry. Like `answered`, later than the head, so a race loses."""
+        match command:
+            case Refund(charge=entry) | Reverse(entry=entry):
+                return replace(command, later=self._later(uid, entry))
+            case Clawback(payment_id=payment_id) | FreezeLots(payment_id=payment_id, frozen=True):
+                deposit = self.entry_with(uid, "key", deposit_key(payment_id))
+                if deposit is not None:
+                    return replace(command, deposit=deposit.draft, later=self._later(uid, deposit))
+        return command
 
     def _complete(self, head: AccountHead, works: Sequence[PendingCommand]) -> AccountHead:
         """A remembered head, with what the participants want to see."""
