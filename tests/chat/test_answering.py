@@ -81,7 +81,7 @@ class TestAWholeAnswer:
     def test_costs_few_operations_however_long_the_conversation(self, world: ChatWorld, vendor: Vendor) -> None:
         conversation = world.conversation()
         world.answered(conversation)
-        cold = ChatWorld(vendor, money=CreditsWorld(documents=world.documents))
+        cold = ChatWorld(vendor, money=CreditsWorld(documents=world.documents, archive=world.money.archive))
         for content, most_reads in (("short", 3), ("long " * 2000, 2), ("again", 2)):
             reads, writes = world.documents.reads, world.documents.writes
             cold.ask(conversation, content, key=content[:5]).over()

@@ -5,8 +5,9 @@ import json
 import pytest
 
 from app.kit.errors import Unavailable
-from app.kit.stores.documents import Replace
+from app.kit.stores.documents import Delete, Replace
 from support.credits_world import CreditsWorld, deposit
+from support.memory import MemoryDocuments
 
 NEW = b"\x09" * 32
 
@@ -38,6 +39,27 @@ def test_all_keys_are_published_by_every_instance(world: CreditsWorld) -> None:
     kids = {world.signer.kid, newer.signer.kid}
     assert {key["kid"] for key in world.credits.keys()["keys"]} == kids
     assert {key["kid"] for key in newer.credits.keys()["keys"]} == kids
+
+
+def test_a_cold_instance_that_signs_asks_firestore_for_no_key(world: CreditsWorld) -> None:
+    """Its first signature may be that of a message. Only a key that is new altogether is shown at once."""
+    store = world.documents
+    assert isinstance(store, MemoryDocuments)
+    sign = b"\x01" * 32
+    for instance, writes in ((world.credits, 1), (world.instance(), 0)):
+        before = (store.reads, store.writes)
+        instance.sign(sign)
+        assert (store.reads - before[0], store.writes - before[1]) == (0, writes)
+
+
+def test_a_key_that_is_not_shown_is_shown_by_the_next_sweep(world: CreditsWorld) -> None:
+    world.credits.sign(b"\x01" * 32)
+    path = f"ledger_keys/{world.signer.kid}"
+    world.documents.commit([Delete(path)])
+    world.instance().sign(b"\x01" * 32)
+    assert world.documents.get(path) is None
+    world.credits.publish_key()
+    assert world.documents.get(path) is not None
 
 
 def test_a_key_that_stands_in_firestore_alone_is_not_believed(world: CreditsWorld) -> None:

@@ -85,11 +85,21 @@ class KeyStore:
         """Keeps a key for ever; how many were added. Firestore has it only after the archive."""
         if self.documents.get(f"ledger_keys/{kid}") is not None:
             return 0
-        fields: Fields = {**jwk(kid, x), "first_used_at": to_rfc3339(self.clock.now_us())}
-        self.archive.keep(f"keys/{kid}.json", json.dumps(fields).encode())
-        with contextlib.suppress(AlreadyExists):
-            self.documents.commit([Create(f"ledger_keys/{kid}", fields)])
+        self._keep(kid, x, show=True)
         return 1
+
+    def use(self, kid: str, x: str) -> None:
+        """Keeps a key before a process signs with it for the first time. A key that the archive has costs nothing in
+        Firestore, because this may be a message's first signature; where it is not shown yet, the next sweep shows it.
+        """
+        self._keep(kid, x, show=False)
+
+    def _keep(self, kid: str, x: str, *, show: bool) -> None:
+        fields: Fields = {**jwk(kid, x), "first_used_at": to_rfc3339(self.clock.now_us())}
+        new = self.archive.keep(f"keys/{kid}.json", json.dumps(fields).encode())
+        if new or show:
+            with contextlib.suppress(AlreadyExists):
+                self.documents.commit([Create(f"ledger_keys/{kid}", fields)])
 
     def review(self, kid: str, x: str) -> int:
         """The sweep's look at the keys: the active one is in the archive, and retired ones have their end there."""
@@ -146,7 +156,7 @@ class PublishedSigner(Signer):
         """
         if (store := self._store) is not None:
             if not self._published:
-                store.publish(self.kid, self.public)
+                store.use(self.kid, self.public)
                 self._published = True
             self._look_up_end(store)
             if self._end is not None and to_rfc3339(store.clock.now_us() + _MARGIN_US) > self._end:
