@@ -7,10 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from app.credits.core.account import RECENT, AccountStatus, ReservationState
-from app.credits.core.commands import Clawback, Extend, Outcome, Reserved, Settle, Settled
+from app.credits.core.commands import Adjust, Clawback, Extend, Outcome, Reserved, Settle, Settled
 from app.credits.core.entry import Kind, Reference
 from app.credits.core.rejections import (
     AccountNotActive,
+    BalanceTooLarge,
     InsufficientCredits,
     ReservationExpired,
     ReservationReleased,
@@ -21,7 +22,7 @@ from app.credits.core.rejections import (
 from app.credits.ledger import document
 from app.credits.ledger.step import Participant
 from app.kit.errors import AlreadyExists, Conflict, InvariantViolation, KeyReused, Rejection
-from app.kit.money import credits
+from app.kit.money import MAX_MICRO, credits
 from app.kit.stores.documents import Create, Document, Replace, Write
 from support.credits_world import DAY, MESSAGE, CreditsWorld, deposit, promo, reserve, settle
 from support.memory import MemoryDocuments
@@ -387,6 +388,18 @@ class TestOverdue:
         world.documents.commit([Replace(stored.path, {**stored.fields, "reserved": 1})])
         swept = world.credits.expire_due()
         assert (swept.failed, swept.reservations) == (("alice",), 1)
+
+
+class TestABalance:
+    @pytest.mark.parametrize("sign", [1, -1])
+    def test_beyond_what_a_number_holds_is_refused(self, sign: int) -> None:
+        world = CreditsWorld(bonus=0)
+        reference = Reference("ticket", "t")
+        world.credits.post("alice", Adjust("a", sign * MAX_MICRO, "test", "root", "second", reference))
+        more = deposit("p", 1) if sign > 0 else Adjust("b", -1, "test", "root", "second", reference)
+        with pytest.raises(BalanceTooLarge, match="at most"):
+            world.credits.post("alice", more)
+        assert world.audit("alice").balance == sign * MAX_MICRO
 
 
 class TestTakingBack:

@@ -10,9 +10,10 @@ from app.credits.core import lots
 from app.credits.core.account import Account, Lot, LotSource
 from app.credits.core.commands import Adjust, Clawback, Deposit, Grant, Posting, Refund, Reverse
 from app.credits.core.entry import EntryDraft, Kind, LotLine
-from app.credits.core.rejections import PaymentNotDeposited, ReturnedAlready
+from app.credits.core.rejections import BalanceTooLarge, PaymentNotDeposited, ReturnedAlready
 from app.credits.core.returns import left_to_reverse
 from app.kit.errors import ensure
+from app.kit.money import MAX_MICRO
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class _Effect:
 
 
 def posting(account: Account, command: Posting, at_us: int) -> tuple[EntryDraft, lots.Lots]:
-    """The entry that `command` makes and the lots after it."""
+    """The entry that `command` makes and the lots after it; raises a `Rejection` where it may not be made."""
     kind, counterpart, effect = _effect(account, command, at_us)
     by, approved_by = _signed_off(command)
     draft = EntryDraft(
@@ -47,6 +48,8 @@ def posting(account: Account, command: Posting, at_us: int) -> tuple[EntryDraft,
         by=by,
         approved_by=approved_by,
     )
+    if max(abs(draft.balance_after), account.debt + draft.debt) > MAX_MICRO:
+        raise BalanceTooLarge
     moved = sum(line.amount for line in effect.lines)
     ensure(effect.amount == moved - effect.debt, "an entry's amount is what its lots and debt changed by")
     return draft, effect.lots

@@ -1,7 +1,7 @@
 """The rejections of the credit system; the name of each class says what happened."""
 
 from app.kit.errors import Forbidden, NotFound, Rejection
-from app.kit.money import to_decimal
+from app.kit.money import MAX_MICRO, to_decimal
 
 
 class InsufficientCredits(Rejection):
@@ -89,6 +89,19 @@ class AccountNotActive(Forbidden):
     def __init__(self, status: str) -> None:
         super().__init__(f"This account is {status}", account_status=status)
         self.account_status = status
+
+
+class BalanceTooLarge(Rejection):
+    """The balance or the debt would be larger than numbers in JSON are exact."""
+
+    status = 409
+    code = "balance_too_large"
+    title = "Balance too large"
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"A balance or a debt holds {to_decimal(MAX_MICRO)} credits at most", limit=to_decimal(MAX_MICRO)
+        )
 
 
 class PaymentNotDeposited(Rejection):
