@@ -362,6 +362,41 @@ class TestReplay:
         assert alice.get(told["terms"][0]["receipt"]).status_code == 200
 
 
+class TestStatus:
+    def test_is_changed_by_an_administrator_who_says_why(self, bank: Bank) -> None:
+        bank.credits.account("alice")
+        alice, root = bank.client(), bank.client("root", role="admin")
+        body = {"uid": "alice", "status": "suspended", "reason": "card testing"}
+        assert alice.post("/v1/credits/status", json=body).status_code == 403
+        headers = {"Idempotency-Key": "k"}
+        made = root.post("/v1/credits/status", json=body, headers=headers)
+        assert made.status_code == 200
+        told = {name: value for name, value in (made.json or {}).items() if name != "at"}
+        named = {"was": "active", "status": "suspended", "reason": "card testing", "by": "root"}
+        assert told == {"account": "alice", **named}
+        bank.world.ports.clock.advance(minutes=26 * 60)
+        assert root.post("/v1/credits/status", json=body, headers=headers).json == made.json
+        assert bank.credits.account("alice").status is AccountStatus.SUSPENDED
+        other = root.post("/v1/credits/status", json={**body, "status": "active"}, headers=headers)
+        assert other.status_code == 422
+
+    @pytest.mark.parametrize("was", AccountStatus)
+    def test_goes_anywhere_but_to_itself_or_out_of_closed(self, bank: Bank, was: AccountStatus) -> None:
+        root = bank.client("root", role="admin")
+        for now in AccountStatus:
+            uid = f"to-{now.value}"
+            bank.credits.account(uid)
+            bank.credits.set_status(uid, was, "test")
+            asked = root.post("/v1/credits/status", json={"uid": uid, "status": now.value, "reason": "test"})
+            allowed = now is not was and was is not AccountStatus.CLOSED
+            assert asked.status_code == (200 if allowed else 409)
+            assert bank.credits.account(uid).status is (now if allowed else was)
+
+    def test_of_nobody_is_not_found(self, bank: Bank) -> None:
+        body = {"uid": "nobody", "status": "frozen", "reason": "test"}
+        assert bank.client("root", role="admin").post("/v1/credits/status", json=body).status_code == 404
+
+
 class TestCorrections:
     def test_are_for_two_administrators(self, bank: Bank) -> None:
         bank.credits.account("alice")

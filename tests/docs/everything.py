@@ -128,6 +128,9 @@ def administrate(world: World) -> None:
     world.documents.commit([Merge("accounts/alice", {"balance": 1})])
     world.system.orchestration.sweep()
     assert _json(root.post("/v1/credits/repair", json={"uid": "alice"}))["repaired"] is True
+    for status in ("suspended", "active"):
+        told = _json(root.post("/v1/credits/status", json={"uid": "alice", "status": status, "reason": "a look"}))
+        assert told["status"] == status
     restored = {"reason": "repaired", "accept": False}
     assert root.post("/v1/credits/breaches/account-alice/resolve", json=restored).status_code == 202
     world.system.orchestration.sweep()

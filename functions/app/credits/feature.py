@@ -88,9 +88,11 @@ class CreditsFeature(Feature):
         from app.api.idempotency import Idempotency
         from app.credits.corrections.corrections import Corrections
         from app.credits.corrections.repair import Repairs
+        from app.credits.corrections.statuses import Statuses
         from app.credits.routes.account_routes import CreditsRoutes, account_routes
         from app.credits.routes.admin_routes import admin_routes
         from app.credits.routes.breach_routes import breach_routes
+        from app.credits.routes.status_routes import status_routes
 
         ports = self._ports
         services = CreditsRoutes(
@@ -103,8 +105,10 @@ class CreditsFeature(Feature):
         corrections = late(lambda: Corrections(self._documents, ports.clock, ports.ids, self.service))
         sealed = self._sealed
         repairs = late(lambda: Repairs(self._documents, self.service.ledger, ports.clock, sealed))
+        statuses = late(lambda: Statuses(self._documents, ports.clock, ports.ids, self.service))
+        status = status_routes(statuses, services.records)
         breaches = breach_routes(late(lambda: self.service))
-        return [account_routes(services), admin_routes(corrections, repairs, services.records), breaches]
+        return [account_routes(services), admin_routes(corrections, repairs, services.records), status, breaches]
 
     def _sealed(self, uid: str) -> "SealedLink | None":
         """The last sealed head of an account, as the archive has it: Firestore's copy may have been put back."""

@@ -225,10 +225,12 @@ class Credits:
         """Keeps what a disputed payment bought from being spent, or frees it again."""
         return self._expect(Changed, self._funnel.apply(uid, FreezeLots(payment_id, frozen), participant)).account
 
-    def set_status(self, uid: str, status: AccountStatus, reason: str) -> Account:
+    def set_status(
+        self, uid: str, status: AccountStatus, reason: str, participant: Participant = NO_PARTICIPANT
+    ) -> Account:
         """Moves the account to another status."""
         self.checkpoints.breaches.status_decided(uid)
-        return self._expect(Changed, self._funnel.apply(uid, SetStatus(status, reason))).account
+        return self._expect(Changed, self._funnel.apply(uid, SetStatus(status, reason), participant)).account
 
     def set_threshold(self, uid: str, amount: int) -> Account:
         """Warn below `amount`."""
