@@ -112,7 +112,7 @@ class TestASilenceFullOfBytes:
     COMMENT = b": PROCESSING\n\n"
     THOUGHT = event(choices=[{"index": 0, "delta": {"reasoning_content": "Hm"}}])
 
-    @pytest.mark.parametrize("noise", [COMMENT, THOUGHT])
+    @pytest.mark.parametrize("noise", [COMMENT, THOUGHT, b"x", b"data: 1"])
     def test_is_told_and_ends_in_time(self, noise: bytes) -> None:
         """Comments and hidden reasoning are not text: the client is kept alive, and the answer ends before the platform
         kills it. T-3: who got nothing pays nothing."""

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Final, Literal
 
 from app.kit import telemetry
@@ -22,13 +23,15 @@ from app.models.faults import Blame, ContentRefused, ModelFault, ModelRefused, P
 from app.models.finishes import FinishKind, kind_of
 from app.models.health import ModelHealth
 from app.models.settings import Patience
-from app.models.sse import Parser
+from app.models.sse import Parser, begins_stream
 from app.models.transport import Stopped, Transport, VendorCall, VendorResponse
 
 MessageRole = Literal["system", "user", "assistant"]
 
 MOST_TRIES: Final = 4
 """Over the model and its fallbacks together."""
+TAIL_S: Final = 5
+"""How long a count or the end of the stream is waited for after the finish, whatever arrives meanwhile."""
 LONGEST_WAIT_S: Final = 2
 """After a longer `Retry-After` the same model is not asked again: a fallback is, or the fault goes to the caller."""
 
@@ -87,6 +90,7 @@ class Gateway:
             ("Authorization", f"Bearer {api_key}"),
             ("Content-Type", "application/json"),
             ("Accept", "text/event-stream"),
+            ("Accept-Encoding", "identity"),
         )
 
     def call(self) -> VendorCall:
@@ -114,6 +118,7 @@ class Gateway:
                 if started or not asking.goes_on(failure):
                     raise
                 _log.warning("model_retried", model=model.id, next=asking.model.id, reason=failure.detail)
+                yield Silence()
                 if asking.wait_s:
                     call.pause(asking.wait_s)
             else:
@@ -140,13 +145,13 @@ class Gateway:
         ) as answer:
             for _ in answer.head():
                 yield Silence()
-            self._check(answer)
+            pieces = yield from self._opened(answer)
             yield AnsweredBy(model, asking.because)
             reader = ChunkReader(self._catalogue, model)
             parser = Parser()
             clock, tick_us = self._transport.concurrency, patience.tick_s * 1_000_000
             spoken_us = clock.monotonic_us()
-            for piece in _until_complete(answer, reader):
+            for piece in _until_complete(answer, pieces, reader):
                 for event in () if piece is None else reader.events(parser.feed(piece)):
                     if isinstance(event, Finished):
                         _check_finish(event, model)
@@ -164,20 +169,37 @@ class Gateway:
                 yield event
             reader.end()
 
-    def _check(self, answer: VendorResponse) -> None:
-        """Raises what a response means that is no stream of an answer."""
+    def _opened(self, answer: VendorResponse) -> Generator[Silence, None, Iterator[bytes | None]]:
+        """The body of a stream of events; raises what any other response means.
+
+        Some servers and proxies send a stream under another type, or under none: then its first bytes decide.
+        """
+        pieces = answer.pieces()
+        if answer.status != 200:
+            raise self._refusal(answer, pieces, b"")
         kind = (answer.header("content-type") or "").partition(";")[0].strip().lower()
-        if answer.status == 200 and kind == "text/event-stream":
-            return
+        if kind == "text/event-stream":
+            return pieces
+        start = b""
+        for piece in pieces:
+            start += piece or b""
+            if (found := begins_stream(start)) is not None:
+                break
+            yield Silence()
+        else:
+            found = False
+        if not found:
+            raise self._refusal(answer, pieces, start)
+        return chain((start,), pieces)
+
+    def _refusal(self, answer: VendorResponse, pieces: Iterator[bytes | None], start: bytes) -> Exception:
         wait = answer.header("retry-after")
         # A date is meant by the vendor's clock, which its Date header tells (RFC 9110 6.6.1).
         now_us = faults.date_us(answer.header("date")) or self._health.now_us
-        body = answer.read_some()
-        raise (
-            faults.of_status(answer.status, body, wait, now_us)
-            if answer.status != 200
-            else faults.of_body(body, wait, now_us)
-        )
+        body = start + answer.read_some(pieces)
+        if answer.status != 200:
+            return faults.of_status(answer.status, body, wait, now_us)
+        return faults.of_body(body, wait, now_us)
 
 
 class _Asking:
@@ -223,10 +245,16 @@ def _check_finish(finished: Finished, model: Model) -> None:
         _log.error("unknown_finish_reason", model=model.id, finish=finished.reason)
 
 
-def _until_complete(answer: VendorResponse, reader: ChunkReader) -> Iterator[bytes | None]:
-    """The pieces of the body until the vendor is done. A break behind the finish ends it: the text is whole (T-106)."""
-    pieces = answer.pieces()
+def _until_complete(
+    answer: VendorResponse, pieces: Iterator[bytes | None], reader: ChunkReader
+) -> Iterator[bytes | None]:
+    """The pieces of the body until the vendor is done. A break behind the finish ends it: the text is whole (T-106).
+
+    A count may follow the finish, also after an earlier one, so the end is waited for, but not longer than `TAIL_S`.
+    """
     while not reader.done:
+        if reader.finished:
+            answer.end_within(TAIL_S)
         try:
             piece = next(pieces)
         except StopIteration:

@@ -11,6 +11,7 @@ from app.models.faults import ModelBroke
 MOST_BYTES: Final = 1_048_576
 """More than any event of a chat answer."""
 _MARK: Final = b"\xef\xbb\xbf"
+_BEGINNINGS: Final = (b"data:", b"event:", b"id:", b"retry:", b":")
 
 
 class Event(NamedTuple):
@@ -18,6 +19,14 @@ class Event(NamedTuple):
 
     data: bytes
     name: bytes = b""
+
+
+def begins_stream(start: bytes) -> bool | None:
+    """Whether a body that begins like this is a stream of events; None while that cannot be told."""
+    text = start.removeprefix(_MARK).lstrip()
+    if text.startswith(_BEGINNINGS):
+        return True
+    return None if any(one.startswith(text) for one in (*_BEGINNINGS, _MARK)) else False
 
 
 class Parser:

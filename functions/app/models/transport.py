@@ -23,6 +23,8 @@ from app.models.settings import Patience
 _MOST_HEADER_BYTES: Final = 65_536
 _MOST_ERROR_BYTES: Final = 65_536
 _DRAIN_US: Final = 200_000
+ERROR_S: Final = 10
+"""The longest that the body of an error is read, however it arrives."""
 
 _log = telemetry.log("models")
 
@@ -206,6 +208,7 @@ class VendorResponse:
         self._closed = False
         self._stale_until_us = -1
         """Until then a loss of the connection means that the vendor had closed it before our request came."""
+        self._ends_us: int | None = None
         self.status = 0
         self.speaking = False
         """Whether the first text has come: from then on a shorter silence ends the answer."""
@@ -282,13 +285,26 @@ class VendorResponse:
             else:
                 return
 
-    def read_some(self) -> bytes:
-        """The start of an error's body, about 64 KiB at most."""
+    def end_within(self, seconds: int) -> None:
+        """Reading ends with `ModelTimeout` so many seconds from now, whatever arrives. The first call counts."""
+        if self._ends_us is None:
+            self._ends_us = self._now_us() + seconds * 1_000_000
+
+    def read_some(self, pieces: Iterator[bytes | None]) -> bytes:
+        """The start of an error's body: what `pieces` gives of it in ten seconds, about 64 KiB at most.
+
+        The status has told that it is an error, so a body that is cut off or does not end hides nothing.
+        """
+        self.end_within(ERROR_S)
         body = b""
-        for piece in self.pieces():
-            body += piece or b""
-            if len(body) > _MOST_ERROR_BYTES:
-                break
+        try:
+            for piece in pieces:
+                body += piece or b""
+                if len(body) > _MOST_ERROR_BYTES:
+                    break
+        except ModelFault:
+            if self.status == 200:
+                raise
         return body
 
     def drain(self) -> None:
@@ -339,6 +355,7 @@ class VendorResponse:
 
     def _receive(self, deadline: int) -> bool:
         """Reads what has arrived; False after a tick of silence."""
+        deadline = deadline if self._ends_us is None else min(deadline, self._ends_us)
         left_us = self._call.within(deadline) - self._now_us()
         if left_us <= 0:
             raise ModelTimeout("the vendor is silent")
