@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.chat.answering import Start, Text, Tick
+from app.chat.answering import Over, Start, Text, Tick
 from app.models.faults import ModelTimeout
 from support.chat_world import ChatWorld
 from support.raw_vendor import END, Trickle, event, sending, text
@@ -56,6 +56,99 @@ class TestBehindTheFinish:
             over = world.answered(world.conversation())
         assert (over.end.answer, over.end.state, over.end.reason) == ("Hi", "done", "completed")
         assert -world.charges()[0].amount == over.end.cost > 0
+
+
+def answered(*pieces: bytes) -> Over:
+    """A message that is answered with these pieces; nothing stays reserved, and what it costs is charged once."""
+    with sending(*pieces) as url:
+        world = ChatWorld(Vendor(url))
+        over = world.answered(world.conversation())
+    assert world.reserved() == 0
+    assert -sum(entry.amount for entry in world.charges()) == over.end.cost
+    return over
+
+
+DONE = b"data: [DONE]\n\n"
+COUNT = event(choices=[], usage={"prompt_tokens": 10, "completion_tokens": 5})
+
+
+def last(content: str, reason: object = "stop") -> bytes:
+    """A chunk with some text that says that it is the last."""
+    return event(choices=[{"index": 0, "delta": {"content": content}, "finish_reason": reason}])
+
+
+class TestTheEnd:
+    """T-107: which of a vendor's signs prove that the text is whole."""
+
+    @pytest.mark.parametrize(
+        "pieces",
+        [
+            (text("Hi "), text("there"), COUNT, DONE),
+            (last("Hi "), last("there"), COUNT, DONE),
+            (last("Hi "), last("there"), FINISH, COUNT),
+            (last("Hi ", "null"), last("there", "NULL"), FINISH, COUNT),
+            (last("Hi ", {}), last("there", {"type": "stop", "matched": 2}), COUNT),
+            (text("Hi "), last("there", "end"), COUNT),
+            (text("Hi "), last("there", "FINISH_REASON_STOP"), COUNT),
+        ],
+    )
+    def test_is_said_in_many_ways(self, pieces: tuple[bytes, ...]) -> None:
+        end = answered(*pieces).end
+        assert (end.answer, end.state, end.finish_reason, end.reason) == ("Hi there", "done", "stop", "completed")
+
+    @pytest.mark.parametrize(
+        "pieces",
+        [
+            (text("Hi "), text("there"), DONE),
+            (last("Hi "), last("there")),
+            (last("Hi "), last("there"), COUNT),
+            (last("Hi ", "null"), last("there", "null")),
+        ],
+        ids=["a proxy's own", "each chunk's", "each chunk's, and a count", "a word for nothing"],
+    )
+    def test_is_not_said_by_what_stands_in_a_cut_stream_as_well(self, pieces: tuple[bytes, ...]) -> None:
+        end = answered(*pieces).end
+        assert (end.state, end.reason, end.cost) == ("error", "vendor_failed_partial", 0)
+
+    def test_of_text_at_the_limit_is_known_from_an_object_too(self) -> None:
+        assert answered(last("Hi", {"type": "length", "length": 2}), COUNT).end.finish_reason == "length"
+
+
+class TestAHarmlessOddity:
+    """T-106: one bad byte throws no paid answer away."""
+
+    @pytest.mark.parametrize(
+        ("piece", "answer"),
+        [
+            (b'data: {"choices":[{"index":0,"delta":{"content":"caf\xe9"}}]}\n\n', "Hi caf\ufffd"),
+            (b'data: {"choices":[{"index":0,"delta":{"content":"a\tb\x01"}}]}\n\n', "Hi a\tb\x01"),
+            (event(error={"message": "", "type": "", "param": None, "code": None, "inner": {}}), "Hi "),
+            (event(error={"code": 0, "message": "success"}), "Hi "),
+            (event(error=[]), "Hi "),
+            (event(base_resp={"status_code": 0, "status_msg": "success"}), "Hi "),
+            (event(choices=[{"index": 0, "delta": {}, "error": {"message": ""}}]), "Hi "),
+            (event(choices=[{"index": 1, "delta": {"content": "there"}}]), "Hi there"),
+        ],
+    )
+    def test_leaves_the_answer_whole(self, piece: bytes, answer: str) -> None:
+        end = answered(text("Hi "), piece, END, DONE).end
+        assert (end.answer, end.reason) == (answer, "completed")
+
+    def test_of_two_choices_the_first_is_the_one_that_was_asked_for(self) -> None:
+        both = event(choices=[{"index": 1, "delta": {"content": "no"}}, {"index": 0, "delta": {"content": "Hi"}}])
+        assert answered(both, END, DONE).end.answer == "Hi"
+
+    @pytest.mark.parametrize(
+        "piece",
+        [
+            event(error={"message": "", "code": 7}),
+            event(error={"message": "success", "inner": {"code": "overloaded"}}),
+            event(choices=None, base_resp={"status_code": 1000, "status_msg": "unknown error"}),
+        ],
+    )
+    def test_is_not_what_says_something(self, piece: bytes) -> None:
+        end = answered(text("Hi"), piece, END, DONE).end
+        assert (end.state, end.cost) == ("error", 0)
 
 
 class TestAnErrorEvent:

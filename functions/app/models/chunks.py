@@ -16,8 +16,9 @@ from app.models.faults import ModelBroke
 from app.models.sse import Event
 
 _log = telemetry.log("models")
-_decode = json.JSONDecoder().raw_decode
-"""Takes a third of the time of json.loads, which first guesses an encoding; it runs once for every token."""
+_decode = json.JSONDecoder(strict=False).raw_decode
+"""Takes a third of the time of json.loads, which first guesses an encoding; it runs once for every token.
+It is not strict: a vendor that forgets to escape a tab means a tab."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,11 @@ _FIRST: Final = (None, 0, "0")
 _THOUGHTS: Final = ("reasoning_content", "reasoning", "thinking", "reasoning_text", "reasoning_details")
 """Where vendors put hidden reasoning in a delta: DeepSeek, vLLM and llama.cpp; Ollama, OpenRouter and newer vLLM;
 Ollama's own API; Copilot; OpenRouter's list. Some send it under two names at once: the first that holds any counts."""
+_NOT_THOUGHTS: Final = frozenset(_THOUGHTS).isdisjoint
+_NO_REASONS: Final = frozenset(("null", "none", "undefined"))
+"""Finish reasons of chunks that finish nothing, by languages that write their word for nothing as text."""
+_NO_ERRORS: Final = frozenset(("", "0", "200", "null", "none", "ok", "success"))
+"""What stands in the members of an error that is none, besides zero and nothing: frameworks that always write one."""
 _THINKING_PARTS: Final = frozenset(("thinking", "reasoning", "redacted_thinking"))
 
 
@@ -81,6 +87,8 @@ class ChunkReader:
         self._catalogue = catalogue
         self._model = model
         self._finished = False
+        self._early = False
+        """Whether text came behind a finish: then each chunk says that it is the last, and this one proves nothing."""
         self._counts = False
         self.done = False
         """Whether the vendor said that nothing follows."""
@@ -126,8 +134,12 @@ class ChunkReader:
         return self._finished or self.done
 
     def end(self) -> None:
-        """Called at the end of the body; raises ModelBroke when the vendor did not finish its answer."""
-        if not self.finished:
+        """Called at the end of the body; raises ModelBroke when the vendor did not finish its answer.
+
+        `[DONE]` alone finishes an answer that is counted or whose chunks all claimed to be the last. Proxies send it as
+        well after the connection to the server behind them broke.
+        """
+        if not (self._finished or (self.done and (self._counts or self._early))):
             raise ModelBroke("the vendor's stream ended without a finish")
 
     def _told(self) -> Iterator[ChunkEvent]:
@@ -159,7 +171,7 @@ class ChunkReader:
         if not data or data.startswith(b":"):
             return  # Proxies send empty data as a sign of life, and pass on comments as if they were data.
         try:
-            chunk, end = _decode(text := data.decode())
+            chunk, end = _decode(text := data.decode("utf-8", "replace"))
             if end != len(text):
                 raise ValueError("an event holds more than one value")
         except ValueError:
@@ -173,15 +185,18 @@ class ChunkReader:
 
     def _chunk(self, chunk: Mapping[str, object]) -> None:
         error = chunk.get("error")
-        if error:
+        if error and _tells_error(error):
             raise faults.of_event(error)
+        if "base_resp" in chunk:
+            _check_base(chunk["base_resp"])
         name = chunk.get("model")
         if name != self._vendor_id and isinstance(name, str) and name:
             self._renamed(name)
         # A chunk that carries nothing but usage has no choices (T-12).
         choices = chunk.get("choices")
         for choice in choices if isinstance(choices, list) else ():
-            if isinstance(choice, dict) and choice.get("index") in _FIRST:
+            # One alone is ours whatever its index: some number the blocks of one answer (LiteLLM).
+            if isinstance(choice, dict) and (len(choices) == 1 or choice.get("index") in _FIRST):
                 self._choice(choice)
         raw = chunk.get("usage")
         if raw:
@@ -194,24 +209,40 @@ class ChunkReader:
         delta = choice.get("delta")
         if not isinstance(delta, dict):
             delta = choice.get("message")
+        before = len(self._texts)
         if isinstance(delta, dict):
             content = delta.get("content") or delta.get("refusal")
-            if isinstance(content, str):
+            if not content:
+                pass
+            elif isinstance(content, str):
                 self._texts.append(content)
-            elif content:
+            else:
                 self._parts(content)
-            for name in _THOUGHTS:
-                if name in delta and (thought := "".join(_texts_in(delta[name]))):
-                    self._thoughts.append(thought)
-                    break
-        if choice.get("error"):
-            raise faults.of_event(choice["error"])
-        reason = choice.get("finish_reason")
-        if reason:
-            self._finished = True
-            self._others.append(Finished(str(reason)[:40]))
+            if not _NOT_THOUGHTS(delta):
+                self._thinks(delta)
+        wrote = len(self._texts) > before
+        if wrote and self._finished:
+            self._finished, self._early = False, True
+        if (error := choice.get("error")) and _tells_error(error):
+            raise faults.of_event(error)
+        if reason := choice.get("finish_reason"):
+            self._ends(reason, wrote=wrote)
         if "usage" in choice:
             self._count(choice["usage"])
+
+    def _thinks(self, delta: Mapping[str, object]) -> None:
+        for name in _THOUGHTS:
+            if name in delta and (thought := "".join(_texts_in(delta[name]))):
+                self._thoughts.append(thought)
+                break
+
+    def _ends(self, reason: object, *, wrote: bool) -> None:
+        """A finish reason: a word, or with SGLang an object that has it as its type."""
+        word = str(reason.get("type") or "" if isinstance(reason, dict) else reason)[:40]
+        if not word or word.lower() in _NO_REASONS:
+            return
+        self._finished = not (self._early and wrote)
+        self._others.append(Finished(word))
 
     def _parts(self, content: object) -> None:
         """Content as a list of parts: texts are shown, thinking is counted, anything else is neither."""
@@ -244,6 +275,21 @@ class ChunkReader:
             _log.warning("vendor_usage_odd", model=self._model.id, reason="; ".join(new))
         self._counts = self._counts or reading.reported.written is not None
         self._others.append(Counted(reading.reported, raw))
+
+
+def _tells_error(error: object) -> bool:
+    """Whether an `error` member says anything: some servers send an empty one, or that of a success, in each chunk."""
+    if isinstance(error, dict):
+        return any(map(_tells_error, error.values()))
+    if isinstance(error, list):
+        return any(map(_tells_error, error))
+    return bool(error) and str(error).strip().lower() not in _NO_ERRORS
+
+
+def _check_base(base: object) -> None:
+    """Raises the error of a `base_resp`, in which MiniMax tells one beside an empty choice; 0 is none."""
+    if isinstance(base, dict) and base.get("status_code"):
+        raise faults.of_event({"message": base.get("status_msg")})
 
 
 def _texts_in(value: object) -> Iterator[str]:

@@ -19,7 +19,7 @@ class FinishKind(StrEnum):
 
 
 _KINDS: Final[dict[FinishKind, tuple[str, ...]]] = {
-    FinishKind.WHOLE: ("stop", "eos", "eos_token", "end_turn", "stop_sequence", "complete", "completed"),
+    FinishKind.WHOLE: ("stop", "eos", "eos_token", "end_turn", "stop_sequence", "complete", "completed", "end"),
     FinishKind.LENGTH: ("length", "max_tokens", "max_output_tokens", "max_completion_tokens"),
     FinishKind.CONTEXT: ("model_length", "model_context_window_exceeded", "context_length_exceeded"),
     FinishKind.FILTERED: (
@@ -32,6 +32,7 @@ _KINDS: Final[dict[FinishKind, tuple[str, ...]]] = {
         "prohibited_content",
         "blocklist",
         "guardrail_intervened",
+        "error_toxic",
     ),
     FinishKind.FAILED: (
         "error",
@@ -49,4 +50,4 @@ _BY_WORD: Final = {word: kind for kind, words in _KINDS.items() for word in word
 
 def kind_of(reason: str) -> FinishKind:
     """What a finish reason means, in whatever case it is written (Gemini's are in capitals)."""
-    return _BY_WORD.get(reason.lower(), FinishKind.UNKNOWN)
+    return _BY_WORD.get(reason.lower().removeprefix("finish_reason_"), FinishKind.UNKNOWN)
