@@ -131,7 +131,7 @@ class TestWhatIsOurs:
             (refusing(402, "Insufficient Balance"), Blame.OUR_BALANCE),
             (refusing(401), Blame.OUR_KEY),
             (refusing(404, "The model does not exist"), Blame.RETIRED_MODEL),
-            (refusing(400, "max_tokens is not supported with this model"), Blame.OUR_REQUEST),
+            (refusing(400, "Unsupported parameter: 'max_tokens' is not supported"), Blame.OUR_REQUEST),
         ],
     )
     def test_alarms_somebody_and_is_answered_by_another_model(

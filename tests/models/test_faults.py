@@ -53,6 +53,9 @@ LITELLM_CONTEXT = "litellm.BadRequestError: litellm.ContextWindowExceededError: 
 LITELLM_FILTER = "litellm.BadRequestError: litellm.ContentPolicyViolationError: AzureException"
 ROOM = "`inputs` tokens + `max_new_tokens` must be <= 32768. Given: 40000"
 
+TOO_LONG = Blame.CONTEXT_TOO_LONG
+RAW = '{"error":{"message":"prompt is too long: 9 tokens > 8 maximum"}}'
+
 RECORDED = [
     (
         "openai quota",
@@ -121,7 +124,8 @@ RECORDED = [
         error("Authentication Fails", "authentication_error", INVALID),
         Blame.OUR_KEY,
     ),
-    ("groq minute", 413, error("Need more? See billing.", "tokens", "rate_limit_exceeded"), Blame.RATE),
+    ("groq minute", 413, error("Need more? See billing.", "tokens", "rate_limit_exceeded"), Blame.OVERSIZED),
+    ("openai minute", 429, error("Request too large for x on TPM.", "tokens", "rate_limit_exceeded"), Blame.OVERSIZED),
     ("groq gone", 400, error("Decommissioned.", INVALID, "model_decommissioned"), Blame.RETIRED_MODEL),
     ("groq flex", 498, error("No room.", "internal_server_error"), Blame.CAPACITY),
     ("mistral tier", 429, flat("Service tier capacity exceeded.", INVALID, None), Blame.CAPACITY),
@@ -165,6 +169,36 @@ RECORDED = [
         Blame.CONTEXT_TOO_LONG,
     ),
     ("xai balance", 403, {"code": "no", "error": "Your team has used all available credits"}, Blame.OUR_BALANCE),
+    ("xai no credits", 403, {"code": "no", "error": "Your new team doesn't have any credits yet."}, Blame.OUR_BALANCE),
+    ("xai safety", 403, {"code": "no", "error": "Content violates usage guidelines. CSAM"}, Blame.MODERATION),
+    ("dashscope arrears", 400, {"code": "Arrearage", "message": "Access denied."}, Blame.OUR_BALANCE),
+    ("dashscope free tier", 403, error("Exhausted.", None, "AllocationQuota.FreeTierOnly"), Blame.OUR_BALANCE),
+    ("dashscope inspection", 400, error("May be inappropriate.", None, "DataInspectionFailed"), Blame.MODERATION),
+    ("zhipu arrears", 429, error("余额不足", None, "1113"), Blame.OUR_BALANCE),
+    ("zhipu sensitive", 400, error("敏感内容", None, "1301"), Blame.MODERATION),
+    ("moonshot suspended", 429, error("Suspended.", "exceeded_current_quota_error"), Blame.OUR_BALANCE),
+    ("minimax", 200, {"base_resp": {"status_code": 1008, "status_msg": "insufficient balance"}}, Blame.OUR_BALANCE),
+    ("openai cyber", 400, error("Blocked.", INVALID, "cyber_policy_violation"), Blame.MODERATION),
+    ("portkey guardrail", 446, error("It failed.", "hooks_failed"), Blame.MODERATION),
+    ("anthropic field", 400, error("stream_options: Extra inputs are not permitted", INVALID), Blame.OUR_REQUEST),
+    ("mistral field", 422, {"detail": [{"type": "extra_forbidden", "msg": "No."}]}, Blame.OUR_REQUEST),
+    (
+        "gemini field",
+        400,
+        google(400, 'Invalid JSON payload received. Unknown name "user"', "X"),
+        Blame.OUR_REQUEST,
+    ),
+    ("sglang long", 400, flat("The input (9 tokens) is longer than the model's context length.", BAD, 400), TOO_LONG),
+    ("vllm output", 400, flat(f"'max_tokens' or 'x' is too large: 9. {CONTEXT}", BAD, 400), TOO_LONG),
+    ("bedrock long", 400, {"message": "Input is too long for requested model."}, TOO_LONG),
+    ("cohere long", 400, {"message": "total number of tokens in the prompt cannot exceed 4081"}, TOO_LONG),
+    ("lm studio long", 400, {"error": "The model is loaded with context length of only 4096 tokens"}, TOO_LONG),
+    ("copilot long", 400, error("Limit.", None, "model_max_prompt_tokens_exceeded"), TOO_LONG),
+    ("openrouter long", 400, error("Provider returned error", None, 400, metadata={"raw": RAW}), TOO_LONG),
+    ("databricks long", 400, {"error_code": "BAD_REQUEST", "message": RAW}, TOO_LONG),
+    ("openrouter pictures", 404, error("No endpoints found that support image input", "", "404"), Blame.REQUEST),
+    ("openrouter data policy", 404, error("No endpoints found matching your data policy", None, 404), Blame.OUR_KEY),
+    ("openrouter guardrail", 404, {"message": "No endpoints available matching your guardrails"}, Blame.OUR_KEY),
     ("nobody known", 418, {"message": "I am a teapot"}, Blame.UNKNOWN),
 ]
 
@@ -175,7 +209,35 @@ def test_an_error_is_blamed_on_whom_the_vendor_means(status: int, body: object, 
     assert blame_of(failure_of(status, body)) is blame
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Failed to download image: https://pictures.example/overloaded.png",
+        "Invalid image url https://pictures.example/rate-limited.png: 404 Not Found",
+        "litellm.BadRequestError: OpenAIException - invalid content 'model not found'",
+        "Input should be a valid string, input_value='insufficient balance', input_type=str",
+        "Input should be a valid list, you sent insufficient balance",
+        'Cannot read "api key not valid',
+        "Could not parse: rate limit",
+        "Bad role after: incorrect api key, overloaded, no endpoints found for me",
+    ],
+)
+@pytest.mark.parametrize("status", [400, 422])
+def test_what_a_user_wrote_and_a_vendor_repeats_blames_nobody_else(status: int, message: str) -> None:
+    """T-107: one user's words would else show every model as down, and have a dearer one asked."""
+    for body in (error(message, INVALID, status), flat(message, BAD, status), {"detail": message}, {"error": message}):
+        assert blame_of(failure_of(status, body)) is Blame.REQUEST
+    assert blame_of(of_event({"code": status, "message": message})) is Blame.REQUEST
+
+
+def test_a_request_that_can_never_pass_is_not_asked_again() -> None:
+    row = default_policy()[Blame.OVERSIZED]
+    assert (row.again, row.next, row.alarm, row.sick) == (False, True, True, False)
+
+
 def failure_of(status: int, body: object, retry_after: str | None = None) -> Failure:
+    if status == 200:
+        return of_body(json.dumps(body).encode(), retry_after, NOON_US)
     return of_status(status, json.dumps(body).encode(), retry_after, NOON_US)
 
 

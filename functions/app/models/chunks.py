@@ -194,7 +194,9 @@ class ChunkReader:
             self._renamed(name)
         # A chunk that carries nothing but usage has no choices (T-12).
         choices = chunk.get("choices")
-        for choice in choices if isinstance(choices, list) else ():
+        if not isinstance(choices, list):
+            choices = ()
+        for choice in choices:
             # One alone is ours whatever its index: some number the blocks of one answer (LiteLLM).
             if isinstance(choice, dict) and (len(choices) == 1 or choice.get("index") in _FIRST):
                 self._choice(choice)

@@ -14,6 +14,7 @@ texts never reach a client or a log: they can hold keys, prompts and addresses.
 
 import functools
 import json
+import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ class Blame(StrEnum):
     OUR_KEY = "our_key"
     OUR_REQUEST = "our_request"
     CAPACITY = "capacity"
+    OVERSIZED = "oversized"
     RATE = "rate"
     REQUEST = "request"
     UNREACHED = "unreached"
@@ -132,24 +134,33 @@ PATH: Final = Path(__file__).with_name("error_policy.toml")
 _LONGEST_WAIT_S: Final = 3600
 _MOST_LETTERS: Final = 2_000
 """Of a message that is searched for phrases."""
+_ECHO: Final = re.compile(r"""(?:https?://|data:)\S+|(?<!\w)".*?(?:"(?!\w)|$)|(?<!\w)'.*?(?:'(?!\w)|$)""", re.DOTALL)
+"""What a vendor repeats of a request: addresses, and what stands in quotation marks."""
+_PATH: Final = re.compile(r"\A(?:[\w.\[\]-]+(?::| -) +)+")
+"""Names of classes, fields and vendors in front of a message: `litellm.BadRequestError: OpenAIException - `."""
+
+
+_THEIRS: Final = (Blame.CONTEXT_TOO_LONG, Blame.MODERATION, Blame.REQUEST)
 
 
 class VendorWords:
     """What a vendor's error says: its words, its message, and the status that it names itself.
 
     Knows the shapes `{"error": {...}}`, the same in a list (Gemini) or nested twice (OpenRouter), `{"error": "text"}`
-    (Ollama), a flat `{"object": "error", ...}` (vLLM, Mistral) and `{"detail": "text"}` (FastAPI).
+    (Ollama), a flat `{"object": "error", ...}` (vLLM, Mistral), `{"detail": "text"}` and a list there (FastAPI),
+    MiniMax's `base_resp`, and another body as text, in a message (Databricks) or in `metadata.raw` (OpenRouter).
     """
 
-    __slots__ = ("message", "status", "words")
+    __slots__ = ("messages", "status", "words")
     _sane: ClassVar[str] = "abcdefghijklmnopqrstuvwxyz0123456789_-."
 
     def __init__(self, error: object) -> None:
         levels = [*_levels(error)]
         said = [self._word(level.get(name)) for level in levels for name in ("type", "code", "status")]
         self.words = tuple(word for word in said if word)
-        texts = (level.get(name) for level in levels for name in ("message", "detail", "error"))
-        self.message = " ".join(text for text in texts if isinstance(text, str))[:_MOST_LETTERS].lower()
+        texts = (level.get(name) for level in levels for name in ("message", "detail", "error", "raw", "status_msg"))
+        plain = (text for text in texts if isinstance(text, str) and not text.lstrip().startswith("{"))
+        self.messages = tuple(_ECHO.sub(" ", text[:_MOST_LETTERS].lower()).lstrip() for text in plain)
         numbers = (int(word) for word in self.words if word.isascii() and word.isdigit() and len(word) == 3)
         self.status = next((number for number in numbers if 400 <= number < 600), 0)
 
@@ -161,6 +172,14 @@ class VendorWords:
             return cls(json.loads(next(lines, body)))
         except (ValueError, RecursionError):
             return cls(None)
+
+    def say(self, phrases: Sequence[str]) -> bool:
+        """Whether one of these phrases stands in a message."""
+        return any(phrase in message for message in self.messages for phrase in phrases)
+
+    def begin_with(self, phrases: Sequence[str]) -> bool:
+        """Whether a message begins with one of these phrases, behind the names in front of it."""
+        return any(_PATH.sub("", message, count=1).startswith(tuple(phrases)) for message in self.messages)
 
     def _word(self, value: object) -> str:
         text = str(value).lower()[:60] if isinstance(value, str | int) else ""
@@ -176,21 +195,42 @@ def _levels(error: object, depth: int = 0) -> Iterator[Mapping[str, object]]:
     """The objects of an error, from the outside to the inside."""
     if isinstance(error, list) and error:
         error = error[0]
-    if not isinstance(error, Mapping) or depth > 3:
+    if not isinstance(error, Mapping) or depth > 5:
         return
     yield error
-    for name in ("error", "innererror"):
+    for name in ("error", "innererror", "metadata", "detail", "base_resp"):
         yield from _levels(error.get(name), depth + 1)
+    for name in ("message", "raw"):
+        text = error.get(name)
+        if isinstance(text, str) and text.lstrip().startswith("{"):
+            yield from _levels(_parsed(text), depth + 1)
+
+
+def _parsed(text: str) -> object:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def blame(words: VendorWords, status: int) -> Blame:
     """Whose fault an error is: by its words, then by its message, then by its status."""
+    whose = _blame(words, status)
+    if whose is Blame.RATE and (status == 413 or words.say(default_policy()[Blame.OVERSIZED].phrases)):
+        return Blame.OVERSIZED
+    return whose
+
+
+def _blame(words: VendorWords, status: int) -> Blame:
     policy = default_policy()
     for whose, row in policy.items():
         if row.words.intersection(words.words):
             return whose
+    # Such a status says that the request is wrong, and its message may quote it: a user's words blame nobody else.
+    quotes = status in policy[Blame.REQUEST].statuses
     for whose, row in policy.items():
-        if any(phrase in words.message for phrase in row.phrases):
+        found = words.begin_with if quotes and whose not in _THEIRS else words.say
+        if found(row.phrases):
             return whose
     for whose, row in policy.items():
         if status in row.statuses:
@@ -210,7 +250,7 @@ def of_status(status: int, body: bytes, retry_after: str | None, now_us: int = 0
 def of_body(body: bytes, retry_after: str | None, now_us: int = 0) -> Failure:
     """The failure that a body of status 200 means which is no stream: mostly it holds an error."""
     words = VendorWords.of_body(body)
-    if not words.words and not words.message:
+    if not words.words and not words.messages:
         return ModelBroke("the vendor's answer is no stream")
     whose = blame(words, words.status or 500)
     return _broken(
@@ -251,7 +291,7 @@ def _failure(whose: Blame, detail: str, word: str, wait: int | None) -> Failure:
             return ContentRefused("The model's safety rules refuse this prompt.")
         case Blame.REQUEST:
             return ModelRefused("The model does not accept this request.", vendor_code=word)
-        case Blame.RATE | Blame.CAPACITY:
+        case Blame.RATE | Blame.CAPACITY | Blame.OVERSIZED:
             return ModelBusy(detail, whose, retry_after_s=wait)
         case Blame.OUR_BALANCE | Blame.OUR_KEY | Blame.OUR_REQUEST | Blame.RETIRED_MODEL:
             return ModelMisconfigured(f"{detail}: {whose}", whose)
