@@ -95,13 +95,13 @@ class TestBudget:
 
     def test_that_is_used_up_is_a_polite_402(self, suite: RunningSuite, person: Person, vendor: Vendor) -> None:
         """T-32, T-35: the vendor is not asked, and the refusal says what is missing and how to get it."""
-        self.leave(person, "0.001")
+        self.leave(person, "0.0005")
         conversation = person.begin()
         refused = person.ask(conversation, QUESTION)
         problem = problem_of(refused)
         assert (refused.status_code, problem["code"]) == (402, "insufficient_credits")
         required, available = Decimal(str(problem["required"])), Decimal(str(problem["available"]))
-        assert available == Decimal("0.001")
+        assert available == Decimal("0.0005")
         assert Decimal(str(problem["shortfall"])) == required - available > 0
         assert problem["payment_options"]
         with person.stream(conversation, QUESTION) as stream:
@@ -112,7 +112,7 @@ class TestBudget:
         assert (error["status"], error["details"]["code"]) == ("FAILED_PRECONDITION", "insufficient_credits")
         assert error["details"]["required"] == problem["required"]
         assert vendor.requests() == []
-        assert person.balance()["available"] == "0.001"
+        assert person.balance()["available"] == "0.0005"
 
     def test_of_the_caller_is_kept(self, person: Person) -> None:
         """`max_cost` bounds what is reserved and charged."""

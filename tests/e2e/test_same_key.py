@@ -119,7 +119,7 @@ class TestStillRunning:
 class TestFailedBefore:
     def test_may_try_again_under_the_same_key(self, person: Person, vendor: Vendor, mark: str) -> None:
         """T-11: a failure that cost nothing is no answer; the repeat is a new attempt with its own reservation."""
-        vendor.arrange("status=503", times=2, contains=mark)
+        vendor.arrange("status=503", times=3, contains=mark)
         conversation, content = person.begin(), f"{QUESTION} {mark}"
         failed = person.ask(conversation, content, key="k")
         assert failed.status_code == 503

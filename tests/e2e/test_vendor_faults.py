@@ -43,14 +43,14 @@ class TestBeforeTheFirstToken:
         vendor.arrange("status=503", times=None, contains=mark)
         frames = streamed(person, f"{QUESTION} {mark}")
         assert [frame.name for frame in frames] == ["start", "error"]
-        assert (frames[-1].data["status"], frames[-1].data["code"]) == (503, "model_unavailable")
+        assert (frames[-1].data["status"], frames[-1].data["code"]) == (503, "model_busy")
         untouched(person)
 
-    def test_of_our_own_key_is_our_error(self, person: Person, vendor: Vendor, mark: str) -> None:
+    def test_of_our_own_key_is_not_the_callers(self, person: Person, vendor: Vendor, mark: str) -> None:
         """A vendor's 401 is not the caller's, and its words stay inside."""
         vendor.arrange("status=401", times=None, contains=mark)
         refused = person.ask(person.begin(), f"{QUESTION} {mark}")
-        assert (refused.status_code, problem_of(refused)["code"]) == (500, "internal_error")
+        assert (refused.status_code, problem_of(refused)["code"]) == (503, "model_unavailable")
         assert "key" not in refused.text.lower()
         untouched(person)
 

@@ -119,6 +119,13 @@ class TestBrokenRowsInFront:
         assert (job.served, job.listed()) == (["good"], ["things/bad"])
         assert stored is not None and stored.fields["note"] == "mine"
 
+    def test_are_not_looked_for_in_the_record_of_another_kind(self, job: Job) -> None:
+        """The sealing's own record has an `after` as well, and every scrape of the metrics logged it as spoilt."""
+        job.documents.commit([Create("jobs/sealing", {"after": None, "complete": 1, "serial": 1})])
+        with capture_logs() as logs:
+            assert job.rows.reports() == []
+        assert logs == []
+
 
 class TestARun:
     def test_without_rows_reads_one_document_and_writes_none(self, job: Job) -> None:

@@ -117,7 +117,7 @@ def is_disposable(email: str) -> bool:
 
 
 def registrable(domain: str) -> str:
-    """The part of a domain that its owner registered: whoever has it has all names below it for nothing."""
+    """The part of a domain that its owner pays for; subdomains cost nothing, so they are not told apart."""
     labels = domain.split(".")
     ending = labels[-2:-1]
     known = _public_suffixes().get(labels[-1], frozenset())

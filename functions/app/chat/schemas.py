@@ -108,7 +108,7 @@ class TurnError(ResponseBody):
 
 
 class MessageAnswer(ResponseBody):
-    """A question, its answer and what it cost. `estimated`: the vendor reported no usage; a lower bound is charged."""
+    """A question, its answer and what it cost. `estimated`: without a usable count of the vendor's, ours is charged."""
 
     message_id: Id
     conversation_id: Id

@@ -1,4 +1,4 @@
-"""Verifies every chain in turn, some with each sweep: what nobody asks for and nobody changes is looked at too.
+"""Verifies the chain of every account in turn, some with each sweep, also those that nobody reads or changes.
 
 Three cursors in `jobs/chain_verification` go round and round: over the accounts (each from its first entry), over what
 was sealed (accounts and seals that vanished), and over the chain of checkpoints. Accounts that a reader found broken
@@ -92,7 +92,7 @@ class Rotation:
         return max(0, self._clock.now_us() - self.turn().whole_us)
 
     def _suspected(self, state: ArchivedState, limit: int) -> tuple[Advance, list[str]]:
-        """Accounts that a reader found broken; those of them that hold."""
+        """Verifies the accounts that a reader found broken: what the next checkpoint changes, and those that hold."""
         found: list[Advance] = []
         unfounded: list[str] = []
         left = ENTRIES_A_RUN

@@ -100,7 +100,7 @@ class Meter:
         self._thought_length += thought.length
 
     def miss(self) -> None:
-        """Notes that the vendor wrote more than the caller was there for."""
+        """Notes that the vendor wrote text after the caller had left, so its count is of more than was delivered."""
         self._missed = True
 
     def count(self, counted: Counted) -> None:

@@ -44,7 +44,7 @@ class Settlement:
 
     `reason` is the billing policy's code, `at` RFC 3339, `model` the one that answered. `available` can be spent after
     it; 0 for an orphan, whose caller is gone. `transaction_id` is None when nothing was charged. `estimated`: the usage
-    is our lower bound, not the vendor's count.
+    is our own estimate, not the vendor's count.
     """
 
     reason: str

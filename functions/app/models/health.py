@@ -13,7 +13,7 @@ HealthState = Literal["up", "degraded", "down"]
 REMEMBERED: Final = 20
 """Outcomes per model."""
 REFUSED: Final = 5
-"""So many users in a row whose requests one model refused are no users' fault any more."""
+"""When one model has refused the requests of so many users in a row, the fault is ours and a person is alarmed."""
 _OLDEST_US: Final = 10 * 60 * 1_000_000
 
 

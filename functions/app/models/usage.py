@@ -3,7 +3,7 @@
 The plain counts, prompt and completion, are what a vendor bills by. They are used whenever they are whole, not negative
 and not absurd; what stands beside them only divides them into buckets. A neighbour that is odd (text, a fraction,
 negative, larger than its whole) is left out and named, so that somebody can look (T-16, T-23). A plain count that is
-odd is as good as missing: the caller falls back to its own lower bound. Absent and zero are different things (T-5).
+odd is as good as missing: the caller falls back to its own estimate. Absent and zero are different things (T-5).
 
 Vendors disagree about what contains what (T-14, T-15). Where a report has a total, the total decides:
 

@@ -1,1 +1,1 @@
-""""""
+"""What proves the ledger: keys, signed chains, checkpoints, breaches and receipts."""

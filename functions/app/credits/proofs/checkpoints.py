@@ -69,7 +69,7 @@ class Scan:
 
 @dataclass(frozen=True, slots=True)
 class SealingParts:
-    """What makes checkpoints."""
+    """Dependencies of `Checkpoints` and `Rotation`."""
 
     documents: Documents
     clock: Clock

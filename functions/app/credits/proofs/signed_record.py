@@ -1,7 +1,7 @@
 """The memory of a chore in one document that nobody else can write: each version is signed and numbered.
 
 Whoever may write to Firestore could tell a chore that its work is done. A record without our signature counts as lost,
-and one that is older than what this process wrote or read itself is not taken back to.
+and one that is older than what this process read or wrote last is ignored.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ _UNSIGNED: Final = ("key_id", "signature")
 
 
 class SignedRecord:
-    """One document. Thread-safe: a race of two writers loses one of two good versions."""
+    """One document. Thread-safe. Of two writers at once the later one wins, and both versions are good."""
 
     def __init__(self, path: str, documents: Documents, signer: Signer, keys: KeyRing) -> None:
         self._path, self._documents, self._signer, self._keys = path, documents, signer, keys

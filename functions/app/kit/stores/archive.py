@@ -43,6 +43,9 @@ class CloudArchive:
         from google.api_core.exceptions import PreconditionFailed
         from google.cloud.storage.retry import DEFAULT_RETRY
 
+        if self._on_emulator and self.read(name) is not None:
+            # The emulator takes an upload over an object that its precondition forbids.
+            return False
         try:
             with _translated(f"take {name}"):
                 self._open().blob(name).upload_from_string(

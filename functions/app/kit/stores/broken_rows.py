@@ -27,7 +27,7 @@ COLLECTION: Final = "jobs"
 LISTED: Final = 500
 """Broken rows in the list of one job. Further ones are only counted: a document holds 1 MiB."""
 FRESH_US: Final = minutes(60)
-"""`last_seen` may be so old while a row is still met: otherwise the list would be written every minute."""
+"""`last_seen` is written again only when it is older than this, so that the list is not written every minute."""
 _FORGET_US: Final = minutes(30 * 24 * 60)
 _JOBS: Final = 100
 
@@ -151,8 +151,8 @@ def _fields(record: JobRecord) -> Mapping[str | tuple[str, ...], Value]:
 def _read(stored: Document) -> JobRecord:
     """The record in a document. One that somebody spoilt counts as none: the job begins at its first row again."""
     fields = stored.fields
-    if "after" not in fields:
-        return JobRecord()
+    if "broken" not in fields:
+        return JobRecord()  # a record of another kind: jobs that verify keep theirs here as well
     try:
         return JobRecord(
             after=tuple(list_field(fields, "after")),

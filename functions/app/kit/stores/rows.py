@@ -16,7 +16,7 @@ from app.kit.stores.documents import Document, Documents, Query, Value
 from app.kit.telemetry import log
 
 BUDGET_US: Final = seconds(8)
-"""How long a run may begin new rows."""
+"""A run begins no new row after this time."""
 MOST_READ: Final = 1_000
 """Rows that a run reads at most; broken ones count here, and not for its limit."""
 _PAGE: Final = 100
@@ -87,8 +87,8 @@ class Rows:
     def follow(self, job: str, query: Query, work: Work, *, limit: int = 100, for_us: int = BUDGET_US) -> Batch:
         """Works on each row once, in the order of the query; otherwise as `due`.
 
-        Where a dependency did not answer for the last rows, the next run begins with them. A row for which it did not,
-        and did for one behind it, counts as broken.
+        When a run ends in rows for which a dependency did not answer, the next one begins with these. When it
+        did answer for a row behind such a one, the row itself counts as broken.
         """
         was, now_us = self._list.record(job), self._clock.now_us()
         run = _Run(was.after)

@@ -28,7 +28,7 @@ SHARES: Final[Mapping[Priority, int]] = {
 """Starts of each priority, relative to the others, while all of them have tickets."""
 _STRIDE: Final = 8
 LATE_US: Final = seconds(2)
-"""After which a ticket is anybody's: its trigger is lost or late."""
+"""A ticket that has been due for longer may be served by every runner: its trigger is lost or late."""
 
 
 @dataclass(frozen=True, slots=True)

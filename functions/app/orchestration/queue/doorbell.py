@@ -57,14 +57,14 @@ PAGES: Final = 6
 that is busy, or over a sublane, so that few reach somebody who may start.
 """
 CLUTTER: Final = 24
-"""From so many tickets of one read that stand behind others of their lines these are removed."""
+"""When one read finds so many tickets that must wait for another with their key, these are removed from the queue."""
 STARTS: Final = 8
 """Operations that one holder of a slot starts before it looks at the queue again."""
 LOOK_US: Final = seconds(1)
-"""How long it starts any that it saw: as late is a pause or a new ticket of a higher priority noticed."""
+"""How old its look at the queue may be. A pause, or a new ticket of a higher priority, is noticed after it."""
 
 TRIES: Final = 25
-"""Tries at a slot. Somebody gets one at each."""
+"""How often a runner tries to take a slot. At each try that it loses, another runner gets one."""
 
 
 _AHEAD_MS: Final = 1000
@@ -207,7 +207,7 @@ class TakenSlot:
     """
 
     def __init__(self, realtime: Realtime, draw: Draw, look: "_Look", turns: Turns | None, until_us: int) -> None:
-        """Without `turns` its look has one ticket, and whose turn is next stays as it is."""
+        """`turns` is None for the ticket of a trigger: it takes no turn, and the stored turns stay as they are."""
         self._realtime = realtime
         self._draw = draw
         self._look = look
@@ -259,7 +259,9 @@ class TakenSlot:
         self._realtime.update(values)
 
     def _may_go_on(self, now_us: int) -> bool:
-        """Not after an operation with a key, or at a vendor with a limit: for these others wait, so it looks again."""
+        """Whether it may start another ticket of its look. After an operation with a key, or of a vendor with a limit,
+        it must look again: the end of that operation let others start, which this look shows as blocked.
+        """
         if self._is_lost(now_us):
             return False
         freed = self._slot.key is not None or self._at_vendor is not None
