@@ -46,10 +46,10 @@ class Deletion:
             self.documents.change_unmoved(path, seen_at, lease=expired, wake_at=LONG_AGO)
         elif stored["state"] == "queued":
             self.documents.change_unmoved(path, seen_at, wake_at=LONG_AGO)
-        slots = self.suite.database("orchestration/lanes/default/slots")
+        slots = self.suite.database("orchestration/slots/default/slots")
         for name, slot in (requests.get(slots, headers=OWNER, timeout=30).json() or {}).items():
             if slot.get("operation") == self.operation:
-                slot_of_it = self.suite.database(f"orchestration/lanes/default/slots/{name}")
+                slot_of_it = self.suite.database(f"orchestration/slots/default/slots/{name}")
                 assert requests.delete(slot_of_it, headers=OWNER, timeout=30).ok
 
     def nothing_is_left(self) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from app.kit.clock import seconds
 from app.kit.stores.realtime import Json
 from app.orchestration.queue.admission import Wanted
-from app.orchestration.queue.doorbell import LANES, QUEUE, WINDOW, TakenSlot
+from app.orchestration.queue.doorbell import LANES, QUEUE, SLOTS, WINDOW, TakenSlot
 from app.orchestration.queue.handler import Handler, Lane
 from app.orchestration.queue.operation import Priority
 from app.orchestration.queue.ticket import Ticket, sublane_of, vendor_mark
@@ -59,9 +59,9 @@ class TestASlot:
             pass
         assert slot is not None
         slot.leave(asked.now_us)
-        shared = {f"{LANES}/lane", f"{LANES}/lane/slots", f"{QUEUE}/lane"}
+        shared = {f"{SLOTS}/lane", f"{SLOTS}/lane/slots", f"{QUEUE}/lane"}
         assert shared.isdisjoint(asked.written)
-        assert asked.shop.realtime.get(f"{LANES}/lane") is None
+        assert asked.shop.realtime.get(f"{SLOTS}/lane") is None
         assert asked.shop.realtime.get(QUEUE) is None
 
     def test_that_is_over_is_left_to_who_took_it(self) -> None:
@@ -86,7 +86,7 @@ class TestASlot:
         assert asked.admit() is None
         assert slot is not None
         slot.leave(asked.now_us)
-        assert asked.shop.realtime.get(f"{LANES}/lane/vendors/{vendor_mark('acme')}") is None
+        assert asked.shop.realtime.get(f"{SLOTS}/lane/vendors/{vendor_mark('acme')}") is None
         assert asked.next(asked.admit()) is not None
 
 
@@ -139,3 +139,40 @@ class TestAnEarlierDeployment:
         shop.runner().serve("default")
         assert spy.runs == [identity]
         assert shop.realtime.get(QUEUE) is None
+
+
+class TestADeployment:
+    def test_leaves_the_slots_that_are_taken_though_old_code_writes_its_lane_whole(self) -> None:
+        asked = Counter()
+        asked.bell.ring("lane", [ticket(number) for number in range(3)])
+        held = [asked.one(ticket(0)), asked.one(ticket(1))]
+        assert all(held)
+        asked.shop.realtime.update({f"{LANES}/lane": {"running": {}, "turn": 3}})
+        assert asked.one(ticket(2)) is None, "both slots are taken"
+
+
+class TestWakes:
+    def test_do_not_pile_up_while_a_lane_is_full_or_paused(self) -> None:
+        """They would fill the first window, and count as depth."""
+        asked = Counter()
+        asked.bell.ring("lane", [ticket(number) for number in range(3)])
+        held = [asked.one(ticket(0)), asked.one(ticket(1))]
+        assert all(held)
+        asked.bell.wake("lane", asked.now_us, [f"w{number}" for number in range(9)])
+        assert asked.admit() is None
+        assert len(asked.shop.realtime.first(f"{QUEUE}/lane", 100)) == 3
+        asked.bell.pause("lane", paused=True)
+        asked.bell.wake("lane", asked.now_us, [f"w{number}" for number in range(9)])
+        assert asked.admit() is None
+        assert len(asked.shop.realtime.first(f"{QUEUE}/lane", 100)) == 3
+
+
+class TestWhatWasRefused:
+    def test_never_goes_back(self) -> None:
+        """A trigger that comes late notes an earlier ticket, and who leaves must still look for the later one."""
+        asked = Counter()
+        for due_ms in (5_000, 1_000):
+            asked.bell._refuse("lane", due_ms)
+        noted = asked.shop.realtime.get(f"{SLOTS}/lane/refused")
+        assert isinstance(noted, int)
+        assert noted >= 5_000

@@ -171,7 +171,7 @@ class TestTheNodes:
 
     def test_what_an_earlier_deployment_left_takes_no_room_but_stays_paused(self) -> None:
         left: Json = {"paused": True, "turn": 4, "passes": {"p2": 8}, "running": {"op_1": {"until": NOW + 1}}}
-        assert read_lane(left) == replace(state(), paused=True)
+        assert read_lane(left, paused=True) == replace(state(), paused=True)
 
     def test_a_ticket_of_an_earlier_deployment_is_read(self) -> None:
         value: Json = {"id": "op_1", "key": "k", "vendor": None, "position": 7}

@@ -6,7 +6,7 @@ from contextlib import suppress
 from app.kit.clock import minutes
 from app.kit.errors import Unavailable
 from app.kit.stores.documents import Document, Increment, Merge, Write
-from app.orchestration.queue.doorbell import LANES, QUEUE, WINDOW
+from app.orchestration.queue.doorbell import QUEUE, SLOTS, WINDOW
 from app.orchestration.queue.handler import Done, Handler, LeaseOver, Run, RunOutcome
 from app.orchestration.queue.operation import OperationState, SecurityLevel
 from orchestration.shop import Shop, Spy, order
@@ -48,7 +48,7 @@ class Line:
 
     def forget(self) -> None:
         """Deletes all that the Realtime Database holds of the queue."""
-        self.shop.realtime.update({QUEUE: None, LANES: None})
+        self.shop.realtime.update({QUEUE: None, SLOTS: None})
 
     def sweep(self) -> None:
         self.shop.sweeper.tick()

@@ -203,7 +203,8 @@ class Sweeper:
             blocked = {ticket.name for ticket in blocked_by_key(waiting)}
             first = [ticket for ticket in waiting if ticket.name not in blocked]
             self._deps.doorbell.ring(lane, first)
-            self.wake(lane, len(first), now_us)
+            if not self._deps.doorbell.is_paused(lane):
+                self.wake(lane, len(first), now_us)
             rung.lanes[lane] += len(first)
         rung.operations, rung.complete = len(overdue), batch.complete
         return rung.operations

@@ -15,8 +15,8 @@ from app.admin.orchestration.schemas import (
 )
 from app.kit.clock import optional_rfc3339, to_rfc3339
 from app.orchestration.event_bus import Subscription
+from app.orchestration.queue.admission import Depth
 from app.orchestration.queue.audit import AuditLine
-from app.orchestration.queue.doorbell import Depth
 from app.orchestration.queue.handler import Lane
 from app.orchestration.queue.operation import Operation
 from app.orchestration.sagas.saga import SagaState

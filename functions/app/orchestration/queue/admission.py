@@ -54,7 +54,8 @@ class Turns:
 
 @dataclass(frozen=True, slots=True)
 class LaneState:
-    """The node `/orchestration/lanes/{lane}`. Not authoritative: lost slots only let more operations run for a while.
+    """The node `/orchestration/slots/{lane}`, and whether the lane is paused. Not authoritative: lost slots only let
+    more operations run for a while.
 
     `vendors` holds, per mark of a vendor, its slots and until when each is taken. Tickets that were due until
     `refused_ms` may have had triggers that found every slot taken.
@@ -64,6 +65,18 @@ class LaneState:
     slots: Mapping[str, Slot]
     vendors: Mapping[str, Mapping[str, int]]
     refused_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """What waits and runs in a lane. `tickets` counts what waits, up to 1000, and `oldest_due_ms` by priority is of
+    those that were counted.
+    """
+
+    tickets: int
+    oldest_due_ms: Mapping[Priority, int]
+    running: int
+    paused: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,12 +177,12 @@ def slot_name(number: int) -> str:
     return f"s{number}"
 
 
-def read_lane(value: Json) -> LaneState:
+def read_lane(value: Json, *, paused: bool = False) -> LaneState:
     """The lane's state from its node; missing or malformed parts count as empty."""
     node = _members(value)
     refused = node.get("refused")
     return LaneState(
-        paused=node.get("paused") is True,
+        paused=paused,
         slots={name: _slot(_members(slot)) for name, slot in _members(node.get("slots")).items()},
         vendors={
             mark: {name: until_of(slot) for name, slot in _members(slots).items()}

@@ -8,7 +8,7 @@ after another, and who is free is read. The node of a slot is taken by a conditi
 never run more than their limit while the Realtime Database keeps what it was told.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -17,6 +17,7 @@ from app.kit.errors import Unavailable
 from app.kit.stores.realtime import Json, Realtime
 from app.orchestration.queue.admission import (
     Busy,
+    Depth,
     LaneState,
     Slot,
     Turns,
@@ -48,8 +49,10 @@ from app.orchestration.queue.ticket import (
 
 QUEUE: Final = "orchestration/queue"
 LANES: Final = "orchestration/lanes"
+SLOTS: Final = "orchestration/slots"
+"""Not below `LANES`: earlier deployments write a lane's node there whole, and would remove the slots in it."""
 TURNS: Final = "orchestration/turns"
-"""Whose turn it is in each slot. Not below `LANES`, because every admission reads its lane."""
+"""Whose turn it is in each slot. Not below `SLOTS`, because every admission reads those."""
 WINDOW: Final = 64
 """Tickets in one read."""
 PAGES: Final = 6
@@ -70,18 +73,6 @@ TRIES: Final = 25
 _AHEAD_MS: Final = 1000
 _NO_TURN: Final = "other runners were faster at every slot of the lane"
 _DEPTH: Final = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Depth:
-    """What waits and runs in a lane. `tickets` counts what waits, up to 1000, and `oldest_due_ms` by priority is of
-    those that were counted.
-    """
-
-    tickets: int
-    oldest_due_ms: Mapping[Priority, int]
-    running: int
-    paused: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +117,7 @@ class Doorbell:
             Unavailable: other runners were faster at every slot.
         """
         for _ in range(TRIES):
-            state = read_lane(self._realtime.get(f"{LANES}/{lane.name}"))
+            state = self._lane(lane.name)
             if state.paused or ticket.due_ms <= state.refused_ms:
                 return None
             free, beside = free_slots(lane, state, now_us), busy(lane, state, now_us)
@@ -134,7 +125,7 @@ class Doorbell:
                 self._refuse(lane.name, ticket.due_ms)
                 return None
             name = free[self._draw(len(free))]
-            if _take(self._realtime, f"{LANES}/{lane.name}/slots/{name}", now_us, until_us):
+            if _take(self._realtime, f"{SLOTS}/{lane.name}/slots/{name}", now_us, until_us):
                 look = _Look(lane, name, state, beside, now_us, [ticket])
                 return TakenSlot(self._realtime, self._draw, look, None, until_us)
         raise Unavailable(_NO_TURN)
@@ -149,8 +140,10 @@ class Doorbell:
         if not window.tickets:
             return None
         newest_ms = max(ticket.due_ms for ticket in window.tickets)
+        # Also while nothing may start, or they pile up and hide the tickets behind them.
+        self._remove(lane.name, [ticket for ticket in window.tickets if ticket.is_wake])
         for _ in range(TRIES):
-            state = read_lane(self._realtime.get(f"{LANES}/{lane.name}"))
+            state = self._lane(lane.name)
             free, beside = free_slots(lane, state, now_us), busy(lane, state, now_us)
             if not free:
                 if state.paused or newest_ms <= state.refused_ms:
@@ -164,7 +157,7 @@ class Doorbell:
             self._remove(lane.name, search.gone.values())
             if not startable(seen, beside):
                 return None
-            if _take(self._realtime, f"{LANES}/{lane.name}/slots/{name}", now_us, until_us):
+            if _take(self._realtime, f"{SLOTS}/{lane.name}/slots/{name}", now_us, until_us):
                 look = _Look(lane, name, state, beside, now_us, seen)
                 return TakenSlot(self._realtime, self._draw, look, turns, until_us)
         raise Unavailable(_NO_TURN)
@@ -174,15 +167,22 @@ class Doorbell:
         The caller must look at the lane again afterwards: somebody may have left before it was noted.
         """
         # Ahead, so that a full lane is told once a second and not by every trigger.
-        self._realtime.update({f"{LANES}/{lane}/refused": due_ms + _AHEAD_MS})
+        _note_refused(self._realtime, f"{SLOTS}/{lane}", due_ms + _AHEAD_MS)
 
     def pause(self, lane: str, paused: bool) -> None:
         """Stops or allows new admissions; running operations go on. It is heard within `LOOK_US`."""
         self._realtime.update({f"{LANES}/{lane}/paused": True if paused else None})
 
+    def is_paused(self, lane: str) -> bool:
+        """Whether new admissions are stopped."""
+        return self._realtime.get(f"{LANES}/{lane}/paused") is True
+
+    def _lane(self, lane: str) -> LaneState:
+        return read_lane(self._realtime.get(f"{SLOTS}/{lane}"), paused=self.is_paused(lane))
+
     def depth(self, lane: str, now_us: int) -> Depth:
         """What waits and runs in the lane, for administrators."""
-        state = read_lane(self._realtime.get(f"{LANES}/{lane}"))
+        state = self._lane(lane)
         running = {slot.operation_id for slot in state.slots.values() if slot.until_us > now_us}
         waiting = [
             ticket
@@ -211,7 +211,7 @@ class TakenSlot:
         self._realtime = realtime
         self._draw = draw
         self._look = look
-        self._path = f"{LANES}/{look.lane.name}"
+        self._path = f"{SLOTS}/{look.lane.name}"
         self._node = f"{self._path}/slots/{look.name}"
         self._turns = turns
         self._slot = Slot(until_us)
@@ -240,7 +240,7 @@ class TakenSlot:
                 self._start(ticket, until_us)
                 return ticket
             look.beside = replace(look.beside, vendors=look.beside.vendors | {vendor})
-            self._realtime.update({f"{self._path}/refused": max(ticket.due_ms, look.state.refused_ms)})
+            _note_refused(self._realtime, self._path, ticket.due_ms)
         return None
 
     def extend(self, until_us: int) -> None:
@@ -370,6 +370,11 @@ class _Search:
         if last.vendor in self._beside.vendors:
             return last.behind_vendor
         return last.behind if last.name in self.gone else last.behind_sublane
+
+
+def _note_refused(realtime: Realtime, path: str, until_ms: int) -> None:
+    """Never back: who came before may have been refused a later ticket."""
+    realtime.transact(f"{path}/refused", lambda now: max(until_ms, now) if isinstance(now, int) else until_ms)
 
 
 def _take(realtime: Realtime, path: str, now_us: int, until_us: int) -> bool:
