@@ -7,6 +7,7 @@ from flask import Request, Response
 
 from app import process
 from app.api import callables, mount, triggers
+from app.kit.deployment import LONGEST_REQUEST_S
 from app.outside import REGION
 
 # An alarm may ring early (the local emulator does not wait, clocks differ) and then comes again.
@@ -18,14 +19,14 @@ process.start()
 options.set_global_options(region=REGION, cpu=1, memory=512, max_instances=20, secrets=SECRETS)
 
 
-@https_fn.on_request(memory=512, cpu=1, concurrency=process.CONCURRENCY, timeout_sec=300)
+@https_fn.on_request(memory=512, cpu=1, concurrency=process.CONCURRENCY, timeout_sec=LONGEST_REQUEST_S)
 def api(request: Request) -> Response:
     """The HTTP API: every route of the OpenAPI document."""
     return mount.serve(process.system().edge, request)
 
 
 @callables.read_strictly
-@https_fn.on_call(memory=512, cpu=1, concurrency=process.CONCURRENCY, timeout_sec=300)
+@https_fn.on_call(memory=512, cpu=1, concurrency=process.CONCURRENCY, timeout_sec=LONGEST_REQUEST_S)
 def send_message(request: https_fn.CallableRequest[object]) -> object:
     """A message to a conversation, answered whole; the text also streams through the Realtime Database."""
     return process.system().call("send_message", request)

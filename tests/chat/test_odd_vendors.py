@@ -181,13 +181,14 @@ class TestHiddenReasoning:
 
 
 class TestAUsageReport:
-    def test_far_above_what_was_seen_takes_the_reservation_at_most(self) -> None:
-        """T-2, T-101: a vendor that counts wildly never costs more than what the user was shown before."""
+    def test_far_above_what_was_sent_or_allowed_is_not_charged(self) -> None:
+        """T-2, T-101: a vendor that counts wildly costs what was delivered, by our own count."""
         usage = {"prompt_tokens": 10_000_000, "completion_tokens": 10_000_000, "total_tokens": 90_000_000}
         with sending(text("Hi"), FINISH, event(choices=[], usage=usage)) as url:
             world = ChatWorld(Vendor(url))
             over = world.answered(world.conversation())
-        assert -world.charges()[0].amount == over.end.cost == over.turn.reserved
+        assert -world.charges()[0].amount == over.end.cost < over.turn.reserved
+        assert (over.end.reason, over.end.usage["output"]) == ("usage_missing", 1)
 
     def test_with_names_that_no_database_takes_is_charged(self) -> None:
         """T-4: the vendor's own words are kept as far as they can be stored."""

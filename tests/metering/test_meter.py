@@ -93,6 +93,35 @@ class TestMeasured:
         assert found.reported == TokenUsage(input=100, output=written)
         assert not found.doubted
 
+    @pytest.mark.parametrize(
+        ("reported", "delivered"),
+        [
+            (Reported((33_019, 0), (1, 0, 0)), TokenUsage(input=PROMPT_TOKENS, output=1)),
+            (Reported((19, 33_000), (1, 0, 0)), TokenUsage(input=PROMPT_TOKENS, output=1)),
+            (Reported((100, 0), (9_000, 0, 0)), TokenUsage(input=100, output=1)),
+            (Reported((100, 0), (100, 8_900, 0)), TokenUsage(input=100, output=1)),
+        ],
+    )
+    def test_by_our_own_count_where_the_vendors_is_more_than_can_be(
+        self, reported: Reported, delivered: TokenUsage
+    ) -> None:
+        """T-101: more input than was sent, or more output than was allowed, was never made."""
+        one = meter()
+        one.add(Delta("hello", 1))
+        one.count(Counted(reported, {}))
+        one.finish = "stop"
+        found = one.measured()
+        assert (found.reported, found.delivered, found.doubted) == (None, delivered, True)
+
+    def test_by_the_vendors_count_of_pictures(self) -> None:
+        vision = BOOK.catalogue.get("vision")
+        granted = Granted(10**9, 1000, vision.id, {vision.id: 1000})
+        one = Meter(BOOK, vision, prompt=PROMPT, granted=granted, images=2)
+        one.add(Delta("hello", 1))
+        one.count(Counted(Reported((2 * vision.image_input_tokens, 0), (1, 0, 0)), {}))
+        one.finish = "stop"
+        assert not one.measured().doubted
+
     def test_by_our_own_count_of_hidden_reasoning_too(self) -> None:
         """T-15: reasoning was made though nobody is shown it; a report of the vendor's counts it already."""
         one = meter()

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.models import usage
-from app.models.usage import NOTHING, Reported, TokenUsage, latest, read
+from app.models.usage import NOTHING, Reading, Reported, TokenUsage, latest, read
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "usage.json").read_text())
 
@@ -61,7 +61,7 @@ class TestAReport:
         assert completed.total_input == (100 if reported.read is None else sum(reported.read))
         assert completed.total_output == (50 if reported.written is None else sum(reported.written))
 
-    @pytest.mark.parametrize("count", [-1, 2**53 + 1, 5.0, "5", True, float("nan"), {"value": 5}, [5]])
+    @pytest.mark.parametrize("count", [-1, 2**53 + 1, 5.5, "5", True, float("nan"), {"value": 5}, [5]])
     def test_with_an_odd_plain_count_has_only_the_other_side(self, count: object) -> None:
         """T-23: negative, absurd, fractional, text."""
         reading = read("openai", openai(completion_tokens=count))
@@ -150,3 +150,29 @@ class TestSeveralReports:
             for report in order:
                 found = latest(found, report)
             assert (found.read, found.written) == ((9, 0), (3, 0, 0))
+
+
+def test_a_whole_float_is_a_count() -> None:
+    """T-23: languages with one kind of number write 10 as 10.0."""
+    assert read("openai", {"prompt_tokens": 10.0, "completion_tokens": 5.0, "total_tokens": 15.0}) == Reading(
+        Reported((10, 0), (5, 0, 0))
+    )
+
+
+@pytest.mark.parametrize("more", [{}, {"prompt_tokens": None, "completion_tokens": None}, {"total_tokens": 15}])
+def test_the_names_of_other_apis_are_counts_too(more: dict[str, object]) -> None:
+    """T-12: proxies of the Responses API pass on its names."""
+    raw = {"input_tokens": 10, "output_tokens": 5, "input_tokens_details": {"cached_tokens": 4}, **more}
+    assert read("openai", raw).reported == Reported((6, 4), (5, 0, 0))
+
+
+def test_the_plain_names_come_before_those_of_other_apis() -> None:
+    raw = {"prompt_tokens": 10, "completion_tokens": 5, "input_tokens": 0, "output_tokens": 0}
+    assert read("openai", raw).reported == Reported((10, 0), (5, 0, 0))
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_of_two_reports_that_count_the_same_the_one_with_details_is_kept(swapped: bool) -> None:
+    """T-14: the last chunk of some vendors repeats the sums and leaves out what was cached."""
+    rich, plain = Reported((100, 900), (2, 3, 0)), Reported((1000, 0), (5, 0, 0))
+    assert latest(*((plain, rich) if swapped else (rich, plain))) == rich

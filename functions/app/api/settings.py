@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from app.kit.deployment import LONGEST_REQUEST_S
 from app.kit.environment import Environment
 
 
@@ -12,7 +13,7 @@ class ApiSettings:
     """
 
     origins: frozenset[str] = frozenset()
-    timeout_s: int = 300
+    timeout_s: int = LONGEST_REQUEST_S
     relay_header: str | None = "Fastly-Client-IP"
 
     @classmethod
@@ -20,6 +21,6 @@ class ApiSettings:
         """Raises `BadSetting`."""
         return cls(
             origins=env.origins("CORS_ORIGINS", "*"),
-            timeout_s=env.whole("API_TIMEOUT_SECONDS", 300, at_least=10),
+            timeout_s=env.whole("API_TIMEOUT_SECONDS", LONGEST_REQUEST_S, at_least=60, at_most=LONGEST_REQUEST_S),
             relay_header=None if (name := env.text("RELAY_ADDRESS_HEADER", "Fastly-Client-IP")) == "none" else name,
         )

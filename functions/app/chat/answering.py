@@ -271,7 +271,8 @@ class Answering:
         stopwatch.end("reserve")
         if isinstance(opened, Turn):
             return Answer(_replay(opened), replayed=True)
-        meter = Meter(self._book, opened.model, prompt=texts(opened.messages), granted=opened.grant)
+        images = sum(len(message.images) for message in opened.messages)
+        meter = Meter(self._book, opened.model, prompt=texts(opened.messages), granted=opened.grant, images=images)
         deadline_us = self._clock.now_us() + self._longest_us
         attempt = _AnswerAttempt(opened, mode, meter, deadline_us, stopwatch, self._gateway.call())
         events = self._events(attempt)

@@ -2,9 +2,12 @@
 
 import json
 from dataclasses import dataclass
+from typing import Final
 
 from app.kit.environment import BadSetting, Environment
 
+LONGEST_REQUEST_S: Final = 300
+"""When the platform kills a request of a streaming function: `main.py` deploys with it, and no setting is above it."""
 EMULATOR_HOSTS = ("FIREBASE_AUTH_EMULATOR_HOST", "FIRESTORE_EMULATOR_HOST", "FIREBASE_DATABASE_EMULATOR_HOST")
 
 

@@ -59,11 +59,12 @@ class Environment:
                 raise BadSetting(f"{name} should be * or origins such as https://app.example, not {word[:80]!r}")
         return frozenset(words)
 
-    def whole(self, name: str, default: int, *, at_least: int) -> int:
+    def whole(self, name: str, default: int, *, at_least: int, at_most: int = 999_999_999) -> int:
         """A whole number."""
         text = self.text(name, str(default))
-        if not text.isascii() or not text.isdigit() or len(text) > 9 or int(text) < at_least:
-            raise BadSetting(f"{name} should be a whole number of at least {at_least}, and is {text[:20]!r}")
+        if not text.isascii() or not text.isdigit() or len(text) > 9 or not at_least <= int(text) <= at_most:
+            bounds = f"of at least {at_least}" if at_most == 999_999_999 else f"from {at_least} to {at_most}"
+            raise BadSetting(f"{name} should be a whole number {bounds}, and is {text[:20]!r}")
         return int(text)
 
     def credits(self, name: str, default: str) -> Micro:

@@ -16,7 +16,7 @@ from app.models import usage
 from app.models.catalogue import Model
 from app.models.gateway import Counted, Delta, Thought
 from app.models.pricing import PriceBook
-from app.models.tokens import at_least, estimate, least, too_few, without_pictures
+from app.models.tokens import at_least, estimate, least, too_few, too_many, upper_bound, without_pictures
 from app.models.usage import BadUsage, Reported, TokenUsage
 
 _UNSEEN: Final = frozenset(("Zs", "Zl", "Zp", "Cc", "Cf"))
@@ -33,7 +33,8 @@ class Measured:
 
     The vendor's count is None when it reported none that can be charged for, or only one side of it. Ours is an
     estimate that is rarely above the truth. `raw` is the vendor's own report; `price_book` names the version of the
-    prices. `doubted`: the report counts less than what was sent or seen can be, so ours stands for it.
+    prices. `doubted`: the report counts less than what was sent or seen can be, or more, so ours stands
+    for it.
     """
 
     model: str
@@ -47,11 +48,15 @@ class Measured:
 
 
 class Meter:
-    """Measures one call. `prompt` holds the texts of its messages."""
+    """Measures one call. `prompt` holds the texts of its messages, which have so many `images`."""
 
-    def __init__(self, book: PriceBook, model: Model, *, prompt: Sequence[str], granted: Granted) -> None:
+    def __init__(
+        self, book: PriceBook, model: Model, *, prompt: Sequence[str], granted: Granted, images: int = 0
+    ) -> None:
         self._book = book
         self._prompt = prompt
+        self._images = images
+        self._most_text: int | None = None
         self._granted = granted
         self._texts: list[str] = []
         self._pieces = 0
@@ -149,13 +154,26 @@ class Meter:
         return at_least(self._thought_length, self._thought_pieces)
 
     def _believed(self) -> Reported:
-        """The vendor's count without a side that is too low for what was sent or seen: our count stands for that."""
+        """The vendor's count without a side that cannot be: our count stands for that.
+
+        It is too low for what was sent or seen, or too high for what was sent or for the limit that was sent (T-101).
+        """
         reads, writes = self._reported.read, self._reported.written
         if reads is not None and too_few(sum(reads), sum(map(len, self._prompt))):
             reads = None
+        if reads is not None and too_many(sum(reads), 0) and too_many(sum(reads), self._most_read()):
+            reads = None
         if writes is not None and too_few(sum(writes), self._length, self._pieces):
             writes = None
+        if writes is not None and too_many(sum(writes), self._granted.limit(self.model)):
+            writes = None
         return Reported(reads, writes, self._reported.cache_write if reads is not None else 0)
+
+    def _most_read(self) -> int:
+        """The most input tokens that the model can have been sent."""
+        if self._most_text is None:
+            self._most_text = upper_bound(self._prompt)
+        return self._most_text + self.model.prompt_overhead_tokens + self._images * self.model.image_input_tokens
 
     def _by_report(self) -> TokenUsage:
         """The vendor's count, with ours for the side (input or output) that it leaves out."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, cast, get_args
 
+from app.kit.deployment import LONGEST_REQUEST_S
 from app.kit.errors import Failure, Rejection
 
 Capability = Literal["text", "vision", "reasoning", "embedding", "image"]
@@ -195,8 +196,8 @@ def _model(id: str, table: "_Table") -> Model:
         also_answers_as=tuple(table.words("also_answers_as", default=())),
         tiers=_tiers(table, price_class),
         fallbacks=tuple(table.words("fallbacks", default=())),
-        first_token_seconds=table.whole("first_token_seconds", 0, 3600, default=0),
-        silence_seconds=table.whole("silence_seconds", 0, 3600, default=0),
+        first_token_seconds=table.whole("first_token_seconds", 0, LONGEST_REQUEST_S, default=0),
+        silence_seconds=table.whole("silence_seconds", 0, LONGEST_REQUEST_S, default=0),
     )
     table.nothing_but(*Model.__dataclass_fields__)
     _check_capabilities(model)

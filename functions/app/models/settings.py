@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from app.kit.deployment import LONGEST_REQUEST_S
 from app.kit.environment import BadSetting, Environment
 
 if TYPE_CHECKING:
@@ -39,8 +40,8 @@ class ModelsSettings:
         base_url = env.url("AI_PLATFORM_BASE_URL", "https://api.openai.com/v1")
         if not _host(base_url):
             raise BadSetting(f"AI_PLATFORM_BASE_URL should name a host, and is {base_url!r}")
-        first_s = env.whole("MODEL_FIRST_TOKEN_SECONDS", 60, at_least=1)
-        idle_s = env.whole("MODEL_SILENCE_SECONDS", 30, at_least=1)
+        first_s = env.whole("MODEL_FIRST_TOKEN_SECONDS", 60, at_least=1, at_most=LONGEST_REQUEST_S)
+        idle_s = env.whole("MODEL_SILENCE_SECONDS", 30, at_least=1, at_most=LONGEST_REQUEST_S)
         return cls(
             base_url=base_url,
             api_key=env.required("AI_PLATFORM_API_KEY"),

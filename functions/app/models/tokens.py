@@ -65,6 +65,14 @@ def too_few(counted: int, length: int, pieces: int = 0) -> bool:
     return counted < max(1, min(pieces, length // 4) // 4, length // LONGEST_TOKEN)
 
 
+def too_many(counted: int, most: int) -> bool:
+    """Whether a report counts more than the `most` that can be, with a quarter and 512 tokens for what nobody knows of.
+
+    What vendors put before a prompt unasked, such as the rules of a chat template, stays within that.
+    """
+    return counted > most + most // 4 + 512
+
+
 def estimate(text: str) -> int:
     """About as many tokens as the most economical common tokenizer makes of `text`, and rarely more.
 

@@ -102,7 +102,8 @@ def latest(one: Reported, other: Reported) -> Reported:
 
 
 def _more(one: tuple[int, ...] | None, other: tuple[int, ...] | None) -> bool:
-    return one is not None and (other is None or sum(one) > sum(other))
+    """Whether `one` counts more; of two that count the same, the one that says more about its parts."""
+    return one is not None and (other is None or (sum(one), sum(one[1:])) > (sum(other), sum(other[1:])))
 
 
 def read(dialect: Dialect, raw: Mapping[str, object]) -> Reading:
@@ -111,10 +112,12 @@ def read(dialect: Dialect, raw: Mapping[str, object]) -> Reading:
     openai: `completion_tokens` includes the reasoning ones (https://platform.openai.com/docs/api-reference/chat/object).
     xai: it excludes them (https://docs.x.ai/docs/guides/reasoning).
     deepseek: the cache has names of its own (https://api-docs.deepseek.com/guides/kv_cache).
+
+    Proxies of the Responses and Messages APIs pass on their names, `input_tokens` and `output_tokens`.
     """
     report = _Report(raw)
-    prompt, completion = report.count("prompt_tokens"), report.count("completion_tokens")
-    made, inside = report.inner("completion_tokens_details"), report.inner("prompt_tokens_details")
+    prompt, inside = report.side("prompt_tokens", "input_tokens")
+    completion, made = report.side("completion_tokens", "output_tokens")
     reasoning = _first(made.count("reasoning_tokens"), report.count("reasoning_tokens"))
     cached = _cached(dialect, report, inside)
     written_to_cache = _first(
@@ -203,6 +206,8 @@ class _Report:
         value = self.raw.get(name)
         if value is None:
             return None
+        if type(value) is float and value.is_integer():
+            value = int(value)  # Languages with one kind of number write 10 as 10.0.
         if type(value) is not int:
             self.note(f"{name} is not a whole number")
         elif not 0 <= value <= MOST:
@@ -210,6 +215,11 @@ class _Report:
         else:
             return value
         return None
+
+    def side(self, name: str, other: str) -> tuple[int | None, "_Report"]:
+        """The count under one of two names, with its details."""
+        name = name if self.raw.get(name) is not None or self.raw.get(other) is None else other
+        return self.count(name), self.inner(f"{name}_details")
 
     def inner(self, name: str) -> "_Report":
         """The object below `name`; an empty one where there is none."""
