@@ -7,6 +7,7 @@ import pytest
 from app.credits import rotation
 from app.credits.core.account import AccountStatus
 from app.credits.proofs import checkpoints
+from app.credits.proofs.verification import Link
 from app.kit.canonical import digest
 from app.kit.errors import Unavailable
 from app.kit.stores.documents import Replace, Write
@@ -231,3 +232,28 @@ class TestWhatThisVersionDoesNotKnow:
         game.sweep()
         game.sweep(fresh=True)
         assert game.broken() == (set() if signed else {"account-alice"})
+
+
+def test_more_breaches_than_one_run_looks_at_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that was erased comes back although others stand before it."""
+    monkeypatch.setattr(checkpoints, "SHOWN", 1)
+    game = Game()
+    game.loot.delete(ALICE)
+    game.loot.delete("accounts/bob")
+    for _ in range(4):
+        game.sweep()
+    alarms = [f"breaches/account-{uid}" for uid in ("alice", "bob")]
+    assert {path for path in alarms if path in game.loot.now()} == {*alarms}
+    for path in alarms:
+        game.loot.delete(path)
+    for _ in range(4):
+        game.sweep()
+    assert {path for path in alarms if path in game.loot.now()} == {*alarms}
+
+
+def test_a_link_that_a_caller_made_up_accuses_nobody() -> None:
+    """Otherwise anybody could fill the list of what is verified first."""
+    game = Game()
+    credits = game.world.system.credits.service
+    assert not credits.validate_chain("bob", Link("bob", 1, "0" * 64)).valid
+    assert "breaches/account-bob" not in game.loot.now()

@@ -49,7 +49,7 @@ ENTRIES: Final = 20_000
 WHOLE: Final = 2**53
 """What somebody asked for is verified whole, however long the chain is."""
 SHOWN: Final = 100
-"""Most open breaches that one run writes down again."""
+"""Most open breaches that one run looks at; with more of them each run takes the next ones."""
 OVERLAP_US: Final = minutes(10)
 """A run looks this far behind the start of the last whole one: writers' clocks differ, and a commit may land after one
 with a later time. What comes later still is found by the verification in turn."""
@@ -112,7 +112,7 @@ class Checkpoints:
         state = self._archive.tip(self._hint())
         if state.number > scan.complete:
             self._complete(state)
-        for subject, breach in list(state.broken.items())[:SHOWN]:
+        for subject, breach in self._some_of(state.broken):
             self.breaches.show(subject, breach)
         return state
 
@@ -230,7 +230,7 @@ class Checkpoints:
     def _with_resolved(self, state: ArchivedState, advance: Advance) -> Advance:
         """Adds the breaches that an administrator resolved; an accepted chain is sealed anew, from its first entry."""
         found = [advance]
-        for subject, breach in list(state.broken.items())[:SHOWN]:
+        for subject, breach in self._some_of(state.broken):
             uid = account_of(subject)
             resolution = self.breaches.resolution(subject, breach)
             if uid is not None and (resolution is not None or breach.check == ACCOUNT_UNREADABLE):
@@ -238,6 +238,12 @@ class Checkpoints:
             elif resolution is not None:
                 found.append(Advance(resolved=frozenset({subject})))
         return merged(found)
+
+    def _some_of(self, broken: Mapping[str, Breach]) -> list[tuple[str, Breach]]:
+        """The breaches whose turn it is in this minute."""
+        every = sorted(broken.items())
+        start = self._parts.clock.now_us() // minutes(1) * SHOWN % max(1, len(every)) if len(every) > SHOWN else 0
+        return [*every[start:], *every[:start]][:SHOWN]
 
     def _resolved(self, state: ArchivedState, uid: str, accepted: Resolution | None) -> Advance:
         """Closes the breach of an account whose chain extends what was sealed, or is the one that was accepted."""
