@@ -156,12 +156,14 @@ def test_each_step_stays_within_its_budget_on_the_wire(
         request.getfixturevalue("suite")
     from app.kit.stores.firestore import connect
 
-    before = CreditsWorld(connect("demo-credits")).credits
+    world = CreditsWorld(connect("demo-credits"))
+    before = world.credits
     before.reserve(alice, reserve("r" if step != "reserve" else "other", 5))
     if step == "settle again":
         before.settle(alice, settle("r", 5))
     counted = Counted()
-    fresh = CreditsWorld(connect("demo-credits", intercept=lambda channel: grpc.intercept_channel(channel, counted)))
+    wired = connect("demo-credits", intercept=lambda channel: grpc.intercept_channel(channel, counted))
+    fresh = CreditsWorld(wired, archive=world.archive)
     match step:
         case "reserve":
             fresh.credits.reserve(alice, reserve("r", 5))

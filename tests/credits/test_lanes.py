@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from app.credits.core.commands import Outcome
-from app.credits.core.rejections import InsufficientCredits
+from app.credits.core.rejections import BalanceTooLarge, InsufficientCredits
 from app.credits.ledger.group_commit import MAX_REMEMBERED
 from app.credits.ledger.step import Participant
-from app.kit.errors import AlreadyExists, Conflict, InvariantViolation, KeyReused, Unavailable
+from app.kit.errors import AlreadyExists, Conflict, KeyReused, Unavailable
 from app.kit.money import MAX_MICRO, credits
 from app.kit.stores.documents import Create, Document, Replace, Write, list_field
 from support.credits_world import CreditsWorld, deposit, reserve, settle
@@ -211,7 +211,7 @@ class TestGroupCommit:
         world.credits.post("alice", deposit("later", 1))
         world.audit("alice")
 
-    def test_a_command_that_breaks_an_invariant_fails_alone(self, world: CreditsWorld) -> None:
+    def test_a_command_that_is_refused_fails_alone(self, world: CreditsWorld) -> None:
         crowd = Crowd(world, 2)
         done = crowd.run(
             [
@@ -219,7 +219,7 @@ class TestGroupCommit:
                 lambda: world.credits.post("alice", deposit("good", 1)),
             ]
         )
-        assert [type(future.exception()) for future in done[1:]] == [InvariantViolation, type(None)]
+        assert [type(future.exception()) for future in done[1:]] == [BalanceTooLarge, type(None)]
         world.audit("alice")
 
 

@@ -39,7 +39,7 @@ def test_on_what_the_holder_of_a_key_signed(world: CreditsWorld, tmp_path: Path)
     """T-118: behind right hashes and signatures stands whatever an attacker with the key, or a mistake, put there."""
     export, keys = honest(world, "alice"), json.dumps(world.credits.keys())
     parts = [*islice(in_parts(world, "alice", 6), 3)]
-    files = [*hostile(parts, world.signer, count=520, seed=1), *hostile([export], world.signer, count=520, seed=2)]
+    files = [*hostile(parts, world.signer, count=520, seed=3), *hostile([export], world.signer, count=520, seed=4)]
     assert len(files) >= 1_000
     corpus = [("\n".join(json.dumps(each, ensure_ascii=each is not file[0]) for each in file), keys) for file in files]
     here = [_python(*pair) for pair in corpus]

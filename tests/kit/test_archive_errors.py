@@ -34,7 +34,7 @@ class OverIt(CloudArchive):
     """An archive in a given bucket."""
 
     def __init__(self, bucket: Bucket) -> None:
-        super().__init__("demo", "bucket", on_emulator=True)
+        super().__init__("demo", "bucket", on_emulator=False)
         self._bucket = bucket
 
 

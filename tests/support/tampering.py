@@ -45,7 +45,7 @@ def honest(world: CreditsWorld, uid: str, spends: int = 6) -> Export:
         bank.settle(uid, settle(f"{uid}-r{index}", 900_000 + index))
     charge = world.entries(uid)[-1]
     bank.post(uid, Refund("refund:1", charge, 1000, 0, "sorry", Reference("ticket", "t1"), by="root"))
-    bank.post(uid, Clawback("claw:1", "pay_1", 30_000_000, "stripe", "refund", Reference("payment", "pay_1")))
+    bank.post(uid, Clawback("claw:1", "pay_1", 20_000_000, "stripe", "refund", Reference("payment", "pay_1")))
     bank.post(uid, Grant("gift", 7, LotSource.BONUS, "gift", Reference("campaign", "zażółć"), description="🐵 gift"))
     bank.post(uid, Adjust("adjust:1", -5, "typo", "root", "second", Reference("ticket", "t2")))
     wrong = world.entries(uid)[-1]
