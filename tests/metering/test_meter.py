@@ -1,5 +1,7 @@
 """What an answer has used, from whatever the vendor told: never more than was made, never nothing for something."""
 
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -179,6 +181,27 @@ class TestLettersAsPieces:
             assert not one.spent()
 
 
+class Watched(Meter):
+    """Counts how often the whole text is put together."""
+
+    joined = 0
+
+    @property
+    def text(self) -> str:
+        self.joined += 1
+        return super().text
+
+
+class Reread(list[str]):
+    """Counts how often it is read."""
+
+    reread = 0
+
+    def __iter__(self) -> Iterator[str]:
+        self.reread += 1
+        return super().__iter__()
+
+
 class TestSpent:
     @given(st.lists(st.text(max_size=7), max_size=60), st.integers(1, 80))
     def test_never_cuts_an_answer_that_keeps_to_its_limit(self, pieces: list[str], limit: int) -> None:
@@ -196,6 +219,18 @@ class TestSpent:
         by_length.add(Delta("a" * 11 * 128, 1))
         assert by_pieces.spent()
         assert by_length.spent()
+
+    @pytest.mark.parametrize("reported", [Reported((0, 0), (0, 0, 0)), Reported(None, (30, 0, 0))])
+    def test_reads_nothing_again_while_text_comes(self, reported: Reported) -> None:
+        """Zeros before the text, or a report of one side, made each piece count the whole prompt and answer anew."""
+        prompt = Reread(PROMPT)
+        one = Watched(BOOK, SMALL, prompt=prompt, granted=Granted(10**9, 1000, SMALL.id, {SMALL.id: 1000}))
+        one.count(Counted(reported, {}))
+        for _ in range(100):
+            one.add(Delta("word ", 1))
+            assert not one.spent()
+        assert one.joined == 0
+        assert prompt.reread <= 2, "once for its length and once for its tokens"
 
     def test_believes_a_report_that_the_money_is_gone(self) -> None:
         price = BOOK.cost(SMALL, TokenUsage(10, 0, 500))

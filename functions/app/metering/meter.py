@@ -7,6 +7,7 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Final
 
 from app.kit.money import MAX_MICRO
@@ -33,8 +34,7 @@ class Measured:
 
     The vendor's count is None when it reported none that can be charged for, or only one side of it. Ours is an
     estimate that is rarely above the truth. `raw` is the vendor's own report; `price_book` names the version of the
-    prices. `doubted`: the report counts less than what was sent or seen can be, or more, so ours stands
-    for it.
+    prices. `doubted`: the report counts less than what was sent or seen can be, or more, so ours stands for it.
     """
 
     model: str
@@ -56,7 +56,6 @@ class Meter:
         self._book = book
         self._prompt = prompt
         self._images = images
-        self._most_text: int | None = None
         self._granted = granted
         self._texts: list[str] = []
         self._pieces = 0
@@ -122,18 +121,20 @@ class Meter:
         """Whether the vendor has exceeded the output limit or the reservation, so that more would not be paid for."""
         if at_least(self._length, self._pieces) > self._granted.limit(self.model):
             return True
-        if self._reported.written is None:
+        believed = self._believed()
+        if believed.written is None:
             return False
-        price = self._price(self._by_report())
+        price = self._price(self._completed(believed))
         return price is not None and price > self._granted.reserved
 
     def measured(self) -> Measured:
         """What the call has used by now."""
         believed = self._believed()
+        completed = self._completed(believed)
         whole = believed.read is not None and believed.written is not None
-        reported = self._by_report() if whole else None
+        reported = completed if whole else None
         price = None if reported is None else self._price(reported)
-        delivered = self._by_delivery()
+        delivered = self._by_delivery(believed, completed)
         return Measured(
             model=self.model.id,
             reported=None if price is None else reported,
@@ -159,7 +160,7 @@ class Meter:
         It is too low for what was sent or seen, or too high for what was sent or for the limit that was sent (T-101).
         """
         reads, writes = self._reported.read, self._reported.written
-        if reads is not None and too_few(sum(reads), sum(map(len, self._prompt))):
+        if reads is not None and too_few(sum(reads), self._prompt_length):
             reads = None
         if reads is not None and too_many(sum(reads), 0) and too_many(sum(reads), self._most_read()):
             reads = None
@@ -171,26 +172,34 @@ class Meter:
 
     def _most_read(self) -> int:
         """The most input tokens that the model can have been sent."""
-        if self._most_text is None:
-            self._most_text = upper_bound(self._prompt)
         return self._most_text + self.model.prompt_overhead_tokens + self._images * self.model.image_input_tokens
 
-    def _by_report(self) -> TokenUsage:
+    @cached_property
+    def _prompt_length(self) -> int:
+        return sum(map(len, self._prompt))
+
+    @cached_property
+    def _least_text(self) -> int:
+        return least(self._prompt)
+
+    @cached_property
+    def _most_text(self) -> int:
+        return upper_bound(self._prompt)
+
+    def _completed(self, believed: Reported) -> TokenUsage:
         """The vendor's count, with ours for the side (input or output) that it leaves out."""
-        believed = self._believed()
         found = believed.complete(
-            input_estimate=0 if believed.read is not None else least(self._prompt),
+            input_estimate=0 if believed.read is not None else self._least_text,
             output_estimate=0 if believed.written is not None else self._written(),
         )
         return found if believed.written is not None else replace(found, reasoning=self._thought_at_least())
 
-    def _by_delivery(self) -> TokenUsage:
+    def _by_delivery(self, believed: Reported, completed: TokenUsage) -> TokenUsage:
         """The prompt, what was thought and what reached the caller: the vendor's own count when all of its text did."""
-        found = self._by_report()
         whole = self.finish is not None and not self._missed
-        if whole and self._believed().written is not None and self._price(found) is not None:
-            return found
-        return replace(found, output=self._written(), image=0)
+        if whole and believed.written is not None and self._price(completed) is not None:
+            return completed
+        return replace(completed, output=self._written(), image=0)
 
     def _price(self, found: TokenUsage) -> int | None:
         try:
