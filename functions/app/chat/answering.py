@@ -106,19 +106,22 @@ class _AnswerAttempt:
     call: VendorCall
     route_reason: str = ""
     bytes: int = 0
-    full: bool = False
 
     @property
     def turn(self) -> Turn:
         return self.opened.turn
+
+    @property
+    def full(self) -> bool:
+        """Whether the vendor has sent more than a turn can hold."""
+        return self.bytes > MOST_ANSWER_BYTES
 
     def hear(self, event: ModelEvent) -> Text | Tick | None:
         """Counts what the gateway tells; returns what the caller is told of it."""
         match event:
             case gateway.Delta():
                 self.bytes += len(event.text) if event.text.isascii() else len(event.text.encode("utf-8", "replace"))
-                if self.bytes > MOST_ANSWER_BYTES:
-                    self.full = True
+                if self.full:
                     return None
                 if not self.meter.delivered:
                     self.stopwatch.end("first_text")

@@ -242,7 +242,9 @@ class Checkpoints:
     def _some_of(self, broken: Mapping[str, Breach]) -> list[tuple[str, Breach]]:
         """The breaches whose turn it is in this minute."""
         every = sorted(broken.items())
-        start = self._parts.clock.now_us() // minutes(1) * SHOWN % max(1, len(every)) if len(every) > SHOWN else 0
+        if len(every) <= SHOWN:
+            return every
+        start = self._parts.clock.now_us() // minutes(1) * SHOWN % len(every)
         return [*every[start:], *every[:start]][:SHOWN]
 
     def _resolved(self, state: ArchivedState, uid: str, accepted: Resolution | None) -> Advance:
