@@ -183,7 +183,7 @@ def test_one_run_of_the_verification_in_turn_reads_a_bounded_number_of_entries(
     game = Game()  # alice has six entries, bob has three
     verified = [game.bank.rotation.verify_next(20) for _ in range(6)]
     assert max(verified) == 1
-    assert game.bank.rotation.turn().accounts == 2
+    assert game.bank.rotation.rounds().accounts == 2
 
 
 class TestWhatThisVersionDoesNotKnow:

@@ -18,7 +18,7 @@ from app.credits.corrections.corrections import (
     SecondApproverNeeded,
 )
 from app.credits.corrections.repair import RepairRefused, Repairs
-from app.credits.corrections.traces import Sealed
+from app.credits.corrections.traces import LastSealed
 from app.credits.ledger import document
 from app.credits.proofs.explaining import Explanation, balance_at, explain
 from app.credits.proofs.reading import HistoryFilter
@@ -343,7 +343,7 @@ class TestAChainThatWasLonger:
         if place == "seal":
             world.documents.commit([Delete("sealed/alice")])
         self._cut(world, cut)
-        sealed: Sealed = (lambda _: coverage) if place == "seal" else (lambda _: None)
+        sealed: LastSealed = (lambda _: coverage) if place == "seal" else (lambda _: None)
         repairs = Repairs(world.documents, world.credits.ledger, world.clock, sealed)
         with pytest.raises(RepairRefused, match="entry 2 was sealed"):
             repairs.account("alice")

@@ -9,7 +9,7 @@ from app.kit.clock import minutes, seconds
 from app.kit.errors import Conflict, Unavailable
 from app.kit.stores.broken_rows import LISTED, BrokenRows
 from app.kit.stores.documents import Create, Delete, Document, Merge, Query, Where, int_field
-from app.kit.stores.rows import MOST_READ, Batch, Rows
+from app.kit.stores.rows import MOST_READ, GuardedRows, JobRun
 from support.clock import ManualClock
 from support.memory import MemoryDocuments
 
@@ -21,7 +21,7 @@ class Job:
 
     def __init__(self) -> None:
         self.documents, self.clock = MemoryDocuments(indexes=None), ManualClock()
-        self.rows = Rows(self.documents, self.clock)
+        self.rows = GuardedRows(self.documents, self.clock)
         self.served: list[str] = []
         self.away: set[str] = set()
         self.moved: set[str] = set()
@@ -40,14 +40,14 @@ class Job:
         int_field(row.fields, "size")
         self.served.append(row.id)
 
-    def due(self, limit: int = 100) -> Batch:
+    def due(self, limit: int = 100) -> JobRun:
         def work(row: Document) -> None:
             self.serve(row)
             self.documents.commit([Delete(row.path)])
 
         return self.rows.due("job", DUE, work, limit=limit)
 
-    def follow(self) -> Batch:
+    def follow(self) -> JobRun:
         return self.rows.follow("job", DUE, self.serve)
 
     def listed(self) -> list[str]:

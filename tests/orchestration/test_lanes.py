@@ -15,7 +15,7 @@ from app.orchestration.queue.admission import (
     Busy,
     LaneState,
     Slot,
-    Turns,
+    SlotTurns,
     admit,
     busy,
     free_for,
@@ -56,7 +56,7 @@ def state(*slots: Slot, paused: bool = False) -> LaneState:
     return LaneState(paused, {f"s{number}": slot for number, slot in enumerate(slots)}, {})
 
 
-def starts(tickets: Sequence[Ticket], count: int, turns: Turns = NEW) -> list[Ticket]:
+def starts(tickets: Sequence[Ticket], count: int, turns: SlotTurns = NEW) -> list[Ticket]:
     """The first `count` starts of one slot."""
     waiting, seen = [*tickets], list[Ticket]()
     while waiting and len(seen) < count:
@@ -155,7 +155,7 @@ class TestTheNodes:
     def test_turns_come_back_as_they_were(
         self, passes: dict[Priority, int], turn: int, last: dict[Priority, str]
     ) -> None:
-        turns = Turns(passes, turn, {**NEW.last, **last})
+        turns = SlotTurns(passes, turn, {**NEW.last, **last})
         assert read_turns("s0", turns_node(turns)) == turns
 
     def test_a_slot_comes_back_as_it_was(self) -> None:

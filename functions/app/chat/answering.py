@@ -182,20 +182,20 @@ class _AnswerAttempt:
             return None
         if not self.meter.visible:
             raise ModelTimeout("the model wrote nothing in the time that an answer may take")
-        return self._finished("length")
+        return self._finish_by("length")
 
     def finished(self) -> Finish:
         """The finish of an answer that the vendor has ended."""
-        return self._finished(self.meter.finish or "stop")
+        return self._finish_by(self.meter.finish or "stop")
 
     def left(self) -> Finish:
         """The finish of an answer whose client is gone."""
-        return self._unfinished(Ending.CLIENT_GONE_BEFORE, Ending.CLIENT_GONE_AFTER)
+        return self._finish_of_leaver(Ending.CLIENT_GONE_BEFORE, Ending.CLIENT_GONE_AFTER)
 
     def broken(self, error: Exception) -> Finish:
         """The finish of an answer that was cancelled or that failed."""
         if isinstance(error, Stopped):
-            return self._unfinished(Ending.CANCELLED_BEFORE, Ending.CANCELLED_AFTER)
+            return self._finish_of_leaver(Ending.CANCELLED_BEFORE, Ending.CANCELLED_AFTER)
         if isinstance(error, ContentRefused):
             ending = Ending.MODERATION
         elif isinstance(error, EmptyAnswer):
@@ -206,10 +206,10 @@ class _AnswerAttempt:
             ending = Ending.VENDOR_FAILED_BEFORE
         return Finish(ending, "error", state="error", problem=problem_of(error))
 
-    def _unfinished(self, before: Ending, after: Ending) -> Finish:
+    def _finish_of_leaver(self, before: Ending, after: Ending) -> Finish:
         return Finish(after if self.meter.visible else before, "cancelled")
 
-    def _finished(self, reason: str) -> Finish:
+    def _finish_by(self, reason: str) -> Finish:
         """The finish that a vendor's word stands for.
 
         Raises:

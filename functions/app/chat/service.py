@@ -21,7 +21,7 @@ from app.kit.optimistic import Pause, optimistic
 from app.kit.stores.documents import Document, Write
 from app.kit.stores.listing import Listing
 from app.kit.stores.realtime import Realtime
-from app.kit.stores.rows import Rows
+from app.kit.stores.rows import GuardedRows
 from app.metering.billing import Mode
 from app.metering.quote import Quote
 from app.models.catalogue import Catalogue, UnsuitableModel
@@ -72,7 +72,7 @@ class Chat:
         pause: Pause,
     ) -> None:
         self._store = store
-        self._rows = Rows(store.documents, clock)
+        self._rows = GuardedRows(store.documents, clock)
         self._opening = opening
         self._answering = answering
         self._catalogue = catalogue

@@ -10,7 +10,7 @@ from app.chat.turn import Turn
 from app.kit.errors import NotFound
 from app.kit.stores.documents import Create, Delete, Document, Documents, Query, Replace, Where, Write
 from app.kit.stores.listing import Listing
-from app.kit.stores.rows import Rows
+from app.kit.stores.rows import GuardedRows
 
 BATCH: Final = 200
 """Messages deleted in one commit; Firestore takes 500 writes."""
@@ -69,7 +69,7 @@ class ChatStore:
         stored = self.documents.get(conversation_path(uid, conversation_id))
         return stored is not None and conversations.read(conversation_id, stored.fields) is not None
 
-    def conversations(self, uid: str, rows: Rows) -> Listing[Conversation]:
+    def conversations(self, uid: str, rows: GuardedRows) -> Listing[Conversation]:
         """The most recently used first."""
         query = Query(f"users/{uid}/conversations", order_by=("-updated_at",))
         return Listing(self.documents, rows, "conversations_list", query, _conversation)
@@ -89,7 +89,7 @@ class ChatStore:
         stored = self.documents.get(turn_path(uid, conversation_id, message_id))
         return None if stored is None else (turns.read(stored.fields), stored)
 
-    def turns(self, uid: str, conversation_id: str, rows: Rows) -> Listing[Turn]:
+    def turns(self, uid: str, conversation_id: str, rows: GuardedRows) -> Listing[Turn]:
         """The newest first."""
         query = Query(f"{conversation_path(uid, conversation_id)}/messages", order_by=("-created_at",))
         return Listing(self.documents, rows, "turns_list", query, lambda stored: turns.read(stored.fields))

@@ -16,7 +16,7 @@ from app.kit.money import to_decimal
 from app.kit.stores.broken_rows import COLLECTION
 from app.kit.stores.documents import Document, Documents, Fields, Increment, Merge, Query, Value, Where
 from app.kit.stores.realtime import Json, Realtime
-from app.kit.stores.rows import Rows
+from app.kit.stores.rows import GuardedRows
 
 BalanceView = dict[str, Json]
 
@@ -88,7 +88,7 @@ class BalanceMirror:
     def __init__(self, documents: Documents, realtime: Realtime, clock: Clock) -> None:
         self._documents = documents
         self._realtime = realtime
-        self._rows = Rows(documents, clock)
+        self._rows = GuardedRows(documents, clock)
 
     def account_written(self, fields: Fields | None) -> None:
         """A trigger said that an account document is now `fields` (None: deleted, which only erasure does)."""

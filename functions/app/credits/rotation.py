@@ -30,7 +30,7 @@ from app.kit.stores.documents import (
     text_field,
 )
 
-JOB: Final = "jobs/chain_verification"
+RECORD: Final = "jobs/chain_verification"
 ENTRIES_A_RUN: Final = 5_000
 """Entries that one run reads of the accounts in turn, and again of suspected ones: of these the last is read whole."""
 CHECKPOINTS_A_RUN: Final = 100
@@ -40,7 +40,7 @@ _GROUPS: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class Rounds:
     """Where the rounds stand. `account`: the last that was verified, or (with `link`) the one that is half done;
     `group` and `member`: the last sealed account that was looked at; `number` and `hash`: the last checkpoint.
     `began_us`: begin of the present round over accounts, `whole_us`: of the last one that was finished (0: none).
@@ -67,29 +67,29 @@ class Rotation:
 
     def verify_next(self, limit: int) -> int:
         """Verifies the next `limit` accounts, and as many that were sealed; how many were verified."""
-        turn = self.turn()
+        rounds = self.rounds()
         state = self._checkpoints.current()
         suspected, suspects = self._suspected(state, limit)
-        found, after = self._accounts(state, turn, limit)
+        found, after = self._accounts(state, rounds, limit)
         gone, after = self._sealed(state, after, limit)
         cut, after = self._chain(state, after)
         advance = merged([suspected, found, gone, cut])
         if advance and self._checkpoints.advance(state, advance, self._clock.now_us()) is None:
-            return 0  # another run was faster; this turn is taken again
+            return 0  # another run was faster; this run is made again
         for uid in suspects:
             self._checkpoints.breaches.unfounded(uid)
         self._record.write(_fields(after))
         ended = after.account == "" and after.link is None
-        return (after.accounts if ended else after.verified) - turn.verified + len(suspects)
+        return (after.accounts if ended else after.verified) - rounds.verified + len(suspects)
 
-    def turn(self) -> Turn:
+    def rounds(self) -> Rounds:
         """Where the rounds stand; the beginning when the record is lost."""
         fields = self._record.read()
-        return _turn(fields) if fields else Turn(began_us=self._clock.now_us())
+        return _rounds(fields) if fields else Rounds(began_us=self._clock.now_us())
 
     def age_us(self) -> int:
         """How long ago the last whole round began: no account is unverified for longer. Since 1970 when none ended."""
-        return max(0, self._clock.now_us() - self.turn().whole_us)
+        return max(0, self._clock.now_us() - self.rounds().whole_us)
 
     def _suspected(self, state: ArchivedState, limit: int) -> tuple[Advance, list[str]]:
         """Verifies the accounts that a reader found broken: what the next checkpoint changes, and those that hold."""
@@ -110,29 +110,35 @@ class Rotation:
                 unfounded.append(uid)
         return merged(found), unfounded
 
-    def _accounts(self, state: ArchivedState, turn: Turn, limit: int) -> tuple[Advance, Turn]:
+    def _accounts(self, state: ArchivedState, rounds: Rounds, limit: int) -> tuple[Advance, Rounds]:
         found: list[Advance] = []
-        page, left = self._next(turn, limit), ENTRIES_A_RUN
+        page, left = self._next(rounds, limit), ENTRIES_A_RUN
         for stored in page:
             if left <= 0:
-                return merged(found), turn
-            start = turn.link if turn.link and turn.link.account == stored.id else Link(stored.id)
+                return merged(found), rounds
+            start = rounds.link if rounds.link and rounds.link.account == stored.id else Link(stored.id)
             advance, link, entries = self._judged(state, stored, start, left)
             found.append(advance)
             left -= entries
-            turn = replace(turn, account=stored.id, link=link, verified=turn.verified + (link is None))
+            rounds = replace(rounds, account=stored.id, link=link, verified=rounds.verified + (link is None))
             if link is not None:
-                return merged(found), turn
+                return merged(found), rounds
         if len(page) < limit:
             now = self._clock.now_us()
-            turn = replace(
-                turn, account="", link=None, began_us=now, whole_us=turn.began_us, verified=0, accounts=turn.verified
+            rounds = replace(
+                rounds,
+                account="",
+                link=None,
+                began_us=now,
+                whole_us=rounds.began_us,
+                verified=0,
+                accounts=rounds.verified,
             )
-        return merged(found), turn
+        return merged(found), rounds
 
-    def _next(self, turn: Turn, limit: int) -> list[Document]:
-        half = self._documents.get(document.account_path(turn.account)) if turn.link else None
-        after = (turn.account,) if turn.account else ()
+    def _next(self, rounds: Rounds, limit: int) -> list[Document]:
+        half = self._documents.get(document.account_path(rounds.account)) if rounds.link else None
+        after = (rounds.account,) if rounds.account else ()
         rest = self._documents.query(Query("accounts", order_by=("__name__",), limit=limit, start_after=after))
         return [half, *rest][:limit] if half else rest
 
@@ -149,20 +155,20 @@ class Rotation:
             return Advance(), judgement.link, judgement.entries
         return self._checkpoints.judged(state, uid, judgement), None, judgement.entries
 
-    def _sealed(self, state: ArchivedState, turn: Turn, limit: int) -> tuple[Advance, Turn]:
+    def _sealed(self, state: ArchivedState, rounds: Rounds, limit: int) -> tuple[Advance, Rounds]:
         """Accounts that were sealed must be there, with their latest seal."""
         found: list[Advance] = []
         left = limit
         for _ in range(_GROUPS):
-            name = f"{turn.group:02x}"
-            members = sorted(uid for uid in self._checkpoints.group(state, name) if uid > turn.member)
+            name = f"{rounds.group:02x}"
+            members = sorted(uid for uid in self._checkpoints.group(state, name) if uid > rounds.member)
             for uid in members[:left]:
                 found.append(self._vanished(state, uid))
-                turn, left = replace(turn, member=uid), left - 1
+                rounds, left = replace(rounds, member=uid), left - 1
             if left == 0:
                 break
-            turn = replace(turn, group=(turn.group + 1) % _GROUPS, member="")
-        return merged(found), turn
+            rounds = replace(rounds, group=(rounds.group + 1) % _GROUPS, member="")
+        return merged(found), rounds
 
     def _vanished(self, state: ArchivedState, uid: str) -> Advance:
         sealed = self._checkpoints.sealed(state, uid)
@@ -174,37 +180,37 @@ class Rotation:
             self._checkpoints.copies.heal_seal(sealed)
         return self._checkpoints.copy_advance(state, uid)
 
-    def _chain(self, state: ArchivedState, turn: Turn) -> tuple[Advance, Turn]:
+    def _chain(self, state: ArchivedState, rounds: Rounds) -> tuple[Advance, Rounds]:
         """The checkpoints in Firestore follow each other from the first to the archive's last."""
         if CHECKPOINTS in state.broken:
-            return Advance(), self._healed(state, turn)
-        where = (Where("number", ">", turn.number),)
+            return Advance(), self._healed(state, rounds)
+        where = (Where("number", ">", rounds.number),)
         page = self._documents.query(Query("checkpoints", where, ("number",), limit=CHECKPOINTS_A_RUN))
         for stored in page:
-            number = turn.number + 1
+            number = rounds.number + 1
             fields = stored.fields
-            if number > state.number and _follows(fields, number, turn.hash, self._keys):
-                return Advance(), turn  # made meanwhile
+            if number > state.number and _follows(fields, number, rounds.hash, self._keys):
+                return Advance(), rounds  # made meanwhile
             same = number != state.number or fields.get("hash") == state.hash
-            if stored.id != f"{number:012d}" or not same or not _follows(fields, number, turn.hash, self._keys):
-                start = replace(turn, number=0, hash=GENESIS_HASH)
+            if stored.id != f"{number:012d}" or not same or not _follows(fields, number, rounds.hash, self._keys):
+                start = replace(rounds, number=0, hash=GENESIS_HASH)
                 return Advance(broken={CHECKPOINTS: Breach(number, "checkpoint")}), start
-            turn = replace(turn, number=number, hash=text_field(fields, "hash"))
+            rounds = replace(rounds, number=number, hash=text_field(fields, "hash"))
         if len(page) < CHECKPOINTS_A_RUN:
-            cut = turn.number < state.number
-            turn = replace(turn, number=0, hash=GENESIS_HASH)
+            cut = rounds.number < state.number
+            rounds = replace(rounds, number=0, hash=GENESIS_HASH)
             if cut:
-                return Advance(broken={CHECKPOINTS: Breach(state.number, "checkpoint")}), turn
-        return Advance(), turn
+                return Advance(broken={CHECKPOINTS: Breach(state.number, "checkpoint")}), rounds
+        return Advance(), rounds
 
-    def _healed(self, state: ArchivedState, turn: Turn) -> Turn:
+    def _healed(self, state: ArchivedState, rounds: Rounds) -> Rounds:
         """While the breach of the copies is open, each checkpoint's are compared with the archive and put right."""
-        for number in range(turn.number + 1, min(turn.number + HEALED_A_RUN, state.number) + 1):
-            turn = replace(turn, number=number, hash=self._checkpoints.copies.heal(number))
-        if turn.number < state.number:
-            return turn
+        for number in range(rounds.number + 1, min(rounds.number + HEALED_A_RUN, state.number) + 1):
+            rounds = replace(rounds, number=number, hash=self._checkpoints.copies.heal(number))
+        if rounds.number < state.number:
+            return rounds
         self._checkpoints.copies.remove_beyond(state.number)
-        return replace(turn, number=0, hash=GENESIS_HASH)
+        return replace(rounds, number=0, hash=GENESIS_HASH)
 
 
 def _follows(fields: Fields, number: int, prev_hash: str, keys: KeyRing) -> bool:
@@ -212,19 +218,19 @@ def _follows(fields: Fields, number: int, prev_hash: str, keys: KeyRing) -> bool
     return said == (number, prev_hash) and checkpoint_holds({**fields}, keys)
 
 
-def _fields(turn: Turn) -> dict[str, Value]:
-    link = turn.link
+def _fields(rounds: Rounds) -> dict[str, Value]:
+    link = rounds.link
     return {
-        "account": turn.account,
+        "account": rounds.account,
         "link": dict(_link_fields(link)) if link else None,
-        "group": turn.group,
-        "member": turn.member,
-        "number": turn.number,
-        "hash": turn.hash,
-        "began_at": to_rfc3339(turn.began_us),
-        "whole_at": to_rfc3339(turn.whole_us) if turn.whole_us else None,
-        "verified": turn.verified,
-        "accounts": turn.accounts,
+        "group": rounds.group,
+        "member": rounds.member,
+        "number": rounds.number,
+        "hash": rounds.hash,
+        "began_at": to_rfc3339(rounds.began_us),
+        "whole_at": to_rfc3339(rounds.whole_us) if rounds.whole_us else None,
+        "verified": rounds.verified,
+        "accounts": rounds.accounts,
     }
 
 
@@ -233,9 +239,9 @@ def _link_fields(link: Link) -> Iterator[tuple[str, Value]]:
     yield from (("balance", link.balance), ("debt", link.debt), ("created_at", link.created_at))
 
 
-def _turn(fields: Fields) -> Turn:
+def _rounds(fields: Fields) -> Rounds:
     whole = optional_text(fields, "whole_at")
-    return Turn(
+    return Rounds(
         account=text_field(fields, "account"),
         link=None if fields.get("link") is None else _link(as_map(fields["link"])),
         group=int_field(fields, "group") % _GROUPS,

@@ -72,7 +72,7 @@ from app.kit.optimistic import full_jitter
 from app.kit.stores.archive import Archive
 from app.kit.stores.documents import Documents, Fields, Query, Value, Where
 from app.kit.stores.listing import Listing
-from app.kit.stores.rows import Rows
+from app.kit.stores.rows import GuardedRows
 
 _log: Final = telemetry.log("credits")
 OVERDUE_US: Final = minutes(15)
@@ -115,7 +115,7 @@ class Credits:
         self.settings = settings
         self._documents = documents
         self._clock = clock
-        self._rows = Rows(documents, clock)
+        self._rows = GuardedRows(documents, clock)
         signer = PublishedSigner(settings.signing_key)
         public = (signer.public, *settings.retired_keys)
         keys = KeptKeys({thumbprint(x): x for x in public}, archive)
@@ -129,11 +129,11 @@ class Credits:
             archive=SealArchive(archive, keys, signer),
             judge=Judge(documents, self.ledger, agrees),
             breaches=Breaches(documents, clock, signer, keys),
-            record=SignedRecord(checkpoints.JOB, documents, signer, keys),
+            record=SignedRecord(checkpoints.RECORD, documents, signer, keys),
             pause=pause,
         )
         self.checkpoints = checkpoints.Checkpoints(parts)
-        self.rotation = Rotation(parts, self.checkpoints, SignedRecord(rotation.JOB, documents, signer, keys), keys)
+        self.rotation = Rotation(parts, self.checkpoints, SignedRecord(rotation.RECORD, documents, signer, keys), keys)
         self.store = Store(
             StoreParts(
                 documents=documents,

@@ -23,7 +23,7 @@ from app.credits.public import (
 from app.kit import telemetry
 from app.kit.clock import Clock, to_rfc3339
 from app.kit.stores.documents import Delete, Document, Documents, Query, Replace, Value, Write
-from app.kit.stores.rows import Rows
+from app.kit.stores.rows import GuardedRows
 from app.metering import billing
 from app.metering.billing import Charge, Ending, Mode, Policy, Priced
 from app.metering.paid_call import PaidCall, Settlement
@@ -85,7 +85,7 @@ class Orphans:
         self._documents = documents
         self._clock = clock
         self._policy = policy
-        self._rows = Rows(documents, clock)
+        self._rows = GuardedRows(documents, clock)
         self._untold: dict[str, deque[tuple[Document, Settlement]]] = {}
         """The ends that `tell` still has to tell, by the job of their owners."""
 

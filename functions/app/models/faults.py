@@ -47,7 +47,7 @@ class Blame(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ErrorRule:
     """How an error is recognised, and what follows from it. `error_policy.toml` explains the fields."""
 
     words: frozenset[str]
@@ -59,7 +59,7 @@ class Row:
     sick: bool
 
 
-Policy = Mapping[Blame, Row]
+ErrorPolicy = Mapping[Blame, ErrorRule]
 
 
 class ModelFault(Fault):
@@ -265,7 +265,7 @@ def of_event(error: object) -> Failure:
     return _broken(_failure(blame(words, words.status or 500), detail, str(words), None))
 
 
-def row_of(failure: Failure) -> Row:
+def rule_of(failure: Failure) -> ErrorRule:
     """What follows from a failure of a model."""
     return default_policy()[blame_of(failure)]
 
@@ -325,12 +325,12 @@ def date_us(text: str | None) -> int | None:
 
 
 @functools.cache
-def default_policy() -> Policy:
+def default_policy() -> ErrorPolicy:
     """The policy that ships with the code."""
     return load(PATH.read_text())
 
 
-def load(text: str) -> Policy:
+def load(text: str) -> ErrorPolicy:
     """Reads a policy.
 
     Raises:
@@ -340,7 +340,7 @@ def load(text: str) -> Policy:
     table = tomllib.loads(text)
     ensure(table.pop("version", None) == 1, "error policy: version is 1")
     ensure(set(table) == set(Blame), f"error policy: other rows than {[*Blame]}")
-    policy = {Blame(whose): _row(whose, fields) for whose, fields in table.items()}
+    policy = {Blame(whose): _rule(whose, fields) for whose, fields in table.items()}
     seen: set[object] = set()
     for whose, row in policy.items():
         signs: set[object] = {*row.words, *row.phrases, *row.statuses}
@@ -349,12 +349,12 @@ def load(text: str) -> Policy:
     return policy
 
 
-def _row(whose: str, fields: object) -> Row:
-    if not isinstance(fields, Mapping) or set(fields) != set(Row.__dataclass_fields__):
-        raise InvariantViolation(f"error policy: {whose} needs exactly {', '.join(Row.__dataclass_fields__)}")
+def _rule(whose: str, fields: object) -> ErrorRule:
+    if not isinstance(fields, Mapping) or set(fields) != set(ErrorRule.__dataclass_fields__):
+        raise InvariantViolation(f"error policy: {whose} needs exactly {', '.join(ErrorRule.__dataclass_fields__)}")
     for name in ("again", "next", "alarm", "sick"):
         ensure(isinstance(fields[name], bool), f"error policy: {whose}.{name} is true or false")
-    return Row(
+    return ErrorRule(
         words=frozenset(_texts(whose, fields["words"])),
         phrases=tuple(_texts(whose, fields["phrases"])),
         statuses=frozenset(int(status) for status in fields["statuses"]),

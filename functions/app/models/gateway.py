@@ -127,12 +127,12 @@ class Gateway:
 
     def _note(self, failure: ModelFault | Rejection, model: Model, account: str) -> None:
         """Health and alarms, as the error policy says. What a user's request caused makes no model sick."""
-        whose, row = faults.blame_of(failure), faults.row_of(failure)
-        if row.alarm:
+        whose, rule = faults.blame_of(failure), faults.rule_of(failure)
+        if rule.alarm:
             _log.error("model_needs_attention", model=model.id, blame=whose, reason=failure.detail)
         if whose is Blame.RETIRED_MODEL:
             self._health.gone(model.id)
-        elif row.sick:
+        elif rule.sick:
             self._health.failed(model.id)
         elif self._health.refused(model.id, account):
             _log.error("model_refused_everybody", model=model.id, blame=whose)
@@ -215,12 +215,12 @@ class _Asking:
 
     def goes_on(self, failure: ModelFault | Rejection) -> bool:
         """Whether somebody is asked after this failure, as the error policy says: then `model` and `wait_s` say who."""
-        row = faults.row_of(failure)
+        rule = faults.rule_of(failure)
         self.wait_s = (failure.retry_after_s or 0) if isinstance(failure, ModelFault) else 0
-        if row.again and self._twice and self.wait_s <= LONGEST_WAIT_S:
+        if rule.again and self._twice and self.wait_s <= LONGEST_WAIT_S:
             self._twice = False
             return True
-        if not row.next or not self._fallbacks:
+        if not rule.next or not self._fallbacks:
             return False
         self.because = self.because or failure.code
         self.model, self.wait_s, self._twice = self._fallbacks.popleft(), 0, False

@@ -25,7 +25,7 @@ from app.kit.stores.documents import (
     text_field,
 )
 from app.kit.stores.listing import Listing, Place
-from app.kit.stores.rows import Rows
+from app.kit.stores.rows import GuardedRows
 from app.orchestration.queue.handler import Handler, Run, RunOutcome
 from app.orchestration.queue.operation import Priority, SecurityLevel
 from app.orchestration.queue.operation_document import COLLECTION
@@ -152,7 +152,7 @@ class EventBus:
         subscription = self.subscription(question.subscriber, question.event)
         listed = Listing(
             documents,
-            Rows(documents, clock),
+            GuardedRows(documents, clock),
             "event_replay",
             Query(
                 COLLECTION,

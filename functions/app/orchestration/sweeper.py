@@ -16,7 +16,7 @@ from app.kit.errors import Fault
 from app.kit.ids import Ids
 from app.kit.stores.documents import Documents, Query, Where
 from app.kit.stores.realtime import Json, Realtime
-from app.kit.stores.rows import MOST_READ, Rows
+from app.kit.stores.rows import MOST_READ, GuardedRows
 from app.kit.telemetry import log
 from app.orchestration.queue.doorbell import Doorbell
 from app.orchestration.queue.handler import Lane
@@ -102,7 +102,7 @@ class Sweeper:
     def __init__(self, deps: SweeperDependencies, chores: Sequence[Chore] = ()) -> None:
         self._deps = deps
         self._chores = chores
-        self._rows = Rows(deps.documents, deps.clock)
+        self._rows = GuardedRows(deps.documents, deps.clock)
         self._late: dict[str, _Part] = {}
         """Parts of earlier ticks that took too long and may still run."""
 

@@ -14,7 +14,7 @@ from app.credits.core import entry as ledger
 from app.credits.core.account import Account, AccountStatus, check, opened
 from app.credits.core.entry import Entry
 from app.credits.corrections import fold
-from app.credits.corrections.traces import Sealed, Traces
+from app.credits.corrections.traces import LastSealed, Traces
 from app.credits.ledger import document
 from app.credits.proofs.reading import LedgerReader
 from app.credits.proofs.verification import Link, verify_chain
@@ -51,7 +51,7 @@ class AccountRepair:
 class Repairs:
     """Rebuilds accounts. `sealed` tells the last sealed head of an account."""
 
-    def __init__(self, documents: Documents, reader: LedgerReader, clock: Clock, sealed: Sealed) -> None:
+    def __init__(self, documents: Documents, reader: LedgerReader, clock: Clock, sealed: LastSealed) -> None:
         self._documents, self._reader, self._clock = documents, reader, clock
         self._traces = Traces(documents, sealed)
 

@@ -23,7 +23,7 @@ class NamesHead(Protocol):
     def head_hash(self) -> str: ...
 
 
-Sealed = Callable[[str], NamesHead | None]
+LastSealed = Callable[[str], NamesHead | None]
 """The last head of an account that was sealed."""
 
 
@@ -32,7 +32,7 @@ class Traces:
     """Reads what names entries of one account."""
 
     documents: Documents
-    sealed: Sealed
+    sealed: LastSealed
 
     def missing(self, uid: str, account: Account | None, entries: Sequence[Entry]) -> str | None:
         """The first trace of an entry that is not among `entries`, in words for an administrator; None without one."""

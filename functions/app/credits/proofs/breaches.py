@@ -36,7 +36,7 @@ from app.kit.stores.documents import (
     text_field,
 )
 from app.kit.stores.listing import Listing
-from app.kit.stores.rows import Rows
+from app.kit.stores.rows import GuardedRows
 
 T = TypeVar("T")
 
@@ -218,7 +218,7 @@ class Breaches:
         return [one.id for one in self.open().first(10)]
 
     def _listing(self, job: str, query: Query, read: Callable[[Document], T]) -> Listing[T]:
-        return Listing(self._documents, Rows(self._documents, self._clock), job, query, read)
+        return Listing(self._documents, GuardedRows(self._documents, self._clock), job, query, read)
 
     def _fields(self, subject: str, breach: Breach) -> dict[str, Value]:
         return {

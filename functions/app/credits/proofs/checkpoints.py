@@ -40,7 +40,7 @@ from app.kit.stores.documents import (
 )
 
 _log: Final = telemetry.log("credits")
-JOB: Final = "jobs/sealing"
+RECORD: Final = "jobs/sealing"
 PAGE: Final = 300
 SCANNED: Final = 20_000
 """Most accounts that one run looks at; the next one goes on where it stopped."""

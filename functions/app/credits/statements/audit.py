@@ -17,7 +17,7 @@ from app.credits.proofs.receipts import LedgerCheckFailed
 from app.credits.proofs.sealing import Coverage
 from app.credits.proofs.signing import Signer
 from app.credits.proofs.verification import Link
-from app.credits.statements.replay import Replay
+from app.credits.statements.replay import ChainReplay
 from app.credits.statements.shapes import FORMAT
 from app.kit.canonical import canonical
 from app.kit.clock import optional_rfc3339, to_rfc3339
@@ -105,7 +105,7 @@ class _Making:
     account: Account
     period: AuditPeriod
     at_us: int
-    replay: Replay
+    replay: ChainReplay
     opening: Standing | None = None
     closing: Standing | None = None
     entries: list[Fields] = field(default_factory=list)
@@ -159,7 +159,7 @@ def statements(reader: LedgerReader, asked: Asked, *, most: int = PART) -> Itera
         StatementRefused: it does not.
     """
     account, coverage = asked.account, asked.coverage
-    making = _Making(account, asked.period, asked.at_us, Replay(Link(account.uid)))
+    making = _Making(account, asked.period, asked.at_us, ChainReplay(Link(account.uid)))
     link, sealed = making.replay.link, None
     for entry in reader.entries(account.uid, 0, account.sequence):
         making.before(str(entry.get("created_at")))

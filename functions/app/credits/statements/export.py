@@ -13,7 +13,7 @@ from typing import Final, Literal, NamedTuple, cast
 from app.credits.proofs.sealing import seal_holds
 from app.credits.proofs.signing import KeyRing
 from app.credits.proofs.verification import Link
-from app.credits.statements.replay import Replay, ReplayedLot
+from app.credits.statements.replay import ChainReplay, ReplayedLot
 from app.credits.statements.shapes import STATEMENT, fits, state_holds
 from app.kit.canonical import canonical
 from app.kit.errors import InvariantViolation
@@ -30,7 +30,7 @@ class Unreadable(Exception):
     """The file is not JSON that every reader understands alike."""
 
 
-class _Fault(NamedTuple):
+class _FailedCheck(NamedTuple):
     """The check that does not hold, and the sequence of its entry if it has one."""
 
     check: str
@@ -131,21 +131,21 @@ class _Reading:
 
     keys: KeyRing
     report: Mapping[str, object] | None = None
-    replay: Replay = field(default_factory=lambda: Replay(Link("")))
+    replay: ChainReplay = field(default_factory=lambda: ChainReplay(Link("")))
     entries: int = 0
     hashes: dict[int, str] = field(default_factory=dict)
     opened_at: int = 0
     sealed: int = 0
     """The last entry of this file that a checkpoint was seen to seal."""
 
-    def take(self, statement: object) -> _Fault | None:
+    def take(self, statement: object) -> _FailedCheck | None:
         """Checks the next statement; the first thing that does not hold."""
         if not fits(statement, STATEMENT):
-            return _Fault("shape")
+            return _FailedCheck("shape")
         whole = cast(Mapping[str, object], statement)
         report = cast(Mapping[str, object], whole["report"])
         if not state_holds(report["opening"]):
-            return _Fault("shape")
+            return _FailedCheck("shape")
         fault = self._begin(report) or self._entries(report) or self._end(report) or self._covered(report)
         return fault or _signed(whole, report, self.keys)
 
@@ -165,31 +165,31 @@ class _Reading:
     def _head(self) -> int:
         return _int(_map(_map(self.report)["head"])["sequence"])
 
-    def _begin(self, report: Mapping[str, object]) -> _Fault | None:
+    def _begin(self, report: Mapping[str, object]) -> _FailedCheck | None:
         before, part = self.report, _map(report["part"])
         opening, balance = _map(report["opening"]), _int(report["opening_balance"])
         if before is not None:
             last = _map(before["part"])
             goes_on = not last["last"] and part["number"] == _int(last["number"]) + 1
             if not goes_on or any(report[name] != before[name] for name in _SAME_IN_ALL_PARTS):
-                return _Fault("part")
+                return _FailedCheck("part")
         elif _int(part["number"]) < 1:
-            return _Fault("part")
+            return _FailedCheck("part")
         lots = _lots(opening)
         if sum(lot.remaining for lot in lots.values()) - _int(opening["debt"]) != balance:
-            return _Fault("opening")
+            return _FailedCheck("opening")
         if before is not None:
             self.report = report
-            return None if self._stands(opening, balance) else _Fault("opening")
+            return None if self._stands(opening, balance) else _FailedCheck("opening")
         if part["number"] == 1 and report["from"] is None and opening["sequence"] != 0:
-            return _Fault("opening")
+            return _FailedCheck("opening")
         self._open(report, opening, lots)
         return None
 
     def _open(self, report: Mapping[str, object], opening: Mapping[str, object], lots: dict[str, ReplayedLot]) -> None:
         sequence, hash, debt = _int(opening["sequence"]), str(opening["hash"]), _int(opening["debt"])
         balance, at = _int(report["opening_balance"]), str(opening["created_at"] or "")
-        self.replay = Replay(Link(str(report["account"]), sequence, hash, balance, debt, at), lots)
+        self.replay = ChainReplay(Link(str(report["account"]), sequence, hash, balance, debt, at), lots)
         self.report, self.opened_at = report, sequence
         if sequence:
             self.hashes[sequence] = hash
@@ -201,22 +201,22 @@ class _Reading:
         told = (state["sequence"], state["hash"], state["created_at"], state["debt"], balance)
         return told == known and _lots(state) == lots and len(cast(list[object], state["lots"])) == len(lots)
 
-    def _entries(self, report: Mapping[str, object]) -> _Fault | None:
+    def _entries(self, report: Mapping[str, object]) -> _FailedCheck | None:
         first, last = report["from"], report["to"]
         for entry in cast(list[object], report["entries"]):
             fault = self.replay.follow(entry, self.keys)
             if fault is not None:
-                return _Fault(fault.check, fault.sequence)
+                return _FailedCheck(fault.check, fault.sequence)
             link = self.replay.link
             if not (first is None or str(first) <= link.created_at) or not (
                 last is None or link.created_at <= str(last)
             ):
-                return _Fault("period", link.sequence)
+                return _FailedCheck("period", link.sequence)
             self.hashes[link.sequence] = link.head_hash
             self.entries += 1
         return None
 
-    def _end(self, report: Mapping[str, object]) -> _Fault | None:
+    def _end(self, report: Mapping[str, object]) -> _FailedCheck | None:
         link, head, part = self.replay.link, _map(report["head"]), _map(report["part"])
         there, at_end = link.sequence == head["sequence"], part["last"] and report["to"] is None
         if (
@@ -224,22 +224,22 @@ class _Reading:
             or (there and link.head_hash != head["hash"])
             or (at_end and not there)
         ):
-            return _Fault("head", link.sequence + 1)
+            return _FailedCheck("head", link.sequence + 1)
         if not self._stands(_map(report["closing"]), report["closing_balance"]):
-            return _Fault("closing")
+            return _FailedCheck("closing")
         entries = cast(list[Mapping[str, object]], report["entries"])
         totals: dict[str, int] = {}
         for entry in entries:
             totals[str(entry["kind"])] = totals.get(str(entry["kind"]), 0) + _int(entry["amount"])
         if report["totals"] != totals:
-            return _Fault("totals")
+            return _FailedCheck("totals")
         told = _map(report["verification"])
         holds = told["valid"] and told["entries"] == len(entries)
         if not holds or told["first_bad_sequence"] is not None or told["check"] is not None:
-            return _Fault("verification")
+            return _FailedCheck("verification")
         return None
 
-    def _covered(self, report: Mapping[str, object]) -> _Fault | None:
+    def _covered(self, report: Mapping[str, object]) -> _FailedCheck | None:
         """Checks the checkpoint, if there is one: signature, inclusion, and the entry that it sealed (T-55)."""
         if report["coverage"] is None:
             return None
@@ -248,37 +248,37 @@ class _Reading:
         body = {name: value for name, value in checkpoint.items() if name not in ("hash", "signature")}
         hashed = hashlib.sha256(canonical(body)).digest()
         if hashed.hex() != checkpoint["hash"]:
-            return _Fault("checkpoint")
+            return _FailedCheck("checkpoint")
         fault = _signature(checkpoint, hashed, str(checkpoint["sealed_at"]), self.keys, "checkpoint")
         if fault is not None:
             return fault
         if not seal_holds(seal, checkpoint) or seal["account"] != report["account"]:
-            return _Fault("seal")
+            return _FailedCheck("seal")
         sequence = _int(seal["sequence"])
         if self.hashes.get(sequence, seal["head_hash"]) != seal["head_hash"]:
-            return _Fault("sealed_head", sequence)
+            return _FailedCheck("sealed_head", sequence)
         if sequence > self._head():
-            return _Fault("sealed_head", self.replay.link.sequence + 1)
+            return _FailedCheck("sealed_head", self.replay.link.sequence + 1)
         if sequence in self.hashes:
             self.sealed = max(self.sealed, sequence)
         return None
 
 
-def _signed(whole: Mapping[str, object], report: Mapping[str, object], keys: KeyRing) -> _Fault | None:
+def _signed(whole: Mapping[str, object], report: Mapping[str, object], keys: KeyRing) -> _FailedCheck | None:
     try:
         hashed = hashlib.sha256(canonical(report)).digest()
     except InvariantViolation:
-        return _Fault("report_hash")
+        return _FailedCheck("report_hash")
     if hashed.hex() != whole["hash"]:
-        return _Fault("report_hash")
+        return _FailedCheck("report_hash")
     return _signature(whole, hashed, str(report["made_at"]), keys, "report_signature")
 
 
-def _signature(signed: Mapping[str, object], hashed: bytes, at: str, keys: KeyRing, check: str) -> _Fault | None:
+def _signature(signed: Mapping[str, object], hashed: bytes, at: str, keys: KeyRing, check: str) -> _FailedCheck | None:
     kid = str(signed["key_id"])
     if not keys.verifies(kid, str(signed["signature"]), hashed):
-        return _Fault(check)
-    return None if keys.lived(kid, at) else _Fault("key")
+        return _FailedCheck(check)
+    return None if keys.lived(kid, at) else _FailedCheck("key")
 
 
 def _lots(state: Mapping[str, object]) -> dict[str, ReplayedLot]:

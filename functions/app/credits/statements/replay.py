@@ -26,7 +26,7 @@ class ReplayedLot:
     payment_id: str | None
 
 
-class Replay:
+class ChainReplay:
     """A chain that is verified up to `link`, with the lots that it leaves. Keeps each entry's key and id."""
 
     def __init__(self, link: Link, lots: Mapping[str, ReplayedLot] | None = None) -> None:

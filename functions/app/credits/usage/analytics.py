@@ -31,7 +31,7 @@ from app.kit.stores.documents import (
     text_field,
 )
 from app.kit.stores.listing import Listing
-from app.kit.stores.rows import Rows
+from app.kit.stores.rows import GuardedRows
 from app.kit.telemetry import log
 
 _log = log("credits")
@@ -263,7 +263,7 @@ class Analyst:
         """The 20 dearest ones."""
         where = (Where("generation", "==", cursor.generation),)
         query = Query(f"accounts/{uid}/conversation_costs", where, ("-cost",))
-        rows = Rows(self._documents, self._clock)
+        rows = GuardedRows(self._documents, self._clock)
         return tuple(Listing(self._documents, rows, "conversation_costs_list", query, _conversation).first(20))
 
 

@@ -9,7 +9,7 @@ from typing import Final, Generic, TypeVar
 
 from app.kit.errors import InvariantViolation
 from app.kit.stores.documents import Document, Documents, Query, Value
-from app.kit.stores.rows import Rows, place_of_row
+from app.kit.stores.rows import GuardedRows, place_of_row
 
 MOST_READ: Final = 1_000
 """Rows that are read for one page at most, while none of them can be shown."""
@@ -35,7 +35,7 @@ class Listing(Generic[T]):
     """
 
     documents: Documents
-    rows: Rows
+    rows: GuardedRows
     job: str
     query: Query
     read: Callable[[Document], T | None]

@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class JobRun:
     """What a run did. `failed` holds the paths of rows for which a dependency did not answer. `complete` is False when
     rows are left for the next run.
     """
@@ -55,7 +55,7 @@ class _Run:
     read: int = 0
 
 
-class Rows:
+class GuardedRows:
     """Runs jobs over the rows of `documents`."""
 
     def __init__(self, documents: Documents, clock: Clock) -> None:
@@ -63,7 +63,7 @@ class Rows:
         self._clock = clock
         self._list = BrokenRows(documents, clock)
 
-    def due(self, job: str, query: Query, work: Work, *, limit: int = 100, for_us: int = BUDGET_US) -> Batch:
+    def due(self, job: str, query: Query, work: Work, *, limit: int = 100, for_us: int = BUDGET_US) -> JobRun:
         """Works on rows that leave the query when they are served: at most `limit`, in about `for_us` microseconds.
 
         A run goes on behind the last one's rows; after the last row, the next run begins at the first one again. `work`
@@ -82,9 +82,9 @@ class Rows:
             return row.path not in run.whole and not (complete and row.last_us < began_us)
 
         self._list.keep(job, was, JobRecord(() if complete else run.after, began_us), run.broken, stays)
-        return self._batch(job, run, complete)
+        return self._job_run(job, run, complete)
 
-    def follow(self, job: str, query: Query, work: Work, *, limit: int = 100, for_us: int = BUDGET_US) -> Batch:
+    def follow(self, job: str, query: Query, work: Work, *, limit: int = 100, for_us: int = BUDGET_US) -> JobRun:
         """Works on each row once, in the order of the query; otherwise as `due`.
 
         When a run ends in rows for which a dependency did not answer, the next one begins with these. When it
@@ -97,7 +97,7 @@ class Rows:
         passed = {path: reason for path, reason in run.failed.items() if path not in run.trailing}
         met = {**run.broken, **passed}
         self._list.keep(job, was, JobRecord(after, now_us), met, lambda row: row.path not in run.whole)
-        return self._batch(job, run, complete)
+        return self._job_run(job, run, complete)
 
     def decoded(self, job: str, rows: Iterable[Document], decode: Callable[[Document], T]) -> list[T]:
         """The rows that can be read; the others are listed. For readers with a cursor of their own.
@@ -154,10 +154,10 @@ class Rows:
             return
         run.trailing = {}
 
-    def _batch(self, job: str, run: _Run, complete: bool) -> Batch:
+    def _job_run(self, job: str, run: _Run, complete: bool) -> JobRun:
         if len(run.trailing) >= _IN_A_ROW:
             raise Unavailable(f"{job} stopped after {len(run.trailing)} rows in a row failed")
-        return Batch(len(run.whole), tuple(run.broken), tuple(run.failed), complete)
+        return JobRun(len(run.whole), tuple(run.broken), tuple(run.failed), complete)
 
 
 def place_of_row(query: Query, row: Document) -> tuple[Value, ...]:

@@ -42,7 +42,7 @@ class Slot:
 
 
 @dataclass(frozen=True, slots=True)
-class Turns:
+class SlotTurns:
     """Whose turn it is in a slot; it stays when the slot is left. `passes` are those of the priorities, `turn` is the
     pass of the last start, and `last` is the sublane of each priority's last start.
     """
@@ -144,7 +144,7 @@ def startable(tickets: Sequence[Ticket], beside: Busy) -> list[Ticket]:
     ]
 
 
-def pick(turns: Turns, tickets: Sequence[Ticket], beside: Busy, draw: Callable[[int], int]) -> Ticket | None:
+def pick(turns: SlotTurns, tickets: Sequence[Ticket], beside: Busy, draw: Callable[[int], int]) -> Ticket | None:
     """The ticket that a slot starts next; None when nothing may start.
 
     Of its sublane it is the oldest while nothing runs; otherwise one of as many as operations run, so that slots that
@@ -162,10 +162,10 @@ def pick(turns: Turns, tickets: Sequence[Ticket], beside: Busy, draw: Callable[[
     return line[draw(min(len(line), beside.runs + 1))]
 
 
-def admit(turns: Turns, ticket: Ticket) -> Turns:
+def admit(turns: SlotTurns, ticket: Ticket) -> SlotTurns:
     """Whose turn it is after `ticket` started."""
     turn = _pass(turns, ticket.priority)
-    return Turns(
+    return SlotTurns(
         passes={**turns.passes, ticket.priority: turn + _STRIDE // SHARES[ticket.priority]},
         turn=turn,
         last={**turns.last, ticket.priority: ticket.sublane},
@@ -197,20 +197,20 @@ def slot_node(slot: Slot) -> Json:
     return {"until": slot.until_us, "operation": slot.operation_id, "key": slot.key, "vendor": slot.vendor}
 
 
-def read_turns(name: str, value: Json) -> Turns:
+def read_turns(name: str, value: Json) -> SlotTurns:
     """The turns of the slot of this name. One without a node begins at a sublane of its own, so that slots spread."""
     node = _members(value)
     passes, last, turn = _members(node.get("passes")), _members(node.get("last")), node.get("turn")
     known = {rank: passes.get(f"p{int(rank)}") for rank in Priority}
     began = {rank: last.get(f"p{int(rank)}") for rank in Priority}
-    return Turns(
+    return SlotTurns(
         passes={rank: one for rank, one in known.items() if isinstance(one, int)},
         turn=turn if isinstance(turn, int) else 0,
         last={rank: one if isinstance(one, str) else first_sublane(name) for rank, one in began.items()},
     )
 
 
-def turns_node(turns: Turns) -> Json:
+def turns_node(turns: SlotTurns) -> Json:
     """The node that stores whose turn it is."""
     return {
         "passes": {f"p{int(rank)}": one for rank, one in turns.passes.items()},
@@ -224,7 +224,7 @@ def until_of(value: Json) -> int:
     return _until(_members(value))
 
 
-def _pass(turns: Turns, priority: Priority) -> int:
+def _pass(turns: SlotTurns, priority: Priority) -> int:
     return max(turns.passes.get(priority, 0), turns.turn)
 
 

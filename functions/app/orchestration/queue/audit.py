@@ -24,7 +24,7 @@ from app.kit.stores.documents import (
     text_field,
 )
 from app.kit.stores.listing import Listing
-from app.kit.stores.rows import Rows
+from app.kit.stores.rows import GuardedRows
 from app.orchestration.queue.operation import Operation
 from app.orchestration.queue.security import AUDITED
 
@@ -111,7 +111,7 @@ def audit_lines(
     named = (("account", account), ("operation", operation))
     where = tuple(Where(field, "==", value) for field, value in named if value is not None)
     query = Query(COLLECTION, where, ("-at", "-__name__"))
-    return Listing(documents, Rows(documents, clock), "audit_list", query, _line)
+    return Listing(documents, GuardedRows(documents, clock), "audit_list", query, _line)
 
 
 def _line(document: Document) -> AuditLine:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from app.kit.clock import Clock
 from app.kit.stores.documents import Documents, Query, Where, Write
 from app.kit.stores.listing import Listing
-from app.kit.stores.rows import Rows
+from app.kit.stores.rows import GuardedRows
 from app.orchestration.queue.audit import audit_rows
 from app.orchestration.queue.operation import OPEN, Operation, OperationState, discard, replay
 from app.orchestration.queue.operation_document import COLLECTION, from_document
@@ -55,4 +55,4 @@ def operations_in(documents: Documents, clock: Clock, state: OperationState) -> 
     """The operations in one state, newest first: open ones by creation, the others by their end."""
     field = "created_at" if state in OPEN else "finished_at"
     query = Query(COLLECTION, (Where("state", "==", state.value),), (f"-{field}", "-__name__"))
-    return Listing(documents, Rows(documents, clock), "operations_list", query, from_document)
+    return Listing(documents, GuardedRows(documents, clock), "operations_list", query, from_document)

@@ -20,7 +20,7 @@ from app.orchestration.queue.admission import (
     Depth,
     LaneState,
     Slot,
-    Turns,
+    SlotTurns,
     Wanted,
     admit,
     busy,
@@ -206,7 +206,7 @@ class TakenSlot:
     write for each: that removes the ticket and says in the slot's node what runs. Not thread-safe, but for `extend`.
     """
 
-    def __init__(self, realtime: Realtime, draw: Draw, look: "_Look", turns: Turns | None, until_us: int) -> None:
+    def __init__(self, realtime: Realtime, draw: Draw, look: "_Look", turns: SlotTurns | None, until_us: int) -> None:
         """`turns` is None for the ticket of a trigger: it takes no turn, and the stored turns stay as they are."""
         self._realtime = realtime
         self._draw = draw
@@ -307,7 +307,7 @@ class _Look:
 class _Search:
     """Reads the tickets among which a slot chooses. `gone` collects those that nobody needs."""
 
-    def __init__(self, realtime: Realtime, lane: str, turns: Turns, beside: Busy) -> None:
+    def __init__(self, realtime: Realtime, lane: str, turns: SlotTurns, beside: Busy) -> None:
         self._realtime = realtime
         self._lane = lane
         self._turns = turns

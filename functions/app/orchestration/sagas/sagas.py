@@ -13,7 +13,7 @@ from app.kit.errors import AlreadyExists, NotFound, Rejection, Unavailable, ensu
 from app.kit.optimistic import Pause, optimistic
 from app.kit.stores.documents import Create, Document, Documents, Fields, Query, Replace, Where, Write, text_field
 from app.kit.stores.listing import Listing
-from app.kit.stores.rows import Rows
+from app.kit.stores.rows import GuardedRows
 from app.orchestration.queue.handler import Done, Handler, Run, RunOutcome
 from app.orchestration.queue.operation import Operation, OperationState, SecurityLevel
 from app.orchestration.queue.operation_queue import OperationQueue, Order
@@ -73,7 +73,7 @@ class Sagas:
             self._newest[definition.name] = max(definition.version, self._newest.get(definition.name, 0))
         self._documents = documents
         self._clock = clock
-        self._rows = Rows(documents, clock)
+        self._rows = GuardedRows(documents, clock)
         self._pause = pause
         self._queue: OperationQueue | None = None
 
