@@ -5,8 +5,7 @@ was sealed (accounts and seals that vanished), and over the chain of checkpoints
 come first.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Final
 
 from app.credits.core.account import GENESIS_HASH
@@ -222,7 +221,7 @@ def _fields(rounds: Rounds) -> dict[str, Value]:
     link = rounds.link
     return {
         "account": rounds.account,
-        "link": dict(_link_fields(link)) if link else None,
+        "link": asdict(link) if link else None,
         "group": rounds.group,
         "member": rounds.member,
         "number": rounds.number,
@@ -232,11 +231,6 @@ def _fields(rounds: Rounds) -> dict[str, Value]:
         "verified": rounds.verified,
         "accounts": rounds.accounts,
     }
-
-
-def _link_fields(link: Link) -> Iterator[tuple[str, Value]]:
-    yield from (("account", link.account), ("sequence", link.sequence), ("head_hash", link.head_hash))
-    yield from (("balance", link.balance), ("debt", link.debt), ("created_at", link.created_at))
 
 
 def _rounds(fields: Fields) -> Rounds:
