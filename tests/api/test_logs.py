@@ -2,7 +2,6 @@
 
 import io
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,13 +13,12 @@ from support.world import Caller, World
 
 
 @pytest.fixture
-def written() -> Iterator[io.StringIO]:
+def written() -> io.StringIO:
     """What production would write to standard output."""
     written = io.StringIO()
     telemetry.start_logging()
     structlog.configure(logger_factory=structlog.WriteLoggerFactory(file=written), cache_logger_on_first_use=False)
-    yield written
-    structlog.reset_defaults()
+    return written
 
 
 def lines(written: io.StringIO) -> list[dict[str, Any]]:
