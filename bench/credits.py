@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "functions"), str(ROOT)]
@@ -242,7 +242,7 @@ def act(bank: Credits, uid: str, step: str, id: str) -> None:
 
 
 class Shelf:
-    """An archive for the keys: what is measured here makes no checkpoints."""
+    """An archive for the keys, shared by all instances: what is measured here makes no checkpoints."""
 
     def __init__(self) -> None:
         self._kept: dict[str, bytes] = {}
@@ -252,6 +252,9 @@ class Shelf:
 
     def read(self, name: str) -> bytes | None:
         return self._kept.get(name)
+
+
+SHELF: Final = Shelf()
 
 
 def instance(intercept: Callable[[grpc.Channel], grpc.Channel] | None = None) -> tuple[Credits, Documents]:
@@ -264,7 +267,7 @@ def instance(intercept: Callable[[grpc.Channel], grpc.Channel] | None = None) ->
         concurrency=Threads(),
         draw=secrets.randbelow,
         opening=lambda uid: opening_for_everyone(uid, BONUS, 0),
-        archive=Shelf(),
+        archive=SHELF,
     )
     return bank, documents
 
