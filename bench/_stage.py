@@ -45,12 +45,23 @@ class Stores:
             "FIRESTORE_EMULATOR_HOST": f"127.0.0.1:{self.ports['firestore']}",
             "FIREBASE_DATABASE_EMULATOR_HOST": f"127.0.0.1:{self.ports['database']}",
             "FIREBASE_AUTH_EMULATOR_HOST": f"127.0.0.1:{self.ports['auth']}",
+            "STORAGE_EMULATOR_HOST": f"http://127.0.0.1:{self.ports['storage']}",
             "AI_PLATFORM_BASE_URL": vendor,
             "AI_PLATFORM_API_KEY": "bench",
             "LEDGER_SIGNING_KEY": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8",
             "WELCOME_BONUS_CHECKS": "off",
             "THREADS": str(THREADS),
         }
+
+    def sign_up(self, uid: str, project: str = PROJECT) -> str:
+        """The ID token of a new user: whoever spends is looked up in Auth."""
+        accounts = (
+            f"http://127.0.0.1:{self.ports['auth']}/identitytoolkit.googleapis.com/v1/projects/{project}/accounts"
+        )
+        headers = {"Authorization": "Bearer owner", "Content-Type": "application/json"}
+        request = urllib.request.Request(accounts, json.dumps({"localId": uid}).encode(), headers)
+        with urllib.request.urlopen(request, timeout=10):
+            return _token(uid, project)
 
 
 @contextmanager
@@ -154,7 +165,7 @@ def _listening(process: subprocess.Popen[bytes], log: Path) -> None:
     raise SystemExit(f"the api function did not start:\n{log.read_text()[-2000:]}")
 
 
-def token(uid: str, project: str = PROJECT) -> str:
+def _token(uid: str, project: str) -> str:
     """An ID token as the Auth emulator makes them: without a signature, good on emulators only."""
     now = int(time.time())
     claims = {
@@ -162,8 +173,8 @@ def token(uid: str, project: str = PROJECT) -> str:
         "aud": project,
         "sub": uid,
         "user_id": uid,
-        "iat": now - 10,
-        "auth_time": now - 10,
+        "iat": now,
+        "auth_time": now,
         "exp": now + 3600,
         "firebase": {"sign_in_provider": "password", "identities": {}},
     }

@@ -124,7 +124,7 @@ class Bench:
         os.environ.update(counted.environment(vendor))
         self.services = self.fresh_services()
         self.uid = uuid.uuid4().hex[:28]
-        self.token = _stage.token(self.uid)
+        self.token = stores.sign_up(self.uid)
         self._accounts: list[Mapping[str, Any]] = []
         self.invocations = 0
 

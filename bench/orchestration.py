@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "functions"), str(ROOT / "tests")]
+# In place of this folder, whose orchestration.py would stand before the package of that name.
+sys.path[:1] = [str(ROOT), str(ROOT / "functions"), str(ROOT / "tests")]
 
 from bench import _stage  # noqa: E402 - run as a file, the root is not on the path before
 

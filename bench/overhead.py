@@ -60,25 +60,25 @@ def main() -> int:
     options = parser.parse_args()
     with _stage.stores() as stores:
         with _stage.vendor(*PACE) as vendor, _stage.api(stores.environment(vendor)) as api:
-            added = asyncio.run(_latency(api, vendor, options.messages))
+            added = asyncio.run(_latency(stores, api, vendor, options.messages))
         with _stage.vendor("--fast") as vendor, _stage.api(stores.environment(vendor)) as api:
-            asyncio.run(_throughput(api, options.messages))
+            asyncio.run(_throughput(stores, api, options.messages))
         if not options.no_suite:
             asyncio.run(_through_the_suite(stores))
     print(f"\nmedian added before the first text at 1 stream: {added:.1f} ms (bound {BOUND_MS} ms)")
     return 0 if added <= BOUND_MS else 1
 
 
-async def _latency(api: _stage.Api, vendor: str, messages: int) -> float:
+async def _latency(stores: _stage.Stores, api: _stage.Api, vendor: str, messages: int) -> float:
     print(f"vendor paced: {' '.join(PACE)}; medians (95th percentile) in ms\n")
     print(f"{'streams':>7} {'':10}{'first text':>20}{'whole answer':>20}{'added first':>13}{'added whole':>13}")
     added: dict[int, float] = {}
     async with _session() as session:
-        await _warm(session, api)
+        await _warm(session, stores, api.url)
         for level in LEVELS:
             count = max(messages, 2 * level)
             known = len(api.turns())
-            seats = await _seats(session, api, count)
+            seats = await _seats(session, stores, api.url, count)
             direct, ours = await _in_turns(session, level, count, _directly(vendor), _through(seats))
             added[level] = _row(level, direct, ours)
             if level == 1:
@@ -139,14 +139,14 @@ def _shares(turns: Sequence[Mapping[str, int]], ours: Sequence[Sample], alone: S
         print(f"  {word:42}{inside[phase]:8.1f}")
 
 
-async def _throughput(api: _stage.Api, messages: int) -> None:
+async def _throughput(stores: _stage.Stores, api: _stage.Api, messages: int) -> None:
     print("\nvendor without delays: what an answer costs the api's process")
     print(f"{'streams':>7}{'answers/s':>12}{'CPU/answer':>13}{'answers/s per core':>20}{'memory':>10}")
     async with _session() as session:
-        await _warm(session, api)
+        await _warm(session, stores, api.url)
         for level in LEVELS:
             count = max(3 * messages, 4 * level)
-            send = _through(await _seats(session, api, count))
+            send = _through(await _seats(session, stores, api.url, count))
             cpu, began = api.cpu_s(), time.perf_counter()
             await _streams(session, level, count, send)
             took, used = time.perf_counter() - began, (api.cpu_s() - cpu) / count
@@ -166,7 +166,7 @@ async def _streams(session: aiohttp.ClientSession, level: int, count: int, send:
 async def _through_the_suite(stores: _stage.Stores) -> None:
     url = f"http://127.0.0.1:{stores.ports['functions']}/demo-credits/us-central1/api"
     async with _session() as session:
-        seats = [await _seat(session, url, "demo-credits") for _ in range(6)]
+        seats = await _seats(session, stores, url, 6, "demo-credits")
         samples = [await _through(seats)(session, number) for number in range(6)][1:]
     print("\nthrough the functions emulator, with triggers, its own vendor's pace, 1 stream (ms)")
     print(f"  first text {_spread([s.first for s in samples])}   whole answer {_spread([s.total for s in samples])}")
@@ -178,16 +178,19 @@ def _session() -> aiohttp.ClientSession:
     return aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=120))
 
 
-async def _warm(session: aiohttp.ClientSession, api: _stage.Api) -> None:
-    await _streams(session, 4, 24, _through(await _seats(session, api, 24)))
+async def _warm(session: aiohttp.ClientSession, stores: _stage.Stores, url: str) -> None:
+    await _streams(session, 4, 24, _through(await _seats(session, stores, url, 24)))
 
 
-async def _seats(session: aiohttp.ClientSession, api: _stage.Api, count: int) -> list[Seat]:
-    return [await _seat(session, api.url, _stage.PROJECT) for _ in range(count)]
+async def _seats(
+    session: aiohttp.ClientSession, stores: _stage.Stores, url: str, count: int, project: str = _stage.PROJECT
+) -> list[Seat]:
+    tokens = [stores.sign_up(uuid.uuid4().hex[:28], project) for _ in range(count)]
+    return [await _seat(session, url, token) for token in tokens]
 
 
-async def _seat(session: aiohttp.ClientSession, url: str, project: str) -> Seat:
-    headers = {"Authorization": f"Bearer {_stage.token(uuid.uuid4().hex[:28], project)}"}
+async def _seat(session: aiohttp.ClientSession, url: str, token: str) -> Seat:
+    headers = {"Authorization": f"Bearer {token}"}
     conversations = f"{url}/v1/chat/conversations"
     async with session.post(conversations, json={"model": "small"}, headers=headers) as answer:
         answer.raise_for_status()
@@ -232,7 +235,7 @@ async def _timed(request: "aiohttp.client._RequestContextManager", marks_text: b
             if not first:
                 seen += chunk
                 first = now if seen.count(marks_text) > skip else 0.0
-            last = chunk[-200:]
+            last = chunk[-2_000:]
     if not first or (b"event: done" not in last and b"[DONE]" not in last and b'"done"' not in seen + last):
         raise SystemExit(f"an answer broke: {(seen + last)[-400:]!r}")
     return Sample(begun, first, time.perf_counter() - began)
