@@ -7,6 +7,7 @@ of the Auth emulator have no signature, so `Settings.from_env` refuses a deploye
 composition root must have initialised firebase_admin's app.
 """
 
+import functools
 import hashlib
 import threading
 from collections import OrderedDict
@@ -29,7 +30,7 @@ from app.kit.clock import Clock, minutes, seconds
 from app.kit.errors import Unavailable
 
 if TYPE_CHECKING:
-    import firebase_admin
+    from app.kit.google.users import AuthUsers
 
 REMEMBERED_US: Final = minutes(5)
 RECENT_US: Final = minutes(1)
@@ -37,7 +38,7 @@ RECENT_US: Final = minutes(1)
 SILENT_US: Final = seconds(30)
 """For so long after a look-up that Auth did not answer an instance serves who spends by the token alone."""
 PATIENCE_S: Final = 2
-"""How long a look-up may take. The SDK tries twice, for half of it each."""
+"""How long a look-up may take."""
 LEEWAY_S: Final = 5
 """How far Google's clock and ours may differ, in both directions (T-122)."""
 MOST_REMEMBERED: Final = 10_000
@@ -59,40 +60,29 @@ def claims_of(token: str, look_up: bool) -> Mapping[str, object]:
 
     try:
         claims: dict[str, object] = auth.verify_id_token(token, clock_skew_seconds=LEEWAY_S)
-        if look_up:
-            user = auth.get_user(claims["uid"], app=_look_ups())
-            # Both times are Auth's own; a token of the second in which others were revoked is a new one.
-            issued = claims.get("iat")
-            revoked = not isinstance(issued, int) or issued * 1000 < user.tokens_valid_after_timestamp
-            if user.disabled or revoked:
-                raise TokenInvalid(_INVALID)
-            claims["role"] = (user.custom_claims or {}).get("role")
     except auth.ExpiredIdTokenError as error:
         raise TokenExpired("The ID token has expired; refresh it.") from error
     except auth.CertificateFetchError as error:
         raise Unavailable("the keys of Firebase Auth could not be fetched") from error
-    except (auth.InvalidIdTokenError, auth.UserNotFoundError, ValueError) as error:
+    except (auth.InvalidIdTokenError, ValueError) as error:
         raise TokenInvalid(_INVALID) from error
     except (exceptions.FirebaseError, GoogleAuthError) as error:
         raise Unavailable("Firebase Auth did not answer") from error
+    if look_up:
+        user = _users().find(str(claims["uid"]))
+        # Both times are Auth's own; a token of the second in which others were revoked is a new one.
+        issued = claims.get("iat")
+        if user is None or user.disabled or not isinstance(issued, int) or issued < user.valid_since_s:
+            raise TokenInvalid(_INVALID)
+        claims["role"] = user.role
     return claims
 
 
-_first = threading.Lock()
+@functools.cache
+def _users() -> "AuthUsers":
+    from app.kit.google import users
 
-
-def _look_ups() -> "firebase_admin.App":
-    """A firebase_admin app beside the default one, which has less patience. The SDK takes no timeout per call."""
-    import firebase_admin
-
-    with _first:
-        try:
-            app: firebase_admin.App = firebase_admin.get_app("look_ups")
-        except ValueError:
-            default = firebase_admin.get_app()
-            options = {"projectId": default.project_id, "httpTimeout": PATIENCE_S / 2}
-            app = firebase_admin.initialize_app(default.credential, options, "look_ups")
-    return app
+    return users.connect()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,14 +7,14 @@ https://firebase.google.com/docs/reference/rest/database
 
 import json
 import os
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 from app.kit.errors import InvariantViolation, Unavailable, ensure
+from app.kit.google.credentials import AccessToken, Credential, Owner
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse, Retry
@@ -28,18 +28,6 @@ _TIMEOUT_S: Final = 120
 """firebase_admin's default."""
 _NOT_IN_PATHS: Final = frozenset(".$#[]")
 _ADMIN: Final = "_admin_"
-
-
-class Credential(Protocol):
-    """What we use of google.auth's credentials, which have no types."""
-
-    token: str | None
-
-    def before_request(self, request: object, method: str, url: str, headers: dict[str, str], /) -> None:
-        """Puts a token into `headers`; fetches a new one when the old one has expired."""
-
-    def refresh(self, request: object, /) -> None:
-        """Fetches a new token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +110,7 @@ class Rest:
                 place.origin, maxsize=_CONNECTIONS, timeout=timeout, ca_certs=certifi.where()
             )
         self._query = place.query
-        self._token = _Owner() if credential is None else _Token(credential, place.origin, timeout_s)
+        self._token = Owner() if credential is None else AccessToken(credential, place.origin, timeout_s)
         retry = partial(
             urllib3.Retry,
             connect=1,
@@ -178,41 +166,6 @@ class Rest:
             token = self._token.headers()
             response = self._pool.urlopen(method, url, body, {**token, **headers}, retries, redirect=False)
         return response
-
-
-class _Owner:
-    """The credential that emulators accept for everything."""
-
-    def headers(self) -> dict[str, str]:
-        return {"authorization": "Bearer owner"}
-
-    def renewed(self, _: Mapping[str, str]) -> bool:
-        return False
-
-
-class _Token:
-    """An access token of google.auth, with a lock: its credentials are not thread-safe."""
-
-    def __init__(self, credential: Credential, origin: str, timeout_s: float | None) -> None:
-        from google.auth.transport.requests import Request
-
-        self._credential = credential
-        self._origin = origin
-        self._fetch = Request() if timeout_s is None else partial(Request(), timeout=timeout_s)
-        self._lock = threading.Lock()
-
-    def headers(self) -> dict[str, str]:
-        headers: dict[str, str] = {}
-        with self._lock:
-            self._credential.before_request(self._fetch, "GET", self._origin, headers)
-        return headers
-
-    def renewed(self, refused: Mapping[str, str]) -> bool:
-        """Replaces the token that the server refused, unless another thread has; says whether a retry makes sense."""
-        with self._lock:
-            if refused.get("authorization") == f"Bearer {self._credential.token}":
-                self._credential.refresh(self._fetch)
-        return True
 
 
 def _text(value: object) -> bytes:
