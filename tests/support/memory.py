@@ -10,10 +10,21 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from app.kit.errors import ensure
-from app.kit.stores.documents import Create, Delete, Document, Fields, Merge, Query, Replace, Version, Write
+from app.kit.stores.documents import (
+    Create,
+    Delete,
+    Document,
+    Fields,
+    Merge,
+    Query,
+    Replace,
+    Unchanged,
+    Version,
+    Write,
+)
 from app.kit.stores.realtime import Json
 from support.firestore.commits import Checked, check_commit, check_precondition, merged
-from support.firestore.documents import MAX_DOCUMENT, check_path, check_size
+from support.firestore.documents import MAX_DOCUMENT, check_path, check_size, same
 from support.firestore.indexes import CONFIGURED, Indexes
 from support.firestore.queries import check_query, find, in_collection
 
@@ -22,7 +33,7 @@ Change = tuple[str, Fields | None, Fields | None]
 
 
 class MemoryDocuments:
-    """Documents in a dictionary; every commit is atomic and every version is new.
+    """Documents in a dictionary; every commit is atomic, and what it changes gets a new version.
 
     What Firestore refuses is refused (`support.firestore`), queries without an index as well: `indexes` are those of
     firestore.indexes.json if nothing is said; with None, as on the emulator, every query has the index that it needs.
@@ -62,10 +73,16 @@ class MemoryDocuments:
             self._tick += 1
             self.writes += len(writes)
             version = Version(self._tick * 1000)
-            changes = [change for path, fields in after.items() if (change := self._write(path, fields, version))]
+            made = {write.path for write in writes if isinstance(write, Delete)}
+            changes = [
+                change
+                for path, fields in after.items()
+                if (change := self._write(path, fields, version, made_again=path in made))
+            ]
+            versions = [one.version if (one := self._documents.get(write.path)) else Version(0) for write in writes]
         for listener in self.after_commit:
             listener(changes)
-        return [version if after[write.path] is not None else Version(0) for write in writes]
+        return versions
 
     def query(self, query: Query) -> list[Document]:
         check_query(query, self._indexes)
@@ -93,6 +110,8 @@ class MemoryDocuments:
                 check_precondition(one.write, stored)
                 after[path], sizes[path] = (stored.fields, self._sizes[path]) if stored else (None, 0)
             match one.write:
+                case Unchanged():
+                    pass
                 case Delete():
                     after[path], sizes[path] = None, 0
                 case Merge():
@@ -109,9 +128,13 @@ class MemoryDocuments:
         self._sizes.update(sizes)
         return after
 
-    def _write(self, path: str, fields: Fields | None, version: Version) -> Change | None:
-        """Store or remove one document; what a trigger hears of it."""
+    def _write(self, path: str, fields: Fields | None, version: Version, *, made_again: bool) -> Change | None:
+        """Store or remove one document; what a trigger hears of it. Nothing when it stays as it is, unless the same
+        commit deleted it before.
+        """
         stored = self._documents.get(path)
+        if stored is not None and fields is not None and not made_again and same(stored.fields, fields):
+            return None
         self._put(path, stored, None if fields is None else Document(path, fields, version))
         before = stored.fields if stored else None
         return None if before is None and fields is None else (path, before, fields)

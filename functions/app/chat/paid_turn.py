@@ -16,7 +16,7 @@ from app.credits.public import Reference, Seen
 from app.kit import telemetry
 from app.kit.errors import Failure, Fault, Rejection
 from app.kit.money import to_decimal
-from app.kit.stores.documents import Document, Query, Replace, Value
+from app.kit.stores.documents import Document, Query, Replace, Unchanged, Value
 from app.kit.stores.realtime import Json, Realtime
 from app.metering.billing import Ending, Mode
 from app.metering.orphans import Orphan
@@ -136,9 +136,10 @@ def record(turn: Turn, finish: Finish, answer: str) -> OwnerRecord:
         if stored is None or found is None:
             return OwnerEnd(None)
         end = ended(finish, answer, settlement)
-        if end.answer and end.state == "done":
-            found = found.after(Exchange(turn.id, turn.question, end.answer), end.ended_at)
-        over = Replace(stored.path, conversations.write(found), stored.version, keep_others=True)
+        if not end.answer or end.state != "done":
+            return OwnerEnd(turns.write_end(end), [Unchanged(stored.path, stored.version)])
+        after = found.after(Exchange(turn.id, turn.question, end.answer), end.ended_at)
+        over = Replace(stored.path, conversations.write(after), stored.version, keep_others=True)
         return OwnerEnd(turns.write_end(end), [over])
 
     return OwnerRecord(written, reads=(conversation_path(turn.account, turn.conversation_id),))

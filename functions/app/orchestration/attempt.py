@@ -13,7 +13,7 @@ from app.kit.errors import Fault
 from app.kit.heartbeat import Heartbeat
 from app.kit.ids import Ids
 from app.kit.optimistic import Pause, optimistic
-from app.kit.stores.documents import Document, Documents, Replace, Version, Write
+from app.kit.stores.documents import Document, Documents, Replace, Unchanged, Version, Write
 from app.kit.telemetry import log
 from app.orchestration.queue import line
 from app.orchestration.queue.doorbell import Doorbell, TakenSlot
@@ -83,8 +83,7 @@ class RunningAttempt:
     def fence(self, seen: Document | None) -> Write:
         if seen is None or not self._is_fence(seen):
             raise LeaseOver("this attempt has lost its lease", operation_id=self.operation.id)
-        # Writes the same fields over the version that was read. This attempt's next commit conflicts, and reads again.
-        return Replace(seen.path, seen.fields, seen.version)
+        return Unchanged(seen.path, seen.version)
 
     def renew(self) -> None:
         now_us = optimistic(self._renew_lease, reread=self.refresh, pause=self._deps.pause)

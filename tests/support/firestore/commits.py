@@ -9,7 +9,19 @@ from dataclasses import dataclass
 from typing import Final
 
 from app.kit.errors import AlreadyExists, Conflict
-from app.kit.stores.documents import Create, Delete, Document, Fields, Increment, Merge, Replace, Value, Version, Write
+from app.kit.stores.documents import (
+    Create,
+    Delete,
+    Document,
+    Fields,
+    Increment,
+    Merge,
+    Replace,
+    Unchanged,
+    Value,
+    Version,
+    Write,
+)
 from support.firestore.documents import (
     MAX_DEPTH,
     MAX_NAME,
@@ -66,7 +78,7 @@ def check_precondition(write: Write, stored: Document | None) -> None:
         case Create():
             if stored is not None:
                 raise AlreadyExists("the document exists already", path=write.path)
-        case Replace() | Delete():
+        case Replace() | Delete() | Unchanged():
             if write.version is not None and write.version != (stored.version if stored else _ABSENT):
                 raise Conflict("the document was written by another", path=write.path)
         case Merge():
@@ -88,10 +100,10 @@ def merged(before: Fields, changes: Sequence[Change]) -> dict[str, Value]:
 
 def _checked(write: Write) -> Checked:
     check_path(write.path)
-    if isinstance(write, Replace | Delete) and write.version is not None and write.version % 1000:
+    if isinstance(write, Replace | Delete | Unchanged) and write.version is not None and write.version % 1000:
         refuse(f"version {write.version} is not a whole number of microseconds")
     match write:
-        case Delete():
+        case Delete() | Unchanged():
             return Checked(write, (), {}, len(write.path))
         case Merge():
             size = name_size(write.path) + OVERHEAD
@@ -154,7 +166,7 @@ def _check_repeated(writes: Sequence[Write]) -> None:
     """
     before: dict[str, tuple[bool, Version | None]] = {}
     for write in writes:
-        version = write.version if isinstance(write, Replace | Delete) else None
+        version = write.version if isinstance(write, Replace | Delete | Unchanged) else None
         if write.path not in before:
             before[write.path] = isinstance(write, Delete), version
             continue
@@ -164,6 +176,6 @@ def _check_repeated(writes: Sequence[Write]) -> None:
             refuse(f"{write.path} is written and then created in the same commit")
         if version is not None and version != first:
             refuse(f"{write.path} is written over two versions in the same commit")
-        if version is not None and isinstance(write, Replace) and deleted and not inserts:
+        if version is not None and isinstance(write, Replace | Unchanged) and deleted and not inserts:
             refuse(f"{write.path} is deleted and then replaced in the same commit")
         before[write.path] = isinstance(write, Delete), first

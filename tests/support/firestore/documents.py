@@ -183,6 +183,19 @@ class Copy:
         return [self.value(member, depth + 1, path) for member in value]
 
 
+def same(one: Value, other: Value) -> bool:
+    """Whether two stored values are one and the same to Firestore: 1 is not 1.0, and maps have no order."""
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(same(value, other[name]) for name, value in one.items())
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(same, one, other))
+    if isinstance(one, float):
+        return repr(one) == repr(other)
+    return one == other
+
+
 def check_integer(value: int) -> None:
     """Refuse what 64 bits cannot hold."""
     if not -(2**63) <= value < 2**63:

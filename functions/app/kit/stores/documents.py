@@ -5,7 +5,7 @@ version has changed since, the commit raises `Conflict` and writes nothing. The 
 `app.kit.stores.firestore`; tests and the simulator use an in-memory one with the same contract.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, NewType, Protocol
@@ -31,7 +31,10 @@ Value = None | bool | int | float | str | datetime | Opaque | Sequence["Value"] 
 Fields = Mapping[str, Value]
 
 Version = NewType("Version", int)
-"""The time of a document's last write, in nanoseconds of the store's clock. Only compared for equality."""
+"""The time of a document's last change, in nanoseconds of the store's clock. Only compared for equality.
+
+A write of what is stored already is no change: the document keeps its version, and no trigger fires for it.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +99,15 @@ class Delete:
     version: Version | None = None
 
 
-Write = Create | Replace | Merge | Delete
+@dataclass(frozen=True, slots=True)
+class Unchanged:
+    """Write nothing, and let the commit succeed only if the stored document still has this version."""
+
+    path: str
+    version: Version
+
+
+Write = Create | Replace | Merge | Delete | Unchanged
 
 Operator = Literal["==", "<", "<=", ">", ">=", "in", "array_contains"]
 
@@ -147,7 +158,7 @@ class Documents(Protocol):
         ...
 
     def commit(self, writes: Sequence[Write]) -> list[Version]:
-        """Applies all writes or none, and returns the new version of each (0 for a deletion).
+        """Applies all writes or none, and returns the version of each document then (0 for a deletion).
 
         Raises:
             AlreadyExists: a `Create` met a document.
@@ -208,3 +219,8 @@ def as_map(value: Value) -> Fields:
     if not isinstance(value, Mapping):
         raise InvariantViolation(f"a map should be stored here, not {type(value).__name__}")
     return value
+
+
+def unknown(fields: Fields, known: Collection[str]) -> dict[str, Value]:
+    """The members of a stored map that this version of the code does not know. Who writes the map again keeps them."""
+    return {name: value for name, value in fields.items() if name not in known}

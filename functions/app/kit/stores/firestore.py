@@ -33,6 +33,7 @@ from app.kit.stores.documents import (
     Opaque,
     Query,
     Replace,
+    Unchanged,
     Value,
     Version,
     Where,
@@ -231,6 +232,11 @@ class FirestoreDocuments:
                 return _PbWrite(delete=name, current_document=_at_version(one.version))
             case Merge():
                 return _encode_merge(name, one)
+            case Unchanged():
+                # An update that names no field is a precondition and nothing else.
+                return _PbWrite(
+                    update=_PbDocument(name=name), update_mask={}, current_document=_at_version(one.version)
+                )
 
 
 def encode(value: Value) -> Message:
@@ -352,7 +358,7 @@ def _timestamp(nanoseconds: int) -> Timestamp:
 
 def _is_conditional(one: Write) -> bool:
     """Whether another writer can make it fail."""
-    return isinstance(one, Create) or (isinstance(one, Replace | Delete) and one.version is not None)
+    return isinstance(one, Create | Unchanged) or (isinstance(one, Replace | Delete) and one.version is not None)
 
 
 @contextmanager
