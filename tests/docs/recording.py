@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from app.kit.stores.documents import Document, Query
+from app.kit.stores.documents import Document, Fields, Query
 from app.kit.stores.realtime import Json
 from support.memory import Change, MemoryDocuments, MemoryRealtime
 
@@ -29,6 +29,8 @@ class Journal:
     """Everything that was seen, by path; of a query, the path is that of its collection with `*` behind."""
 
     places: dict[str, Seen] = field(default_factory=lambda: defaultdict(Seen))
+    documents: list[tuple[str, Fields]] = field(default_factory=list)
+    """Each document as it was written, every time."""
 
     def wrote(self, path: str, names: Sequence[str]) -> None:
         """Somebody wrote these names at `path`."""
@@ -68,6 +70,7 @@ class RecordedDocuments(MemoryDocuments):
         for path, _, after in changes:
             if after is not None:
                 self.journal.wrote(path, [*after])
+                self.journal.documents.append((path, after))
 
 
 class RecordedRealtime(MemoryRealtime):

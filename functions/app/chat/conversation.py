@@ -5,15 +5,16 @@ conversation has become.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
-from app.kit.stores.documents import Fields, Value, list_field, text_field
+from app.kit.stores.documents import Fields, Value, list_field, text_field, unknown
 
 MOST_TURNS: Final = 24
 MOST_BYTES: Final = 96 * 1024
 """Of the window: far below Firestore's megabyte, and within the context of every text model of the catalogue."""
 
+_EXCHANGE: Final = frozenset({"message_id", "question", "answer"})
 OPEN: Final = "open"
 DELETING: Final = "deleting"
 _TITLE_LENGTH: Final = 60
@@ -31,6 +32,8 @@ class Exchange:
     message_id: str
     question: str
     answer: str
+    others: Fields = field(default_factory=dict)
+    """What is stored with it and is not known here: another version of the code wrote it. It is kept."""
 
     @property
     def size(self) -> int:
@@ -128,7 +131,7 @@ def write(conversation: Conversation) -> dict[str, Value]:
         "updated_at": conversation.updated_at,
         "archived": conversation.archived,
         "window": [
-            {"message_id": one.message_id, "question": one.question, "answer": one.answer}
+            {**one.others, "message_id": one.message_id, "question": one.question, "answer": one.answer}
             for one in conversation.window
         ],
     }
@@ -166,7 +169,7 @@ def _exchange(value: Value) -> Exchange | None:
     message_id, question, answer = (value.get(name) for name in ("message_id", "question", "answer"))
     if not (isinstance(message_id, str) and isinstance(question, str) and isinstance(answer, str)):
         return None
-    exchange = Exchange(message_id, question, answer)
+    exchange = Exchange(message_id, question, answer, unknown(value, _EXCHANGE))
     return exchange if exchange.tellable else None
 
 

@@ -168,8 +168,10 @@ class Opening:
         draft = self._draft(ask, plan, message_id, attempt=1 if last is None else last[0].attempt + 1)
         call = paid_call(draft, ask.request_id)
 
+        others = {} if last is None else turns.others(last[1].fields)
+
         def begun(grant: Granted) -> Fields:
-            return turns.write(_granted(draft, grant))
+            return {**others, **turns.write(_granted(draft, grant))}
 
         replaces = None if last is None else last[1].version
         grant = self._reserving.reserve(call, plan.quote, begun, lease_us=self._lease_us, replaces=replaces)

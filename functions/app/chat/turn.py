@@ -7,12 +7,13 @@ An attempt that ended without a charge and in `error`, or without a word because
 under the same key (T-11, T-115).
 """
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal, cast, get_args
 
 from app.kit.errors import ensure
-from app.kit.stores.documents import Fields, Value, int_field, list_field, map_field, text_field
+from app.kit.stores.documents import Fields, Value, int_field, list_field, map_field, text_field, unknown
 
 TurnState = Literal["running", "done", "error"]
 FinishReason = Literal["stop", "length", "budget", "cancelled", "error"]
@@ -136,6 +137,15 @@ def write_end(end: End) -> dict[str, Value]:
     }
 
 
+def others(stored: Fields) -> dict[str, Value]:
+    """What a document holds that is not known here; the attempt that takes its place keeps it."""
+    return unknown(stored, _NAMES)
+
+
+_NAMES: Final = frozenset(one.name for kind in (Turn, End) for one in dataclasses.fields(kind))
+"""A document's fields are called as those of the two values, but for `end`, which is none."""
+
+
 def read(fields: Fields) -> Turn:
     """The turn that a document holds."""
     return Turn(
@@ -171,7 +181,7 @@ def _read_end(fields: Fields) -> End:
         cost=int_field(fields, "cost"),
         available=int_field(fields, "available"),
         transaction_id=transaction if isinstance(transaction, str) else None,
-        usage={name: int_field(map_field(fields, "usage"), name) for name in map_field(fields, "usage")},
+        usage={name: count for name, count in map_field(fields, "usage").items() if type(count) is int},
         estimated=fields.get("estimated") is True,
         problem=_read_problem(fields),
         # Turns that ended before this field was written lack it.

@@ -10,7 +10,9 @@ from app.metering.quote import Granted, Quote, granted
 from app.models.pricing import PriceBook
 
 Begun = Callable[[Granted], Fields]
-"""The owner's whole document once its call is reserved for. Pure: it is asked again at every try of the commit."""
+"""The owner's whole document once its call is reserved for, with what an earlier attempt's held and is not known here.
+Pure: it is asked again at every try of the commit.
+"""
 
 
 class CallInProgress(Rejection):

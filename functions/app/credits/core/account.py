@@ -4,13 +4,14 @@ Knows no clock, database or key. Amounts are integer micro-credits, times are mi
 `decide.py` makes the next account out of this one; nothing else may.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
 from app.kit.clock import minutes
 from app.kit.errors import ensure
 from app.kit.money import MAX_MICRO
+from app.kit.stores.documents import Fields
 
 GENESIS_HASH: Final = "0" * 64
 """The predecessor's hash in the first entry of every chain."""
@@ -20,6 +21,17 @@ RECENT: Final = 32
 
 MAX_OPEN: Final = 200
 """Open reservations per account: keeps the document far below Firestore's megabyte."""
+
+MAX_LOTS: Final = 1_000
+"""Open lots with which an account is full: no gift is given and no payment should be begun. See `MOST_LOTS`."""
+
+MOST_LOTS: Final = 2_000
+"""Open lots at most. Between `MAX_LOTS` and these there is room for payments that were taken meanwhile, and for what
+returns. 2,000 lots that reservations hold are half of Firestore's megabyte.
+"""
+
+MAX_PAYMENT_ID: Final = 128
+"""Bytes of a payment's id, which every lot that it bought repeats."""
 
 MAX_DISPUTES: Final = 100
 """Disputed payments per account, those included whose deposit has not come yet."""
@@ -82,6 +94,8 @@ class Lot:
     """Under dispute: what no reservation holds yet may not be spent (T-68)."""
     noticed: int = 0
     """Expiry notices published so far, an index into `NOTICE_DAYS`."""
+    others: Fields = field(default_factory=dict)
+    """What is stored with the lot and is not known here: another version of the code wrote it. It is kept."""
 
     @property
     def free(self) -> int:
@@ -111,6 +125,8 @@ class Hold:
 
     lot_id: str
     amount: int
+    others: Fields = field(default_factory=dict)
+    """As of a lot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +146,9 @@ class Reservation:
     closed_at_us: int | None = None
     input: str = ""
     """Digest of the request: it distinguishes a repeat from another request with the same id."""
+    others: Fields = field(default_factory=dict)
+    reference_others: Fields = field(default_factory=dict)
+    """As of a lot: of the reservation, and of its reference."""
 
 
 @dataclass(frozen=True, slots=True)

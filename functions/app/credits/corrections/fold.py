@@ -52,7 +52,7 @@ def fold(entries: Iterable[Entry], start: Derived | None = None) -> Derived:
 
 def derived(account: Account) -> Derived:
     """The part of a stored account that its entries determine."""
-    plain = tuple(replace(lot, held=0, frozen=False, noticed=0) for lot in account.lots)
+    plain = tuple(replace(lot, held=0, frozen=False, noticed=0, others={}) for lot in account.lots)
     return Derived(account.sequence, account.head_hash, account.balance, account.debt, plain)
 
 
@@ -140,7 +140,11 @@ def _normal(lines: Iterable[LotLine]) -> list[LotLine]:
 
 
 def _with_flags(lot: Lot, known: Lot | None) -> Lot:
-    return lot if known is None else replace(lot, frozen=known.frozen, noticed=known.noticed, made=known.made)
+    return (
+        lot
+        if known is None
+        else replace(lot, frozen=known.frozen, noticed=known.noticed, made=known.made, others=known.others)
+    )
 
 
 def _fits(lots: Lots, reservation: Reservation) -> bool:

@@ -1,6 +1,7 @@
 """The account as a Firestore document and back. Times are RFC 3339 text, amounts integers."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from app.credits.core.account import Account, AccountStatus, BalanceLevel, Hold, Lot, LotSource, Reservation
 from app.kit.clock import from_rfc3339, optional_rfc3339, to_rfc3339
@@ -13,6 +14,7 @@ from app.kit.stores.documents import (
     optional_text,
     optional_time,
     text_field,
+    unknown,
 )
 
 
@@ -85,6 +87,7 @@ def _disputes(fields: Fields, lots: Sequence[Lot]) -> tuple[str, ...]:
 
 def _lot_fields(lot: Lot) -> dict[str, Value]:
     return {
+        **lot.others,
         "id": lot.id,
         "source": lot.source.value,
         "remaining": lot.remaining,
@@ -108,16 +111,19 @@ def _lot(fields: Fields) -> Lot:
         payment_id=optional_text(fields, "payment_id"),
         frozen=bool(fields.get("frozen")),
         noticed=int_field(fields, "noticed"),
+        others=unknown(fields, _LOT),
     )
 
 
 def _reservation_fields(reservation: Reservation) -> dict[str, Value]:
+    reference = {"type": reservation.reference_type, "id": reservation.reference_id}
     return {
+        **reservation.others,
         "id": reservation.id,
         "amount": reservation.amount,
-        "holds": [{"lot": hold.lot_id, "amount": hold.amount} for hold in reservation.holds],
+        "holds": [{**hold.others, "lot": hold.lot_id, "amount": hold.amount} for hold in reservation.holds],
         "purpose": reservation.purpose,
-        "reference": {"type": reservation.reference_type, "id": reservation.reference_id},
+        "reference": {**reservation.reference_others, **reference},
         "created_at": to_rfc3339(reservation.created_at_us),
         "expires_at": to_rfc3339(reservation.expires_at_us),
         "input": reservation.input,
@@ -126,15 +132,26 @@ def _reservation_fields(reservation: Reservation) -> dict[str, Value]:
 
 def _reservation(fields: Fields) -> Reservation:
     reference = as_map(fields.get("reference"))
-    holds = [as_map(hold) for hold in list_field(fields, "holds")]
     return Reservation(
         id=text_field(fields, "id"),
         amount=int_field(fields, "amount"),
-        holds=tuple(Hold(text_field(hold, "lot"), int_field(hold, "amount")) for hold in holds),
+        holds=tuple(_hold(as_map(hold)) for hold in list_field(fields, "holds")),
         purpose=text_field(fields, "purpose"),
         reference_type=text_field(reference, "type"),
         reference_id=text_field(reference, "id"),
         created_at_us=from_rfc3339(text_field(fields, "created_at")),
         expires_at_us=from_rfc3339(text_field(fields, "expires_at")),
         input=text_field(fields, "input"),
+        others=unknown(fields, _RESERVATION),
+        reference_others=unknown(reference, _REFERENCE),
     )
+
+
+def _hold(fields: Fields) -> Hold:
+    return Hold(text_field(fields, "lot"), int_field(fields, "amount"), unknown(fields, _HOLD))
+
+
+_LOT: Final = frozenset(_lot_fields(Lot("", LotSource.PAID, 0, 0)))
+_RESERVATION: Final = frozenset(_reservation_fields(Reservation("", 0, (), "", "", "", 0, 0)))
+_REFERENCE: Final = frozenset({"type", "id"})
+_HOLD: Final = frozenset({"lot", "amount"})

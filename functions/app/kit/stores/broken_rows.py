@@ -5,7 +5,7 @@ rows did not meet it, or after 30 days.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from app.kit.clock import Clock, from_rfc3339, minutes, to_rfc3339
@@ -20,6 +20,7 @@ from app.kit.stores.documents import (
     int_field,
     list_field,
     text_field,
+    unknown,
 )
 from app.kit.telemetry import log
 
@@ -42,6 +43,8 @@ class BrokenRow:
     reason: str
     first_us: int
     last_us: int
+    others: Fields = field(default_factory=dict)
+    """What is stored with it and is not known here: another version of the code wrote it. It is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +141,7 @@ def _fields(record: JobRecord) -> Mapping[str | tuple[str, ...], Value]:
         "unlisted": record.unlisted,
         "broken": [
             {
+                **row.others,
                 "path": row.path,
                 "reason": row.reason,
                 "first_seen": to_rfc3339(row.first_us),
@@ -171,4 +175,8 @@ def _row(fields: Fields) -> BrokenRow:
         reason=text_field(fields, "reason"),
         first_us=from_rfc3339(text_field(fields, "first_seen")),
         last_us=from_rfc3339(text_field(fields, "last_seen")),
+        others=unknown(fields, _ROW),
     )
+
+
+_ROW: Final = frozenset({"path", "reason", "first_seen", "last_seen"})

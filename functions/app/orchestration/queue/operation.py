@@ -4,7 +4,7 @@ Each function takes the stored operation and returns its next state. The caller 
 that it read: when two runners decide at once, one write fails and its runner reads again.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import IntEnum, StrEnum
 from typing import Final, Literal
 
@@ -65,6 +65,8 @@ class Lease:
     owner: str
     token: int
     expires_us: int
+    others: Fields = field(default_factory=dict)
+    """What is stored with it and is not known here: another version of the code wrote it. It is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,8 @@ class PastAttempt:
     owner: str
     outcome: str
     detail: str = ""
+    others: Fields = field(default_factory=dict)
+    """As of a lease."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from app.kit.stores.documents import (
     optional_text,
     optional_time,
     text_field,
+    unknown,
 )
 from app.orchestration.queue.operation import Lease, Operation, OperationState, PastAttempt, Priority, SecurityLevel
 
@@ -112,14 +113,22 @@ def _read(document: Document) -> Operation:
 
 def _lease(fields: Fields) -> Lease:
     return Lease(
-        text_field(fields, "owner"), int_field(fields, "token"), from_rfc3339(text_field(fields, "expires_at"))
+        owner=text_field(fields, "owner"),
+        token=int_field(fields, "token"),
+        expires_us=from_rfc3339(text_field(fields, "expires_at")),
+        others=unknown(fields, _LEASE),
     )
 
 
 def _lease_fields(lease: Lease | None) -> dict[str, Value] | None:
     if lease is None:
         return None
-    return {"owner": lease.owner, "token": lease.token, "expires_at": to_rfc3339(lease.expires_us)}
+    return {
+        **lease.others,
+        "owner": lease.owner,
+        "token": lease.token,
+        "expires_at": to_rfc3339(lease.expires_us),
+    }
 
 
 def _attempt(fields: Fields) -> PastAttempt:
@@ -129,11 +138,13 @@ def _attempt(fields: Fields) -> PastAttempt:
         owner=text_field(fields, "owner"),
         outcome=text_field(fields, "outcome"),
         detail=text_field(fields, "detail"),
+        others=unknown(fields, _ATTEMPT),
     )
 
 
 def _attempt_fields(attempt: PastAttempt) -> dict[str, Value]:
     return {
+        **attempt.others,
         "at": to_rfc3339(attempt.at_us),
         "attempt": attempt.number,
         "owner": attempt.owner,
@@ -146,3 +157,7 @@ def _expiry(operation: Operation) -> datetime | None:
     if operation.finished_us is None or operation.state is OperationState.DEAD:
         return None
     return _EPOCH + timedelta(microseconds=operation.finished_us) + KEEP
+
+
+_LEASE: Final = frozenset({"owner", "token", "expires_at"})
+_ATTEMPT: Final = frozenset(_attempt_fields(PastAttempt(0, 0, "", "")))

@@ -63,6 +63,8 @@ class StepState:
     result: Fields = field(default_factory=dict)
     started_us: int | None = None
     ended: int | None = None
+    others: Fields = field(default_factory=dict)
+    """What is stored with it and is not known here: another version of the code wrote it. It is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,8 @@ class Moment:
     step: str
     what: str
     detail: str = ""
+    others: Fields = field(default_factory=dict)
+    """As of a step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,8 @@ class SagaState:
     facts: Mapping[str, Fields] = field(default_factory=dict)
     failure: str | None = None
     timeline: tuple[Moment, ...] = ()
+    other_steps: Fields = field(default_factory=dict)
+    """What is stored beside the steps and is none of this definition; as `others` of a step."""
 
     def progress(self) -> int:
         """Steps that are done, in thousandths of all steps."""

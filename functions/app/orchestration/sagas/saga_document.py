@@ -18,6 +18,7 @@ from app.kit.stores.documents import (
     optional_text,
     optional_time,
     text_field,
+    unknown,
 )
 from app.orchestration.sagas.saga import ENDED, Moment, SagaState, SagaStatus, StepState, StepStatus
 
@@ -50,7 +51,7 @@ def to_fields(state: SagaState) -> dict[str, Value]:
         "account": state.account,
         "input": state.input,
         "status": state.status.value,
-        "steps": {name: _step_fields(step) for name, step in state.steps.items()},
+        "steps": {**state.other_steps, **{name: _step_fields(step) for name, step in state.steps.items()}},
         "order": list(state.steps),
         "created_at": to_rfc3339(state.created_us),
         "updated_at": to_rfc3339(state.updated_us),
@@ -77,7 +78,7 @@ def from_document(document: Document) -> SagaState:
 
 def _read(document: Document) -> SagaState:
     fields = document.fields
-    steps = map_field(fields, "steps")
+    steps, order = map_field(fields, "steps"), [str(name) for name in list_field(fields, "order")]
     return SagaState(
         id=document.id,
         name=text_field(fields, "name"),
@@ -85,19 +86,21 @@ def _read(document: Document) -> SagaState:
         account=optional_text(fields, "account"),
         input=map_field(fields, "input"),
         status=SagaStatus(text_field(fields, "status")),
-        steps={str(name): _step(map_field(steps, str(name))) for name in list_field(fields, "order")},
+        steps={name: _step(map_field(steps, name)) for name in order},
         created_us=from_rfc3339(text_field(fields, "created_at")),
         updated_us=from_rfc3339(text_field(fields, "updated_at")),
         revision=int_field(fields, "revision"),
         facts={name: as_map(fact) for name, fact in map_field(fields, "facts").items()},
         failure=optional_text(fields, "failure"),
         timeline=tuple(_moment(as_map(line)) for line in list_field(fields, "timeline")),
+        other_steps=unknown(steps, order),
     )
 
 
 def _step_fields(step: StepState) -> Fields:
     started = optional_rfc3339(step.started_us)
-    return {"status": step.status.value, "result": step.result, "started_at": started, "ended": step.ended}
+    known = {"status": step.status.value, "result": step.result, "started_at": started, "ended": step.ended}
+    return {**step.others, **known}
 
 
 def _step(fields: Fields) -> StepState:
@@ -107,11 +110,13 @@ def _step(fields: Fields) -> StepState:
         result=map_field(fields, "result"),
         started_us=optional_time(fields, "started_at"),
         ended=ended if isinstance(ended, int) else None,
+        others=unknown(fields, _STEP),
     )
 
 
 def _moment_fields(moment: Moment) -> Fields:
-    return {"at": to_rfc3339(moment.at_us), "step": moment.step, "what": moment.what, "detail": moment.detail}
+    known = {"at": to_rfc3339(moment.at_us), "step": moment.step, "what": moment.what, "detail": moment.detail}
+    return {**moment.others, **known}
 
 
 def _moment(fields: Fields) -> Moment:
@@ -120,4 +125,9 @@ def _moment(fields: Fields) -> Moment:
         step=text_field(fields, "step"),
         what=text_field(fields, "what"),
         detail=text_field(fields, "detail"),
+        others=unknown(fields, _MOMENT),
     )
+
+
+_STEP: Final = frozenset(_step_fields(StepState()))
+_MOMENT: Final = frozenset(_moment_fields(Moment(0, "", "")))
