@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+import pytest
+
 from app.kit.clock import seconds
 from app.kit.stores.realtime import Json
 from app.orchestration.queue.admission import Wanted
@@ -176,3 +178,25 @@ class TestWhatWasRefused:
         noted = asked.shop.realtime.get(f"{SLOTS}/lane/refused")
         assert isinstance(noted, int)
         assert noted >= 5_000
+
+
+class TestTheDepth:
+    def test_is_counted_behind_wakes_that_nobody_served(self) -> None:
+        asked = Counter()
+        asked.bell.wake("lane", asked.now_us, [f"w{number}" for number in range(1_200)])
+        asked.bell.ring("lane", [ticket(number) for number in range(30)])
+        depth = asked.bell.depth("lane", asked.now_us)
+        assert (depth.tickets, depth.more) == (30, False)
+
+    @pytest.mark.parametrize("tickets", [999, 1_000, 1_001])
+    def test_says_when_it_is_more_than_it_counts(self, tickets: int) -> None:
+        asked = Counter()
+        asked.bell.ring("lane", [ticket(number) for number in range(tickets)])
+        depth = asked.bell.depth("lane", asked.now_us)
+        assert (depth.tickets, depth.more) == (min(tickets, 1_000), tickets > 1_000)
+
+    def test_is_not_said_to_be_all_when_the_count_was_given_up(self) -> None:
+        asked = Counter()
+        asked.bell.wake("lane", asked.now_us, [f"w{number}" for number in range(10_000)])
+        asked.bell.ring("lane", [ticket(1)])
+        assert asked.bell.depth("lane", asked.now_us).more

@@ -67,6 +67,24 @@ class TestLostRings:
         shop.drain()
         assert shop.states() == ["succeeded"] * 30
 
+    def test_a_paused_lane_gets_no_runner(self) -> None:
+        """Its runners would find nothing that they may start, each minute again."""
+        shop = Shop([Handler("work", Spy(), lane="vendors"), Handler("other", Spy())])
+        shop.rings = False
+        for name in ("work", "other"):
+            shop.queue.enqueue(order(name))
+        shop.doorbell.pause("vendors", True)
+        shop.clock.advance(minutes=1)
+        written: list[str] = []
+        shop.realtime.before_write.append(lambda values: written.extend(values))
+        assert shop.sweeper.tick().lanes == ("default", "vendors")
+        woken = [path.split("/")[2] for path in written if "-wake_" in path]
+        assert woken == ["default"]
+        shop.doorbell.pause("vendors", False)
+        shop.rings = True
+        shop.pass_time(minutes=1)
+        assert shop.states() == ["succeeded"] * 2
+
     def test_a_lost_alarm_only_costs_time(self) -> None:
         spy = Spy([Unavailable("down")])
         shop = Shop([Handler("work", spy)])

@@ -43,7 +43,7 @@ def _lanes(orchestration: Orchestration) -> Iterator[Figure]:
     for name in sorted(orchestration.handlers.lanes):
         depth = orchestration.doorbell.depth(name, now_us)
         lane = {"lane": name}
-        yield Figure("lane_waiting", "Operations that wait, counted to 1000", depth.tickets, lane)
+        yield Figure("lane_waiting", "Operations that wait; 1000 when it may be more", depth.tickets, lane)
         yield Figure("lane_running", "Operations that run", depth.running, lane)
         yield Figure("lane_paused", "1 when somebody paused the lane", int(depth.paused), lane)
         oldest = depth.oldest_due_ms

@@ -123,13 +123,14 @@ class WaitingAnswer(ResponseBody):
 
 
 class LaneAnswer(ResponseBody):
-    """One lane. `waiting` counts to a thousand."""
+    """One lane. `waiting` counts to a thousand; `more_waiting` says that it may be more."""
 
     lane: str
     paused: bool
     limit: int
     running: int
     waiting: int
+    more_waiting: bool
     oldest: list[WaitingAnswer]
 
 

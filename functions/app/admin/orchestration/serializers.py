@@ -30,6 +30,7 @@ def lane(known: Lane, depth: Depth, now_us: int) -> LaneAnswer:
         limit=known.limit,
         running=depth.running,
         waiting=depth.tickets,
+        more_waiting=depth.more,
         oldest=[
             WaitingAnswer(priority=priority.name.lower(), oldest_age_seconds=max(0, now_us // 1000 - due_ms) / 1000)
             for priority, due_ms in sorted(depth.oldest_due_ms.items())

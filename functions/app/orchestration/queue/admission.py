@@ -17,7 +17,7 @@ from app.kit.clock import seconds
 from app.kit.stores.realtime import Json
 from app.orchestration.queue.handler import Lane
 from app.orchestration.queue.operation import Priority
-from app.orchestration.queue.ticket import Ticket, first_sublane, heads, vendor_mark
+from app.orchestration.queue.ticket import Ticket, first_sublane, heads, read_ticket, vendor_mark
 
 SHARES: Final[Mapping[Priority, int]] = {
     Priority.CRITICAL: 8,
@@ -29,6 +29,10 @@ SHARES: Final[Mapping[Priority, int]] = {
 _STRIDE: Final = 8
 LATE_US: Final = seconds(2)
 """A ticket that has been due for longer may be served by every runner: its trigger is lost or late."""
+
+
+DEPTH: Final = 1_000
+"""Where the count of what waits in a lane stops."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +73,13 @@ class LaneState:
 
 @dataclass(frozen=True, slots=True)
 class Depth:
-    """What waits and runs in a lane. `tickets` counts what waits, up to 1000, and `oldest_due_ms` by priority is of
-    those that were counted.
+    """What waits and runs in a lane. `tickets` counts what waits. With `more` it may be more: the count stopped, at
+    1,000 or after 10,000 names most of which stand for nothing that waits. `oldest_due_ms` by priority is of those
+    that were counted.
     """
 
     tickets: int
+    more: bool
     oldest_due_ms: Mapping[Priority, int]
     running: int
     paused: bool
@@ -170,6 +176,18 @@ def admit(turns: SlotTurns, ticket: Ticket) -> SlotTurns:
         turn=turn,
         last={**turns.last, ticket.priority: ticket.sublane},
     )
+
+
+def depth_of(lane: str, state: LaneState, names: Mapping[str, Json], now_us: int, *, more: bool) -> Depth:
+    """The depth of a lane whose queue holds these names; `more`: and perhaps others behind them."""
+    live = [slot for slot in state.slots.values() if slot.until_us > now_us]
+    running = {slot.operation_id for slot in live}
+    tickets = [one for name, value in names.items() if (one := read_ticket(lane, name, value)) and not one.is_wake]
+    waiting = [ticket for ticket in tickets if ticket.operation_id not in running]
+    oldest: dict[Priority, int] = {}
+    for ticket in waiting:
+        oldest[ticket.priority] = min(ticket.due_ms, oldest.get(ticket.priority, ticket.due_ms))
+    return Depth(min(len(waiting), DEPTH), more or len(waiting) > DEPTH, oldest, len(live), state.paused)
 
 
 def slot_name(number: int) -> str:

@@ -16,6 +16,7 @@ from app.kit.clock import seconds
 from app.kit.errors import Unavailable
 from app.kit.stores.realtime import Json, Realtime
 from app.orchestration.queue.admission import (
+    DEPTH,
     Busy,
     Depth,
     LaneState,
@@ -24,6 +25,7 @@ from app.orchestration.queue.admission import (
     Wanted,
     admit,
     busy,
+    depth_of,
     free_for,
     free_slots,
     pick,
@@ -72,7 +74,7 @@ TRIES: Final = 25
 
 _AHEAD_MS: Final = 1000
 _NO_TURN: Final = "other runners were faster at every slot of the lane"
-_DEPTH: Final = 1000
+_DEPTH_READS: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,18 +184,14 @@ class Doorbell:
 
     def depth(self, lane: str, now_us: int) -> Depth:
         """What waits and runs in the lane, for administrators."""
-        state = self._lane(lane)
-        running = {slot.operation_id for slot in state.slots.values() if slot.until_us > now_us}
-        waiting = [
-            ticket
-            for name, value in self._realtime.first(f"{QUEUE}/{lane}", _DEPTH).items()
-            if (ticket := read_ticket(lane, name, value)) and not ticket.is_wake and ticket.operation_id not in running
-        ]
-        oldest: dict[Priority, int] = {}
-        for ticket in waiting:
-            oldest[ticket.priority] = min(ticket.due_ms, oldest.get(ticket.priority, ticket.due_ms))
-        live = sum(slot.until_us > now_us for slot in state.slots.values())
-        return Depth(len(waiting), oldest, live, state.paused)
+        state, names = self._lane(lane), dict[str, Json]()
+        for _ in range(_DEPTH_READS):
+            page = self._realtime.first(f"{QUEUE}/{lane}", DEPTH + 1, start_at=max(names, default=""))
+            names |= page
+            depth = depth_of(lane, state, names, now_us, more=len(page) > DEPTH)
+            if depth.tickets == DEPTH or not depth.more:
+                break
+        return depth
 
     def _remove(self, lane: str, tickets: Iterable[Ticket]) -> None:
         gone: dict[str, Json] = {f"{QUEUE}/{lane}/{ticket.name}": None for ticket in tickets}
