@@ -32,7 +32,7 @@ from support.memory import MemoryDocuments, MemoryRealtime
 
 @pytest.fixture
 def corrections(world: CreditsWorld) -> Corrections:
-    return Corrections(world.documents, world.clock, SeededIds(), world.credits)
+    return Corrections(world.documents, world.clock, SeededIds(), world.credits, world.archive)
 
 
 @pytest.fixture

@@ -102,7 +102,7 @@ class CreditsFeature(Feature):
             records=late(lambda: Idempotency(ports.documents, ports.clock)),
             price=self._hooks.price,
         )
-        corrections = late(lambda: Corrections(self._documents, ports.clock, ports.ids, self.service))
+        corrections = late(lambda: Corrections(self._documents, ports.clock, ports.ids, self.service, ports.archive))
         sealed = self._sealed
         repairs = late(lambda: Repairs(self._documents, self.service.ledger, ports.clock, sealed))
         statuses = late(lambda: Statuses(self._documents, ports.clock, ports.ids, self.service))

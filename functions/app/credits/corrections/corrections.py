@@ -1,10 +1,13 @@
 """Corrections by administrators: an adjustment or a reversal, proposed by one and approved by another.
 
 `corrections/{id}` keeps the proposal for ever; approving it and posting its entry are one commit. A proposal bears the
-ledger's signature, so that nobody who can only write to Firestore proposes in an administrator's name.
+ledger's signature, so that nobody who can only write to Firestore proposes in an administrator's name. A rejection is
+archived before it is written: in Firestore a rejected proposal can be put back to what it was, with its signature. An
+approval needs no such trace, because its entry has a key.
 """
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -15,13 +18,13 @@ from app.credits.core.rejections import NothingToReverse
 from app.credits.core.returns import left_to_reverse
 from app.credits.ledger.step import Participant
 from app.credits.proofs.judging import UNREADABLE
-from app.credits.proofs.verification import verify_entry
 from app.credits.service import Credits
 from app.kit import telemetry
 from app.kit.canonical import canonical
 from app.kit.clock import Clock, to_rfc3339
 from app.kit.errors import AlreadyExists, Conflict, Forbidden, Invalid, KeyReused, NotFound, Rejection, ensure
 from app.kit.ids import Ids
+from app.kit.stores.archive import Archive
 from app.kit.stores.documents import Create, Document, Documents, Fields, Replace, Value, Write, int_field, text_field
 
 PROPOSED: Final = "proposed"
@@ -68,8 +71,9 @@ class Proposal:
 class Corrections:
     """Proposals and their fate."""
 
-    def __init__(self, documents: Documents, clock: Clock, ids: Ids, credits: Credits) -> None:
+    def __init__(self, documents: Documents, clock: Clock, ids: Ids, credits: Credits, archive: Archive) -> None:
         self._documents, self._clock, self._ids, self._credits = documents, clock, ids, credits
+        self._archive = archive
 
     def propose(self, proposal: Proposal, by: str, id: str | None = None) -> Fields:
         """Keeps a proposal; nothing is posted yet. The same `id` again gives the proposal that was kept.
@@ -89,7 +93,7 @@ class Corrections:
             return _repeated(self._verified(id).fields, proposal)
         if proposal.transaction_id is not None:
             entry = self._reversible(proposal.uid, proposal.transaction_id)
-            left_to_reverse(entry, self._credits.store.returned(proposal.uid, entry))
+            left_to_reverse(entry, self._credits.returned(proposal.uid, entry))
         fields: dict[str, Value] = {
             "id": id,
             "state": PROPOSED,
@@ -120,12 +124,13 @@ class Corrections:
             CorrectionForged: nobody proposed it here.
             SecondApproverNeeded: `by` proposed it.
             CorrectionClosed: it was rejected, or decided by somebody else meanwhile.
+            Unavailable: the archive does not answer.
             NothingToReverse: nothing of its transaction is left to undo, or another correction undid it.
         """
         proposal = self._verified(id).fields
         if text_field(proposal, "proposed_by") == by:
             raise SecondApproverNeeded("Somebody else must approve this", correction_id=id)
-        if proposal["state"] == "rejected":
+        if proposal["state"] == "rejected" or (proposal["state"] == PROPOSED and self._was_rejected(id)):
             raise CorrectionClosed("This correction was rejected", correction_id=id)
         uid, command = text_field(proposal, "account"), self._command(id, proposal, by)
         posted = self._credits.post(uid, command, Participant((_path(id),), _Decided(id, by)))
@@ -140,11 +145,22 @@ class Corrections:
         if stored.fields["state"] != PROPOSED:
             raise CorrectionClosed("This correction was decided before", correction_id=id)
         fields = {**stored.fields, "state": "rejected", "decided_by": by}
+        self._archive.keep(_rejection(id), json.dumps({"rejected_by": by}).encode())
         try:
             self._documents.commit([Replace(stored.path, fields, stored.version)])
         except Conflict as error:
             raise CorrectionClosed("This correction was decided meanwhile", correction_id=id) from error
         return fields
+
+    def _was_rejected(self, id: str) -> bool:
+        """Whether the archive has a rejection of a proposal that stands as if nobody had decided it.
+
+        Either somebody put it back, or its rejection failed after this and is to be repeated.
+        """
+        if self._archive.read(_rejection(id)) is None:
+            return False
+        _log.error("correction_reopened", correction_id=id)
+        return True
 
     def _command(self, id: str, proposal: Fields, by: str) -> Adjust | Reverse:
         reason, proposer = text_field(proposal, "reason"), text_field(proposal, "proposed_by")
@@ -159,7 +175,7 @@ class Corrections:
     def _reversible(self, uid: str, transaction_id: str) -> Entry:
         """An entry as it was signed: what somebody altered in the store is not undone by what it says now."""
         entry = self._credits.entry(uid, transaction_id)
-        if entry.draft.account != uid or not all(verify_entry(entry.fields(), self._credits.ledger.keys).values()):
+        if entry.draft.account != uid or not self._credits.ledger.genuine(entry):
             raise NothingToReverse("This entry does not verify", transaction_id=transaction_id)
         return entry
 
@@ -217,3 +233,7 @@ def _digest(proposal: Fields) -> bytes:
 
 def _path(id: str) -> str:
     return f"corrections/{id}"
+
+
+def _rejection(id: str) -> str:
+    return f"corrections/{id}-rejected.json"
