@@ -28,6 +28,7 @@ from app.credits.core.rejections import (
     ReservationClosed,
     ReservationSettled,
     ReservationUnknown,
+    TooManyLots,
 )
 from app.credits.ledger.step import NO_PARTICIPANT, AccountOpening, OpeningGrants, Participant, Seen
 from app.credits.service import Credits
@@ -64,5 +65,6 @@ __all__ = [
     "Seen",
     "Settle",
     "Settled",
+    "TooManyLots",
     "settle_key",
 ]

@@ -5,18 +5,20 @@ outcome and writes nothing.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from app.credits import rotation
 from app.credits.balance_mirror import BalanceView, view
 from app.credits.core import events
-from app.credits.core.account import Account, AccountStatus, Reservation
+from app.credits.core.account import MAX_LOTS, Account, AccountStatus, Reservation
 from app.credits.core.commands import (
     AccountSwept,
     Adjust,
     Changed,
     Clawback,
+    Command,
     Deposit,
     Extend,
     FreezeLots,
@@ -37,6 +39,7 @@ from app.credits.core.commands import (
 )
 from app.credits.core.decide import ALLOWED, Rules, decide
 from app.credits.core.entry import Entry, encode_bytes
+from app.credits.core.rejections import AccountNotActive, LedgerCheckFailed, TooManyLots
 from app.credits.key_store import KeptKeys, KeyStore, PublishedSigner
 from app.credits.ledger.group_commit import GroupCommit
 from app.credits.ledger.step import NO_PARTICIPANT, AccountOpening, Participant
@@ -47,7 +50,7 @@ from app.credits.proofs.breaches import Breaches
 from app.credits.proofs.checkpoints import SealingParts
 from app.credits.proofs.judging import Agrees, Judge
 from app.credits.proofs.reading import ChainReport, HistoryFilter, LedgerReader, Proof, readable
-from app.credits.proofs.receipts import LedgerCheckFailed, receipt
+from app.credits.proofs.receipts import receipt
 from app.credits.proofs.signed_record import SignedRecord
 from app.credits.proofs.signing import thumbprint
 from app.credits.proofs.verification import Link
@@ -143,6 +146,7 @@ class Credits:
                 opening=opening or (lambda _: AccountOpening(settings.low_threshold)),
                 publish=publish,
                 pause=pause,
+                genuine=self.ledger.genuine,
             )
         )
         self.analyst = Analyst(documents, self.ledger, clock, pause)
@@ -178,6 +182,20 @@ class Credits:
         """The balance as clients see it; opens the account when it is new."""
         return view(self.account(uid), self._clock.now_us())
 
+    def refuse_purchase(self, uid: str) -> None:
+        """Refuses a purchase whose credits this account could not take. Asked before a payment is begun; one that was
+        taken all the same finds room (`MOST_LOTS`), or is paid back as any deposit that is refused.
+
+        Raises:
+            AccountNotActive: the account's status allows no deposit.
+            TooManyLots: it holds as many lots as it may.
+        """
+        account = self.account(uid)
+        if not issubclass(Deposit, ALLOWED[account.status]):
+            raise AccountNotActive(account.status.value)
+        if len(account.lots) >= MAX_LOTS:
+            raise TooManyLots(MAX_LOTS)
+
     def reserve(self, uid: str, reserve: Reserve, participant: Participant = NO_PARTICIPANT) -> Reservation:
         """Sets aside `min(ceiling, available, MAX_RESERVATION_AMOUNT)`, when that is `at_least` what is needed.
 
@@ -185,11 +203,11 @@ class Credits:
             InsufficientCredits: it is not.
             ReservationClosed: this id was resolved already.
         """
-        return self._expect(Reserved, self._funnel.apply(uid, reserve, participant)).reservation
+        return self._expect(Reserved, self._apply(uid, reserve, participant)).reservation
 
     def extend(self, uid: str, extend: Extend, participant: Participant = NO_PARTICIPANT) -> Reservation:
         """Keeps a reservation open longer and, with `to_amount`, makes it larger."""
-        return self._expect(Reserved, self._funnel.apply(uid, extend, participant)).reservation
+        return self._expect(Reserved, self._apply(uid, extend, participant)).reservation
 
     def settle(self, uid: str, settle: Settle, participant: Participant = NO_PARTICIPANT) -> Settled:
         """Charges a reservation once, up to what it holds; a charge of nothing releases it without an entry.
@@ -198,13 +216,13 @@ class Credits:
             ReservationClosed: it was resolved in another way before.
             ReservationUnknown: there is none of that id.
         """
-        return self._expect(Settled, self._funnel.apply(uid, settle, participant))
+        return self._expect(Settled, self._apply(uid, settle, participant))
 
     def release(
         self, uid: str, reservation_id: str, reason: str, participant: Participant = NO_PARTICIPANT
     ) -> Reservation:
         """Gives a reservation back; twice is the same as once."""
-        return self._expect(Released, self._funnel.apply(uid, Release(reservation_id, reason), participant)).reservation
+        return self._expect(Released, self._apply(uid, Release(reservation_id, reason), participant)).reservation
 
     def post(
         self,
@@ -217,28 +235,37 @@ class Credits:
         Raises:
             KeyReused: the key was used with another input.
         """
-        return self._expect(Posted, self._funnel.apply(uid, command, participant))
+        return self._expect(Posted, self._apply(uid, command, participant))
 
     def freeze_lots(
         self, uid: str, payment_id: str, *, frozen: bool, participant: Participant = NO_PARTICIPANT
     ) -> Account:
         """Keeps what a disputed payment bought from being spent, or frees it again."""
-        return self._expect(Changed, self._funnel.apply(uid, FreezeLots(payment_id, frozen), participant)).account
+        return self._expect(Changed, self._apply(uid, FreezeLots(payment_id, frozen), participant)).account
 
     def set_status(
         self, uid: str, status: AccountStatus, reason: str, participant: Participant = NO_PARTICIPANT
     ) -> Account:
         """Moves the account to another status."""
         self.checkpoints.breaches.status_decided(uid)
-        return self._expect(Changed, self._funnel.apply(uid, SetStatus(status, reason), participant)).account
+        return self._expect(Changed, self._apply(uid, SetStatus(status, reason), participant)).account
 
     def set_threshold(self, uid: str, amount: int) -> Account:
         """Warn below `amount`."""
-        return self._expect(Changed, self._funnel.apply(uid, SetThreshold(amount))).account
+        return self._expect(Changed, self._apply(uid, SetThreshold(amount))).account
+
+    def returned(self, uid: str, entry: Entry) -> int:
+        """How much of an entry is undone; raises LedgerCheckFailed where what says so is not what was signed."""
+        with self._suspecting(uid):
+            return self.store.returned(uid, entry)
+
+    def _apply(self, uid: str, command: Command, participant: Participant = NO_PARTICIPANT) -> Outcome:
+        with self._suspecting(uid):
+            return self._funnel.apply(uid, command, participant)
 
     def sweep(self, uid: str) -> AccountSwept:
         """Resolves what is overdue on one account."""
-        return self._expect(AccountSwept, self._funnel.apply(uid, SweepAccount()))
+        return self._expect(AccountSwept, self._apply(uid, SweepAccount()))
 
     def expire_due(self, limit: int = 100) -> SweptAccounts:
         """Sweeps the accounts that are due, at most `limit`: overdue reservations, lots, and expiry notices.
@@ -299,9 +326,11 @@ class Credits:
         Raises:
             LedgerCheckFailed: the entry is not what was signed, or does not fit to its neighbours.
         """
-        proof = self.ledger.verify(uid, transaction_id)
-        if not proof.valid:
-            raise self._refused(uid, [check for check, holds in proof.checks.items() if not holds])
+        with self._suspecting(uid):
+            proof = self.ledger.verify(uid, transaction_id)
+            if not proof.valid:
+                failed = [check for check, holds in proof.checks.items() if not holds]
+                raise LedgerCheckFailed("This does not verify and is not signed. We look at it.", checks=failed)
         return receipt(proof.entry, self._signer)
 
     def signed_audit(self, uid: str, period: AuditPeriod) -> dict[str, Value]:
@@ -319,19 +348,13 @@ class Credits:
 
     def signed_parts(self, uid: str, period: AuditPeriod) -> Iterator[dict[str, Value]]:
         """A period of any length as statements that continue each other; raises as `signed_audit`, also on its way."""
-        try:
+        with self._suspecting(uid):
             for part in statements(self.ledger, self._asked(uid, period)):
                 yield signed_json(part, self._signer)
-        except StatementRefused as refusal:
-            self._refused(uid, [refusal.check])
-            raise
 
     def _statement(self, uid: str, period: AuditPeriod) -> Statement:
-        try:
+        with self._suspecting(uid):
             return statement(self.ledger, self._asked(uid, period))
-        except StatementRefused as refusal:
-            self._refused(uid, [refusal.check])
-            raise
 
     def _asked(self, uid: str, period: AuditPeriod) -> Asked:
         """What a statement is made from; the account is what was sealed, also by the archive."""
@@ -360,11 +383,15 @@ class Credits:
         kid = self._signer.kid
         return [] if self._key_store.keys.end(kid) is None else [kid]
 
-    def _refused(self, uid: str, checks: list[str]) -> LedgerCheckFailed:
-        """Nothing is signed that does not verify; the account's chain is verified by the next sweep."""
-        _log.error("signing_refused", account=uid, checks=checks)
-        self.checkpoints.breaches.suspect(uid)
-        return LedgerCheckFailed("This cannot be signed, because it does not verify. We look at it.", checks=checks)
+    @contextmanager
+    def _suspecting(self, uid: str) -> Iterator[None]:
+        """Nothing is signed or decided that does not verify; the account's chain is verified by the next sweep."""
+        try:
+            yield
+        except LedgerCheckFailed as failed:
+            _log.error("signing_refused", account=uid, checks=failed.fields.get("checks"))
+            self.checkpoints.breaches.suspect(uid)
+            raise
 
     @staticmethod
     def _expect(kind: type[T], outcome: Outcome) -> T:

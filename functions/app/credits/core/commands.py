@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from app.credits.core.account import Account, AccountStatus, LotSource, Reservation
+from app.credits.core.account import MAX_PAYMENT_ID, Account, AccountStatus, LotSource, Reservation
 from app.credits.core.entry import Entry, EntryDraft, Kind, Reference
 from app.kit.errors import ensure
 from app.kit.money import MAX_MICRO
@@ -119,6 +119,7 @@ class Deposit:
 
     def __post_init__(self) -> None:
         ensure(0 < self.amount <= MAX_MICRO, "a deposit brings something")
+        ensure(0 < len(self.payment_id.encode()) <= MAX_PAYMENT_ID, "a payment has an id of ordinary length")
 
     @property
     def key(self) -> str:

@@ -66,6 +66,9 @@ ALLOWED: Final = {
 
 MAX_DESCRIPTION: Final = 200
 
+MOST_AT_ONCE: Final = 100
+"""Entries after which a step lets no further lot expire, and events after which it announces none. The next goes on."""
+
 _RESTRICTED: Final = (Reserve, Extend, Grant, Deposit)
 _CLOSED_AS: Final[dict[ReservationState, type[ReservationClosed]]] = {
     ReservationState.SETTLED: ReservationSettled,
@@ -286,7 +289,7 @@ def _sweep(book: _Book) -> CommandVerdict:
     drafts, closed = _resolve_overdue(book)
     noticed = []
     for lot in book.account.lots:
-        due = lot.due_at_us()
+        due = lot.due_at_us() if len(book.published) < MOST_AT_ONCE else None
         while due is not None and due <= book.at_us and not lot.expired(book.at_us):
             lot = replace(lot, noticed=lot.noticed + 1)
             upcoming = lot.due_at_us()
@@ -306,7 +309,7 @@ def _resolve_overdue(book: _Book) -> tuple[tuple[EntryDraft, ...], tuple[Reserva
         book.published.append(events.reservation_expired(book.account, reservation))
     drafts = []
     for lot in book.account.lots:
-        if lot.expired(book.at_us) and lot.free > 0:
+        if lot.expired(book.at_us) and lot.free > 0 and len(book.drafts) < MOST_AT_ONCE:
             drafts.append(book.post(*expiry(book.account, lot, book.at_us)))
     return tuple(drafts), closed
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from app.credits.core import lots
-from app.credits.core.account import Account, Lot, LotSource
+from app.credits.core.account import MAX_LOTS, MOST_LOTS, Account, Lot, LotSource
 from app.credits.core.commands import Adjust, Clawback, Deposit, Grant, Posting, Refund, Reverse
 from app.credits.core.entry import EntryDraft, Kind, LotLine
-from app.credits.core.rejections import BalanceTooLarge, PaymentNotDeposited, ReturnedAlready
+from app.credits.core.rejections import BalanceTooLarge, PaymentNotDeposited, ReturnedAlready, TooManyLots
 from app.credits.core.returns import left_to_reverse
 from app.kit.errors import ensure
 from app.kit.money import MAX_MICRO
@@ -50,6 +50,9 @@ def posting(account: Account, command: Posting, at_us: int) -> tuple[EntryDraft,
     )
     if max(abs(draft.balance_after), account.debt + draft.debt) > MAX_MICRO:
         raise BalanceTooLarge
+    most = MAX_LOTS if isinstance(command, Grant) else MOST_LOTS
+    if len(effect.lots) > max(most, len(account.lots)):
+        raise TooManyLots(most)
     moved = sum(line.amount for line in effect.lines)
     ensure(effect.amount == moved - effect.debt, "an entry's amount is what its lots and debt changed by")
     return draft, effect.lots

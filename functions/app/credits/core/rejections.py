@@ -104,6 +104,28 @@ class BalanceTooLarge(Rejection):
         )
 
 
+class LedgerCheckFailed(Rejection):
+    """What should be signed, or should decide about credits, does not verify: it is not signed, and decides nothing."""
+
+    status = 409
+    code = "ledger_check_failed"
+    title = "This part of the ledger does not verify"
+
+
+class TooManyLots(Rejection):
+    """The account holds credits of too many origins. Gifts and purchases are for when some of them are spent."""
+
+    status = 409
+    code = "too_many_lots"
+    title = "Credits of too many origins"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"This account holds credits from {limit} gifts and payments, which is the most; spend some first",
+            limit=limit,
+        )
+
+
 class PaymentNotDeposited(Rejection):
     """A payment is taken back that brought no credits, or has not yet."""
 

@@ -16,11 +16,12 @@ from app.credits.core.commands import (
     settle_key,
 )
 from app.credits.core.entry import Entry
-from app.credits.core.rejections import ReservationSettled
+from app.credits.core.rejections import LedgerCheckFailed, ReservationSettled
 from app.credits.ledger.step import AccountHead, PendingCommand, no_writes
 from app.kit.errors import Failure, KeyReused, Rejection
 
-Find = Callable[[Sequence[str]], Mapping[str, Entry]]
+Find = Callable[[Sequence[str]], Mapping[str, Entry | LedgerCheckFailed]]
+"""Looks entries up by their keys. An entry that is not what was signed is a failure in its place."""
 
 
 def answered(works: Sequence[PendingCommand], head: AccountHead, find: Find) -> dict[PendingCommand, Outcome | Failure]:
@@ -35,8 +36,11 @@ def answered(works: Sequence[PendingCommand], head: AccountHead, find: Find) -> 
     keys = {work: key for work in works if (key := _key_to_look_up(head.account, work)) is not None}
     known = find(list(dict.fromkeys(keys.values()))) if keys else {}
     for work, key in keys.items():
-        if key in known:
-            answers[work] = _answer(work.command, known[key], head.account)
+        found = known.get(key)
+        if isinstance(found, LedgerCheckFailed):
+            answers[work] = found
+        elif found is not None:
+            answers[work] = _answer(work.command, found, head.account)
     return answers
 
 

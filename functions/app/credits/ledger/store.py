@@ -15,6 +15,7 @@ from app.credits.core.account import Account
 from app.credits.core.commands import Clawback, Command, FreezeLots, Outcome, Refund, Reverse, deposit_key
 from app.credits.core.decide import Rules
 from app.credits.core.entry import Entry, EntryDraft, Kind, Signs
+from app.credits.core.rejections import LedgerCheckFailed
 from app.credits.core.returns import UNDONE_BY, undone
 from app.credits.ledger import document
 from app.credits.ledger.replays import answered
@@ -32,7 +33,7 @@ from app.credits.ledger.step import (
 from app.kit.clock import Clock
 from app.kit.errors import AlreadyExists, Conflict, InvariantViolation
 from app.kit.optimistic import Contended, Pause, optimistic
-from app.kit.stores.documents import Document, Documents, Query, Version, Where
+from app.kit.stores.documents import Document, Documents, Query, Version, Where, text_field
 
 ATTEMPTS: Final = 60
 """Many more than elsewhere: one account may be written by every instance at once, and a refusal costs a message."""
@@ -56,6 +57,8 @@ class StoreParts:
     opening: Callable[[str], AccountOpening]
     publish: events.Publish
     pause: Pause
+    genuine: Callable[[Entry], bool]
+    """Whether an entry is what was signed. Asked of each that decides about credits: the store is not trusted."""
 
 
 class Store:
@@ -82,16 +85,36 @@ class Store:
         return ledger.read(found[0].fields) if found else None
 
     def returned(self, uid: str, entry: Entry) -> int:
-        """How much of an entry is undone: by its reversal, its refunds, ... Reads the ledger, not the account."""
+        """How much of an entry is undone: by its reversal, its refunds, ... Reads the ledger, not the account.
+
+        Raises:
+            LedgerCheckFailed: the entry, or one that may have undone it, is not what was signed.
+        """
         return undone(entry.draft, self._later(uid, entry))
 
     def _later(self, uid: str, entry: Entry) -> tuple[EntryDraft, ...]:
         """The entries after `entry` that may have undone it, and the reversals that may have undone those."""
+        self._check(uid, entry)
         path, since = document.entries_path(uid), Where("sequence", ">", entry.sequence)
         kinds = [Kind.REVERSAL, *([UNDONE_BY[entry.kind]] if entry.kind in UNDONE_BY else [])]
         queries = [Query(path, (Where("kind", "==", kind.value), since), ("-sequence",)) for kind in kinds]
-        found = [ledger.read(stored.fields) for query in queries for stored in self._parts.documents.query(query)]
+        found = [self._checked(uid, stored) for query in queries for stored in self._parts.documents.query(query)]
         return tuple(one.draft for one in found)
+
+    def _checked(self, uid: str, stored: Document) -> Entry:
+        """An entry of this account as it was signed for this place; raises LedgerCheckFailed for any other."""
+        try:
+            entry = ledger.read(stored.fields)
+        except (InvariantViolation, ValueError, TypeError, LookupError) as error:
+            raise LedgerCheckFailed("An entry of this ledger cannot be read", checks=["unreadable"]) from error
+        if stored.path != document.entry_path(uid, entry.sequence):
+            raise LedgerCheckFailed("An entry of this ledger is out of its place", checks=["sequence"])
+        self._check(uid, entry)
+        return entry
+
+    def _check(self, uid: str, entry: Entry) -> None:
+        if entry.draft.account != uid or not self._parts.genuine(entry):
+            raise LedgerCheckFailed("An entry of this ledger is not what was signed", checks=["entry"])
 
     def apply(self, uid: str, command: Command, participant: Participant = NO_PARTICIPANT) -> Outcome:
         """One command, decided and committed; opens the account when it is new.
@@ -158,24 +181,35 @@ class Store:
 
         return optimistic(attempt, pause=self._parts.pause, tries=ATTEMPTS)
 
-    def _entries_of(self, uid: str, keys: Sequence[str]) -> dict[str, Entry]:
-        """The entries that bear one of these keys, 30 to a query: Firestore's limit for `in`."""
-        found: dict[str, Entry] = {}
+    def _entries_of(self, uid: str, keys: Sequence[str]) -> dict[str, Entry | LedgerCheckFailed]:
+        """The entries that bear one of these keys, 30 to a query: Firestore's limit for `in`. One that is not what was
+        signed answers no command.
+        """
+        found: dict[str, Entry | LedgerCheckFailed] = {}
         for start in range(0, len(keys), _IN):
             some = keys[start : start + _IN]
             where = Where("key", "in", list(some)) if len(some) > 1 else Where("key", "==", some[0])
             for stored in self._parts.documents.query(Query(document.entries_path(uid), where=(where,))):
-                entry = ledger.read(stored.fields)
-                found[entry.key] = entry
+                key = text_field(stored.fields, "key")
+                try:
+                    found[key] = self._checked(uid, stored)
+                except LedgerCheckFailed as failed:
+                    found[key] = failed
         return found
 
     def _counted(self, uid: str, command: Command) -> Command:
-        """The command, with what may have undone its entry. Like `answered`, later than the head, so a race loses."""
+        """The command, with what may have undone its entry. Like `answered`, later than the head, so a race loses.
+
+        Raises:
+            LedgerCheckFailed: one of these entries is not what was signed.
+        """
         match command:
             case Refund(charge=entry) | Reverse(entry=entry):
                 return replace(command, later=self._later(uid, entry))
             case Clawback(payment_id=payment_id) | FreezeLots(payment_id=payment_id, frozen=True):
-                deposit = self.entry_with(uid, "key", deposit_key(payment_id))
+                deposit = self._entries_of(uid, [deposit_key(payment_id)]).get(deposit_key(payment_id))
+                if isinstance(deposit, LedgerCheckFailed):
+                    raise deposit
                 if deposit is not None:
                     return replace(command, deposit=deposit.draft, later=self._later(uid, deposit))
         return command
@@ -207,10 +241,14 @@ class Store:
         self, uid: str, works: Sequence[PendingCommand], head: AccountHead, opening: AccountOpening | None
     ) -> AccountHead:
         known = answered(works, head, lambda keys: self._entries_of(uid, keys))
+        for work in works:
+            if work not in known:
+                try:
+                    work.command = self._counted(uid, work.command)
+                except LedgerCheckFailed as failed:
+                    known[work] = failed
         left = [work for work in works if work not in known]
         if left or head.account is None:
-            for work in left:
-                work.command = self._counted(uid, work.command)
             step = take_step(touch(uid, head, opening, self._parts.clock.now_us()), left, self._deciding)
             if not step.changed and not head.fresh:
                 raise Conflict("a remembered account may have moved", path=document.account_path(uid))

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
+from app.credits.core.rejections import LedgerCheckFailed
 from app.credits.proofs.archived import (
     CHECKPOINTS,
     Advance,
@@ -20,7 +21,6 @@ from app.credits.proofs.archived import (
 from app.credits.proofs.breaches import Breaches, Resolution
 from app.credits.proofs.copies import Copies
 from app.credits.proofs.judging import ACCOUNT_UNREADABLE, NOT_JUDGED, Judge, Judgement
-from app.credits.proofs.receipts import LedgerCheckFailed
 from app.credits.proofs.sealing import Coverage, SealedLink
 from app.credits.proofs.signed_record import SignedRecord
 from app.credits.proofs.verification import Link

@@ -9,9 +9,9 @@ from typing import Final
 
 from app.credits.core import entry as ledger
 from app.credits.core.account import Account
-from app.credits.core.entry import Kind
+from app.credits.core.entry import Entry, Kind
+from app.credits.core.rejections import LedgerCheckFailed
 from app.credits.ledger import document
-from app.credits.proofs.receipts import LedgerCheckFailed
 from app.credits.proofs.sealing import Coverage, SealedLink
 from app.credits.proofs.signing import KeyRing
 from app.credits.proofs.verification import ChainFault, Link, Verified, verify_chain, verify_entry
@@ -143,6 +143,10 @@ class LedgerReader:
             checks["next"] = account is not None and account.fields.get("head_hash") == entry.get("hash")
         kid = entry.get("key_id")
         return Proof(entry, checks, next((key for key in self.keys.jwks()["keys"] if key["kid"] == kid), None))
+
+    def genuine(self, entry: Entry) -> bool:
+        """Whether an entry is what was signed. Needs no look at the store."""
+        return all(verify_entry(entry.fields(), self.keys).values())
 
     def validate_chain(
         self,

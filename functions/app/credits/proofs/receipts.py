@@ -6,18 +6,9 @@ JWS compact serialization (RFC 7515) with `alg: EdDSA` (RFC 8037). Stores nothin
 from app.credits.core.entry import encode_bytes
 from app.credits.proofs.signing import Signer
 from app.kit.canonical import canonical
-from app.kit.errors import Rejection
 from app.kit.stores.documents import Fields
 
 RECEIPT_TYPE = "credits-receipt+jws"
-
-
-class LedgerCheckFailed(Rejection):
-    """What should be signed does not verify, so it is not signed."""
-
-    status = 409
-    code = "ledger_check_failed"
-    title = "This part of the ledger does not verify"
 
 
 def receipt(entry: Fields, signer: Signer) -> str:

@@ -12,8 +12,8 @@ from typing import Final
 
 from app.credits.core.account import Account
 from app.credits.core.entry import encode_bytes
+from app.credits.core.rejections import LedgerCheckFailed
 from app.credits.proofs.reading import LedgerReader
-from app.credits.proofs.receipts import LedgerCheckFailed
 from app.credits.proofs.sealing import Coverage
 from app.credits.proofs.signing import Signer
 from app.credits.proofs.verification import Link
