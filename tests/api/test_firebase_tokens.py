@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.x509.oid import NameOID
 
+from app.api import firebase_tokens
 from app.api.auth import Freshness, Principal, TokenInvalid
 from app.api.firebase_tokens import (
     LEEWAY_S,
@@ -31,9 +33,11 @@ from app.api.firebase_tokens import (
     REMEMBERED_US,
     SILENT_US,
     FirebaseTokens,
+    claims_of,
     principal,
 )
 from app.kit.errors import Unavailable
+from app.kit.google.users import UserRecord
 from support.clock import ManualClock
 
 FUNCTIONS = Path(__file__).parents[2] / "functions"
@@ -199,6 +203,34 @@ class TestClaims:
     @pytest.mark.parametrize("role", ["root", "", None, 1, ["admin"], {"admin": True}])
     def test_of_an_unknown_role_give_none(self, role: object) -> None:
         assert principal({"uid": "alice", "role": role}) == Principal("alice", "user")
+
+
+class TestALookUp:
+    """T-95: whom the present record of a user lets in. Who signs in again in the second of a revocation comes in."""
+
+    @pytest.mark.parametrize(
+        ("issued", "record", "comes_in"),
+        [
+            (NOW, UserRecord(disabled=False, valid_since_s=NOW, role="admin"), True),
+            (NOW - 1, UserRecord(disabled=False, valid_since_s=NOW, role="admin"), False),
+            (NOW + 1, UserRecord(disabled=True, valid_since_s=NOW, role="admin"), False),
+            (NOW + 1, None, False),
+            (None, UserRecord(disabled=False, valid_since_s=0, role="admin"), False),
+        ],
+        ids=["in the second of a revocation", "the second before", "disabled", "gone", "of no time"],
+    )
+    def test_refuses_whose_token_counts_no_more(
+        self, monkeypatch: pytest.MonkeyPatch, issued: int | None, record: UserRecord | None, comes_in: bool
+    ) -> None:
+        from firebase_admin import auth
+
+        monkeypatch.setattr(auth, "verify_id_token", lambda _, **__: {"uid": "alice", "iat": issued})
+        monkeypatch.setattr(firebase_tokens, "_users", lambda: SimpleNamespace(find=lambda _: record))
+        if comes_in:
+            assert claims_of("token", True)["role"] == "admin"
+        else:
+            with pytest.raises(TokenInvalid):
+                claims_of("token", True)
 
 
 class Issuer:

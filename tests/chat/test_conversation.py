@@ -8,10 +8,11 @@ from app.chat import conversation as conversations
 from app.chat.conversation import MOST_BYTES, MOST_TURNS, SHORTENED, Conversation, Exchange, fit, titled
 from app.chat.prompting import prompt, texts
 from app.kit.clock import to_rfc3339
-from app.kit.stores.documents import Value, list_field
+from app.kit.stores.documents import Merge, Value, list_field
 from app.models.catalogue import load
 from app.models.faults import PromptTooLong
 from app.models.tokens import likely
+from support.chat_world import ChatWorld
 
 MODELS = [model for model in load() if model.can("text")]
 said = st.builds(lambda text, times: f"{text}." * times, st.text(max_size=50), st.sampled_from([1, 40, 40, 800]))
@@ -166,3 +167,14 @@ def test_a_turn_that_is_recorded_again_stands_in_the_window_once() -> None:
     """A record whose acknowledgement is lost is made again; later prompts must not pay for it twice."""
     once = Conversation("cnv_1", "", None, "", "buffer", "2026", "2026").after(Exchange("msg_1", "Hi", "Hello"), "2026")
     assert once.after(Exchange("msg_1", "Hi", "Hello"), "2026").window == once.window
+
+
+def test_an_answer_leaves_fields_of_a_conversation_that_this_version_does_not_know(world: ChatWorld) -> None:
+    """T-105: a newer version that runs beside this one during a deploy, or an operator, put them there."""
+    conversation = world.conversation()
+    path = f"users/alice/conversations/{conversation.id}"
+    world.documents.commit([Merge(path, {"theirs": {"version": 1}})])
+    world.answered(conversation)
+    stored = world.documents.get(path)
+    assert stored is not None and len(list_field(stored.fields, "window")) == 1
+    assert stored.fields["theirs"] == {"version": 1}

@@ -11,7 +11,7 @@ from app.chat.service import Amendment
 from app.chat.store import BATCH, NoSuchConversation
 from app.kit.clock import minutes
 from app.kit.errors import Unavailable
-from app.kit.stores.documents import Create, Delete, Write
+from app.kit.stores.documents import Create, Delete, Merge, Write
 from app.kit.stores.realtime import Json
 from app.orchestration.queue.operation import Operation, OperationState
 from support.chat_world import ChatWorld, read_texts
@@ -411,3 +411,20 @@ class TestAnAnswerMeanwhile:
             world.drain()
 
         world.documents.before_commit.append(delete)
+
+
+def test_the_sweep_looks_again_at_a_stream_whose_turn_could_not_be_read(world: ChatWorld) -> None:
+    """T-105: until somebody mended the turn. A stream that is on no list keeps its text for ever."""
+    turn = world.answered(world.conversation()).turn
+    path = f"users/alice/conversations/{turn.conversation_id}/messages/{turn.id}"
+    world.documents.commit([Merge(path, {"lease_until": 7})])
+    world.realtime.update(
+        {"orchestration/streams_due": {"m0000000001": {f"{turn.id}:1": {"uid": "alice", "ended": False}}}}
+    )
+    assert world.feature.streams.sweep() == 1
+    world.documents.commit([Merge(path, {"lease_until": turn.lease_until})])
+    for later in (7, 16):
+        world.clock.advance(minutes=later)
+        world.feature.streams.sweep()
+    assert world.realtime.get("users") is None
+    assert world.realtime.get("orchestration/streams_due") is None

@@ -151,6 +151,20 @@ class TestASecondAttempt:
         stream = streamed(realtime, "m")
         assert (text_of(stream), stream["status"]) == ("as far as it came", "error")
 
+    def test_ends_with_its_own_text_though_the_first_wrote_into_it(self) -> None:
+        """T-111: an instance that was frozen goes on where it stopped, and knows of no later attempt."""
+        clock, realtime = ManualClock(), MemoryRealtime()
+        first, second = (SteppedStreamMirror(realtime, clock) for _ in range(2))
+        for attempt, mirror in enumerate((first, second, first), 1):
+            if attempt < 3:
+                mirror.open("alice", "m", "small", attempt=attempt)
+            mirror.append("m", f"piece {attempt} ")
+            clock.advance(seconds=1)
+            mirror.step()
+        second.close("m", END)
+        second.drained("m")
+        assert text_of(streamed(realtime, "m")) == "piece 2 "
+
 
 class TestABrokenDatabase:
     def test_is_sent_the_same_again(self) -> None:

@@ -12,6 +12,7 @@ from app.kit.errors import Failure, KeyReused
 from app.metering.reserving import CallInProgress
 from app.models.catalogue import UnknownModel, UnsuitableModel
 from app.models.faults import ModelFault, PromptTooLong
+from app.models.tokens import likely
 from support.chat_world import ChatWorld
 from support.credits_world import CreditsWorld
 from support.vendor import Vendor
@@ -193,3 +194,14 @@ class TestTheReservation:
         assert account.reserved > 0
         assert world.credits.available(account) == account.balance - account.reserved
         answer.over()
+
+
+def test_a_message_its_pictures_and_its_answer_fit_the_model(world: ChatWorld) -> None:
+    """T-17: pictures leave less room for the answer, or the vendor refuses the whole prompt."""
+    vision = world.catalogue.get("vision")
+    pictures = ("https://example.com/a.png",) * 4
+    taken = len(pictures) * vision.image_input_tokens
+    content = "word " * ((vision.context_tokens - taken - 2_000) * 3 // 2 // 5)
+    ask = Ask("alice", "", content, images=pictures, model="vision")
+    output = world.chat.quote(ask).demand.output_tokens
+    assert 1_000 < output <= vision.context_tokens - likely([content]) - taken

@@ -242,6 +242,17 @@ class TestWhatIsNotKnown:
         clock = ManualClock()
         assert not Instances(Away(), clock).gave_up("ins", "m", 1, began_us=clock.now_us() - 10 * SILENT_US)
 
+    def test_of_an_answer_that_began_after_the_last_word_is_not_dead(self) -> None:
+        """It was reserved for, and the next word that would name it has not come for a minute."""
+        realtime, clock = MemoryRealtime(), ManualClock()
+        began_us = clock.now_us()
+        clock.advance(us=BEAT_US)
+        Beats(realtime, clock, "ins").beat({"another": 1})
+        clock.advance(us=SILENT_US)
+        assert not Instances(realtime, clock).gave_up("ins", "m", 1, began_us=began_us)
+        clock.advance(us=1)
+        assert Instances(realtime, clock).gave_up("ins", "m", 1, began_us=began_us), "by now it is silent"
+
     def test_is_told_again_after_a_refusal(self) -> None:
         realtime, clock = MemoryRealtime(), ManualClock()
         beats = Beats(realtime, clock, "ins")

@@ -51,6 +51,16 @@ def test_of_an_account(world: World) -> None:
     assert stays(world.documents, "accounts/zoe")
 
 
+def test_of_an_account_that_is_repaired(world: World) -> None:
+    world.system.credits.service.account("zoe")
+    put(world.documents, "accounts/zoe")
+    world.documents.commit([Merge("accounts/zoe", {"balance": 5})])
+    root = world.client(world.user("root", role="admin"))
+    done = root.post("/v1/credits/repair", json={"uid": "zoe"}).json
+    assert done is not None and done["repaired"]
+    assert stays(world.documents, "accounts/zoe")
+
+
 def test_of_an_operation() -> None:
     shop = Shop([Handler("work", Spy())])
     path = f"operations/{shop.queue.enqueue(order())}"

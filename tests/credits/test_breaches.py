@@ -129,6 +129,17 @@ class TestARestoredChain:
         assert game.broken() == set()
         assert game.bank.existing("alice").status is AccountStatus.ACTIVE
 
+    def test_spends_again_although_its_alarm_was_changed_meanwhile(self) -> None:
+        """The alarm is written anew from the archive; that we froze the account stands in no other place."""
+        game = _broken()
+        game.loot.change("breaches/account-alice", sequence=99)
+        game.sweep()
+        game.loot.back({**game.loot.last, ALICE: {**game.loot.last[ALICE], "status": "frozen"}}, ALICE, SEAL)
+        _resolve(game, "root", accept=False)
+        game.sweep()
+        assert game.broken() == set()
+        assert game.bank.existing("alice").status is AccountStatus.ACTIVE
+
     def test_stays_frozen_when_somebody_froze_it_for_another_reason(self) -> None:
         game = _broken()
         game.bank.set_status("alice", AccountStatus.FROZEN, "fraud")
@@ -184,6 +195,16 @@ def test_one_run_of_the_verification_in_turn_reads_a_bounded_number_of_entries(
     verified = [game.bank.rotation.verify_next(20) for _ in range(6)]
     assert max(verified) == 1
     assert game.bank.rotation.rounds().accounts == 2
+
+
+def test_a_figure_tells_how_many_seconds_a_chain_may_be_unverified() -> None:
+    """From the begin of the last whole round: what was verified first in it is the oldest."""
+    game = Game()
+    game.sweep()
+    game.sweep()
+    game.world.clock.advance(minutes=2)
+    figures = {one.name: one.value for one in game.world.system.credits.figures()}
+    assert figures["chain_verification_age_seconds"] == 60 + 120
 
 
 class TestWhatThisVersionDoesNotKnow:

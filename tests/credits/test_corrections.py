@@ -22,6 +22,7 @@ from app.credits.corrections.traces import LastSealed
 from app.credits.ledger import document
 from app.credits.proofs.explaining import Explanation, balance_at, explain
 from app.credits.proofs.reading import HistoryFilter
+from app.kit.clock import to_rfc3339
 from app.kit.errors import Invalid, NotFound
 from app.kit.money import credits
 from app.kit.stores.documents import Create, Delete, Replace, Value, int_field
@@ -267,6 +268,14 @@ class TestRepair:
         assert (after.disputes, after.debt) == (("p", "later"), 0)
         assert [lot.frozen for lot in after.lots if lot.payment_id == "p"] == [True]
 
+    def test_writes_an_account_that_is_newer_than_the_one_it_was(self, world: CreditsWorld, repairs: Repairs) -> None:
+        """T-46: another instance's clock was ahead; mirrors take nothing that is not newer."""
+        _spend(world, "r", credits(7))
+        ahead = to_rfc3339(world.clock.now_us() + DAY)
+        _damage(world, {"balance": 5, "updated_at": ahead})
+        repairs.account("alice")
+        assert to_rfc3339(world.audit("alice").updated_at_us) > ahead
+
     @pytest.mark.parametrize("damage", [{"status": "unheard of"}, None])
     def test_brings_no_suspended_account_back(
         self, world: CreditsWorld, repairs: Repairs, damage: dict[str, Value] | None
@@ -467,3 +476,13 @@ class TestComparingMirrors:
         done = [mirror.compare_next(world.clock.now_us(), limit=2).repaired for _ in range(4)]
         assert done == [2, 2, 1, 0]
         assert mirror.compare_next(world.clock.now_us(), limit=2).checked == 0
+
+    def test_leaves_nobody_out_when_the_next_one_comes_hours_later(self, world: CreditsWorld) -> None:
+        mirror = BalanceMirror(world.documents, MemoryRealtime(), world.clock)
+        for index in range(5):
+            world.clock.advance(us=1)
+            world.credits.account(f"user{index}")
+        world.clock.advance(minutes=2)
+        assert mirror.compare_next(world.clock.now_us(), limit=2).repaired == 2
+        world.clock.advance(minutes=180)
+        assert [mirror.compare_next(world.clock.now_us(), limit=2).repaired for _ in range(3)] == [2, 1, 0]

@@ -88,8 +88,25 @@ def test_a_retired_key_has_an_end_that_stays(world: CreditsWorld) -> None:
     assert "not_after" not in published[newer.signer.kid]
 
 
+def test_an_end_is_published_by_an_instance_that_knew_the_key_before(world: CreditsWorld) -> None:
+    world.credits.account("alice")
+    assert "not_after" not in world.credits.keys()["keys"][0]
+    _deploying(world).credits.publish_key()
+    published = {key["kid"]: key for key in world.credits.keys()["keys"]}
+    assert "not_after" in published[world.signer.kid]
+
+
 def test_a_key_is_kept_in_the_archive_by_its_first_signature(world: CreditsWorld) -> None:
     world.credits.account("alice")
+    assert f"keys/{world.signer.kid}.json" in world.archive
+
+
+def test_a_key_that_the_archive_lacks_is_kept_there_by_the_next_sweep(world: CreditsWorld) -> None:
+    """Firestore shows it, as it does where the archive's bucket was lost."""
+    world.credits.account("alice")
+    world.credits.publish_key()
+    del world.archive[f"keys/{world.signer.kid}.json"]
+    world.credits.publish_key()
     assert f"keys/{world.signer.kid}.json" in world.archive
 
 
@@ -123,6 +140,22 @@ class TestAKeyThatWasRetired:
         third.system.orchestration.sweep()
         assert third.credits.validate_chain("alice").valid
         assert third.credits.checkpoints.breaches.subjects() == []
+
+    def test_may_be_one_whose_end_nobody_can_read_any_more(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """An archive that does not answer stops nobody for half a day, and everybody after it."""
+
+        def silent(_: str) -> bytes | None:
+            raise Unavailable("the archive does not answer")
+
+        world = CreditsWorld()
+        world.credits.account("alice")
+        monkeypatch.setattr(world.archive, "read", silent)
+        for hours in range(1, 12):
+            world.clock.advance(minutes=60)
+            world.credits.post("alice", deposit(f"hour {hours}", 5))
+        world.clock.advance(minutes=61)
+        with pytest.raises(Unavailable):
+            world.credits.post("alice", deposit("too late", 5))
 
     def test_is_noticed_by_a_process_that_signed_before(self) -> None:
         world = CreditsWorld()

@@ -186,6 +186,16 @@ class TestOneCharge:
         assert refused.value.fields["left"] == "0"
         assert world.audit("alice").balance == credits(100)
 
+    def test_gives_back_to_each_lot_what_it_paid(self, world: CreditsWorld) -> None:
+        """A refund gave back first what was spent last, and the reversal after it gives back the rest."""
+        world.credits.post("alice", promo("gift", credits(4), None))
+        world.credits.post("alice", deposit("p", credits(100)))
+        before = {lot.id: lot.remaining for lot in world.account("alice").lots}
+        charge = _spend(world, "c", credits(10))
+        world.credits.post("alice", _refund("f", charge, credits(6)))
+        world.credits.post("alice", _reversal(charge))
+        assert {lot.id: lot.remaining for lot in world.audit("alice").lots} == before
+
     def test_is_not_refunded_twice_under_two_keys(self, world: CreditsWorld) -> None:
         """The caller's own count says that nothing was returned before."""
         world.credits.post("alice", deposit("p", credits(100)))

@@ -12,6 +12,7 @@ import pytest
 from app.credits.core.account import Account, Lot, LotSource
 from app.credits.core.entry import EntryDraft, Kind, LotLine, Reference, seal
 from app.credits.ledger import document
+from app.credits.proofs.sealing import SealedLink
 from app.credits.proofs.signing import KeyRing
 from app.credits.statements.audit import MAX_ENTRIES, PART, AuditPeriod, StatementRefused
 from app.credits.statements.export import ExportVerdict, parse_statements, verify_export, verify_statements
@@ -67,6 +68,32 @@ class TestAVerdict:
         verdict = _verdict(world, world.credits.signed_audit("alice", chosen))
         assert (verdict.valid, verdict.entries) == (True, entries), verdict
         assert (verdict.period, verdict.checkpoint) == (period, checkpoint)
+
+    def test_of_a_period_behind_the_last_checkpoint_is_not_covered(self, world: CreditsWorld) -> None:
+        """The checkpoint seals the entry before the first one of the file."""
+        honest(world, "alice")
+        world.clock.advance(minutes=1)
+        since = world.clock.now_us()
+        _spend(world, "later")
+        verdict = _verdict(world, world.credits.signed_audit("alice", AuditPeriod(from_us=since)))
+        assert (verdict.valid, verdict.entries) == (True, 1), verdict
+        assert (verdict.period, verdict.checkpoint) == ("part", "not covered")
+
+    def test_of_an_account_that_is_sealed_meanwhile_is_valid(
+        self, world: CreditsWorld, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What was sealed is read before the account, or the account of before would look as if its tail was cut."""
+        honest(world, "alice")
+        evidence, messages = world.credits.checkpoints.evidence, iter(["meanwhile"])
+
+        def sealed_meanwhile(uid: str) -> SealedLink | None:
+            for message in messages:
+                _spend(world, message)
+                world.credits.checkpoints.seal()
+            return evidence(uid)
+
+        monkeypatch.setattr(world.credits.checkpoints, "evidence", sealed_meanwhile)
+        assert _verdict(world, world.credits.signed_audit("alice", AuditPeriod())).valid
 
     def test_of_an_empty_account_is_that_there_is_nothing(self) -> None:
         world = CreditsWorld(bonus=0)
@@ -266,6 +293,14 @@ class TestALongAccount:
         assert verify_statements([parts[0], *parts[2:]], keys).check == "part"
         assert verify_statements([parts[0], parts[0]], keys).check == "part"
         assert all(verify_statements(pair, keys).valid for pair in pairwise(parts))
+
+    def test_that_does_not_verify_is_looked_at_before_all_others(self, world: CreditsWorld) -> None:
+        """T-102: whoever finds it, in whatever form the statement was asked for."""
+        honest(world, "alice")
+        world.documents.commit([Merge(document.entry_path("alice", 3), {"reason": "altered"})])
+        with pytest.raises(StatementRefused):
+            list(world.credits.signed_parts("alice", AuditPeriod()))
+        assert world.credits.checkpoints.breaches.suspected(10) == ["alice"]
 
     def test_does_not_end_as_if_it_were_whole_when_its_end_does_not_verify(self, world: CreditsWorld) -> None:
         honest(world, "alice")

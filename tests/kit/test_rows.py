@@ -103,6 +103,14 @@ class TestBrokenRowsInFront:
         job.due()
         assert (job.served, job.listed()) == (["mended"], ["things/left"])
 
+    def test_that_an_earlier_run_of_the_same_pass_met_stay_listed(self, job: Job) -> None:
+        job.put(["a", "b", "c"])
+        job.takes_us = seconds(5)
+        assert not job.due().complete
+        job.clock.advance(minutes=1)
+        assert job.due().complete
+        assert job.listed() == ["things/a", "things/b", "things/c"]
+
     def test_beyond_the_list_are_counted(self, job: Job) -> None:
         job.put([f"b{n:03d}" for n in range(LISTED + 7)])
         for _ in range(2):

@@ -163,6 +163,14 @@ class TestMeasured:
         assert one.measured().delivered == TokenUsage(input=PROMPT_TOKENS, output=1)
         assert one.raw == {}
 
+    def test_what_an_earlier_try_thought_is_not_this_answers(self) -> None:
+        """T-11, T-15: a first model thought and failed before any text; another one answers."""
+        one = meter()
+        one.think(Thought(4000, 900))
+        one.answered_by(BOOK.catalogue.get("large"))
+        one.add(Delta("hello", 1))
+        assert one.measured().delivered == TokenUsage(input=PROMPT_TOKENS, output=1)
+
 
 class TestLettersAsPieces:
     """A proxy that cuts text into letters makes no tokens of them."""

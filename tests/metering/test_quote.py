@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.kit.errors import InvariantViolation
-from app.metering.quote import LEAST_OUTPUT, MaxCostTooLow, granted, quote
+from app.metering.quote import LEAST_OUTPUT, Granted, MaxCostTooLow, granted, quote
 from app.models.catalogue import Model, load
 from app.models.pricing import Demand, PriceBook
 from app.models.usage import TokenUsage
@@ -44,6 +44,15 @@ def test_the_limit_is_that_of_the_model_that_answers() -> None:
     rich = granted(BOOK, quote(BOOK, small, Demand(1_000, 2_000)), BOOK.worst(large, Demand(1_000, 500)))
     assert rich.limits == {"small": 2_000, "large": 500}
     assert (rich.cuts(small), rich.cuts(large)) == (False, True)
+
+
+def test_a_models_own_limit_is_no_cut() -> None:
+    """T-29: a fallback that ends at its own limit did not run out of money."""
+    small = BOOK.catalogue.get("small")
+    short = replace(BOOK.catalogue.get("large"), max_output_tokens=100)
+    grant = Granted(10**9, 2_000, small.id, {small.id: 2_000, short.id: 500})
+    assert not grant.cuts(short)
+    assert grant.cuts(replace(short, max_output_tokens=501))
 
 
 @given(MODELS, DEMANDS)

@@ -78,6 +78,15 @@ def alarms(lines: list[structlog.typing.EventDict]) -> list[tuple[str, str]]:
     return [(line["event"], line.get("blame", "")) for line in lines if line["log_level"] == "error"]
 
 
+class TestARouteOverSeveralModels:
+    def test_is_explained_by_the_failure_of_the_one_that_was_asked(self) -> None:
+        """T-109: the user asked for that one, and not for the fallback that failed as well."""
+        longer = BUNDLED.read_text().replace('fallbacks = ["large"]', 'fallbacks = ["large", "vision"]', 1)
+        busy = (b"HTTP/1.1 429 Slower\r\nRetry-After: 30\r\nContent-Length: 0\r\n\r\n",)
+        desk = slow(busy, (b"HTTP/1.1 401 Who\r\nContent-Length: 0\r\n\r\n",), WHOLE, catalogue=parse(longer))
+        assert answered_by(desk.events()) == ("vision", "model_busy")
+
+
 class TestOneFailureOfACheapModel:
     """T-109."""
 
@@ -93,6 +102,12 @@ class TestOneFailureOfACheapModel:
             events = Desk(vendor.base_url).events()
         assert vendor.asked == ["sim-small", "sim-small", "sim-large"]
         assert answered_by(events) == ("large", "model_busy")
+
+    def test_and_then_of_its_fallback_is_the_end(self) -> None:
+        """The first one is asked twice, each of its fallbacks once."""
+        with replying(refusing(503), refusing(503), refusing(503), ANSWER) as vendor:
+            Desk(vendor.base_url).fails()
+        assert vendor.asked == ["sim-small", "sim-small", "sim-large"]
 
     def test_on_a_connection_that_the_vendor_had_closed_is_none(self) -> None:
         """The same model is asked on a new connection, and its health does not suffer."""
@@ -298,6 +313,14 @@ class TestPatience:
             slow(steps, catalogue=catalogue).events("small")
 
 
+class TestAShortWait:
+    @pytest.mark.parametrize(("seconds", "model"), [(1, "small"), (2, "small"), (3, "large")])
+    def test_of_two_seconds_at_most_is_waited_out(self, seconds: int, model: str) -> None:
+        """A longer one is the fallback's to answer."""
+        busy = f"HTTP/1.1 429 Slower\r\nRetry-After: {seconds}\r\nContent-Length: 0\r\n\r\n".encode()
+        assert answered_by(slow((busy,), WHOLE).events())[0] == model
+
+
 class TestASilentVendor:
     @pytest.mark.parametrize("before", [(), (HEAD,), (HEAD, chunk(THINKING))])
     def test_is_asked_once_and_so_is_everybody_else(self, before: tuple[bytes, ...]) -> None:
@@ -327,7 +350,11 @@ class TestAKeptConnection:
         assert (desk.script.connections, len(desk.script.requests)) == (3, 4)
         assert desk.health.of("small") != "up", "the new connection was lost as well, which is a fault"
 
-    @pytest.mark.parametrize("end", [(20, None), (HEAD, None)], ids=["after it could have begun", "in its answer"])
+    @pytest.mark.parametrize(
+        "end",
+        [(20, None), (HEAD[:20], None), (HEAD, None)],
+        ids=["after it could have begun", "in the head of its answer", "in its answer"],
+    )
     def test_that_breaks_later_is_a_fault_of_the_vendor(self, end: Sequence[Step]) -> None:
         desk = slow(WHOLE, end, WHOLE)
         desk.events()

@@ -8,7 +8,7 @@ from app.models.catalogue import load
 from app.models.faults import ModelFault
 from app.models.gateway import Counted, Delta, Gateway, Message, ModelEvent, Question, Silence
 from app.models.health import ModelHealth
-from app.models.transport import Transport
+from app.models.transport import Stopped, Transport
 from support.clock import ManualClock
 from support.raw_vendor import END, event, text
 from support.slow_network import Script, SlowTime, Step
@@ -65,6 +65,25 @@ class TestBehindTheFinish:
         """T-12: also one that comes after another, as the last one knows what was cached."""
         asked = Asked([STREAM, text("Hi"), END, 4, USAGE, b"data: [DONE]\n\n", None])
         assert (asked.count(Counted), asked.seconds) == (2, 4)
+
+
+class TestACallerInAHurry:
+    @pytest.mark.parametrize(("pause", "counts"), [(1, 1), (3, 0)])
+    def test_is_told_the_count_that_comes_in_its_time(self, pause: int, counts: int) -> None:
+        """T-108: who leaves waits so many seconds for it, and no longer."""
+        time, catalogue = SlowTime(), load()
+        network = Script(time, [[STREAM, text("Hi"), pause, USAGE, *often(COMMENT, 1)]])
+        transport = Transport("http://vendor.example/v1", network=network, concurrency=time)
+        gateway = Gateway(catalogue, transport=transport, api_key="k", health=ModelHealth(ManualClock().now_us))
+        call, told = gateway.call(), 0
+        events = gateway.stream(Question(catalogue.get("large"), [Message("user", "Hi")], 12), call)
+        while not isinstance(next(events), Delta):
+            pass
+        call.hurry(2)
+        with pytest.raises(Stopped):
+            for one in events:
+                told += isinstance(one, Counted)
+        assert (told, time.at_us) == (counts, 2_000_000)
 
 
 class TestAnErrorsBody:

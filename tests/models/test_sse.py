@@ -50,6 +50,12 @@ def test_the_end_of_the_body_ends_the_last_event(end: bytes) -> None:
     assert parser.end() == []
 
 
+def test_an_endless_stream_of_short_events_is_none() -> None:
+    """The bound is that of one event: a long answer in small pieces is several times as much."""
+    parser, one = Parser(), b"data: " + b"x" * 8192 + b"\n\n"
+    assert sum(len(parser.feed(one)) for _ in range(3 * MOST_BYTES // 8192)) == 3 * MOST_BYTES // 8192
+
+
 @pytest.mark.parametrize("piece", [b"x" * 65536, b"data: x\n" * 8192], ids=["one line", "many lines"])
 def test_an_endless_event_is_refused(piece: bytes) -> None:
     parser = Parser()

@@ -123,6 +123,12 @@ class TestAReport:
 
 
 class TestTheTotal:
+    def test_that_is_odd_leaves_it_to_the_dialect_where_reasoning_stands(self) -> None:
+        """T-15"""
+        raw = openai(total_tokens=1, completion_tokens_details={"reasoning_tokens": 4})
+        assert read("openai", raw).reported == Reported((10, 0), (1, 4, 0))
+        assert read("xai", raw).reported == Reported((10, 0), (5, 4, 0))
+
     @pytest.mark.parametrize(
         ("raw", "read_", "written"),
         [

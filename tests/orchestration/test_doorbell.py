@@ -91,6 +91,18 @@ class TestASlot:
         assert asked.shop.realtime.get(f"{SLOTS}/lane/vendors/{vendor_mark('acme')}") is None
         assert asked.next(asked.admit()) is not None
 
+    def test_of_a_vendor_is_kept_as_long_as_its_operation_works(self) -> None:
+        """T-72: the heartbeat extends both, or the vendor gets more than it can take."""
+        asked = Counter()
+        asked.bell.ring("lane", [ticket(number, vendor="acme") for number in range(2)])
+        slot = asked.admit()
+        assert asked.next(slot) is not None
+        assert slot is not None
+        asked.shop.clock.advance(seconds=50)
+        slot.extend(asked.now_us + seconds(60))
+        asked.shop.clock.advance(seconds=20)
+        assert asked.admit() is None
+
 
 class TestATrigger:
     def test_starts_its_own_ticket_while_there_is_room(self) -> None:
@@ -170,6 +182,16 @@ class TestWakes:
 
 
 class TestWhatWasRefused:
+    def test_of_a_vendor_is_noted_for_whoever_leaves(self) -> None:
+        """Two runners look, and one takes the vendor's only slot: the other's ticket has no trigger any more."""
+        asked = Counter()
+        asked.bell.ring("lane", [ticket(number, vendor="acme") for number in range(2)])
+        slots = [asked.admit(), asked.admit()]
+        assert [asked.next(slot) is not None for slot in slots] == [True, False]
+        noted = asked.shop.realtime.get(f"{SLOTS}/lane/refused")
+        assert isinstance(noted, int)
+        assert noted >= ticket(0).due_ms
+
     def test_never_goes_back(self) -> None:
         """A trigger that comes late notes an earlier ticket, and who leaves must still look for the later one."""
         asked = Counter()

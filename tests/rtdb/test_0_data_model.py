@@ -284,6 +284,12 @@ class TestServerValues:
                 {"a": {".value": 1, ".priority": existing}},
             )
 
+    @pytest.mark.parametrize("told", ['{".value": 1e999}', '{".value": 1, ".priority": 1e999}'])
+    def test_that_only_a_lax_reader_takes_for_numbers_are_refused(self, told: str) -> None:
+        """Text with half a surrogate pair is read by another reader, which knows infinity."""
+        with pytest.raises(InvalidData, match="finite"):
+            node(loads('{"a": "\\ud800", "b": ' + told + "}"))
+
     def test_of_integers_that_leave_64_bits_go_on_as_doubles(self) -> None:
         big = 2**63 - 1
         assert export_value(node({"a": {".sv": {"increment": big}}}, {"a": big})) == {"a": 2.0**64}
