@@ -1,14 +1,18 @@
 """What a statement says, what a verifier says of it, and what is never signed."""
 
+import contextlib
 import csv
 import io
 import json
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import accumulate, pairwise
+from pathlib import Path
 
 import pytest
 
+from app.credits import verify
 from app.credits.core.account import Account, Lot, LotSource
 from app.credits.core.entry import EntryDraft, Kind, LotLine, Reference, seal
 from app.credits.ledger import document
@@ -313,6 +317,24 @@ class TestALongAccount:
         assert verify_statements(seen, world.credits.ledger.keys).period == "part"
 
 
+_SAVED: dict[str, Callable[[str], bytes]] = {
+    "line ends of Unix": lambda text: text.replace("\r\n", "\n").encode(),
+    "no quotes": lambda text: text.replace('"', "").encode(),
+    "no quotes behind a byte order mark": lambda text: text.replace('"', "").encode("utf-8-sig"),
+    "semicolons": lambda text: text.replace('","', '";"').encode(),
+    "tabs": lambda text: text.replace('","', "\t").replace('"', "").encode(),
+    "UTF-16": lambda text: text.replace('","', "\t").replace('"', "").encode("utf-16"),
+}
+
+
+def _on_the_command_line(world: CreditsWorld, data: bytes) -> tuple[int, str]:
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()) as told:
+        statement, keys = Path(folder) / "statement.csv", Path(folder) / "keys.json"
+        statement.write_bytes(data)
+        keys.write_text(json.dumps(world.credits.keys()))
+        return verify.main([str(statement), str(keys)]), told.getvalue()
+
+
 class TestACsv:
     """T-125: names account and period in the bytes that are signed, and is verified from the file alone."""
 
@@ -347,13 +369,36 @@ class TestACsv:
             ('"alice"', '"bob"', "report_hash"),
             ('"entry"', '"Entry"', "report_hash"),
             ('"signature","', '"sig","', "shape"),
-            ("\r\n", "\n", "shape"),
+            ("\r\n", "\n", "saved"),
         ],
     )
     def test_that_was_changed_is_not_valid(self, world: CreditsWorld, old: str, new: str, check: str) -> None:
         honest(world, "alice")
         text = world.credits.audit_csv("alice", AuditPeriod()).replace(old, new)
         assert verify_csv(text.encode(), world.credits.ledger.keys).check == check
+
+    def test_may_have_a_byte_order_mark_in_front(self, world: CreditsWorld) -> None:
+        """Spreadsheets read UTF-8 only with one, and their "CSV UTF-8" begins with one."""
+        honest(world, "alice")
+        data = b"\xef\xbb\xbf" + world.credits.audit_csv("alice", AuditPeriod()).encode()
+        assert _on_the_command_line(world, data)[0] == 0
+        assert _on_the_command_line(world, data.replace(b'"alice"', b'"bob"'))[0] == 1
+
+    @pytest.mark.parametrize("saved", _SAVED.values(), ids=_SAVED)
+    def test_that_another_program_saved_is_told_so_and_what_to_do(
+        self, world: CreditsWorld, saved: Callable[[str], bytes]
+    ) -> None:
+        honest(world, "alice")
+        status, told = _on_the_command_line(world, saved(world.credits.audit_csv("alice", AuditPeriod())))
+        assert status == 1
+        assert "not the bytes that were signed" in told
+        assert "download it again" in told
+
+    def test_that_is_cut_is_told_so(self, world: CreditsWorld) -> None:
+        honest(world, "alice")
+        text = world.credits.audit_csv("alice", AuditPeriod())
+        status, told = _on_the_command_line(world, text[: text.index('"signature"')].encode())
+        assert (status, "does not end with its row" in told) == (1, True)
 
     def test_of_another_signer_or_another_time_is_not_valid(self, world: CreditsWorld) -> None:
         honest(world, "alice")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from app.credits.proofs.signing import KeyRing
 from app.credits.statements.export import ExportVerdict, Unreadable, parse, parse_statements, verify_statements
-from app.credits.statements.table import TableVerdict, verify_csv
+from app.credits.statements.table import TableVerdict, is_table, verify_csv
 from app.kit.errors import Invalid
 
 
@@ -34,8 +34,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _verdict(statement: bytes, keys: KeyRing) -> ExportVerdict | TableVerdict:
-    """A CSV begins with a quoted name, a statement with a brace."""
-    if statement.startswith(b'"record",'):
+    if is_table(statement):
         return verify_csv(statement, keys)
     return verify_statements(parse_statements(statement.decode("utf-8-sig")), keys)
 

@@ -1,9 +1,11 @@
 """Entries and statements as CSV, to be read in a spreadsheet. docs/verification.md says how one is verified."""
 
+import codecs
 import csv
 import hashlib
 import io
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -30,6 +32,17 @@ COLUMNS: Final = (
 )
 _STATEMENT: Final = ("record", "account", "from", "to")
 _SIGNATURE: Final = b'\r\n"signature",'
+_TABLE: Final = re.compile(r"""\s*["']?record["']?[,;\t]["']?account\b""")
+_WHY: Final[Mapping[str, str]] = {
+    "saved": "These are not the bytes that were signed: a spreadsheet or an editor has saved the file again, with "
+    "other quotes, separators, line ends or another encoding. Verify the file as it was downloaded, or download it "
+    "again. A statement in JSON may be saved by any program.",
+    "shape": "The file does not end with its row `signature`: it is cut, or it is no signed statement.",
+    "report_hash": "Something in the file was changed after it was signed. If a spreadsheet has saved it, verify the "
+    "file as it was downloaded.",
+    "report_signature": "None of the given keys has signed it.",
+    "key": "Its key was not to be used at that time.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +58,12 @@ class TableVerdict:
     def sentence(self) -> str:
         """The verdict in words."""
         if not self.valid:
-            return f"NOT valid: {self.check} does not hold"
+            return f"NOT valid: {self.check} does not hold. {_WHY[self.check or 'shape']}"
         period = f"from {self.first or 'the first entry'} to {self.last or 'the last'}"
         return f"valid: the statement of {self.account} {period}, as it was signed; its sums are not checked"
+
+
+_HEADER: Final = csv_text([(*_STATEMENT, *COLUMNS)]).encode()
 
 
 def csv_of(entries: Sequence[Fields]) -> str:
@@ -76,8 +92,20 @@ def signed_csv(made: Statement, signer: Signer) -> str:
     return body + csv_text([("signature", *whose, *(cells.get(column, "") for column in COLUMNS))])
 
 
+def is_table(data: bytes) -> bool:
+    """Whether a file is a CSV statement, also one that another program has saved in its own way."""
+    wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return _TABLE.match(data[:200].decode("utf-16" if wide else "utf-8-sig", "replace")) is not None
+
+
 def verify_csv(data: bytes, keys: KeyRing) -> TableVerdict:
-    """Checks the bytes, the signature and the key's lifetime of a CSV statement. No sums: that is what JSON is for."""
+    """Checks the bytes, the signature and the key's lifetime of a CSV statement. No sums: that is what JSON is for.
+
+    A byte order mark in front, which spreadsheets need to read UTF-8, is no part of what was signed.
+    """
+    data = data.removeprefix(codecs.BOM_UTF8)
+    if not data.startswith(_HEADER):
+        return TableVerdict(False, "saved")
     body, row, _ = data.rpartition(_SIGNATURE)
     try:
         told = next(csv.reader(io.StringIO(data[len(body) + 2 :].decode(), newline=""), strict=True))
