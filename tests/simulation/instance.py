@@ -19,6 +19,7 @@ from app.wiring import System
 from simulation.edge import SimulatedSystem
 from simulation.machine.concurrency import Greenlets, TaskHeartbeat
 from simulation.machine.kernel import Instance, InstanceClock, Kernel
+from simulation.machine.signatures import remember_signatures
 from simulation.machine.stores import Outage, SimDocuments, SimRealtime
 from simulation.outside.model_vendor import ModelVendor, VendorNetwork
 from simulation.outside.vendors import Machine, Mailer, Rail
@@ -155,6 +156,7 @@ class Backend:
             return Products(shelf)
 
         self.system = SimulatedSystem(SimPorts(outside, instance, ring), [products])
+        remember_signatures(self.credits.ledger.keys)
 
     @property
     def orchestration(self) -> Orchestration:

@@ -25,7 +25,7 @@ from app.orchestration.sagas.saga_definition import SagaDefinition, SagaStep, St
 from simulation.outside.vendors import Machine, Mailer, Rail, Refused
 
 PATIENT: Final = RetryPolicy(tries=25, first_us=seconds(1), most_us=seconds(60))
-_POSTED: Final = ("CreditsSettled", "CreditsGranted", "CreditsDeposited", "CreditsClawedBack", "CreditsRefunded")
+POSTED: Final = ("CreditsSettled", "CreditsGranted", "CreditsDeposited", "CreditsClawedBack", "CreditsRefunded")
 IMAGE_PRICE: Final = 7_000_000
 THOUGHT_PRICE: Final = 3_000_000
 LANES: Final = (Lane("narrow", 8, {"machine": 1}), Lane("single", 1))
@@ -210,7 +210,7 @@ class Products(Feature):
 
     def subscriptions(self) -> list[Subscription]:
         """Subscriptions to the events of the credit system."""
-        spent = [Subscription("stats", name, self._count, retry=PATIENT) for name in _POSTED]
+        spent = [Subscription("stats", name, self._count, retry=PATIENT) for name in POSTED]
         feed = Subscription("feed", "CreditsSettled", self._append, ordered=True, retry=PATIENT)
         told = Subscription("notify", "CreditsDeposited", self._notify, retry=PATIENT)
         return [*spent, feed, told]

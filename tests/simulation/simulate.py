@@ -17,6 +17,7 @@ from app.ports import Identity
 from simulation.audit.auditor import Auditor
 from simulation.audit.records import Records
 from simulation.machine.kernel import CALM, START_US, Crash, Faults, Livelock
+from simulation.money.people import MoneyPeople
 from simulation.strangers import Attacker, Operator
 from simulation.workload import OLD, Known, User
 from simulation.world import World
@@ -92,7 +93,7 @@ def _simulate(scenario: Scenario, keep_trace: bool) -> Verdict:
     world = World(scenario.seed, scenario.faults, keep_trace=keep_trace)
     kernel, known = world.kernel, Known()
     auditor = Auditor(world, known)
-    operator, attacker = Operator(world), Attacker(world)
+    operator, attacker, people = Operator(world), Attacker(world), MoneyPeople(world)
     _introduce(world, scenario.users)
     if kernel.chance(0.3):
         _remember(world)
@@ -107,14 +108,15 @@ def _simulate(scenario: Scenario, keep_trace: bool) -> Verdict:
         user = User(world, known, f"user{number}")
         for device in range(scenario.devices):
             kernel.spawn(f"{user.uid}/{device}", partial(user.live, scenario.actions))
+    people.come()
     try:
         for _ in range(10):
             kernel.run(kernel.now_us + 60_000_000)
             world.sweep()
         world.settle()
-        violations = (*auditor.verdict(), *operator.verdict(Records(world.documents.real)))
-        if attacked and not violations:
-            violations = tuple(attacker.verdict())
+        violations = (*auditor.verdict(), *operator.verdict(Records(world.documents.real)), *people.verdict())
+        if not violations:
+            violations = tuple(attacker.verdict() if attacked else people.later())
     except Livelock as livelock:
         violations = (f"livelock: {livelock}",)
     trace = tuple(f"{(at - 1_800_000_000_000_000) / 1e6:12.6f} {who:24} {what}" for at, who, what in kernel.trace)

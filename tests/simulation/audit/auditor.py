@@ -9,6 +9,7 @@ from typing import Final
 
 from app.credits.balance_mirror import view
 from app.credits.core.entry import Kind
+from app.credits.core.events import NAMES
 from app.credits.ledger import document as account_document
 from app.kit.clock import from_rfc3339
 from app.kit.errors import Failure
@@ -24,7 +25,7 @@ from simulation.audit.course import Heads, Sagas, Turns
 from simulation.audit.promises import bonus, keyed, sealed
 from simulation.audit.records import JUNK, Records
 from simulation.machine.kernel import CALM
-from simulation.products import IMAGE_PRICE, THOUGHT_PRICE
+from simulation.products import IMAGE_PRICE, POSTED, THOUGHT_PRICE
 from simulation.workload import Known
 from simulation.world import World
 from support.memory import Change
@@ -309,8 +310,9 @@ class Auditor:
             entries = self._records.entries(uid)
             stats = self._world.documents.real.get(f"stats/{uid}")
             counted = (int_field(stats.fields, "amount"), int_field(stats.fields, "entries")) if stats else (0, 0)
-            if counted != (sum(e.amount for e in entries), len(entries)):
-                yield f"{uid}: the statistics say {counted}, there are {len(entries)} entries"
+            posted = [entry.amount for entry in entries if NAMES[entry.kind] in POSTED]
+            if counted != (sum(posted), len(posted)):
+                yield f"{uid}: the statistics say {counted}, there are {len(posted)} entries"
             feed = self._world.documents.real.get(f"feeds/{uid}")
             heard = feed.fields["seen"] if feed else []
             expected = [entry.sequence for entry in entries if entry.kind is Kind.SETTLE]

@@ -12,6 +12,7 @@ from app.ports import Identity
 from simulation.audit.records import Records
 from simulation.devices import Told
 from simulation.instance import ON_VERIFIED, WELCOME
+from simulation.money.books import GIFT
 from simulation.workload import Known
 from simulation.world import World
 
@@ -28,7 +29,7 @@ def bonus(world: World, records: Records) -> Found:
     people: dict[str, list[Entry]] = {}
     for uid in records.uids():
         who = world.outside.people.known.get(uid, Identity(uid))
-        grants = [entry for entry in records.entries(uid) if entry.kind is Kind.GRANT]
+        grants = [one for one in records.entries(uid) if one.kind is Kind.GRANT and not one.key.startswith(GIFT)]
         for entry in grants:
             if not who.email_verified or entry.amount != _PARTS.get(entry.key):
                 yield f"{uid} was given {entry.amount} as {entry.key}"
