@@ -4,6 +4,7 @@ Text and price are compared with what the vendor really sent.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
 from app.credits.core.entry import Entry
 from app.kit.money import to_decimal
@@ -17,6 +18,9 @@ from simulation.outside.mishaps import REASONS
 from simulation.outside.model_vendor import VendorAnswer, answer_of
 from simulation.workload import Known
 from simulation.world import World
+
+_FORGOTTEN_US: Final = 100 * 60_000_000
+"""An instance that was silent for 90 minutes is forgotten by the next sweep, which is ten minutes away at most."""
 
 Found = Iterator[str]
 
@@ -137,9 +141,13 @@ class Streams:
         for uid, node in users.items() if isinstance(users, dict) else ():
             if isinstance(node, dict) and node.get("streams"):
                 yield f"live streams of {uid} are left: {node['streams']}"
-        for place in ("streams_due", "instances"):
-            if left := self._world.realtime.real.peek(f"orchestration/{place}"):
-                yield f"{place} are left: {left}"
+        if left := self._world.realtime.real.peek("orchestration/streams_due"):
+            yield f"streams_due are left: {left}"
+        told = self._world.realtime.real.peek("orchestration/instances")
+        for name, one in told.items() if isinstance(told, dict) else ():
+            at_us = one["at"] if isinstance(one, dict) else None
+            if not isinstance(at_us, int) or at_us < self._world.kernel.now_us - _FORGOTTEN_US:
+                yield f"instance {name} is not forgotten: {one}"
         for turn in records.documents("users/"):
             shown = self._last.get(turn.id)
             if isinstance(shown, dict) and "/messages/" in turn.path:
