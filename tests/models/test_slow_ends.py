@@ -66,6 +66,14 @@ class TestBehindTheFinish:
         asked = Asked([STREAM, text("Hi"), END, 4, USAGE, b"data: [DONE]\n\n", None])
         assert (asked.count(Counted), asked.seconds) == (2, 4)
 
+    def test_that_each_chunk_claims_to_be_counts_from_the_last_one(self) -> None:
+        """T-107: a vendor whose chunks all say that they are the last may write on for long."""
+        chunks = [event(choices=[{"index": 0, "delta": {"content": "Hi "}, "finish_reason": "stop"}])] * 5
+        asked = Asked([STREAM, *(step for chunk in chunks for step in (chunk, 3)), FINISH, USAGE, b"data: [DONE]\n\n"])
+        assert asked.failure is None
+        assert "".join(one.text for one in asked.events if isinstance(one, Delta)) == "Hi " * 5
+        assert asked.seconds == 15
+
 
 class TestACallerInAHurry:
     @pytest.mark.parametrize(("pause", "counts"), [(1, 1), (3, 0)])

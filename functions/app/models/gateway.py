@@ -253,8 +253,8 @@ def _until_complete(
     A count may follow the finish, also after an earlier one, so the end is waited for, but not longer than `TAIL_S`.
     """
     while not reader.done:
-        if reader.finished:
-            answer.end_within(TAIL_S)
+        # Where text follows a finish, each chunk claims to be the last, and the time does not count from the first one.
+        answer.end_within(TAIL_S if reader.finished else None)
         try:
             piece = next(pieces)
         except StopIteration:

@@ -285,9 +285,14 @@ class VendorResponse:
             else:
                 return
 
-    def end_within(self, seconds: int) -> None:
-        """Reading ends with `ModelTimeout` so many seconds from now, whatever arrives. The first call counts."""
-        if self._ends_us is None:
+    def end_within(self, seconds: int | None) -> None:
+        """Reading ends with `ModelTimeout` so many seconds from now, whatever arrives.
+
+        Of several calls the first one counts, until None lifts it.
+        """
+        if seconds is None:
+            self._ends_us = None
+        elif self._ends_us is None:
             self._ends_us = self._now_us() + seconds * 1_000_000
 
     def read_some(self, pieces: Iterator[bytes | None]) -> bytes:
