@@ -77,6 +77,12 @@ def last(content: str, reason: object = "stop") -> bytes:
     return event(choices=[{"index": 0, "delta": {"content": content}, "finish_reason": reason}])
 
 
+def counted(content: str) -> bytes:
+    """A chunk with some text and the count so far."""
+    usage = {"prompt_tokens": 10, "completion_tokens": 5}
+    return event(choices=[{"index": 0, "delta": {"content": content}}], usage=usage)
+
+
 class TestTheEnd:
     """T-107: which of a vendor's signs prove that the text is whole."""
 
@@ -103,8 +109,17 @@ class TestTheEnd:
             (last("Hi "), last("there")),
             (last("Hi "), last("there"), COUNT),
             (last("Hi ", "null"), last("there", "null")),
+            (counted("Hi "), counted("there"), DONE),
+            (COUNT, text("Hi "), text("there"), DONE),
         ],
-        ids=["a proxy's own", "each chunk's", "each chunk's, and a count", "a word for nothing"],
+        ids=[
+            "a proxy's own",
+            "each chunk's",
+            "each chunk's, and a count",
+            "a word for nothing",
+            "a proxy's own behind counts",
+            "a proxy's own behind an early count",
+        ],
     )
     def test_is_not_said_by_what_stands_in_a_cut_stream_as_well(self, pieces: tuple[bytes, ...]) -> None:
         end = answered(*pieces).end

@@ -90,6 +90,8 @@ class ChunkReader:
         self._early = False
         """Whether text came behind a finish: then each chunk says that it is the last, and this one proves nothing."""
         self._counts = False
+        self._counted_last = False
+        """Whether a count came behind the last text: with a count in each chunk, this one proves nothing either."""
         self.done = False
         """Whether the vendor said that nothing follows."""
         self._vendor_id = model.vendor_id
@@ -119,7 +121,10 @@ class ChunkReader:
                 broken.__cause__ = error
         except Exception as error:  # noqa: BLE001 - raised again below, behind what came before it
             broken = error
-        yield from self._told()
+        if self._others or self._thoughts:
+            yield from self._told()
+        elif self._texts and (delta := self._delta()):
+            yield delta
         if broken is not None and not self.complete:
             raise broken
 
@@ -136,43 +141,43 @@ class ChunkReader:
     def end(self) -> None:
         """Called at the end of the body; raises ModelBroke when the vendor did not finish its answer.
 
-        `[DONE]` alone finishes an answer that is counted or whose chunks all claimed to be the last. Proxies send it as
-        well after the connection to the server behind them broke.
+        `[DONE]` alone finishes an answer that was counted behind its last text, or whose chunks all claimed to be the
+        last. Proxies send it as well after the connection to the server behind them broke, and servers that count with
+        each piece of text had counted by then.
         """
-        if not (self._finished or (self.done and (self._counts or self._early))):
+        if not (self._finished or (self.done and (self._counted_last or self._early))):
             raise ModelBroke("the vendor's stream ended without a finish")
 
     def _told(self) -> Iterator[ChunkEvent]:
-        texts, thoughts, others = self._texts, self._thoughts, self._others
-        if others:
-            self._others = []
-            yield from (event for event in others if isinstance(event, AnsweredBy))
+        thoughts, self._thoughts = self._thoughts, []
+        others, self._others = self._others, []
+        yield from (event for event in others if isinstance(event, AnsweredBy))
         if thoughts:
-            self._thoughts = []
             yield Thought(sum(map(len, thoughts)), len(thoughts))
-        if texts:
-            self._texts = []
-            yield from self._delta(texts)
+        if self._texts and (delta := self._delta()):
+            yield delta
         yield from (event for event in others if not isinstance(event, AnsweredBy))
 
-    def _delta(self, texts: list[str]) -> Iterator[Delta]:
+    def _delta(self) -> Delta | None:
         """The text in whole characters: half a surrogate pair at its end waits for the other half."""
-        self._pieces += len(texts)
+        texts, self._texts = self._texts, []
+        pieces = self._pieces + len(texts)
         text, self._half = _whole(self._half + "".join(texts))
-        if text:
-            pieces, self._pieces = self._pieces, 0
-            yield Delta(text, pieces)
+        self._pieces = 0 if text else pieces
+        return Delta(text, pieces) if text else None
 
     def _event(self, one: Event) -> None:
-        data = one.data.strip()
-        if data == b"[DONE]":
-            self.done = True
-            return
-        if not data or data.startswith(b":"):
-            return  # Proxies send empty data as a sign of life, and pass on comments as if they were data.
+        text = one.data.decode("utf-8", "replace")
+        if text[:1] != "{":
+            text = text.strip()
+            if text == "[DONE]":
+                self.done = True
+                return
+            if not text or text[0] == ":":
+                return  # Proxies send empty data as a sign of life, and pass on comments as if they were data.
         try:
-            chunk, end = _decode(text := data.decode("utf-8", "replace"))
-            if end != len(text):
+            chunk, end = _decode(text)
+            if end != len(text) and text[end:].strip():
                 raise ValueError("an event holds more than one value")
         except ValueError:
             if one.name in _OURS:
@@ -194,17 +199,18 @@ class ChunkReader:
             self._renamed(name)
         # A chunk that carries nothing but usage has no choices (T-12).
         choices = chunk.get("choices")
-        if not isinstance(choices, list):
-            choices = ()
-        for choice in choices:
-            # One alone is ours whatever its index: some number the blocks of one answer (LiteLLM).
-            if isinstance(choice, dict) and (len(choices) == 1 or choice.get("index") in _FIRST):
-                self._choice(choice)
-        raw = chunk.get("usage")
-        if raw:
+        before = len(self._texts)
+        if isinstance(choices, list):
+            for choice in choices:
+                # One alone is ours whatever its index: some number the blocks of one answer (LiteLLM).
+                if isinstance(choice, dict) and (len(choices) == 1 or choice.get("index") in _FIRST):
+                    self._choice(choice)
+        if raw := chunk.get("usage"):
             self._count(raw)
         if "x_groq" in chunk and isinstance(groq := chunk["x_groq"], dict):
             self._count(groq.get("usage"))
+        if len(self._texts) > before:
+            self._counted_last = False
 
     def _choice(self, choice: Mapping[str, object]) -> None:
         """One choice: a delta, or with older servers a whole message in its place."""
@@ -214,13 +220,11 @@ class ChunkReader:
         before = len(self._texts)
         if isinstance(delta, dict):
             content = delta.get("content") or delta.get("refusal")
-            if not content:
-                pass
-            elif isinstance(content, str):
+            if isinstance(content, str) and content:
                 self._texts.append(content)
-            else:
+            elif content:
                 self._parts(content)
-            if not _NOT_THOUGHTS(delta):
+            if not (content and len(delta) == 1) and not _NOT_THOUGHTS(delta):
                 self._thinks(delta)
         wrote = len(self._texts) > before
         if wrote and self._finished:
@@ -275,7 +279,8 @@ class ChunkReader:
         if new := [odd for odd in reading.odd if odd not in self._odd]:
             self._odd.update(new)
             _log.warning("vendor_usage_odd", model=self._model.id, reason="; ".join(new))
-        self._counts = self._counts or reading.reported.written is not None
+        if reading.reported.written is not None:
+            self._counts = self._counted_last = True
         self._others.append(Counted(reading.reported, raw))
 
 
