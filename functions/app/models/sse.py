@@ -48,22 +48,28 @@ class Parser:
         Raises:
             ModelBroke: an event is longer than `MOST_BYTES`.
         """
-        lines = self._lines(self._rest + piece if self._begun else self._without_mark(self._rest + piece))
+        buffer = self._rest + piece if self._begun else self._without_mark(self._rest + piece)
+        if self._after_cr or b"\r" in buffer:
+            buffer = self._without_returns(buffer)
+        lines = buffer.split(b"\n")
         self._rest = lines.pop()
         events: list[Event] = []
+        data = self._data
         for line in lines:
-            if line.startswith(b"data:"):
-                self._add(line[6:] if line[5:6] == b" " else line[5:])
-            elif not line:
-                if self._data:
-                    events.append(Event(b"\n".join(self._data) if len(self._data) > 1 else self._data[0], self._name))
-                    self._data = []
+            if not line:
+                if data:
+                    events.append(Event(b"\n".join(data) if len(data) > 1 else data[0], self._name))
+                    data.clear()
                     self._size = 0
                 self._name = b""
+            elif line.startswith(b"data:"):
+                data.append(line[6:] if line[5:6] == b" " else line[5:])
+                self._size += len(line)
             elif line.startswith(b"event:"):
                 self._name = line[7:] if line[6:7] == b" " else line[6:]
             elif line == b"data":
-                self._add(b"")
+                data.append(b"")
+                self._size += len(line)
             elif line == b"event":
                 self._name = b""
         if len(self._rest) + self._size > MOST_BYTES:
@@ -78,10 +84,6 @@ class Parser:
         """
         return self.feed(b"\n\n")
 
-    def _add(self, data: bytes) -> None:
-        self._data.append(data)
-        self._size += len(data) + 1
-
     def _without_mark(self, buffer: bytes) -> bytes:
         """The buffer without the byte order mark that a stream may begin with."""
         if len(buffer) < len(_MARK) and _MARK.startswith(buffer):
@@ -89,12 +91,12 @@ class Parser:
         self._begun = True
         return buffer.removeprefix(_MARK)
 
-    def _lines(self, buffer: bytes) -> list[bytes]:
-        """Lines end in LF, CR or CRLF; a CRLF may be cut between two pieces."""
+    def _without_returns(self, buffer: bytes) -> bytes:
+        """The buffer with LF alone. Lines end in LF, CR or CRLF; a CRLF may be cut between two pieces."""
         if self._after_cr and buffer:
             buffer = buffer.removeprefix(b"\n")
             self._after_cr = False
         if b"\r" in buffer:
             self._after_cr = buffer.endswith(b"\r")
             buffer = buffer.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        return buffer.split(b"\n")
+        return buffer
