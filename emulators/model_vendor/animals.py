@@ -404,11 +404,12 @@ class CacheBeside(Animal):
 class CacheWrites(Animal):
     """Part of the prompt was written to the cache: OpenRouter, Bedrock. Without a price of its own it is input."""
 
+    keeps: ClassVar[bool] = True
+
     def usage(self, said: Said, written: int) -> Json:
-        kept = (said.prompt - said.cached) // 2
         return {
             **super().usage(said, written),
-            "prompt_tokens_details": {"cached_tokens": said.cached, "cache_write_tokens": kept},
+            "prompt_tokens_details": {"cached_tokens": said.cached, "cache_write_tokens": self.kept(said)},
         }
 
 

@@ -46,6 +46,8 @@ class Animal:
     """Whether it has an event for the usage alone."""
     thinks: ClassVar[bool] = False
     """Whether hidden reasoning is sent as text, marked as such."""
+    keeps: ClassVar[bool] = False
+    """Whether its report tells of writes to the cache."""
     last: ClassVar[bytes] = b"data: [DONE]\n\n"
     """What ends the stream."""
 
@@ -56,6 +58,10 @@ class Animal:
     def thoughts(self, said: Said) -> Sequence[str]:
         """The pieces of reasoning that `opening` holds: one a token, at most eight."""
         return ["Hm. "] * min(said.reasoning, 8) if self.thinks else ()
+
+    def kept(self, said: Said) -> int:
+        """How many of the prompt's tokens its report calls written to the cache."""
+        return (said.prompt - said.cached) // 2 if self.keeps else 0
 
     def piece(self, said: Said, number: int) -> bytes:
         """The piece of text with this number."""

@@ -10,7 +10,6 @@ from app.kit.environment import Environment
 from app.kit.errors import Unavailable
 from app.kit.heartbeat import Heartbeat
 from app.kit.optimistic import full_jitter
-from app.models import catalogue
 from app.orchestration.assembly import Orchestration
 from app.orchestration.queue.inbox import Inbox
 from app.orchestration.queue.retry import Draw
@@ -21,7 +20,9 @@ from simulation.machine.concurrency import Greenlets, TaskHeartbeat
 from simulation.machine.kernel import Instance, InstanceClock, Kernel
 from simulation.machine.signatures import remember_signatures
 from simulation.machine.stores import Outage, SimDocuments, SimRealtime
-from simulation.outside.model_vendor import ModelVendor, VendorNetwork
+from simulation.outside import book
+from simulation.outside.model_vendor import ModelVendor
+from simulation.outside.vendor_network import VendorNetwork
 from simulation.outside.vendors import Machine, Mailer, Rail
 from simulation.products import Products, Shelf
 from support.clock import SeededIds
@@ -31,13 +32,13 @@ WELCOME: Final = 40_000_000
 ON_VERIFIED: Final = 5_000_000
 VARIABLES: Final = ENVIRONMENT | {
     "AI_PLATFORM_BASE_URL": "https://models.example/v1",
-    "MODEL_CATALOGUE": str(catalogue.BUNDLED),
+    "MODEL_CATALOGUE": str(book.PATH),
     "WELCOME_BONUS_CHECKS": "on",
     "WELCOME_BONUS_AMOUNT": "50",
     "WELCOME_BONUS_ON_VERIFIED": "5",
     "WELCOME_BONUS_ON_PURCHASE": "5",
 }
-"""The book is named so that it is read once per process; what is in it is the bundled one."""
+"""The book is named so that it is read once per process."""
 
 
 class Archive:

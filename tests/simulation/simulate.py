@@ -18,6 +18,7 @@ from simulation.audit.auditor import Auditor
 from simulation.audit.records import Records
 from simulation.machine.kernel import CALM, START_US, Crash, Faults, Livelock
 from simulation.money.people import MoneyPeople
+from simulation.people.questioner import Questioner
 from simulation.strangers import Attacker, Operator
 from simulation.workload import OLD, Known, User
 from simulation.world import World
@@ -91,6 +92,11 @@ def simulate(scenario: Scenario, *, keep_trace: bool = False) -> Verdict:
 
 def _simulate(scenario: Scenario, keep_trace: bool) -> Verdict:
     world = World(scenario.seed, scenario.faults, keep_trace=keep_trace)
+    with world.pager.listening():
+        return _play(scenario, world)
+
+
+def _play(scenario: Scenario, world: World) -> Verdict:
     kernel, known = world.kernel, Known()
     auditor = Auditor(world, known)
     operator, attacker, people = Operator(world), Attacker(world), MoneyPeople(world)
@@ -109,6 +115,7 @@ def _simulate(scenario: Scenario, keep_trace: bool) -> Verdict:
         for device in range(scenario.devices):
             kernel.spawn(f"{user.uid}/{device}", partial(user.live, scenario.actions))
     people.come()
+    _question(world, known, scenario.users)
     try:
         for _ in range(10):
             kernel.run(kernel.now_us + 60_000_000)
@@ -121,6 +128,13 @@ def _simulate(scenario: Scenario, keep_trace: bool) -> Verdict:
         violations = (f"livelock: {livelock}",)
     trace = tuple(f"{(at - 1_800_000_000_000_000) / 1e6:12.6f} {who:24} {what}" for at, who, what in kernel.trace)
     return Verdict(scenario, violations, kernel.steps, trace)
+
+
+def _question(world: World, known: Known, users: int) -> None:
+    """One of the users may have odd questions."""
+    if world.kernel.chance(0.6):
+        whose = f"user{world.kernel.random.randrange(users)}"
+        world.kernel.spawn(f"{whose}/asks", partial(Questioner(world, known, whose).ask, 4))
 
 
 def _refuse(world: World) -> None:

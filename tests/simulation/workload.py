@@ -22,6 +22,7 @@ from simulation.devices import Direct, Reading, Told, device
 from simulation.instance import Backend
 from simulation.liars import Liar, lies
 from simulation.machine.kernel import START_US
+from simulation.people.wish import Wish
 from simulation.products import IMAGE_PRICE
 from simulation.world import World
 
@@ -53,6 +54,8 @@ class Known:
     """Messages that were sent, and what they say; no two say the same."""
     limits: dict[str, int] = field(default_factory=dict)
     """Messages that were sent with a limit of their own, in micro-credits."""
+    left: dict[str, int] = field(default_factory=dict)
+    """Messages whose reader hung up, and when."""
     keyed: dict[str, list[Told]] = field(default_factory=dict)
     """By idempotency key, what was answered over HTTP."""
     conversations: dict[str, str] = field(default_factory=dict)
@@ -135,16 +138,16 @@ class User:
         if self._conversation is None:
             return
         conversation, key = self._conversation, self._name("key")
-        model = self._kernel.random.choice((None, "small", "large", "reasoning"))
-        limit = self._kernel.random.choice(_LIMITS) if self._kernel.chance(0.2) else None
-        ask = Ask(self.uid, conversation, f"what is new, {key}?", model=model, key=key, max_cost=limit)
+        wish = self._wish(key)
+        ask = Ask(self.uid, conversation, wish.content, model=wish.model, key=key, max_cost=wish.limit)
         message = derived("msg", self.uid, conversation, key)
-        if limit is not None:
-            self._known.limits[message] = limit
+        if wish.limit is not None:
+            self._known.limits[message] = wish.limit
         self._known.conversations[message] = conversation_path(self.uid, conversation)
         self._known.questions[message] = ask.content
         mode = self._kernel.random.choice([Mode.JSON, Mode.STREAM])
-        hang_up = self._kernel.random.randrange(1, 6) if mode is Mode.STREAM and self._kernel.chance(0.2) else None
+        leaves = mode is Mode.STREAM and self._kernel.chance(0.25)
+        hang_up = self._kernel.random.choice((0, 0, 1, 2, 3, 5)) if leaves else None
         if self._kernel.chance(0.15):
             self._kernel.after(self._kernel.random.choice((20_000, 2_000_000)), lambda: self._cancel(message))
         if self._kernel.chance(0.1):
@@ -155,7 +158,17 @@ class User:
             outcome = self._answer(ask, mode, hang_up, message)
             if not isinstance(outcome, Failure):
                 return
+            self._refused(wish, outcome)
             self._kernel.sleep(self._when_to_come_back(message))
+
+    def _wish(self, key: str) -> Wish:
+        """What the next message is; `key` stands in it, so that no two say the same."""
+        model = self._kernel.random.choice((None, "small", "large", "reasoning"))
+        limit = self._kernel.random.choice(_LIMITS) if self._kernel.chance(0.2) else None
+        return Wish(f"what is new, {key}?", model, limit)
+
+    def _refused(self, wish: Wish, failure: Failure) -> None:
+        """What this person thinks of a refusal."""
 
     def _when_to_come_back(self, message: str) -> int:
         """Some time later; or just when the sweep looks for the turn that was left behind."""
@@ -167,14 +180,18 @@ class User:
         return max(0, swept_us + self._kernel.random.randrange(400_000) - self._kernel.now_us)
 
     def _answer(self, ask: Ask, mode: Mode, hang_up: int | None, message: str) -> object:
-        pieces = 0
-        hand = self._device()
+        pieces, seen = 0, ""
+        hand, vendor = self._device(), self._world.outside.models
 
-        def text(_: str) -> bool:
-            nonlocal pieces
-            pieces += 1
+        def text(said: str) -> bool:
+            nonlocal pieces, seen
+            pieces, seen = pieces + 1, seen + said
             self._known.texts.add(message)
-            return hang_up is not None and pieces >= hang_up
+            # Who leaves at no certain piece leaves behind the last word.
+            leaves = hang_up is not None and (pieces >= hang_up if hang_up else vendor.last_word(seen))
+            if leaves:
+                self._known.left.setdefault(message, self._kernel.now_us)
+            return leaves
 
         def over(identity: str, state: str, cost: int, whole: str) -> None:
             if state == "done":

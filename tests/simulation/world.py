@@ -13,6 +13,7 @@ from simulation.machine.kernel import CALM, Faults, Instance, Kernel, Process
 from simulation.machine.stores import SimDocuments, SimRealtime
 from simulation.outside.model_vendor import ModelVendor
 from simulation.outside.vendors import Machine, Mailer, Rail
+from simulation.pager import Pager
 from support.clock import SeededIds
 from support.memory import Change
 
@@ -42,6 +43,7 @@ class World:
             archive=Archive(kernel),
             people=People(kernel),
         )
+        self.pager = Pager(kernel)
         self.bugs: list[str] = []
         self.backends = [self._start(number) for number in range(INSTANCES)]
         kernel.on_crash = self._replace

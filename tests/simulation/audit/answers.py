@@ -11,16 +11,17 @@ from app.kit.money import to_decimal
 from app.kit.stores.documents import Document, int_field, text_field
 from app.kit.stores.realtime import Json
 from simulation.audit import deletions
-from simulation.audit.prices import possible, price
+from simulation.audit.prices import most, possible, price
 from simulation.audit.records import Records
 from simulation.audit.windows import windows
-from simulation.outside.mishaps import REASONS
 from simulation.outside.model_vendor import VendorAnswer, answer_of
 from simulation.workload import Known
 from simulation.world import World
 
 _FORGOTTEN_US: Final = 100 * 60_000_000
 """An instance that was silent for 90 minutes is forgotten by the next sweep, which is ten minutes away at most."""
+_MOST_ANSWER: Final = 512 * 1024
+_LONG_WORD: Final = 100_000
 
 Found = Iterator[str]
 
@@ -88,12 +89,13 @@ def _text(world: World, known: Known, turn: Document) -> Found:
         yield f"turn {turn.id} is answered with what was written for another"
     written = "".join(source.texts)
     # What the vendor wrote after its reader had left reached nobody.
-    left = turn.fields["reason"] == "client_gone_partial" and written.startswith(answer)
-    if answer != written and not left:
-        yield f"turn {turn.id} holds {answer!r}, the vendor wrote {source.texts}"
-    reasons = REASONS.get(text_field(turn.fields, "reason"))
-    if reasons is not None and source.finish not in reasons:
-        yield f"turn {turn.id} ended as {turn.fields['reason']}, the vendor said {source.finish}"
+    shorter = turn.fields["reason"] == "client_gone_partial" or len(written) > _MOST_ANSWER
+    left = shorter and written.startswith(answer)
+    torn = source.torn and answer == "".join(source.texts[:-1])
+    if answer != written and not left and not torn:
+        yield f"turn {turn.id} holds {answer[:200]!r}, the vendor wrote {written[:200]!r}"
+    if len(answer.encode()) > _MOST_ANSWER:
+        yield f"turn {turn.id} holds {len(answer.encode())} bytes, and has to fit a document"
     if turn.fields["state"] == "done" and turn.fields["attempt"] == 1:
         for seen in known.whole.get(turn.id, ()):
             if seen != answer:
@@ -105,9 +107,15 @@ def _priced(world: World, known: Known, message: str, entries: list[Entry], turn
     given = [one for one in world.outside.models.answers if one.question == known.questions[message]]
     for entry in entries:
         if turn is None:
+            # What was reserved went with its turn, and a flood is charged up to that.
             prices = {price for one in given for price in possible(one, entry.draft.reason)}
+            flood = any(len(text) > _LONG_WORD for one in given for text in one.texts)
+            prices |= {-entry.amount} if flood and -entry.amount < max(prices) else set()
         else:
             prices = {_of(turn, world.outside.models.answers, entry.draft.reason)}
+        unseen = [one for one in given if one.usage is None and one.texts]
+        if unseen == given and given and -entry.amount > max(map(most, given)):
+            yield f"message {message} was charged {-entry.amount}, and its vendor counts {[*map(most, given)]}"
         if -entry.amount not in prices:
             yield f"message {message} ({entry.draft.reason}) was charged {-entry.amount}, its answers cost {prices}"
 

@@ -21,6 +21,7 @@ from app.orchestration.queue.operation_document import from_document
 from app.orchestration.sagas.saga import ENDED, SagaState, SagaStatus, StepStatus
 from app.orchestration.sagas.saga_document import from_document as saga_from
 from simulation.audit.answers import Streams, turns
+from simulation.audit.asking import Askings
 from simulation.audit.course import Heads, Sagas, Turns
 from simulation.audit.promises import bonus, keyed, sealed
 from simulation.audit.records import JUNK, Records
@@ -48,6 +49,7 @@ class Auditor:
         self._records = Records(world.documents.real)
         self._streams = Streams(world)
         self._turns, self._saga_moves, self._heads = Turns(world), Sagas(world), Heads(world)
+        self._askings = Askings(world, known)
         self._calm = world.faults == CALM
         self._found: list[str] = []
         self._running: dict[str, set[str]] = {}
@@ -76,6 +78,7 @@ class Auditor:
         found += bonus(self._world, self._records)
         found += sealed(self._world, self._records)
         found += keyed(self._world, self._known)
+        found += self._askings.verdict()
         return found
 
     def _committed(self, changes: list[Change]) -> None:

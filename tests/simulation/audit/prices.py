@@ -2,14 +2,17 @@
 
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final, cast
+from dataclasses import replace
+from typing import Final
 
 from app.kit.stores.documents import Fields, int_field
 from app.metering import billing
-from app.models import catalogue, tokens
+from app.models import tokens
+from simulation.outside import tokenizer
+from simulation.outside.book import BY_VENDOR, Priced
 from simulation.outside.model_vendor import VendorAnswer
+from simulation.outside.truth import Count
 
-_MODELS: Final = {one["vendor_id"]: one for one in tomllib.loads(catalogue.BUNDLED.read_text())["models"].values()}
 _BASIS: Final = {
     row["reason"]: row["basis"]
     for ending, rows in tomllib.loads(billing.PATH.read_text()).items()
@@ -27,14 +30,15 @@ def price(given: VendorAnswer, reason: str, delivered: int) -> int:
     basis = _BASIS.get(reason, "nothing")
     if basis == "nothing" or not delivered:
         return 0
-    if given.usage is None:
-        return _cost(given, _by_text(given, delivered))
-    told = _cost(given, _buckets(given))
+    used = _used(given, delivered)
+    told = _cost(given, used)
     whole = delivered == len(given.texts) and given.finish is not None
-    if basis == "usage" or whole:
+    if given.usage is not None and given.usage.whole and basis == "usage":
         return told
-    used = {**_buckets(given), "output": _by_text(given, delivered)["output"]}
-    return min(told, _cost(given, used))
+    if whole and given.usage is not None and given.usage.written:
+        return told
+    by_text = _cost(given, replace(used, output=_written(given, delivered)))
+    return min(told, by_text) if given.usage is not None and given.usage.whole else by_text
 
 
 def possible(given: VendorAnswer, reason: str) -> set[int]:
@@ -42,46 +46,72 @@ def possible(given: VendorAnswer, reason: str) -> set[int]:
     return {price(given, reason, count) for count in range(len(given.texts) + 1)}
 
 
+def most(given: VendorAnswer) -> int:
+    """What the vendor itself would count for the prompt and for all that it wrote.
+
+    Our own count, which stands for one that never came, may not be more: whoever leaves pays no more than who stays.
+    """
+    read = tokenizer.prompt(given.prompt)
+    return _cost(given, Count(read, given.tokens, reasoning=len(given.thoughts)))
+
+
+def paid_output(model: Priced, prompt: Sequence[str], reserved: int) -> int:
+    """Output tokens that a reservation pays for after the longest that the prompt can be."""
+    return (reserved * _MILLION - _bound(model, prompt) * model.read) // model.write
+
+
+def pays(model: Priced, prompt: Sequence[str], reserved: int) -> bool:
+    """Whether a reservation pays for the least useful answer."""
+    return paid_output(model, prompt, reserved) >= _LEAST_OUTPUT
+
+
 def overasked(asked: VendorAnswer, turn: Fields) -> Iterator[str]:
     """Why the output limit that was sent is not what the reservation pays for after the prompt (T-10, T-29)."""
-    reserved, model = int_field(turn, "reserved"), _MODELS[asked.model]
-    prices: Mapping[str, int] = model["prices"]
-    dearest = max(prices["output"], prices["reasoning"])
-    read = sum(len(text) // 2 + 4 for text in asked.prompt) + 3
-    if asked.limit * dearest + read * prices["input"] > reserved * _MILLION:
-        yield f"{asked.model} may write {asked.limit} for {asked.question!r}, and {reserved} are reserved"
-    left = reserved * _MILLION - tokens.upper_bound(asked.prompt) * prices["input"]
-    wanted = min(_MOST_OUTPUT, model["max_output_tokens"])
-    paid = min(wanted, left // dearest)
-    if asked.limit < _LEAST_OUTPUT or abs(asked.limit - paid) > 1:
-        yield f"{asked.model} may write {asked.limit} for {asked.question!r}, and {reserved} pay for {paid}"
+    reserved, model = int_field(turn, "reserved"), BY_VENDOR[asked.model]
+    read = min(tokenizer.prompt(asked.prompt), model.context_tokens)
+    if asked.limit * model.write + read * model.read > reserved * _MILLION:
+        yield f"{asked.model} may write {asked.limit} for {asked.question[-60:]!r}, and {reserved} are reserved"
+    first = next(one for one in BY_VENDOR.values() if one.id == turn["model"])
+    paid = paid_output(model, asked.prompt, reserved)
+    # In practice a text has two tokens for three bytes, and what the prompt leaves of the context may be written.
+    room = first.context_tokens - 16 - sum(8 - len(text.encode()) * -2 // 3 for text in asked.prompt)
+    wanted = min(_MOST_OUTPUT, first.max_output_tokens, model.max_output_tokens, max(room, _LEAST_OUTPUT))
+    if paid < _LEAST_OUTPUT or abs(asked.limit - min(wanted, paid)) > 1:
+        yield f"{asked.model} may write {asked.limit} for {asked.question[-60:]!r}, and {reserved} pay for {paid}"
 
 
-def _by_text(given: VendorAnswer, delivered: int) -> Mapping[str, int]:
-    """Our count: the prompt, what was thought, which all came before the text, and the pieces that were delivered."""
-    written = max(delivered, tokens.estimate("".join(given.texts[:delivered])))
-    thought = _at_least(given.thoughts)
-    return {"input": tokens.least(given.prompt), "output": written, "reasoning": thought}
+def _bound(model: Priced, prompt: Sequence[str]) -> int:
+    return min(tokenizer.most(prompt), model.context_tokens)
+
+
+def _used(given: VendorAnswer, delivered: int) -> Count:
+    """The vendor's count, with ours for the side that it leaves out."""
+    count = given.usage or Count(0, 0, read=False, written=False)
+    if not count.read:
+        count = replace(count, input=tokens.least(given.prompt), cached_input=0, cache_write=0)
+    if not count.written:
+        count = replace(count, output=_written(given, delivered), reasoning=_at_least(given.thoughts))
+    return count
+
+
+def _written(given: VendorAnswer, delivered: int) -> int:
+    """Our count of the pieces that were delivered."""
+    text = tokens.without_pictures("".join(given.texts[:delivered]))
+    return max(delivered, tokens.estimate(text))
 
 
 def _at_least(pieces: Sequence[str]) -> int:
     return tokens.at_least(sum(map(len, pieces)), len(pieces))
 
 
-def _buckets(given: VendorAnswer) -> Mapping[str, int]:
-    usage = cast(Mapping[str, int], given.usage)
-    cached = cast(Mapping[str, int], usage["prompt_tokens_details"])["cached_tokens"]
-    thought = cast(Mapping[str, int], usage["completion_tokens_details"])["reasoning_tokens"]
-    written = usage["completion_tokens"] - thought
-    return {
-        "input": usage["prompt_tokens"] - cached,
-        "cached_input": cached,
-        "output": written,
-        "reasoning": thought,
-    }
-
-
-def _cost(given: VendorAnswer, used: Mapping[str, int]) -> int:
+def _cost(given: VendorAnswer, used: Count) -> int:
     """In micro-credits, rounded up once."""
-    prices: Mapping[str, int] = _MODELS[given.model]["prices"]
-    return -(-sum(count * prices[bucket] for bucket, count in used.items()) // _MILLION)
+    prices: Mapping[str, int] = BY_VENDOR[given.model].prices
+    exact = (
+        used.input * prices["input"]
+        + used.cached_input * prices["cached_input"]
+        + used.cache_write * prices.get("cache_write", prices["input"])
+        + used.output * prices["output"]
+        + used.reasoning * prices["reasoning"]
+    )
+    return -(-exact // _MILLION)

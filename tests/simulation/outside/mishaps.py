@@ -1,43 +1,21 @@
 """What a model vendor answers when it does not answer: refusals, breaks in the middle, and ends that are no success.
 
-Recorded from real vendors (`tests/models/golden`, docs/traps.md T-101 to T-113). Each says what a caller may do next.
+Recorded from real vendors (`tests/models/golden`, docs/traps.md T-101 to T-113). Each says whose fault it is.
 """
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from random import Random
 from typing import Final
 
-SECOND: Final = 1_000_000
-FOR_EVER: Final = 10**15
-STREAM: Final = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+from simulation.outside.truth import CUT, ERROR_S, FOR_EVER, SECOND, SILENT, Arrival, Failing, in_chunk
+
 _PAGE: Final = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 2\r\n\r\nno"
-
-
-@dataclass(frozen=True)
-class Arrival:
-    """Bytes that arrive together, this long after those before, and what they mean; None: the connection ends."""
-
-    after_us: int
-    data: bytes | None
-    text: str = ""
-    usage: Mapping[str, object] | None = None
-    finish: str | None = None
-    thoughts: Sequence[str] = ()
-
-
-@dataclass(frozen=True)
-class Mishap:
-    """An answer without text. `final`: nobody may be asked in its place; `once`: not the same model again."""
-
-    arrival: Arrival
-    final: bool = False
-    once: bool = False
-
-
-def in_chunk(data: bytes) -> bytes:
-    """One chunk of HTTP."""
-    return b"%x\r\n%s\r\n" % (len(data), data)
+_GOLDEN: Final = Path(__file__).parents[2] / "models" / "golden"
+_BUSY: Final = 429
+_RATE: Final = {"code": "rate_limit_exceeded"}
+_TODAY: Final = "Date: Fri, 15 Jan 2027 08:00:00 GMT\r\n"
 
 
 def event(chunk: Mapping[str, object], name: bytes = b"") -> bytes:
@@ -46,61 +24,136 @@ def event(chunk: Mapping[str, object], name: bytes = b"") -> bytes:
     return in_chunk(head + b"data: " + json.dumps(chunk).encode() + b"\n\n")
 
 
-def _refusal(status: str, error: Mapping[str, object], header: str = "") -> Arrival:
-    body = json.dumps({"error": error}).encode()
-    head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\n{header}Content-Length: {len(body)}\r\n\r\n"
-    return Arrival(0, head.encode() + body)
+def _body(status: int, body: object, fails: Failing, header: str = "") -> Arrival:
+    text = json.dumps(body).encode()
+    head = f"HTTP/1.1 {status} So\r\nContent-Type: application/json\r\n{header}Content-Length: {len(text)}\r\n\r\n"
+    return Arrival(0, head.encode() + text, fails=fails)
 
 
-_BUSY: Final = "429 Too Many Requests"
-_RATE: Final = {"code": "rate_limit_exceeded"}
-_TODAY: Final = "Date: Fri, 15 Jan 2027 08:00:00 GMT\r\n"
+def _refusal(status: int, error: Mapping[str, object], fails: Failing, header: str = "") -> Arrival:
+    return _body(status, {"error": error}, fails, header)
 
-REFUSALS: Final = (
-    Mishap(_refusal(_BUSY, _RATE)),
-    Mishap(_refusal(_BUSY, _RATE, "Retry-After: 1\r\n")),
-    Mishap(_refusal(_BUSY, _RATE, "Retry-After: 30\r\n"), once=True),
-    Mishap(_refusal(_BUSY, _RATE, f"{_TODAY}Retry-After: Fri, 15 Jan 2027 08:00:01 GMT\r\n")),
-    Mishap(_refusal(_BUSY, _RATE, f"{_TODAY}Retry-After: Fri, 15 Jan 2027 08:10:00 GMT\r\n"), once=True),
-    Mishap(_refusal("500 Internal Server Error", {"type": "server_error"})),
-    Mishap(_refusal("503 Service Unavailable", {"code": 503, "message": "The model is overloaded."})),
-    Mishap(_refusal("401 Unauthorized", {"code": "invalid_api_key"}), once=True),
-    Mishap(_refusal("402 Payment Required", {"message": "Insufficient credits"}), once=True),
-    Mishap(_refusal(_BUSY, {"type": "insufficient_quota", "code": "insufficient_quota"}), once=True),
-    Mishap(_refusal("404 Not Found", {"code": "model_not_found"}), once=True),
-    Mishap(_refusal("400 Bad Request", {"code": "content_policy_violation"}), final=True),
-    Mishap(_refusal("400 Bad Request", {"code": 400, "message": "maximum context length is 8 tokens"}), final=True),
-    Mishap(_refusal("400 Bad Request", {"type": "invalid_request_error", "message": "no"}), final=True),
-    Mishap(_refusal("200 OK", {"code": 429, "message": "Provider returned error"})),
-    Mishap(_refusal("200 OK", {"code": "content_filter"}), final=True),
-    Mishap(Arrival(0, _PAGE)),
-    Mishap(Arrival(0, None)),
-    Mishap(Arrival(0, None)),
-    Mishap(Arrival(FOR_EVER, None), final=True),
+
+def _rate(wait_s: int, header: str) -> Arrival:
+    return _refusal(_BUSY, _RATE, Failing("rate", wait_s), header)
+
+
+_WAITS: Final = (
+    _rate(0, ""),
+    _rate(1, "Retry-After: 1\r\n"),
+    _rate(2, "Retry-After: 1.5\r\n"),
+    _rate(30, "Retry-After: 30\r\n"),
+    _rate(1, f"{_TODAY}Retry-After: Fri, 15 Jan 2027 08:00:01 GMT\r\n"),
+    _rate(600, f"{_TODAY}Retry-After: Fri, 15 Jan 2027 08:10:00 GMT\r\n"),
+    _rate(60, f"{_TODAY}Retry-After: Friday, 15-Jan-27 08:01:00 GMT\r\n"),
 )
-"""Answers without text: busy, broken, not paid, retired, against the rules, of the wrong type, none, and silence."""
+_PLAIN: Final = (
+    _refusal(500, {"type": "server_error"}, Failing("broken")),
+    _refusal(503, {"code": 503, "message": "The model is overloaded."}, Failing("capacity")),
+    _refusal(401, {"code": "invalid_api_key"}, Failing("our_key")),
+    _refusal(400, {"code": "content_policy_violation"}, Failing("moderation")),
+    _refusal(400, {"code": 400, "message": "maximum context length is 8 tokens"}, Failing("context_too_long")),
+    _refusal(400, {"type": "invalid_request_error", "message": "no"}, Failing("request")),
+    _refusal(200, {"code": 429, "message": "Provider returned error"}, Failing("rate")),
+    _refusal(200, {"code": "content_filter"}, Failing("moderation")),
+    Arrival(0, _PAGE, fails=CUT),
+    Arrival(0, None, fails=CUT),
+    Arrival(0, None, fails=CUT),
+    Arrival(FOR_EVER, None, fails=SILENT),
+)
+_ERRORS: Final = json.loads((_GOLDEN / "errors.json").read_text())
+_RECORDED: Final = tuple(_body(row["status"], row["body"], Failing(row["blame"])) for row in _ERRORS["recorded"])
+_QUOTES: Final = tuple(
+    _body(status, {"error": {"message": said, "type": "invalid_request_error", "code": status}}, Failing("request"))
+    for said in _ERRORS["quotes"]
+    for status in (400, 422)
+)
+"""Refusals of a user's own request that repeat what the user wrote, which may be the words of any other error."""
 
+
+def busy() -> Arrival:
+    """A vendor that has no room."""
+    return _PLAIN[1]
+
+
+def refusal(random: Random) -> Iterator[Arrival]:
+    """An answer without text: busy, broken, not paid, retired, against the rules, of the wrong type, none, silence."""
+    kind = random.randrange(10)
+    if kind == 0:
+        yield from _endless(random)
+    elif kind <= 2:
+        yield random.choice(_WAITS)
+    elif kind <= 5:
+        yield random.choice(_PLAIN)
+    elif kind <= 8:
+        yield random.choice(_RECORDED)
+    else:
+        yield random.choice(_QUOTES)
+
+
+def _endless(random: Random) -> Iterator[Arrival]:
+    """The body of an error that never ends, and never stands still for long. Its status tells what it is."""
+    status, fails = random.choice(
+        ((500, Failing("broken")), (429, Failing("rate")), (402, Failing("our_balance")), (200, SILENT))
+    )
+    head = b"HTTP/1.1 %d So\r\nContent-Type: application/json\r\nContent-Length: 99999\r\n\r\n{" % status
+    yield Arrival(0, head, fails=fails, tail_s=ERROR_S)
+    for _ in range(200):
+        yield Arrival(SECOND, b" ")
+
+
+def _error(chunk: Mapping[str, object], whose: str, name: bytes = b"") -> Arrival:
+    return Arrival(0, event(chunk, name), fails=Failing(whose, broke=True, told=True))
+
+
+def _choice(**fields: object) -> Mapping[str, object]:
+    return {"choices": [{"index": 0, "delta": {}, **fields}]}
+
+
+BARE_DONE: Final = Arrival(0, in_chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n", fails=CUT)
+"""What a proxy sends when the server behind it broke."""
 BREAKS: Final = (
-    Arrival(0, None),
-    Arrival(FOR_EVER, None),
-    Arrival(0, in_chunk(b'data: {"choi') + in_chunk(b"\n\n")),
-    Arrival(0, event({"error": {"type": "server_error"}})),
-    Arrival(0, event({"error": {"code": "content_filter"}})),
-    Arrival(0, event({"type": "error", "error": {"type": "overloaded_error"}}, b"error")),
-    Arrival(0, event({"choices": [{"index": 0, "delta": {}, "error": {"code": 502, "message": "upstream"}}]})),
-    Arrival(0, event({"choices": [{"index": 0, "delta": {}, "finish_reason": "error"}]})),
+    Arrival(0, None, fails=CUT),
+    Arrival(FOR_EVER, None, fails=SILENT),
+    Arrival(0, in_chunk(b'data: {"choi') + in_chunk(b"\n\n"), fails=CUT),
+    BARE_DONE,
+    _error({"error": {"type": "server_error"}}, "broken"),
+    _error({"error": {"code": "content_filter"}}, "moderation"),
+    _error({"type": "error", "error": {"type": "overloaded_error"}}, "capacity", b"error"),
+    _error(_choice(error={"code": 502, "message": "upstream"}), "broken"),
+    _error(_choice(finish_reason="error"), "broken"),
+    _error(_choice(finish_reason="insufficient_system_resource"), "capacity"),
+    _error({"choices": None, "base_resp": {"status_code": 1000, "status_msg": "unknown error"}}, "broken"),
 )
-"""Ends in the middle: cut off, silence, something unreadable, and errors of its own in all their places."""
+"""Ends in the middle: cut off, silence, something unreadable, a proxy's own end, and errors in all their places."""
 
-ODD_FINISHES: Final = ("content_filter", "model_length", "MAX_TOKENS", "end_turn", "paused", "paused", "SAFETY")
-"""Reasons for an end other than OpenAI's two usual ones."""
-
-REASONS: Final = {
-    "completed": ("stop", "end_turn", "eos_token"),
-    "usage_missing": ("stop", "end_turn", "eos_token"),
-    "length_limit": ("length", "MAX_TOKENS"),
-    "model_length": ("model_length",),
-    "content_filtered": ("content_filter", "SAFETY"),
-    "unknown_finish": ("paused",),
+FINISHES: Final = {
+    "whole": ("stop", "end_turn", "eos_token", "STOP", "FINISH_REASON_STOP"),
+    "length": ("length", "max_tokens", "MAX_TOKENS"),
+    "context": ("model_length", "model_context_window_exceeded"),
+    "filtered": ("content_filter", "SAFETY", "refusal", "PROHIBITED_CONTENT"),
+    "unknown": ("paused", "tool_calls", "stopped"),
 }
-"""What a turn says of its end, and what the vendor must have said for that."""
+"""Vendors' words for the end of an answer, by what they mean."""
+KINDS: Final = {word: kind for kind, words in FINISHES.items() for word in words}
+ODD_FINISHES: Final[Sequence[str]] = tuple(
+    word for kind in ("context", "filtered", "unknown") for word in FINISHES[kind]
+)
+
+
+def behind_the_finish(random: Random) -> Arrival:
+    """What may come behind a finish and before a count: rubbish, a cut, or an error that the vendor tells."""
+    return random.choice(
+        (
+            Arrival(0, in_chunk(b"data: {broken\n\n"), fails=CUT),
+            Arrival(0, in_chunk(b"data: 7\n\n") + b"0\r\n\r\n"),
+            Arrival(0, None, fails=CUT),
+            _error({"error": {"code": "overloaded"}}, "capacity"),
+        )
+    )
+
+
+def signs_of_life(seconds: int) -> Iterator[Arrival]:
+    """Comments, one a second: a connection that lives and has nothing more to say."""
+    for _ in range(seconds):
+        yield Arrival(SECOND, in_chunk(b": keep-alive\n\n"))

@@ -6,32 +6,43 @@ the other end: the auditor computes from that what an answer may cost. Refuses t
 
 import itertools
 import json
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Final
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final, cast
 
-from emulators.model_vendor.animals import ANIMALS
 from emulators.model_vendor.zoo import Animal, Said
-from simulation.machine.concurrency import GreenletSignal
-from simulation.machine.kernel import Kernel
-from simulation.outside.mishaps import (
-    BREAKS,
-    FOR_EVER,
-    ODD_FINISHES,
-    REFUSALS,
-    SECOND,
-    STREAM,
-    Arrival,
-    event,
-    in_chunk,
-)
+from simulation.machine.kernel import START_US, Kernel, Process
+from simulation.outside import mishaps, tokenizer
+from simulation.outside.book import DIALECTS
+from simulation.outside.dialects import Odd, counts_with, habits, pieces, truth, widens
+from simulation.outside.mishaps import BARE_DONE, BREAKS, FINISHES, ODD_FINISHES, event
+from simulation.outside.truth import SECOND, TAIL_S, Arrival, Count, Failing, in_chunk
 
-_CLOSED: Final = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
-_ANIMALS: Final = sorted(name for name, one in ANIMALS.items() if one.dialect == "openai" and not one.early)
-"""Those of the vendor zoo that count as the bundled catalogue says, and not before the end."""
+_CHUNKED: Final = "Transfer-Encoding: chunked\r\n"
+_KINDS: Final = (
+    *(("Content-Type: text/event-stream\r\n",) * 6),
+    "content-type: Text/Event-Stream; charset=utf-8\r\n",
+    "Content-Type: text/plain\r\n",
+    "Content-Type: application/octet-stream\r\n",
+    "",
+)
+"""Streams are sent under many types, and under none."""
+_ENDS: Final = {
+    "chunked": b"0\r\n\r\n",
+    "trailers": b"0\r\nX-Cost: 0.2\r\n\r\n",
+    "more-than-length": b"<!-- served from a cache -->\n",
+}
+"""What tells that a body is over."""
+_HABITS: Final = {dialect: habits(dialect) for dialect in {*DIALECTS.values()}}
 _SLOW_US: Final = 25 * SECOND
 _THOUGHT: Final = "Hm. "
+_LETTERS: Final = ("", "", "", "é", "漢字", "привет", "(data:image/png;base64," + "iVBORw0KGgo" * 20 + "==)")
+"""What hangs on each word of an answer: nothing, or something of another script; or a picture."""
+_FLOOD: Final = 120_000
+"""Letters in each word of an answer that never ends."""
+_CROWDED_UNTIL_US: Final = START_US + 300 * SECOND
+_ROOMY: Final = 16_384
+"""Tokens below which a flood would be a vendor that ignores its limit, and nothing else."""
 
 
 @dataclass
@@ -43,14 +54,55 @@ class VendorAnswer:
     question: str
     prompt: tuple[str, ...]
     limit: int
+    asker: Process | None = None
     texts: list[str] = field(default_factory=list)
-    usage: Mapping[str, object] | None = None
+    tokens: int = 0
+    """Of the text that arrived."""
+    usage: Count | None = None
+    counted: bool = False
     finish: str | None = None
+    done: bool = False
     thoughts: list[str] = field(default_factory=list)
-    final: bool = False
-    """It was refused in a way after which nobody may be asked instead."""
-    once: bool = False
-    """It was refused in a way after which this model may not be asked again."""
+    failing: Failing | None = None
+    void: bool = False
+    """Nobody had read the request: its connection was closed while it was kept."""
+    sins: list[str] = field(default_factory=list)
+    """What its reader did that no reader may."""
+    planned: int = 0
+    """How many pieces of text it means to send."""
+    torn: bool = False
+    """Whether its reader left while the last of `texts` was under way."""
+    closed_us: int = 0
+    unread: list[tuple[int, Arrival]] = field(default_factory=list)
+    """What was still to come when its reader left, and when."""
+
+    @property
+    def over(self) -> bool:
+        """Whether it has all that belongs to it, so that nothing can undo it."""
+        return self.done or (self.finish is not None and self.counted)
+
+    @property
+    def final(self) -> bool:
+        """Whether it ended in a way after which nobody may be asked instead."""
+        return self.failing is not None and not (self.failing.follows.again or self.failing.follows.next)
+
+    @property
+    def once(self) -> bool:
+        """Whether it ended in a way after which this model may not be asked again."""
+        return self.failing is not None and not (self.failing.follows.again and self.failing.wait_s <= 2)
+
+    def arrive(self, one: Arrival) -> None:
+        """Notes what has arrived."""
+        if one.fails is not None and not self.over and (self.finish is None or one.fails.told):
+            self.failing = one.fails
+        if one.text:
+            self.texts.append(one.text)
+            self.tokens += one.tokens
+        self.thoughts.extend(one.thoughts)
+        self.usage = one.usage or self.usage
+        self.counted = self.counted or one.counted
+        self.finish = one.finish or self.finish
+        self.done = self.done or one.done
 
 
 class ModelVendor:
@@ -59,61 +111,101 @@ class ModelVendor:
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
         self.answers: list[VendorAnswer] = []
+        self.met: dict[Process, list[VendorAnswer | Failing]] = {}
+        """What each process met, in order: answers, and failures of its connections."""
         self.watchers: list[Callable[[VendorAnswer], None]] = []
         """Hear of every question when it arrives."""
         self.unread: dict[str, str] = {}
         """Questions that came over a connection which had been closed before, and the model that was asked."""
+        self._crowded = kernel.random.choice(["sim-small", *DIALECTS]) if kernel.chance(0.2) else ""
+        """A model that mostly has no room in the first minutes."""
+
+    def last_word(self, text: str) -> bool:
+        """Whether nothing follows a text that was read so far."""
+        return len(text.split()) >= self.answers[answer_of(text)].planned > 0
 
     def answer(self, request: bytes) -> tuple[VendorAnswer, Iterator[Arrival]]:
         """What comes back for a whole request."""
         answer = self._asked(request)
         self.answers.append(answer)
+        self.meets(answer)
         for hear in self.watchers:
             hear(answer)
         return answer, self._arrivals(answer)
 
-    def missed(self, request: bytes) -> None:
+    def missed(self, request: bytes) -> VendorAnswer:
         """A request that nobody reads: its connection was closed while it was kept."""
         asked = self._asked(request)
+        asked.void = True
+        self.meets(asked)
         self.unread[asked.question] = asked.model
+        return asked
+
+    def meets(self, what: VendorAnswer | Failing) -> None:
+        """Notes what the current process meets."""
+        if self._kernel.current is not None:
+            self.met.setdefault(self._kernel.current, []).append(what)
 
     def _asked(self, request: bytes) -> VendorAnswer:
         asked = json.loads(request.partition(b"\r\n\r\n")[2])
-        texts = tuple(str(message["content"]) for message in asked["messages"])
+        texts = tuple(_text(message["content"]) for message in asked["messages"])
         limit = asked.get("max_completion_tokens", asked.get("max_tokens"))
-        return VendorAnswer(len(self.answers), asked["model"], texts[-1], texts, limit)
+        asker = self._kernel.current
+        return VendorAnswer(len(self.answers), asked["model"], texts[-1], texts, limit, asker)
 
     def _arrivals(self, answer: VendorAnswer) -> Iterator[Arrival]:
         random, faults = self._kernel.random, self._kernel.faults
         pace_us = _SLOW_US if self._kernel.chance(0.04) else random.choice((4_000, 40_000, 400_000))
-        if self._kernel.chance(faults.vendor * 1.5):
-            refused = random.choice(REFUSALS)
-            answer.final, answer.once = refused.final, refused.once
-            failing = refused.arrival
-            yield failing if failing.data is None else Arrival(random.randrange(pace_us), failing.data)
-            return
-        if self._kernel.chance(0.5):
-            yield from self._dressed(answer, ANIMALS[random.choice(_ANIMALS)], pace_us)
-            return
-        yield Arrival(random.randrange(pace_us), STREAM)
+        if answer.model == self._crowded and self._kernel.now_us < _CROWDED_UNTIL_US and self._kernel.chance(0.5):
+            yield mishaps.busy()
+        elif self._kernel.chance(faults.vendor * 1.5):
+            first, *more = mishaps.refusal(random)
+            yield first if first.data is None else replace(first, after_us=random.randrange(pace_us))
+            yield from more
+        elif answer.limit >= _ROOMY and self._kernel.chance(0.015):
+            yield from self._flood(answer)
+        elif self._kernel.chance(0.75):
+            yield from self._dressed(answer, random.choice(_HABITS[DIALECTS[answer.model]]), pace_us)
+        else:
+            yield from self._plain(answer, pace_us)
+
+    def _plain(self, answer: VendorAnswer, pace_us: int) -> Iterator[Arrival]:
+        """The vendor of the documentation, as long as nothing goes wrong."""
+        random, faults = self._kernel.random, self._kernel.faults
+        yield Arrival(random.randrange(pace_us), _head(_KINDS[0] + _CHUNKED))
         rude = self._kernel.chance(faults.vendor / 4)
         odd = self._kernel.chance(0.04 + faults.vendor)
         wanted = self._wanted(pace_us) + (answer.limit if rude and answer.limit < 100 else 0)
         empty = odd and self._kernel.chance(0.4)
         wanted = 0 if empty else wanted
         written = wanted if rude else min(wanted, answer.limit)
+        answer.planned = written
         if odd:
             yield from self._thinks(random.choice((0, 3)), pace_us)
         for index in range(written):
-            yield from self._disturbance(pace_us)
+            if self._kernel.chance(0.05):
+                # A comment says that it still thinks; to whoever waits that is silence.
+                yield Arrival(random.choice((pace_us, 11 * SECOND)), in_chunk(b": thinking\n\n"))
+            if self._kernel.chance(faults.vendor / 4):
+                yield random.choice(BREAKS)
+                return
             yield self._piece(one_token(answer.number, index), random.randrange(pace_us))
-        finish = "length" if written < wanted else "stop"
+        finish = self._word("length" if written < wanted else "whole")
         if odd and not (empty and self._kernel.chance(0.5)):
             finish = random.choice(ODD_FINISHES)
         end = event({"choices": [{"index": 0, "delta": {}, "finish_reason": finish}]})
-        yield Arrival(0, end, finish=finish)
+        yield Arrival(0, end, finish=finish, tail_s=TAIL_S)
+        if self._kernel.chance(faults.vendor / 3):
+            yield mishaps.behind_the_finish(random)
+            return
         yield from self._reports(answer, written, pace_us)
-        yield Arrival(0, in_chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n")
+        yield from self._lingers(in_chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n")
+
+    def _lingers(self, end: bytes) -> Iterator[Arrival]:
+        """The end, which some vendors never say."""
+        if self._kernel.chance(0.06):
+            yield from mishaps.signs_of_life(100)
+        yield Arrival(0, end, done=True)
 
     def _wanted(self, pace_us: int) -> int:
         """How much it has to say, in tokens: now and then more than a small reservation pays for."""
@@ -127,85 +219,157 @@ class ModelVendor:
             yield Arrival(self._kernel.random.randrange(pace_us), thought, thoughts=(_THOUGHT,))
 
     def _dressed(self, answer: VendorAnswer, animal: Animal, pace_us: int) -> Iterator[Arrival]:
-        """An answer as an animal of the vendor zoo gives it: it may break in the middle, and its end is sound."""
+        """An answer as an animal gives it: it may break in the middle, and its end is sound."""
         random = self._kernel.random
-        wanted = self._wanted(pace_us)
-        written, thought = min(wanted, answer.limit), random.choice((0, 2, 3))
-        read = sum(len(text) // 2 + 4 for text in answer.prompt) + 3
-        said = Said(
-            model=answer.model,
-            pieces=[one_token(answer.number, index) for index in range(written)],
-            prompt=read,
-            written=written + thought,
-            reasoning=thought,
-            cached=random.choice((0, 0, read // 2)),
-            finish="length" if written < wanted else "stop",
-        )
-        closed = animal.framing == "close"
-        framed = _plain if closed else in_chunk
-        thoughts = animal.thoughts(said)
-        opening = (_CLOSED if closed else STREAM) + framed(animal.opening(said))
-        yield Arrival(random.randrange(pace_us), opening, thoughts=thoughts)
-        for index in range(written):
-            if self._kernel.chance(self._kernel.faults.vendor / 4):
-                yield random.choice(BREAKS[:2])
-            yield Arrival(random.randrange(pace_us), framed(animal.piece(said, index)), said.pieces[index])
-        usage: dict[str, object] = {
-            "prompt_tokens": read,
-            "completion_tokens": said.written,
-            "prompt_tokens_details": {"cached_tokens": said.cached},
-            "completion_tokens_details": {"reasoning_tokens": thought},
-        }
-        end = framed(animal.closing(said)) + (b"" if closed or animal.framing == "reset" else b"0\r\n\r\n")
-        yield Arrival(random.randrange(pace_us), end, usage=usage, finish=said.finish)
-        if closed:
+        said, each = self._said(answer, animal, 0 if self._kernel.chance(0.03) else self._wanted(pace_us))
+        answer.planned = len(said.pieces)
+        body = _Body(animal, said, self._framing(animal), random.choice(_KINDS))
+        yield Arrival(random.randrange(pace_us), body.opening(), thoughts=animal.thoughts(said))
+        # Signs that come with each chunk prove nothing, so such an answer breaks more often, and takes its time.
+        claims = isinstance(animal, Odd) and animal.claims
+        pace_us = random.choice((pace_us, 2 * SECOND)) if claims else pace_us
+        breaks = 0.4 if claims or animal.early else self._kernel.faults.vendor * 1.5
+        broken = random.randrange(2 if claims else 0, 6) if self._kernel.chance(breaks) else -1
+        for index, text in enumerate(said.pieces):
+            if index == broken:
+                # An end of HTTP's chunks is nothing to a body with a length.
+                bare = body.framing == "chunked" and not claims
+                yield random.choice((*BREAKS[:2], BARE_DONE, BARE_DONE) if bare else BREAKS[:2])
+                return
+            counted = counts_with(animal, said, index)
+            data, usage = body.framed(animal.piece(said, index)), truth(animal, counted) if counted else None
+            yield Arrival(random.randrange(pace_us), data, text, each, usage, counted=counted is not None)
+        finish = said.finish if not isinstance(animal, Odd) or animal.says_finish else None
+        end = body.framed(animal.closing(said)) + body.end()
+        yield Arrival(random.randrange(pace_us), end, usage=truth(animal, said), counted=True, finish=finish, done=True)
+        if body.hangs_up:
             yield Arrival(0, None)
 
-    def _disturbance(self, pace_us: int) -> Iterator[Arrival]:
-        """Something between two pieces of text, now and then."""
-        random, faults = self._kernel.random, self._kernel.faults
-        if self._kernel.chance(0.05):
-            # A comment says that it still thinks; to whoever waits that is silence.
-            yield Arrival(random.choice((pace_us, 11 * SECOND)), in_chunk(b": thinking\n\n"))
-        if self._kernel.chance(faults.vendor / 4):
-            yield random.choice(BREAKS)
+    def _said(self, answer: VendorAnswer, animal: Animal, wanted: int) -> tuple[Said, int]:
+        """What it says, and of how many tokens each piece of that is."""
+        random = self._kernel.random
+        more = "" if animal.early else random.choice(_LETTERS)
+        tokens = 3 if more or widens(animal) else 1
+        written, thought = min(wanted, answer.limit // tokens), random.choice((0, 2, 3))
+        read = tokenizer.prompt(answer.prompt)
+        said = Said(
+            model=answer.model,
+            pieces=pieces(animal, [one_token(answer.number, index, more) for index in range(written)]),
+            prompt=read,
+            written=written * tokens + thought,
+            reasoning=thought,
+            cached=random.choice((0, 0, read // 2)),
+            finish=self._word("length" if written < wanted else "whole"),
+        )
+        if not (isinstance(animal, Odd) and animal.claims) and self._kernel.chance(0.08):
+            said = replace(said, finish=random.choice(ODD_FINISHES))
+        return said, tokens
+
+    def _word(self, kind: str) -> str:
+        """A vendor's word for this kind of end: mostly the first of them."""
+        words = FINISHES[kind]
+        return self._kernel.random.choice(words) if self._kernel.chance(0.3) else words[0]
+
+    def _framing(self, animal: Animal) -> str:
+        """How the end of the body is told: the animal's own way, or another."""
+        if animal.framing != "chunked":
+            return animal.framing
+        return self._kernel.random.choice(("chunked", "chunked", "chunked", "close", "length"))
+
+    def _flood(self, answer: VendorAnswer) -> Iterator[Arrival]:
+        """More text than anybody asked for, and no end."""
+        yield Arrival(0, _head(_KINDS[0] + _CHUNKED))
+        for index in range(8):
+            word = one_token(answer.number, index, "x" * _FLOOD)
+            yield replace(self._piece(word, 1_000), tokens=_FLOOD // 20)
 
     def _piece(self, text: str, after_us: int) -> Arrival:
         chunk = event({"choices": [{"index": 0, "delta": {"content": text}}]})
-        return Arrival(after_us, chunk, text)
+        return Arrival(after_us, chunk, text, 1)
 
     def _reports(self, answer: VendorAnswer, written: int, pace_us: int) -> Iterator[Arrival]:
         """The usage, sometimes none, sometimes with a wrong total, sometimes a lie, sometimes twice."""
         random, faults = self._kernel.random, self._kernel.faults
         if self._kernel.chance(faults.vendor / 2):
             return
-        read = sum(len(text) // 2 + 4 for text in answer.prompt) + 3
+        read = tokenizer.prompt(answer.prompt)
         thought = len(answer.thoughts) or random.choice((0, 0, 2))
+        cached = random.choice((0, 0, read // 2))
         usage: dict[str, object] = {
             "prompt_tokens": read,
             "completion_tokens": written + thought,
-            "prompt_tokens_details": {"cached_tokens": random.choice((0, 0, read // 2))},
+            # Without a total, such a vendor's reasoning stands beside what it wrote.
+            **({"total_tokens": read + written + thought} if DIALECTS[answer.model] == "xai" else {}),
+            "prompt_tokens_details": {"cached_tokens": cached},
             "completion_tokens_details": {"reasoning_tokens": thought},
         }
-        if self._kernel.chance(faults.vendor / 4):
-            wrong = {**usage, "total_tokens": 1}
-            yield Arrival(random.randrange(pace_us), event({"choices": [], "usage": wrong}), usage=usage)
+        count = Count(read - cached, written, cached, reasoning=thought)
+        told, times = usage, random.choice((1, 1, 2))
+        if DIALECTS[answer.model] != "xai" and self._kernel.chance(faults.vendor / 4):
+            told, times = {**usage, "total_tokens": 1}, 1
+        elif written and self._kernel.chance(faults.vendor / 4):
+            zeros = event({"choices": [], "usage": {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}})
+            yield Arrival(random.randrange(pace_us), zeros, counted=True)
             return
-        if written and self._kernel.chance(faults.vendor / 4):
-            lie = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
-            yield Arrival(random.randrange(pace_us), event({"choices": [], "usage": lie}))
-            return
-        for _ in range(random.choice((1, 1, 2))):
-            yield Arrival(random.randrange(pace_us), event({"choices": [], "usage": usage}), usage=usage)
+        # What is not waited for any longer is not read, and a report may come late.
+        late_us = 4 * SECOND if self._kernel.chance(0.05) else random.randrange(pace_us)
+        report = event({"choices": [], "usage": told})
+        for after_us in (late_us, *(1_000 for _ in range(times - 1))):
+            yield Arrival(after_us, report, usage=count, counted=True)
 
 
-def _plain(data: bytes) -> bytes:
-    return data
+class _Body:
+    """The bytes of an animal's answer around what it says."""
+
+    def __init__(self, animal: Animal, said: Said, framing: str, kind: str) -> None:
+        self._animal, self._said, self._kind = animal, said, kind
+        self.framing = framing
+
+    def opening(self) -> bytes:
+        """The head, and what comes before the first text."""
+        return _head(self._kind + self._length()) + self.framed(self._animal.opening(self._said))
+
+    @property
+    def hangs_up(self) -> bool:
+        """Whether the connection ends with the body."""
+        return self.framing not in ("chunked", "trailers", "length")
+
+    def framed(self, data: bytes) -> bytes:
+        """A part of the body."""
+        return in_chunk(data) if self.framing in ("chunked", "trailers", "reset") and data else data
+
+    def end(self) -> bytes:
+        """What tells that the body is over."""
+        return _ENDS.get(self.framing, b"")
+
+    def _length(self) -> str:
+        if self.framing == "close":
+            return ""
+        if "length" not in self.framing:
+            return _CHUNKED
+        said, animal = self._said, self._animal
+        texts = b"".join(animal.piece(said, number) for number in range(len(said.pieces)))
+        size = len(animal.opening(said) + texts + animal.closing(said))
+        return f"Content-Length: {'9' if self.framing == 'length-too-long' else ''}{size}\r\n"
 
 
-def one_token(answer: int, index: int) -> str:
-    """The text of one token: a word of its answer's number in small letters and its place in capitals."""
-    return f"{_letters(answer, 'a')}{_letters(index, 'A')} "
+def _head(fields: str) -> bytes:
+    return f"HTTP/1.1 200 OK\r\n{fields}\r\n".encode()
+
+
+def _text(content: object) -> str:
+    """The text of a message, which stands beside its pictures where it has some."""
+    if isinstance(content, str):
+        return content
+    parts = cast(Sequence[Mapping[str, str]], content)
+    return "".join(part["text"] for part in parts if part["type"] == "text")
+
+
+def one_token(answer: int, index: int, more: str = "") -> str:
+    """A word of an answer: the answer's number in small letters, its place in capitals, and `more`, in all one token
+    where there is no more.
+    """
+    return f"{_letters(answer, 'a')}{_letters(index, 'A')}{more} "
 
 
 def answer_of(text: str) -> int:
@@ -219,76 +383,3 @@ def answer_of(text: str) -> int:
 def _letters(number: int, first: str) -> str:
     more, last = divmod(number, 26)
     return (_letters(more, first) if more else "") + chr(ord(first) + last)
-
-
-class VendorConnection:
-    """`app.kit.network.Connection`. Each `receive` gets what arrived together and no more."""
-
-    def __init__(self, kernel: Kernel, vendor: ModelVendor) -> None:
-        self._kernel, self._vendor = kernel, vendor
-        self._shut = GreenletSignal(kernel)
-        self._arrivals: deque[Arrival] = deque()
-        self._answer: VendorAnswer | None = None
-        self._at_us = 0
-        """When the last of what was received arrived."""
-
-    def send(self, data: bytes, timeout_s: float) -> None:
-        self._kernel.pause("model asked")
-        if self._shut.is_set() or self._kernel.chance(self._kernel.faults.vendor / 8):
-            raise ConnectionResetError
-        self._at_us = self._kernel.now_us
-        if self._answer is not None and self._kernel.chance(0.05):
-            # The vendor closed this connection while it was kept, and that shows only now.
-            self._vendor.missed(data)
-            self._arrivals.append(Arrival(self._kernel.random.randrange(200_000), None))
-            return
-        self._answer, arrivals = self._vendor.answer(data)
-        self._arrivals.extend(arrivals)
-
-    def receive(self, timeout_s: float) -> bytes:
-        self._kernel.pause("model writes")
-        until_us = self._kernel.now_us + round(timeout_s * SECOND)
-        arrives_us = self._at_us + self._arrivals[0].after_us if self._arrivals else FOR_EVER * 10
-        left_us = min(until_us, arrives_us) - self._kernel.now_us
-        if self._shut.is_set() or (left_us > 0 and self._shut.wait(left_us / SECOND)):
-            return b""
-        if arrives_us > self._kernel.now_us:
-            raise TimeoutError
-        return self._arrive(self._arrivals.popleft(), arrives_us)
-
-    def _arrive(self, arrived: Arrival, at_us: int) -> bytes:
-        self._at_us = at_us
-        assert self._answer is not None
-        if arrived.text:
-            self._answer.texts.append(arrived.text)
-        self._answer.thoughts.extend(arrived.thoughts)
-        self._answer.usage = arrived.usage or self._answer.usage
-        self._answer.finish = arrived.finish or self._answer.finish
-        return arrived.data or b""
-
-    def quiet(self) -> bool:
-        """A kept connection may have been closed by the vendor in the meantime."""
-        return not (self._shut.is_set() or self._kernel.chance(0.1))
-
-    def shut(self) -> None:
-        self._shut.set()
-
-    def close(self) -> None:
-        self._shut.set()
-
-
-@dataclass(frozen=True)
-class VendorNetwork:
-    """`app.kit.network.Network`: every address is the vendor's."""
-
-    kernel: Kernel
-    vendor: ModelVendor
-
-    def connect(self, host: str, port: int, *, tls: bool, timeout_s: float) -> VendorConnection:
-        self.kernel.pause("model dialled")
-        if self.kernel.chance(self.kernel.faults.vendor / 8):
-            if self.kernel.chance(0.5):
-                raise ConnectionRefusedError
-            self.kernel.sleep(round(timeout_s * SECOND))
-            raise TimeoutError
-        return VendorConnection(self.kernel, self.vendor)

@@ -1,0 +1,244 @@
+"""What must follow from what a model vendor really did: who is asked next, how the turn ends, who is alarmed and whom
+it makes sick.
+
+Each turn is looked at in the commit that ends it, when the process that asked knows no more than the vendor does.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from app.kit.clock import from_rfc3339
+from app.kit.stores.documents import Fields, int_field, map_field, text_field
+from simulation.audit.prices import most, pays
+from simulation.machine.kernel import Instance, Process
+from simulation.outside.book import BOOK, BY_VENDOR, Priced
+from simulation.outside.mishaps import KINDS
+from simulation.outside.model_vendor import VendorAnswer
+from simulation.outside.tokenizer import most as longest
+from simulation.outside.truth import SECOND, Failing
+from simulation.workload import Known
+from simulation.world import World
+from support.memory import Change
+
+_SKEW: Final = 4 * SECOND
+_MOST_OUTPUT: Final = 16_384
+_MOST_ANSWER: Final = 512 * 1024
+_MOST_FALLBACKS: Final = 2
+_PATIENT_S: Final = 2
+"""A longer Retry-After is left to another model."""
+_HEARD_US: Final = SECOND * 8 // 10
+"""Whoever leaves has the vendor's count waited for longer than this."""
+_BY_USER: Final = (
+    "cancelled_before_first_token",
+    "cancelled_partial",
+    "client_gone_before_first_token",
+    "client_gone_partial",
+)
+_UNSETTLED: Final = ("crashed", "reservation_lost")
+
+Found = Iterator[str]
+
+
+@dataclass
+class _Course:
+    """What one process met, as it should have gone on."""
+
+    first: Priced
+    failed: list[tuple[Priced, Failing]] = field(default_factory=list)
+    last: VendorAnswer | Failing | None = None
+    because: str = ""
+    """Why another model is asked than the first one."""
+    expected: Priced | None = None
+    """Who should have been asked after the last failure."""
+    wrong: list[str] = field(default_factory=list)
+
+
+class Askings:
+    """Watches the ends of turns."""
+
+    def __init__(self, world: World, known: Known) -> None:
+        self._world, self._known = world, known
+        self._vendor = world.outside.models
+        self._longest_us = world.backends[0].system.settings.api.timeout_s * SECOND
+        self._found: list[str] = []
+        world.documents.watchers.append(self._committed)
+
+    def verdict(self) -> Found:
+        """What was found."""
+        yield from self._found
+        for answer in self._vendor.answers:
+            for sin in answer.sins:
+                yield f"answer {answer.number} of {answer.model}: {sin}"
+
+    def _committed(self, changes: list[Change]) -> None:
+        asker = self._world.kernel.current
+        met = self._vendor.met.get(asker) if asker is not None else None
+        if not met or asker is None:
+            return
+        for path, before, after in changes:
+            ends = before is not None and before.get("state") == "running" and after is not None
+            if ends and "/messages/" in path and after is not None and after["state"] != "running":
+                self._found += [f"{path}: {one}" for one in self._ended(asker, met, after)]
+
+    def _ended(self, asker: Process, met: list[VendorAnswer | Failing], turn: Fields) -> Found:
+        voids = any(isinstance(one, VendorAnswer) and one.void for one in met)
+        if turn["reason"] in _UNSETTLED or (voids and self._world.faults.stall):
+            return  # Whoever stood still cannot tell a connection that was closed before from one that broke.
+        course = _course(met, turn)
+        yield from course.wrong
+        by_user = turn["reason"] in _BY_USER
+        late = self._world.kernel.now_us - from_rfc3339(text_field(turn, "created_at")) > self._longest_us - _SKEW
+        if course.expected is not None and not by_user and not late:
+            yield f"ended as {turn['reason']}, and {course.expected.id} was not asked after {course.last}"
+        elif not by_user:
+            yield from _truly(course, turn, late=late)
+        yield from self._alarmed(asker, course, exactly=not by_user)
+        yield from self._sick(asker, course, turn)
+        if turn["reason"] == "client_gone_partial":
+            yield from self._left(course, text_field(turn, "id"))
+
+    def _alarmed(self, asker: Process, course: _Course, *, exactly: bool) -> Found:
+        told = [(line["model"], str(line["blame"])) for line in self._world.pager.about("model_needs_attention", asker)]
+        wanted = [(model.id, failing.whose) for model, failing in course.failed if failing.follows.alarm]
+        if told != wanted and (exactly or told != wanted[: len(told)]):
+            yield f"somebody was alarmed about {told}, and needed for {wanted}"
+        odd = isinstance(course.last, VendorAnswer) and KINDS.get(course.last.finish or "") == "unknown"
+        if exactly and odd and not self._world.pager.about("unknown_finish_reason", asker):
+            yield "nobody was told of a finish that nobody knows"
+
+    def _sick(self, asker: Process, course: _Course, turn: Fields) -> Found:
+        """Only a failure of the vendor's or of ours makes a model sick, and for those of this instance alone."""
+        instance = asker.instance
+        backend = next((one for one in self._world.backends if one.instance is instance), None)
+        if backend is None or instance is None:
+            return
+        outcomes = list(self._outcomes(instance))
+        for model in {course.first.id: course.first, **{one.id: one for one, _ in course.failed}}.values():
+            state = backend.system.models.health.of(model.id)
+            mine = [(who, bad) for who, vendor_id, bad in outcomes if vendor_id in ("", model.vendor_id)]
+            if state != "up" and not any(bad for _, bad in mine):
+                yield f"{model.id} is {state}, and has done nothing wrong"
+            alone = all(who is asker for who, _ in mine)
+            failed = any(one is model and failing.follows.sick for one, failing in course.failed)
+            if state == "up" and alone and failed and turn["reason"] not in _BY_USER:
+                yield f"{model.id} is up, and has failed"
+
+    def _outcomes(self, instance: Instance) -> Iterator[tuple[Process, str, bool]]:
+        """Whoever asked on an instance, which model, and whether that makes it sick; any model for a connection."""
+        for process, met in self._vendor.met.items():
+            for one in met if process.instance is instance else ():
+                if isinstance(one, Failing):
+                    yield process, "", one.follows.sick
+                elif not one.void:
+                    yield process, one.model, one.failing is not None and one.failing.follows.sick
+
+    def _left(self, course: _Course, message: str) -> Found:
+        """Whoever leaves behind the last word pays what the vendor counts, so its count is waited for (T-108)."""
+        left_us, last = self._known.left.get(message), course.last
+        if left_us is None or self._world.faults.stall or not isinstance(last, VendorAnswer):
+            return
+        if not left_us <= last.closed_us <= left_us + 2 * SECOND:
+            return
+        for due_us, one in last.unread:
+            if one.text or one.fails or one.data is None or due_us > left_us + _HEARD_US:
+                return
+            if one.counted:
+                yield "its reader left, and a count that came at once was not waited for"
+                return
+
+
+def _course(met: list[VendorAnswer | Failing], turn: Fields) -> _Course:
+    """Follows what the vendor did, as the table of `simulation.outside.truth` says."""
+    course = _Course(BOOK[text_field(turn, "model")])
+    asked = next((one for one in met if isinstance(one, VendorAnswer)), None)
+    chain = [BOOK[id] for id in course.first.fallbacks if asked is None or _paid(BOOK[id], asked, turn)]
+    left, model, twice = deque(chain[:_MOST_FALLBACKS]), course.first, True
+    course.expected = model
+    for one in met:
+        if isinstance(one, VendorAnswer) and (one.model != model.vendor_id or course.expected is None):
+            course.wrong.append(f"{one.model} was asked, and not {course.expected and course.expected.id}")
+        if isinstance(one, VendorAnswer) and one.void:
+            continue
+        course.last, failing = one, one if isinstance(one, Failing) else one.failing
+        course.expected = None
+        if failing is not None:
+            course.failed.append((model, failing))
+        if failing is None or (isinstance(one, VendorAnswer) and one.texts):
+            continue
+        follows = failing.follows
+        if follows.again and twice and failing.wait_s <= _PATIENT_S:
+            twice = False
+            course.expected = model
+        elif follows.next and left and asked is not None:
+            course.because = course.because or failing.code
+            model, twice = left.popleft(), False
+            course.expected = model
+    return course
+
+
+def _paid(model: Priced, asked: VendorAnswer, turn: Fields) -> bool:
+    return pays(model, asked.prompt, int_field(turn, "reserved"))
+
+
+def _truly(course: _Course, turn: Fields, *, late: bool) -> Found:
+    """The turn ends as the vendor did, and names who answered and why."""
+    last, reason = course.last, text_field(turn, "reason")
+    if last is None:
+        return
+    wanted = {"vendor_failed", "budget_reached", "length_limit"} if late else _reasons(course.first, last, turn)
+    if reason not in wanted:
+        yield f"ended as {reason}, and should as {sorted(wanted)}: {_said(last)}"
+    failing = last if isinstance(last, Failing) else last.failing
+    problem = map_field(turn, "problem") if turn.get("problem") else {}
+    if failing is not None and not late and problem.get("code") != failing.code:
+        yield f"its user was told {problem.get('code')}, the vendor meant {failing}"
+    if isinstance(last, VendorAnswer) and last.texts and not late:
+        model = BY_VENDOR[last.model]
+        why = "" if model is course.first else course.because
+        if (turn["answered_by"], turn["route_reason"]) != (model.id, why):
+            yield f"says {turn['answered_by']} answered for {turn['route_reason']!r}, it was {model.id} for {why!r}"
+
+
+def _reasons(first: Priced, last: VendorAnswer | Failing, turn: Fields) -> set[str]:
+    failing = last if isinstance(last, Failing) else last.failing
+    texts = last.texts if isinstance(last, VendorAnswer) else []
+    if failing is not None and failing.whose == "moderation":
+        return {"moderation_refused"}
+    if failing is not None:
+        return {"vendor_failed_partial" if texts else "vendor_failed"}
+    assert isinstance(last, VendorAnswer)
+    kind = KINDS.get(last.finish or "", "whole" if last.done and last.counted else "none")
+    if not texts and kind != "none":
+        return {"moderation_refused" if kind == "filtered" else "empty_answer"}
+    overrun = len(texts) > last.limit or (last.usage is not None and most(last) > int_field(turn, "reserved"))
+    return {*_ends(kind, first, last), *(("budget_reached",) if overrun else ())}
+
+
+def _ends(kind: str, first: Priced, last: VendorAnswer) -> set[str]:
+    match kind:
+        case "whole":
+            return {"completed" if last.usage is not None and last.usage.whole else "usage_missing"}
+        case "length":
+            wanted = min(_MOST_OUTPUT, first.max_output_tokens, BY_VENDOR[last.model].max_output_tokens)
+            crowded = 2 * longest(last.prompt) > first.context_tokens
+            return {"budget_reached", "length_limit"} if crowded else _cut(last, wanted)
+        case "context":
+            return {"model_length"}
+        case "filtered":
+            return {"content_filtered"}
+        case "unknown":
+            return {"unknown_finish"}
+        case _:
+            return {"length_limit"} if sum(map(len, last.texts)) > _MOST_ANSWER else set()
+
+
+def _cut(last: VendorAnswer, wanted: int) -> set[str]:
+    return {"budget_reached" if last.limit < wanted else "length_limit"}
+
+
+def _said(last: VendorAnswer | Failing) -> str:
+    if isinstance(last, Failing):
+        return str(last)
+    return f"{len(last.texts)} pieces, finish {last.finish}, done {last.done}, {last.usage}, {last.failing}"
