@@ -45,6 +45,8 @@ class Turns:
         """Messages by the path of their conversation, in the order in which they were answered."""
         self._running: dict[str, Fields] = {}
         """By question, the latest attempt at it."""
+        self._by: dict[str, Instance | None] = {}
+        """By reservation, the instance that answers."""
         self.found: list[str] = []
         self._longest_us = world.backends[0].system.settings.api.timeout_s * 1_000_000
         self._asks: dict[str, list[VendorAnswer]] = {}
@@ -95,6 +97,9 @@ class Turns:
     def _moved(self, path: str, before: Fields | None, after: Fields) -> Found:
         if after["state"] == "running":
             self._running[text_field(after, "question")] = after
+            current = self._world.kernel.current
+            by = None if current is None else current.instance
+            self._by.setdefault(text_field(after, "reservation_id"), by)
         if before is None:
             return
         if int_field(after, "attempt") < int_field(before, "attempt"):
@@ -108,8 +113,10 @@ class Turns:
             if not repeated:
                 yield f"{path} was {before['state']} and moved to {after['state']}"
         elif after["state"] == "running":
-            # An attempt that was left behind may be taken over once its lease is over.
-            yield from self._left_behind(path, before, "replaced")
+            # An attempt that was left behind may be taken over once its lease is over, or its instance is dead.
+            by = self._by.get(text_field(before, "reservation_id"))
+            if by is None or not by.dead:
+                yield from self._left_behind(path, before, "replaced")
         else:
             yield from self._ended(path, after)
 
