@@ -78,8 +78,8 @@ def busy() -> Arrival:
 
 def refusal(random: Random) -> Iterator[Arrival]:
     """An answer without text: busy, broken, not paid, retired, against the rules, of the wrong type, none, silence."""
-    kind = random.randrange(10)
-    if kind == 0:
+    kind = random.randrange(11)
+    if kind in (0, 10):
         yield from _endless(random)
     elif kind <= 2:
         yield random.choice(_WAITS)

@@ -40,6 +40,8 @@ _LETTERS: Final = ("", "", "", "é", "漢字", "привет", "(data:image/png;
 """What hangs on each word of an answer: nothing, or something of another script; or a picture."""
 _FLOOD: Final = 120_000
 """Letters in each word of an answer that never ends."""
+_POPULAR: Final = ("sim-small", "sim-small", "sim-thrifty", "sim-grok")
+"""Models whose fallbacks answer in their place."""
 _CROWDED_UNTIL_US: Final = START_US + 300 * SECOND
 _ROOMY: Final = 16_384
 """Tokens below which a flood would be a vendor that ignores its limit, and nothing else."""
@@ -117,7 +119,7 @@ class ModelVendor:
         """Hear of every question when it arrives."""
         self.unread: dict[str, str] = {}
         """Questions that came over a connection which had been closed before, and the model that was asked."""
-        self._crowded = kernel.random.choice(["sim-small", *DIALECTS]) if kernel.chance(0.2) else ""
+        self._crowded = kernel.random.choice(_POPULAR) if kernel.chance(0.3) else ""
         """A model that mostly has no room in the first minutes."""
 
     def last_word(self, text: str) -> bool:
@@ -203,7 +205,7 @@ class ModelVendor:
 
     def _lingers(self, end: bytes) -> Iterator[Arrival]:
         """The end, which some vendors never say."""
-        if self._kernel.chance(0.06):
+        if self._kernel.chance(0.12):
             yield from mishaps.signs_of_life(100)
         yield Arrival(0, end, done=True)
 
