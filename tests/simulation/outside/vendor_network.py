@@ -28,7 +28,7 @@ class VendorConnection:
         self._at_us = 0
         """When the last of what was received arrived."""
         self._style = kernel.random.choice(("whole", "whole", "cut", "joined"))
-        self._kept = self._begun = self._halved = self._closed = False
+        self._kept = self._begun = self._halved = self._ended = self._closed = False
         self._tail_s = self._tail_us = 0
 
     def send(self, data: bytes, timeout_s: float) -> None:
@@ -64,7 +64,7 @@ class VendorConnection:
 
     def quiet(self) -> bool:
         """A kept connection may have been closed by the vendor in the meantime."""
-        return not (self._shut.is_set() or self._kernel.chance(0.1))
+        return not (self._ended or self._shut.is_set() or self._kernel.chance(0.1))
 
     def shut(self) -> None:
         self._shut.set()
@@ -119,6 +119,7 @@ class VendorConnection:
         else:
             self._answer.arrive(one)
         self._begun = True
+        self._ended = one.data is None
         self._tail_s = self._tail_s or one.tail_s
         return one.data or b""
 
