@@ -84,7 +84,11 @@ def _text(world: World, known: Known, turn: Document) -> Found:
     answer = text_field(turn.fields, "answer")
     if not answer.strip():
         return
-    source = world.outside.models.answers[answer_of(answer)]
+    number, answers = answer_of(answer), world.outside.models.answers
+    if number >= len(answers):
+        yield f"turn {turn.id} holds {answer[:200]!r}, which nobody wrote for it"
+        return
+    source = answers[number]
     if source.question != known.questions[turn.id]:
         yield f"turn {turn.id} is answered with what was written for another"
     written = "".join(source.texts)
@@ -124,6 +128,8 @@ def _of(turn: Document, answers: Sequence[VendorAnswer], reason: str) -> int:
     """The price of exactly the text that a turn holds, or of its reservation where that is less."""
     answer = text_field(turn.fields, "answer")
     if not answer.strip():
+        return 0
+    if answer_of(answer) >= len(answers):
         return 0
     given = answers[answer_of(answer)]
     return min(price(given, reason, len(answer.split())), int_field(turn.fields, "reserved"))
