@@ -1,6 +1,7 @@
 """The tamper game (T-102): somebody with full rights on both databases and no key, while sweeps run in between."""
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -9,12 +10,20 @@ from app.credits.proofs.archived import account_of
 from app.kit.errors import Failure
 from support.credits_world import deposit
 from support.tamper_game import Game
-from support.tamper_strategies import STRATEGIES, Loot
+from support.tamper_strategies import IN_A_CROWD, IN_SILENCE, STRATEGIES, Loot
+
+GAMES: dict[str, tuple[Callable[[], Game], Callable[[Loot], object]]] = {
+    **{name: (Game, strategy) for name, strategy in STRATEGIES.items()},
+    **{name: (partial(Game, crowd=12), strategy) for name, strategy in IN_A_CROWD.items()},
+    **{name: (partial(Game, quiet=True), strategy) for name, strategy in IN_SILENCE.items()},
+}
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES.values(), ids=STRATEGIES.keys())
-def test_every_strategy_is_detected_and_stays_detected(strategy: Callable[[Loot], object]) -> None:
-    game = Game()
+@pytest.mark.parametrize(("begun", "strategy"), GAMES.values(), ids=GAMES.keys())
+def test_every_strategy_is_detected_and_stays_detected(
+    begun: Callable[[], Game], strategy: Callable[[Loot], object]
+) -> None:
+    game = begun()
     assert game.broken() == set()
     strategy(game.loot)
     game.sweep()
@@ -24,6 +33,8 @@ def test_every_strategy_is_detected_and_stays_detected(strategy: Callable[[Loot]
         game.honest_life()
         if round == 2:
             game.erase_the_alarm()
+        if round == 3:
+            game.forge_a_pardon()
         game.sweep(fresh=round % 2 == 1)
         assert found <= game.broken(), f"round {round}"
     for uid in filter(None, map(account_of, found)):

@@ -11,6 +11,7 @@ from typing import Any
 
 from werkzeug.test import TestResponse
 
+from app.credits.proofs.heads import LAYERS
 from app.credits.proofs.signing import Signer
 from app.kit.errors import Rejection
 from app.kit.stores.documents import Merge
@@ -24,6 +25,7 @@ from app.orchestration.sagas.sagas import SagaStart
 from app.ports import Identity
 from docs.recording import Journal, RecordedDocuments, RecordedRealtime
 from support.clock import no_pause
+from support.credits_world import promo
 from support.vendor import Vendor
 from support.world import Caller, MemoryPorts, World
 
@@ -62,6 +64,7 @@ def run(vendor: Vendor) -> Everything:
     world = World(ports=ports, variables=variables)
     talk(world, vendor)
     account(world, verified)
+    seal_often(world)
     administrate(world)
     work = assembled(world)
     operate(world, work)
@@ -113,6 +116,14 @@ def account(world: World, verified: set[str]) -> None:
     stored = world.documents.get("accounts/alice")
     assert stored is not None
     world.system.credits.account_written(stored.fields)
+
+
+def seal_often(world: World) -> None:
+    """So many checkpoints change one account that its group is archived whole."""
+    bank = world.system.credits.service
+    for number in range(LAYERS):
+        bank.post("bob", promo(f"gift-{number}", 1, None))
+        assert bank.checkpoints.seal() is not None
 
 
 def administrate(world: World) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 
 from app.credits.proofs.archived import account_of
+from app.kit.clock import to_rfc3339
 from app.kit.errors import Failure, Unavailable
 from app.kit.stores.documents import Delete, Merge
 from support.credits_world import deposit, promo, reserve, settle
@@ -13,14 +14,17 @@ DAY_US = 24 * 3600 * 1_000_000
 
 
 class Game:
-    """A backend with two accounts, played to the point where the attacker acts."""
+    """A backend with two accounts, played to the point where the attacker acts. With a `crowd`, so many others come
+    before them in the verification in turn, which verifies one with each sweep. `quiet`: everything is sealed, and
+    nothing happens any more.
+    """
 
-    def __init__(self) -> None:
-        self.world = World()
+    def __init__(self, *, crowd: int = 0, quiet: bool = False) -> None:
+        self.world = World(variables={"CHAIN_CHECKS_PER_SWEEP": "1"} if crowd else {})
         self.loot = Loot(self.world.documents)
         self.bank = self.world.system.credits.service
         self.number = 0
-        for uid in ("alice", "bob"):
+        for uid in ("alice", "bob", *(f"aaa{number:03d}" for number in range(crowd))):
             self.bank.account(uid)
         self.loot.opened = self.loot.now()
         self.sweep()
@@ -35,6 +39,9 @@ class Game:
         self.spend("alice")
         self.sweep()
         self.spend("alice")
+        if quiet:
+            self.sweep()
+            self.sweep()
         self.loot.last = self.loot.now()
 
     def spend(self, uid: str) -> None:
@@ -70,3 +77,24 @@ class Game:
             uid = account_of(subject)
             if uid is not None and self.world.documents.get(f"accounts/{uid}") is not None:
                 self.world.documents.commit([Merge(f"accounts/{uid}", {"status": "active"})])
+
+    def forge_a_pardon(self) -> None:
+        """The attacker accepts the chains as they stand, in the name of two administrators and without their key."""
+        for subject in self.broken():
+            breach = self.loot.now().get(f"breaches/{subject}", {})
+            account = self.loot.now().get(f"accounts/{account_of(subject)}", {})
+            forged = {
+                "type": "credits-breach-resolution",
+                "subject": subject,
+                "since": breach.get("since"),
+                "accept": account_of(subject) is not None,
+                "by": "root",
+                "reason": "mine",
+                "at": to_rfc3339(self.world.clock.now_us()),
+                "approved_by": "boss",
+                "sequence": account.get("sequence", 0),
+                "head_hash": account.get("head_hash", ""),
+                "key_id": self.bank.sign(bytes(32))[1],
+                "signature": self.bank.sign(bytes(32))[0],
+            }
+            self.world.documents.commit([Merge(f"breaches/{subject}", {"resolution": forged})])

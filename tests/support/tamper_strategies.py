@@ -146,6 +146,10 @@ def _all(*acts: Callable[[Loot], object]) -> Callable[[Loot], None]:
     return act
 
 
+def _last_checkpoint(loot: Loot) -> str:
+    return max(path for path in loot.now() if path.startswith("checkpoints/"))
+
+
 STRATEGIES: Final[dict[str, Callable[[Loot], object]]] = {
     # --- the tail of a chain is cut
     "cuts the last sealed entry": lambda it: it.delete(entry(5), entry(6)),
@@ -219,3 +223,15 @@ STRATEGIES: Final[dict[str, Callable[[Loot], object]]] = {
         lambda it: it.back(it.first, ALICE, SEAL), lambda it: it.delete(*JOBS)
     ),
 }
+
+IN_A_CROWD: Final[dict[str, Callable[[Loot], object]]] = {
+    "appends an entry without a key among many accounts": _appended,
+    "makes the account richer among many accounts": _richer,
+    "cuts the tail among many accounts and tells the search that it is done": _unscanned,
+}
+"""Where the verification in turn does not come by for long: what changed must be found by the sealing."""
+
+IN_SILENCE: Final[dict[str, Callable[[Loot], object]]] = {
+    "cuts the last checkpoint, and no other follows": lambda it: it.delete(_last_checkpoint(it)),
+}
+"""Where nothing changes any more, so that no checkpoint is made over what was done."""

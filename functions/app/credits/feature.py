@@ -139,7 +139,10 @@ class CreditsFeature(Feature):
         rotation = self.service.rotation
         help = "Since the last whole round over all chains began; since 1970 while none ended"
         yield Figure("chain_verification_age_seconds", help, rotation.age_us() // 1_000_000)
-        yield Figure("chains_verified", "Accounts that the last whole round verified", rotation.rounds().accounts)
+        rounds = rotation.rounds()
+        yield Figure("chains_verified", "Accounts that the last whole round verified", rounds.accounts)
+        help = "Chains that the rounds found to hold what we signed and this version does not know"
+        yield Figure("chains_not_judged", help, rounds.unjudged)
         broken = len(self.service.checkpoints.breaches.open().first(_COUNTED))
         yield Figure("chains_broken", "Chains that do not extend what was sealed, up to 100", broken)
 

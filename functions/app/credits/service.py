@@ -134,6 +134,7 @@ class Credits:
             breaches=Breaches(documents, clock, signer, keys),
             record=SignedRecord(checkpoints.RECORD, documents, signer, keys),
             pause=pause,
+            monotonic_us=concurrency.monotonic_us,
         )
         self.checkpoints = checkpoints.Checkpoints(parts)
         self.rotation = Rotation(parts, self.checkpoints, SignedRecord(rotation.RECORD, documents, signer, keys), keys)

@@ -2,8 +2,8 @@
 
 Whoever can write to Firestore can put everything there back to what it was, with valid signatures. The archive keeps a
 name once and for ever, so what was sealed is looked up here. `checkpoints/{number}.json` is the checkpoint with its
-leaves, the breaches that are open, and for each group of accounts the hash of `heads/{hash}.json`, which holds the last
-sealed entry of each account of the group. The first one to archive a number has made that checkpoint.
+leaves, the breaches that are open, and for each group of accounts where the last sealed entries of its accounts are
+found (`heads.py`). The first one to archive a number has made that checkpoint.
 """
 
 import hashlib
@@ -16,18 +16,17 @@ from typing import Final
 from app.credits.core.account import GENESIS_HASH
 from app.credits.core.entry import encode_bytes
 from app.credits.proofs import merkle
+from app.credits.proofs.heads import Delta, Group, Members, SealedHeads, as_list, delta_of, group_of
 from app.credits.proofs.sealing import Coverage, Previous, Sealed, SealedHead, SealedLink, checkpoint_holds, seal_heads
 from app.credits.proofs.signing import KeyRing, Signer
 from app.credits.proofs.verification import Link
 from app.kit.canonical import canonical
-from app.kit.errors import InvariantViolation, ensure
+from app.kit.errors import ensure
 from app.kit.stores.archive import Archive
 from app.kit.stores.documents import Fields, Value, as_map, int_field, list_field, map_field, text_field
 
 CHECKPOINTS: Final = "checkpoints"
 """The subject of a breach that concerns the chain of checkpoints itself; other subjects are `account-{uid}`."""
-_GROUPS_IN_MEMORY: Final = 512
-"""All 256 twice: those of this checkpoint and those of the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +45,15 @@ class ArchivedState:
 
     number: int = 0
     hash: str = GENESIS_HASH
-    groups: Mapping[str, str] = field(default_factory=dict)
+    groups: Mapping[str, Group] = field(default_factory=dict)
     broken: Mapping[str, Breach] = field(default_factory=dict)
     """Open breaches by subject."""
     resolved: tuple[str, ...] = ()
     """Subjects of breaches that this checkpoint closed."""
+    links: Mapping[str, Value] = field(default_factory=dict)
+    """By account that this checkpoint sealed, what its leaf does not say of its link: balance, debt and time."""
+    forgotten: tuple[str, ...] = ()
+    """Accounts of which nothing is sealed any more."""
     sealed: Sealed | None = None
 
 
@@ -67,6 +70,19 @@ class Advance:
         return bool(self.heads or self.forgotten or self.broken or self.resolved)
 
 
+def merged(advances: Iterable[Advance]) -> Advance:
+    """All of them in one checkpoint."""
+    heads: dict[str, Link] = {}
+    broken: dict[str, Breach] = {}
+    forgotten: frozenset[str] = frozenset()
+    resolved: frozenset[str] = frozenset()
+    for one in advances:
+        heads |= one.heads
+        broken |= one.broken
+        forgotten, resolved = forgotten | one.forgotten, resolved | one.resolved
+    return Advance(heads, forgotten, broken, resolved)
+
+
 class SealArchive:
     """Reads the archived checkpoints and adds the next one. Thread-safe."""
 
@@ -74,7 +90,7 @@ class SealArchive:
         self._archive, self._keys, self._signer = archive, keys, signer
         self._tip = ArchivedState()
         self._lock = threading.Lock()
-        self._groups: dict[str, dict[str, SealedLink]] = {}
+        self._heads = SealedHeads(archive, self._delta)
 
     def tip(self, hint: int = 0) -> ArchivedState:
         """The last checkpoint, verified with the one before it. `hint` may be the number of any archived one.
@@ -86,7 +102,10 @@ class SealArchive:
         number, content = self._last(max(hint, known.number))
         if content is None or number == known.number:
             return known
-        return self._advanced(self._read(number, content, self._hash_before(known, number)))
+        state = self._read(number, content, self._hash_before(known, number))
+        if state.links:
+            self._heads.remember_delta(number, _delta_of(state))
+        return self._advanced(state)
 
     def _advanced(self, state: ArchivedState) -> ArchivedState:
         """The newer one of `state` and the last checkpoint that this process knows, which it is from now on."""
@@ -97,9 +116,8 @@ class SealArchive:
 
     def at(self, number: int) -> ArchivedState:
         """One archived checkpoint, verified as `tip` does."""
-        content = self._archive.read(_name(number))
-        ensure(content is not None, f"the archive holds checkpoint {number}")
-        return self._read(number, content or b"null", self._hash_before(ArchivedState(), number))
+        content = self._content(number)
+        return self._read(number, content, self._hash_before(ArchivedState(), number))
 
     def covers(self, coverage: Coverage, sealed: SealedLink) -> bool:
         """Whether `coverage`, which may be anybody's, proves what was sealed."""
@@ -110,11 +128,11 @@ class SealArchive:
 
     def head(self, state: ArchivedState, uid: str) -> SealedLink | None:
         """The last sealed entry of one account; None when nothing of it was sealed."""
-        return self._group(state, group_of(uid)).get(uid)
+        return self.group(state, group_of(uid)).get(uid)
 
-    def group(self, state: ArchivedState, name: str) -> Mapping[str, SealedLink]:
+    def group(self, state: ArchivedState, name: str) -> Members:
         """The last sealed entries of all accounts of one group."""
-        return self._group(state, name)
+        return self._heads.members(name, state.groups.get(name, Group()))
 
     def add(self, state: ArchivedState, advance: Advance, at_us: int, through_us: int) -> ArchivedState | None:
         """Archives the checkpoint behind `state`; None when another instance was faster."""
@@ -123,16 +141,22 @@ class SealArchive:
         number = state.number + 1
         broken = {name: one for name, one in state.broken.items() if name not in advance.resolved}
         broken |= {name: replace(one, since=number) for name, one in advance.broken.items() if name not in broken}
+        delta = delta_of((SealedLink(link, number) for link in advance.heads.values()), advance.forgotten)
+        grouped = self._heads.advanced(state.groups, delta, number)
         after = ArchivedState(
             number=number,
             hash=text_field(sealed.checkpoint, "hash"),
-            groups=self._regrouped(state, advance, number),
+            groups={**state.groups, **{name: group for name, (group, _) in grouped.items()}},
             broken=broken,
             resolved=tuple(sorted(advance.resolved)),
+            links={uid: [link.balance, link.debt, link.created_at] for uid, link in advance.heads.items()},
+            forgotten=tuple(sorted(advance.forgotten - advance.heads.keys())),
             sealed=sealed,
         )
         if not self._archive.keep(_name(number), self._write(after, sealed)):
             return None
+        self._heads.remember(grouped)
+        self._heads.remember_delta(number, delta)
         self._advanced(after)
         return after
 
@@ -157,12 +181,20 @@ class SealArchive:
     def _hash_before(self, known: ArchivedState, number: int) -> str:
         if number == known.number + 1:
             return known.hash
-        content = self._archive.read(_name(number - 1))
-        ensure(content is not None, "archived checkpoints have no gap")
-        whole = as_map(json.loads(content or b"null"))
+        whole = as_map(json.loads(self._content(number - 1)))
         return text_field(map_field(whole, "checkpoint"), "hash")
 
-    def _read(self, number: int, content: bytes, prev_hash: str) -> ArchivedState:
+    def _content(self, number: int) -> bytes:
+        content = self._archive.read(_name(number))
+        ensure(content is not None, f"the archive holds checkpoint {number}")
+        return content or b"null"
+
+    def _delta(self, number: int) -> Delta:
+        """What an archived checkpoint changed. That it is the one of its number follows from its name and signature."""
+        state = self._read(number, self._content(number), None)
+        return _delta_of(state)
+
+    def _read(self, number: int, content: bytes, prev_hash: str | None) -> ArchivedState:
         whole: Fields = as_map(json.loads(content))
         checkpoint = map_field(whole, "checkpoint")
         leaves = tuple(as_map(leaf) for leaf in list_field(whole, "leaves"))
@@ -170,7 +202,8 @@ class SealArchive:
         ensure(checkpoint_holds(checkpoint, self._keys), f"archived checkpoint {number} has its signature")
         ensure(int_field(checkpoint, "number") == number, f"archived checkpoint {number} has its number")
         ensure(root.hex() == checkpoint["root"], f"archived checkpoint {number} has its leaves")
-        ensure(checkpoint["prev_hash"] == prev_hash, f"archived checkpoint {number} follows from the one before")
+        follows = prev_hash is None or checkpoint["prev_hash"] == prev_hash
+        ensure(follows, f"archived checkpoint {number} follows from the one before")
         state = _state(whole, checkpoint)
         kid, signature = text_field(whole, "key_id"), text_field(whole, "signature")
         ensure(self._keys.verifies(kid, signature, _digest(state)), f"archived checkpoint {number} is signed whole")
@@ -186,47 +219,6 @@ class SealArchive:
         }
         return json.dumps(whole).encode()
 
-    def _regrouped(self, state: ArchivedState, advance: Advance, number: int) -> dict[str, str]:
-        """Archives the groups that change, under names that nothing refers to yet."""
-        groups = dict(state.groups)
-        for name in sorted({group_of(uid) for uid in (*advance.heads, *advance.forgotten)}):
-            members = dict(self._group(state, name))
-            for uid in advance.forgotten & members.keys():
-                del members[uid]
-            fresh = {uid: link for uid, link in advance.heads.items() if group_of(uid) == name}
-            members |= {uid: SealedLink(link, number) for uid, link in fresh.items()}
-            content = canonical({uid: _line(sealed) for uid, sealed in members.items()})
-            groups[name] = hashlib.sha256(content).hexdigest()
-            self._archive.keep(f"heads/{groups[name]}.json", content)
-            self._remember(groups[name], members)
-        return groups
-
-    def _group(self, state: ArchivedState, name: str) -> Mapping[str, SealedLink]:
-        hashed = state.groups.get(name)
-        if hashed is None:
-            return {}
-        members = self._groups.get(hashed)
-        if members is None:
-            content = self._archive.read(f"heads/{hashed}.json")
-            ensure(content is not None, f"the archive holds heads {hashed}")
-            assert content is not None
-            ensure(hashlib.sha256(content).hexdigest() == hashed, f"archived heads {hashed} are what was sealed")
-            lines = as_map(json.loads(content))
-            members = {uid: _sealed_link(uid, as_list(line)) for uid, line in lines.items()}
-            self._remember(hashed, members)
-        return members
-
-    def _remember(self, hashed: str, members: dict[str, SealedLink]) -> None:
-        with self._lock:
-            if len(self._groups) >= _GROUPS_IN_MEMORY:
-                self._groups.clear()
-            self._groups[hashed] = members
-
-
-def group_of(uid: str) -> str:
-    """The group of an account: one of 256, by hash, so that groups are of one size."""
-    return hashlib.sha256(uid.encode()).hexdigest()[:2]
-
 
 def subject_of(uid: str) -> str:
     """The subject of a breach of this account's chain."""
@@ -238,13 +230,6 @@ def account_of(subject: str) -> str | None:
     return subject.removeprefix("account-") if subject.startswith("account-") else None
 
 
-def as_list(value: Value) -> list[Value]:
-    """A list stored within a map."""
-    if not isinstance(value, list):
-        raise InvariantViolation("a list should be stored here")
-    return value
-
-
 def _name(number: int) -> str:
     return f"checkpoints/{number:012d}.json"
 
@@ -254,7 +239,18 @@ def _beside(state: ArchivedState) -> dict[str, Value]:
     broken: dict[str, Value] = {
         name: {"sequence": one.sequence, "check": one.check, "since": one.since} for name, one in state.broken.items()
     }
-    return {"groups": dict(state.groups), "broken": broken, "resolved": list(state.resolved)}
+    beside: dict[str, Value] = {
+        "groups": {name: group.whole for name, group in state.groups.items() if group.whole is not None},
+        "broken": broken,
+        "resolved": list(state.resolved),
+    }
+    more: dict[str, Value] = {
+        "since": {name: list(group.since) for name, group in state.groups.items() if group.since},
+        "links": dict(state.links),
+        "forgotten": list(state.forgotten),
+    }
+    # Checkpoints that an earlier version archived say nothing of these.
+    return beside | {name: value for name, value in more.items() if value}
 
 
 def _digest(state: ArchivedState) -> bytes:
@@ -267,13 +263,40 @@ def _state(whole: Fields, checkpoint: Fields) -> ArchivedState:
         for name, value in map_field(whole, "broken").items()
         if (one := as_map(value))
     }
+    named, since = map_field(whole, "groups"), as_map(whole.get("since", {}))
+    groups = {name: _group(named.get(name), since.get(name, [])) for name in (*named, *since)}
     return ArchivedState(
         number=int_field(checkpoint, "number"),
         hash=text_field(checkpoint, "hash"),
-        groups={name: str(hashed) for name, hashed in map_field(whole, "groups").items()},
+        groups=groups,
         broken=broken,
         resolved=tuple(str(name) for name in list_field(whole, "resolved")),
+        links=as_map(whole.get("links", {})),
+        forgotten=tuple(str(uid) for uid in as_list(whole.get("forgotten", []))),
     )
+
+
+def _group(whole: Value, since: Value) -> Group:
+    numbers = tuple(number for number in as_list(since) if isinstance(number, int))
+    return Group(None if whole is None else str(whole), numbers)
+
+
+def _delta_of(state: ArchivedState) -> Delta:
+    """What a checkpoint changed, from its leaves and what stands beside them."""
+    sealed: list[SealedLink] = []
+    for leaf in state.sealed.leaves if state.sealed else ():
+        uid = text_field(leaf, "account")
+        fields: Fields = dict(zip(("balance", "debt", "at"), as_list(state.links.get(uid)), strict=True))
+        link = Link(
+            account=uid,
+            sequence=int_field(leaf, "sequence"),
+            head_hash=text_field(leaf, "head_hash"),
+            balance=int_field(fields, "balance"),
+            debt=int_field(fields, "debt"),
+            created_at=text_field(fields, "at"),
+        )
+        sealed.append(SealedLink(link, state.number))
+    return delta_of(sealed, state.forgotten)
 
 
 def _seals(number: int, leaves: Iterable[Fields]) -> dict[str, Fields]:
@@ -285,21 +308,3 @@ def _seals(number: int, leaves: Iterable[Fields]) -> dict[str, Fields]:
         proof = [step.hex() for step in merkle.inclusion_proof(levels, index)]
         seals[text_field(leaf, "account")] = {"checkpoint": number, **leaf, "index": index, "proof": proof}
     return seals
-
-
-def _line(sealed: SealedLink) -> list[Value]:
-    link = sealed.link
-    return [link.sequence, link.head_hash, link.balance, link.debt, link.created_at, sealed.number]
-
-
-def _sealed_link(uid: str, line: list[Value]) -> SealedLink:
-    fields: Fields = dict(zip(("sequence", "hash", "balance", "debt", "at", "number"), line, strict=True))
-    link = Link(
-        account=uid,
-        sequence=int_field(fields, "sequence"),
-        head_hash=text_field(fields, "hash"),
-        balance=int_field(fields, "balance"),
-        debt=int_field(fields, "debt"),
-        created_at=text_field(fields, "at"),
-    )
-    return SealedLink(link, int_field(fields, "number"))

@@ -6,7 +6,7 @@ written again from there, and only a resolution that bears the ledger's signatur
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
@@ -109,6 +109,27 @@ class Breaches:
             _log.error("chain_broken", subject=subject, sequence=breach.sequence, check=breach.check)
         self._together(subject, lambda there: self._shown(there, subject, breach))
 
+    def not_shown(self, breaches: Sequence[tuple[str, Breach]]) -> list[tuple[str, Breach]]:
+        """Those whose document or account is not as `show` leaves it, read all at once."""
+        if not breaches:
+            return []
+        subjects = [subject for subject, _ in breaches]
+        shown = self.stored(subjects)
+        uids = [uid for subject in subjects if (uid := account_of(subject)) is not None]
+        accounts = self._documents.get_all([f"accounts/{uid}" for uid in uids])
+        active = {
+            subject_of(one.id) for one in accounts if one and one.fields.get("status") == AccountStatus.ACTIVE.value
+        }
+        return [
+            (subject, breach)
+            for subject, breach in breaches
+            if subject in active or (there := shown[subject]) is None or not _shows(there.fields, subject, breach)
+        ]
+
+    def stored(self, subjects: Sequence[str]) -> Mapping[str, Document | None]:
+        """The documents of these subjects."""
+        return dict(zip(subjects, self._documents.get_all([path_of(subject) for subject in subjects])))
+
     def _shown(self, stored: Document | None, subject: str, breach: Breach) -> list[Write]:
         stop = self._move(subject, AccountStatus.ACTIVE, AccountStatus.FROZEN)
         if stored is not None and _shows(stored.fields, subject, breach):
@@ -128,9 +149,8 @@ class Breaches:
 
         self._together(subject_of(uid), writes)
 
-    def resolution(self, subject: str, breach: Breach) -> Resolution | None:
-        """The signed resolution of this very breach."""
-        stored = self._documents.get(path_of(subject))
+    def resolution(self, subject: str, breach: Breach, stored: Document | None) -> Resolution | None:
+        """The signed resolution of this very breach in its stored document."""
         try:
             said = map_field(stored.fields, "resolution") if stored else {}
             if said.get("subject") != subject or said.get("since") != breach.since:
@@ -156,7 +176,8 @@ class Breaches:
         """
         self.show(subject, breach)
         actor = resolution.by
-        resolution = self._approved(self.resolution(subject, breach), resolution)
+        stored = self._documents.get(path_of(subject))
+        resolution = self._approved(self.resolution(subject, breach, stored), resolution)
         said: dict[str, Value] = {
             "type": _TYPE,
             "subject": subject,

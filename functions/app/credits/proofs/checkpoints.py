@@ -4,11 +4,12 @@ What was sealed is looked up in the archive, which also decides who made a check
 copies of it in Firestore (`copies.py`).
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from app.credits.core.rejections import LedgerCheckFailed
+from app.credits.ledger import document
 from app.credits.proofs.archived import (
     CHECKPOINTS,
     Advance,
@@ -16,16 +17,17 @@ from app.credits.proofs.archived import (
     Breach,
     SealArchive,
     account_of,
+    merged,
     subject_of,
 )
 from app.credits.proofs.breaches import Breaches, Resolution
 from app.credits.proofs.copies import Copies
-from app.credits.proofs.judging import ACCOUNT_UNREADABLE, NOT_JUDGED, Judge, Judgement
+from app.credits.proofs.judging import ACCOUNT_UNREADABLE, NOT_JUDGED, Budget, Judge, Judgement
 from app.credits.proofs.sealing import Coverage, SealedLink
-from app.credits.proofs.signed_record import SignedRecord
+from app.credits.proofs.signed_record import Scan, SignedRecord, scan_fields, scan_of
 from app.credits.proofs.verification import Link
 from app.kit import telemetry
-from app.kit.clock import Clock, from_rfc3339, minutes, to_rfc3339
+from app.kit.clock import Clock, minutes, seconds, to_rfc3339
 from app.kit.errors import Forbidden, NotFound
 from app.kit.optimistic import Pause
 from app.kit.stores.documents import (
@@ -35,13 +37,21 @@ from app.kit.stores.documents import (
     Query,
     Value,
     Where,
-    int_field,
     text_field,
 )
 
 _log: Final = telemetry.log("credits")
 RECORD: Final = "jobs/sealing"
 PAGE: Final = 300
+READ_AHEAD: Final = 50
+"""Accounts whose seals and sealed entries are read in one call."""
+BUDGET_US: Final = seconds(4)
+"""A run begins no more work after this time, and seals what it has found. It has done at least one account, or 100
+entries of a long chain, which are sealed as far as they were verified. With `LAST_US`, and one request to the archive
+for each group that is written whole, it stays within the eight seconds that a chore has at least.
+"""
+LAST_US: Final = seconds(2)
+"""What writing copies and alarms may take. It ends behind a page of copies or an alarm, and the next run goes on."""
 SCANNED: Final = 20_000
 """Most accounts that one run looks at; the next one goes on where it stopped."""
 ENTRIES: Final = 20_000
@@ -56,18 +66,6 @@ with a later time. What comes later still is found by the verification in turn."
 
 
 @dataclass(frozen=True, slots=True)
-class Scan:
-    """Where the search for changed accounts stands. `since`: changes from then on; `after`: the last account that the
-    present search saw; `began_us`: when this search began; `complete`: number of the last checkpoint whose seals stand.
-    """
-
-    since_us: int = 0
-    began_us: int = 0
-    after: tuple[str, ...] = ()
-    complete: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class SealingParts:
     """Dependencies of `Checkpoints` and `Rotation`."""
 
@@ -78,6 +76,16 @@ class SealingParts:
     breaches: Breaches
     record: SignedRecord
     pause: Pause
+    monotonic_us: Callable[[], int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What was sealed of an account, and what Firestore holds of the sealed entry and of the seal."""
+
+    sealed: SealedLink | None
+    entry: Document | None
+    seal: Document | None
 
 
 class Checkpoints:
@@ -88,46 +96,64 @@ class Checkpoints:
         self._documents, self._archive, self.breaches = parts.documents, parts.archive, parts.breaches
         self.copies = Copies(parts.documents, parts.archive, parts.pause)
 
-    def seal(self, limit: int = 5_000) -> Fields | None:
-        """Verifies and seals what changed since the last checkpoint, at most `limit` accounts; None when nothing did,
-        or another run was faster.
+    def seal(self, limit: int = 5_000, for_us: int = BUDGET_US) -> Fields | None:
+        """Verifies and seals what changed since the last checkpoint, at most `limit` accounts, in about `for_us`
+        microseconds; None when nothing did, or another run was faster. The next run goes on where this one stopped.
         """
+        budget = self.budget(for_us)
         scan = self._scan()
         state = self.current(scan)
+        if state is None:
+            return None
         if state.number == 0:
             self.copies.remove_beyond(0)
-        advance, after = self._changed(state, scan, limit)
-        advance = self._with_resolved(state, advance)
+        advance, after = self._changed(state, scan, limit, budget)
+        resolved, after = self._with_resolved(state, after, budget)
+        advance = merged([advance, resolved])
         made = self.advance(state, advance, after.began_us)
         if made is None:
             if not advance:
                 self._save(replace(after, complete=state.number))
             return None
-        self._save(replace(after, complete=made.number))
-        return made.sealed.checkpoint if made.sealed else None
+        sealed, whole = made
+        self._save(replace(after, complete=sealed.number if whole else scan.complete))
+        return sealed.sealed.checkpoint if sealed.sealed else None
 
-    def current(self, scan: Scan | None = None) -> ArchivedState:
-        """The archive's last checkpoint, with its copies in Firestore made whole and its breaches shown."""
+    def budget(self, for_us: int) -> Budget:
+        """So much time from now on."""
+        return Budget.of(self._parts.monotonic_us, for_us)
+
+    def current(self, scan: Scan | None = None) -> ArchivedState | None:
+        """The archive's last checkpoint, with its copies in Firestore made whole and its breaches shown; None while
+        copies are missing, because no checkpoint may follow before they stand.
+        """
         scan = scan or self._scan()
+        budget = self.budget(LAST_US)
         state = self._archive.tip(self._hint())
-        if state.number > scan.complete:
-            self._complete(state)
-        for subject, breach in self._some_of(state.broken):
+        if state.number > scan.complete and not self._complete(state, budget):
+            return None
+        for subject, breach in self.breaches.not_shown(self._some_of(state.broken)):
             self.breaches.show(subject, breach)
+            if budget.spent():
+                break
         return state
 
-    def advance(self, state: ArchivedState, advance: Advance, through_us: int) -> ArchivedState | None:
-        """Makes the next checkpoint and its copies; None when there is nothing new, or another run was faster."""
+    def advance(self, state: ArchivedState, advance: Advance, through_us: int) -> tuple[ArchivedState, bool] | None:
+        """Makes the next checkpoint and its copies, and says whether these are whole; None when there is nothing new,
+        or another run was faster.
+        """
         if not advance:
             return None
         after = self._archive.add(state, advance, self._parts.clock.now_us(), through_us)
         if after is None:
             return None
-        # A crash from here on leaves copies that are missing; the next run makes them.
-        self._complete(after)
+        # A crash from here on leaves copies and alarms that are missing; the next run makes them.
+        budget = self.budget(LAST_US)
         for subject in advance.broken:
             self.breaches.show(subject, after.broken[subject])
-        return after
+            if budget.spent():
+                break
+        return after, self._complete(after, budget)
 
     def resolve(self, subject: str, resolution: Resolution) -> Fields:
         """Records an administrator's decision; the next checkpoint acts on it.
@@ -176,11 +202,13 @@ class Checkpoints:
         sealed = self.evidence(uid)
         return self.copies.coverage(sealed) if sealed else None
 
-    def copy_advance(self, state: ArchivedState, uid: str) -> Advance:
-        """Records that the copy of this account's seal differs; the account's own chain may be whole, and goes on."""
+    def copy_advance(self, state: ArchivedState, uid: str, seal: Document | None) -> Advance:
+        """Records that `seal`, the copy of this account's seal, differs; the account's own chain may be whole, and goes
+        on.
+        """
         sealed = self._archive.head(state, uid)
         known = CHECKPOINTS in state.broken or subject_of(uid) in state.broken
-        if sealed is None or known or not self.copies.seal_differs(state, sealed):
+        if sealed is None or known or not self.copies.seal_differs(state, sealed, seal):
             return Advance()
         return Advance(broken={CHECKPOINTS: Breach(sealed.number, "seal")})
 
@@ -198,88 +226,126 @@ class Checkpoints:
         known = sealed.sequence if sealed else 0
         return Advance(heads={uid: judgement.link}) if judgement.link.sequence > known else Advance()
 
-    def _changed(self, state: ArchivedState, scan: Scan, limit: int) -> tuple[Advance, Scan]:
+    def _changed(self, state: ArchivedState, scan: Scan, limit: int, budget: Budget) -> tuple[Advance, Scan]:
         """Verifies the accounts that changed, until one of the limits is reached."""
         began = scan.began_us if scan.after else self._parts.clock.now_us()
         after, entries, seen = scan.after, 0, 0
         found: list[Advance] = []
-        for account in self._accounts(scan):
-            judgement = self._judgement(state, account, ENTRIES - entries)
+        for account, known in self._read_ahead(state, self._accounts(scan), budget):
+            judgement = self._judgement(state, account, known, ENTRIES - entries, budget)
             entries += judgement.entries
             if advance := self.judged(state, account.id, judgement):
                 found.append(advance)
                 if advance.heads:
-                    found.append(self.copy_advance(state, account.id))
+                    found.append(self.copy_advance(state, account.id, known.seal))
             if not judgement.whole and judgement.fault is None:
-                break  # too long for this run: it is looked at again
+                break  # too long for this run: it is sealed so far, and looked at again
             after, seen = (text_field(account.fields, "updated_at"), account.id), seen + 1
-            if len(found) >= limit or seen == SCANNED or entries >= ENTRIES:
+            if len(found) >= limit or seen == SCANNED or entries >= ENTRIES or budget.spent():
                 break
         else:
-            return merged(found), Scan(max(0, began - OVERLAP_US), began)
-        return merged(found), Scan(scan.since_us, began, after)
+            return merged(found), replace(scan, since_us=max(0, began - OVERLAP_US), began_us=began, after=())
+        return merged(found), replace(scan, began_us=began, after=after)
 
-    def _judgement(self, state: ArchivedState, account: Document, limit: int) -> Judgement:
+    def _read_ahead(
+        self, state: ArchivedState, pages: Iterable[Sequence[Document]], budget: Budget
+    ) -> Iterator[tuple[Document, _Known]]:
+        """Each account with what is known of its seal, read for some at once."""
+        for page in pages:
+            rest = [*page]
+            while rest:
+                some: list[tuple[Document, SealedLink | None]] = []
+                while rest and len(some) < READ_AHEAD and not (some and budget.spent()):
+                    account = rest.pop(0)
+                    some.append((account, self._archive.head(state, account.id)))
+                moved = [sealed for account, sealed in some if sealed and not _is_sealed(account.fields, sealed)]
+                paths = [path for sealed in moved for path in _paths(sealed)]
+                read = dict(zip(paths, self._documents.get_all(paths))) if paths else {}
+                for account, sealed in some:
+                    entry, seal = map(read.get, _paths(sealed)) if sealed else (None, None)
+                    yield account, _Known(sealed, entry, seal)
+
+    def _judgement(
+        self, state: ArchivedState, account: Document, known: _Known, limit: int, budget: Budget
+    ) -> Judgement:
         if subject_of(account.id) in state.broken:
             return Judgement(Link(account.id), whole=True)
-        sealed = self._archive.head(state, account.id)
+        sealed = known.sealed
         if sealed is not None and _is_sealed(account.fields, sealed):
             return Judgement(sealed.link, whole=True)
-        return self._parts.judge.extends(account, sealed, limit)
+        return self._parts.judge.extends(account, sealed, known.entry, limit, budget)
 
-    def _with_resolved(self, state: ArchivedState, advance: Advance) -> Advance:
-        """Adds the breaches that an administrator resolved; an accepted chain is sealed anew, from its first entry."""
-        found = [advance]
-        for subject, breach in self._some_of(state.broken):
+    def _with_resolved(self, state: ArchivedState, scan: Scan, budget: Budget) -> tuple[Advance, Scan]:
+        """The breaches that an administrator resolved, and where the search stands then; an accepted chain is sealed
+        anew, from its first entry.
+        """
+        found: list[Advance] = []
+        some = self._some_of(state.broken)
+        stored = self.breaches.stored([subject for subject, _ in some]) if some else {}
+        for subject, breach in some:
             uid = account_of(subject)
-            resolution = self.breaches.resolution(subject, breach)
+            resolution = self.breaches.resolution(subject, breach, stored[subject])
             if uid is not None and (resolution is not None or breach.check == ACCOUNT_UNREADABLE):
-                found.append(self._resolved(state, uid, resolution if resolution and resolution.accept else None))
+                accepted = resolution if resolution and resolution.accept else None
+                advance, scan = self._resolved(state, uid, accepted, scan, budget)
+                found.append(advance)
+                if budget.spent():
+                    break
             elif resolution is not None:
                 found.append(Advance(resolved=frozenset({subject})))
-        return merged(found)
+        return merged(found), scan
 
     def _some_of(self, broken: Mapping[str, Breach]) -> list[tuple[str, Breach]]:
-        """The breaches whose turn it is in this minute."""
+        """The breaches whose turn it is in this minute; in each, another one is the first."""
         every = sorted(broken.items())
-        if len(every) <= SHOWN:
-            return every
-        start = self._parts.clock.now_us() // minutes(1) * SHOWN % len(every)
+        step = SHOWN if len(every) > SHOWN else 1
+        start = self._parts.clock.now_us() // minutes(1) * step % max(1, len(every))
         return [*every[start:], *every[:start]][:SHOWN]
 
-    def _resolved(self, state: ArchivedState, uid: str, accepted: Resolution | None) -> Advance:
-        """Closes the breach of an account whose chain extends what was sealed, or is the one that was accepted."""
+    def _resolved(
+        self, state: ArchivedState, uid: str, accepted: Resolution | None, scan: Scan, budget: Budget
+    ) -> tuple[Advance, Scan]:
+        """Closes the breach of an account whose chain extends what was sealed, or is the one that was accepted. A chain
+        that is too long for this run is remembered as far as it was verified.
+        """
         closed = frozenset({subject_of(uid)})
         stored = self._documents.get(f"accounts/{uid}")
         if stored is None:
             gone = accepted is not None and self.breaches.counts(accepted, (0, ""))
-            return Advance(forgotten=frozenset({uid}), resolved=closed) if gone else Advance()
+            return Advance(forgotten=frozenset({uid}), resolved=closed) if gone else Advance(), scan
+        begun = scan.half is not None and (scan.half.account, scan.accepted) == (uid, accepted is not None)
         sealed = None if accepted else self._archive.head(state, uid)
-        judgement = self._parts.judge.whole(stored, sealed, Link(uid), WHOLE)
+        start = scan.half if begun and scan.half else Link(uid)
+        judgement = self._parts.judge.whole(stored, sealed, start, WHOLE, budget)
         link = judgement.link
-        if judgement.fault is not None or not judgement.whole:
-            return Advance()
+        if judgement.fault is None and not judgement.whole:
+            return Advance(), replace(scan, half=link, accepted=accepted is not None)
+        scan = replace(scan, half=None) if begun else scan
+        if judgement.fault is not None:
+            return Advance(), scan
         if accepted is not None and not self.breaches.counts(accepted, (link.sequence, link.head_hash)):
-            return Advance()
-        return (
-            Advance({uid: link}, resolved=closed) if link.sequence else Advance({}, frozenset({uid}), resolved=closed)
-        )
+            return Advance(), scan
+        if link.sequence == 0:
+            return Advance(forgotten=frozenset({uid}), resolved=closed), scan
+        return Advance({uid: link}, resolved=closed), scan
 
-    def _complete(self, state: ArchivedState) -> None:
-        """Writes the copies of a checkpoint that Firestore lacks, and closes what it closed."""
-        self.copies.write(state)
+    def _complete(self, state: ArchivedState, budget: Budget) -> bool:
+        """Writes the copies of a checkpoint that Firestore lacks, and closes what it closed; whether that was all."""
+        if not self.copies.write(state, budget):
+            return False
         for subject in state.resolved:
             self.breaches.close(subject)
+        return True
 
-    def _accounts(self, scan: Scan) -> Iterator[Document]:
-        """Accounts written since then, oldest change first."""
+    def _accounts(self, scan: Scan) -> Iterator[list[Document]]:
+        """Accounts written since then, oldest change first, in pages."""
         after: tuple[Value, ...] = scan.after
         where = (Where("updated_at", ">", to_rfc3339(scan.since_us)),)
         while True:
             page = self._documents.query(
                 Query("accounts", where, ("updated_at", "__name__"), limit=PAGE, start_after=after)
             )
-            yield from page
+            yield page
             if len(page) < PAGE:
                 return
             after = (text_field(page[-1].fields, "updated_at"), page[-1].id)
@@ -292,35 +358,10 @@ class Checkpoints:
 
     def _scan(self) -> Scan:
         fields = self._parts.record.read()
-        if fields is None:
-            return Scan()
-        at = fields.get("after")
-        after = (text_field(fields, "after"), text_field(fields, "after_id")) if at is not None else ()
-        since_us, began_us = (from_rfc3339(text_field(fields, name)) for name in ("since", "began"))
-        return Scan(since_us, began_us, after, int_field(fields, "complete"))
+        return scan_of(fields) if fields else Scan()
 
     def _save(self, scan: Scan) -> None:
-        fields: dict[str, Value] = {
-            "since": to_rfc3339(scan.since_us),
-            "began": to_rfc3339(scan.began_us),
-            "after": scan.after[0] if scan.after else None,
-            "after_id": scan.after[1] if scan.after else None,
-            "complete": scan.complete,
-        }
-        self._parts.record.write(fields)
-
-
-def merged(advances: Iterable[Advance]) -> Advance:
-    """All of them in one checkpoint."""
-    heads: dict[str, Link] = {}
-    broken: dict[str, Breach] = {}
-    forgotten: frozenset[str] = frozenset()
-    resolved: frozenset[str] = frozenset()
-    for one in advances:
-        heads |= one.heads
-        broken |= one.broken
-        forgotten, resolved = forgotten | one.forgotten, resolved | one.resolved
-    return Advance(heads, forgotten, broken, resolved)
+        self._parts.record.write(scan_fields(scan))
 
 
 def _is_sealed(account: Fields, sealed: SealedLink) -> bool:
@@ -328,3 +369,9 @@ def _is_sealed(account: Fields, sealed: SealedLink) -> bool:
     link = sealed.link
     stands = (account.get("sequence"), account.get("head_hash"), account.get("balance"), account.get("debt"))
     return stands == (link.sequence, link.head_hash, link.balance, link.debt)
+
+
+def _paths(sealed: SealedLink) -> tuple[str, str]:
+    """Where the sealed entry and the copy of the seal stand."""
+    uid = sealed.link.account
+    return document.entry_path(uid, sealed.sequence), f"sealed/{uid}"

@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from typing import Final
 
 from app.credits.proofs.archived import ArchivedState, SealArchive
+from app.credits.proofs.judging import ENDLESS, Budget
 from app.credits.proofs.sealing import Coverage, SealedLink
 from app.kit import telemetry
 from app.kit.errors import AlreadyExists, Conflict
 from app.kit.optimistic import Pause, optimistic
-from app.kit.stores.documents import Create, Delete, Documents, Fields, Query, Replace, Where, Write
+from app.kit.stores.documents import Create, Delete, Document, Documents, Fields, Query, Replace, Where, Write
 
 PAGE: Final = 300
 _log: Final = telemetry.log("credits")
@@ -46,11 +47,12 @@ class Copies:
             with contextlib.suppress(Conflict, AlreadyExists):  # another run seals the account
                 self._documents.commit([Replace(path, seal, stored.version) if stored else Create(path, seal)])
 
-    def heal(self, number: int) -> str:
-        """Writes the copies of one checkpoint anew from the archive where they differ; its hash."""
+    def heal(self, number: int, budget: Budget) -> str | None:
+        """Writes the copies of one checkpoint anew from the archive where they differ; its hash, None if it is not done
+        with them.
+        """
         state = self._archive.at(number)
-        self.write(state)
-        return state.hash
+        return state.hash if self.write(state, budget) else None
 
     def remove_beyond(self, number: int) -> None:
         """Removes copies of checkpoints behind the archive's last one, which is `number` or later."""
@@ -61,9 +63,10 @@ class Copies:
             _log.error("checkpoints_removed", first=page[0].id, last=page[-1].id)
             self._documents.commit([Delete(one.path) for one in page])
 
-    def seal_differs(self, state: ArchivedState, sealed: SealedLink) -> bool:
-        """Whether `sealed/{uid}` is not what was sealed last. It may be of a checkpoint behind `state`."""
-        stored = self._documents.get(f"sealed/{sealed.link.account}")
+    def seal_differs(self, state: ArchivedState, sealed: SealedLink, stored: Document | None) -> bool:
+        """Whether `stored`, read at `sealed/{uid}`, is not what was sealed last. It may be of a checkpoint behind
+        `state`.
+        """
         if stored is None:
             return True
         number = _number(stored.fields)
@@ -72,10 +75,12 @@ class Copies:
         said = (number, stored.fields.get("sequence"), stored.fields.get("head_hash"))
         return said != (sealed.number, sealed.sequence, sealed.link.head_hash)
 
-    def write(self, state: ArchivedState) -> None:
-        """Writes the copies of one checkpoint where they are missing or differ."""
+    def write(self, state: ArchivedState, budget: Budget = ENDLESS) -> bool:
+        """Writes the copies of one checkpoint where they are missing or differ; whether that was all. When the budget
+        is spent it stops behind a page that it wrote, so that every call makes progress.
+        """
         if state.sealed is None:
-            return
+            return True
         path, checkpoint = checkpoint_path(state.number), state.sealed.checkpoint
         stored = self._documents.get(path)
         if stored is None or stored.fields != checkpoint:
@@ -84,12 +89,16 @@ class Copies:
             self._documents.commit([Replace(path, checkpoint)])  # whoever writes here writes the same
         uids = list(state.sealed.seals)
         for start in range(0, len(uids), PAGE):
-            self._write_seals(state.number, {uid: state.sealed.seals[uid] for uid in uids[start : start + PAGE]})
+            page = {uid: state.sealed.seals[uid] for uid in uids[start : start + PAGE]}
+            wrote = self._write_seals(state.number, page)
+            if wrote and budget.spent() and start + PAGE < len(uids):
+                return False
+        return True
 
-    def _write_seals(self, number: int, seals: Mapping[str, Fields]) -> None:
-        """Writes seals over older ones; a run that is late must not put an old one back."""
+    def _write_seals(self, number: int, seals: Mapping[str, Fields]) -> bool:
+        """Writes seals over older ones, and says whether it did; a run that is late must not put an old one back."""
 
-        def attempt() -> None:
+        def attempt() -> bool:
             stored = self._documents.get_all([f"sealed/{uid}" for uid in seals])
             writes: list[Write] = []
             for (uid, seal), there in zip(seals.items(), stored):
@@ -99,8 +108,9 @@ class Copies:
                     writes.append(Replace(there.path, seal, there.version))
             if writes:
                 self._documents.commit(writes)
+            return bool(writes)
 
-        optimistic(attempt, pause=self._pause)
+        return optimistic(attempt, pause=self._pause)
 
     def _older(self, there: int, number: int) -> bool:
         """Whether a stored seal is to be replaced: by a later one, or because there is no such checkpoint."""

@@ -32,9 +32,34 @@ NOT_JUDGED: Final = "unknown"
 run: the chain is neither broken nor sealed by us.
 """
 _SOURCES: Final = frozenset(LotSource)
+TIMED: Final = 100
+"""The time is looked at after so many entries; a run verifies no fewer of a chain that it begins, so that each makes
+progress.
+"""
 
 Agrees = Callable[[Account, Sequence[Fields]], bool]
 """Whether the lots of an account are what its entries, all of them, add up to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Time that a run has, on a clock that nobody sets."""
+
+    now_us: Callable[[], int]
+    ends_us: int
+
+    @staticmethod
+    def of(now_us: Callable[[], int], for_us: int) -> "Budget":
+        """From now on."""
+        return Budget(now_us, now_us() + for_us)
+
+    def spent(self) -> bool:
+        """Whether it is over."""
+        return self.now_us() >= self.ends_us
+
+
+ENDLESS: Final = Budget(lambda: 0, 1)
+"""For somebody who waits for the answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +78,12 @@ class Judge:
     def __init__(self, documents: Documents, reader: LedgerReader, agrees: Agrees) -> None:
         self._documents, self._reader, self._agrees = documents, reader, agrees
 
-    def extends(self, stored: Document, sealed: SealedLink | None, limit: int) -> Judgement:
-        """Verifies what came after the sealed entry, at most `limit` entries, and that this entry still stands."""
+    def extends(
+        self, stored: Document, sealed: SealedLink | None, entry: Document | None, limit: int, budget: Budget
+    ) -> Judgement:
+        """Verifies what came after the sealed entry, at most `limit` entries in the time of `budget`, and that the
+        sealed entry, which is read as `entry`, still stands.
+        """
         start = sealed.link if sealed else Link(stored.id)
         account = _account(stored)
         if account is None:
@@ -63,13 +92,15 @@ class Judge:
             if sealed is not None:
                 if account.sequence < sealed.sequence:
                     return Judgement(start, False, ChainFault(account.sequence + 1, "checkpoint"))
-                if not self._stands(sealed):
+                if not self._stands(sealed, entry):
                     return Judgement(start, False, ChainFault(sealed.sequence, "checkpoint"))
-            return self._from(stored, account, start, limit, [])
+            return self._from(stored, account, start, limit, [], budget)
         except UNREADABLE:
             return Judgement(start, False, ChainFault(start.sequence + 1, "shape"))
 
-    def whole(self, stored: Document, sealed: SealedLink | None, start: Link, limit: int) -> Judgement:
+    def whole(
+        self, stored: Document, sealed: SealedLink | None, start: Link, limit: int, budget: Budget = ENDLESS
+    ) -> Judgement:
         """Verifies at most `limit` entries behind `start`, which is the first entry or where an earlier call stopped.
 
         The chain must pass through the sealed entry; lots are computed again when the chain is read in one call.
@@ -81,43 +112,53 @@ class Judge:
             if sealed is not None and account.sequence < sealed.sequence:
                 return Judgement(start, False, ChainFault(account.sequence + 1, "checkpoint"))
             if sealed is None or start.sequence >= sealed.sequence:
-                return self._from(stored, account, start, limit, [])
+                return self._from(stored, account, start, limit, [], budget)
             seen: list[Fields] = []
-            link, fault = self._follow(start, min(sealed.sequence, start.sequence + limit), seen)
+            link, fault, _ = self._follow(start, min(sealed.sequence, start.sequence + limit), seen, budget)
             if fault is None and link.sequence == sealed.sequence and link.head_hash != sealed.link.head_hash:
                 fault = ChainFault(link.sequence, "checkpoint")
             if fault is not None or link.sequence < sealed.sequence:
                 return Judgement(link, False, fault, len(seen))
-            return self._from(stored, account, link, limit - len(seen), seen)
+            return self._from(stored, account, link, limit - len(seen), seen, budget)
         except UNREADABLE:
             return Judgement(start, False, ChainFault(start.sequence + 1, "shape"))
 
-    def _from(self, stored: Document, account: Account, start: Link, limit: int, seen: list[Fields]) -> Judgement:
+    def _from(
+        self, stored: Document, account: Account, start: Link, limit: int, seen: list[Fields], budget: Budget
+    ) -> Judgement:
         through = min(account.sequence, start.sequence + limit)
-        link, fault = self._follow(start, through, seen)
-        if fault is not None or through < account.sequence:
+        link, fault, more = self._follow(start, through, seen, budget, to_the_end=through == account.sequence)
+        if fault is not None or link.sequence < account.sequence:
             return Judgement(link, False, fault, len(seen))
         if not heads(account, link):
             return Judgement(link, False, ChainFault(max(1, link.sequence), "head"), len(seen))
-        if self._goes_on(stored, account):
+        if more and self._still(stored):
             return Judgement(link, False, ChainFault(account.sequence + 1, "head"), len(seen))
         complete = len(seen) == account.sequence <= FOLDED_AT_MOST
         if complete and (check := self._lots(account, seen)) is not None:
             return Judgement(link, False, ChainFault(max(1, link.sequence), check), len(seen))
         return Judgement(link, True, None, len(seen))
 
-    def _follow(self, link: Link, through: int, seen: list[Fields]) -> tuple[Link, ChainFault | None]:
-        """Follows the stored entries up to `through`; each must stand in the document of its sequence."""
-        for stored in self._reader.documents(link.account, link.sequence, through):
+    def _follow(
+        self, link: Link, through: int, seen: list[Fields], budget: Budget, *, to_the_end: bool = False
+    ) -> tuple[Link, ChainFault | None, bool]:
+        """Follows the stored entries up to `through`, or until the budget is spent; each must stand in the document of
+        its sequence. With `to_the_end`, also whether there are entries behind `through`.
+        """
+        for stored in self._reader.documents(link.account, link.sequence, None if to_the_end else through):
+            if link.sequence == through:
+                return link, None, True
+            if seen and len(seen) % TIMED == 0 and budget.spent():
+                return link, None, False
             if stored.id != f"{link.sequence + 1:012d}":
-                return link, ChainFault(link.sequence + 1, "sequence")
+                return link, ChainFault(link.sequence + 1, "sequence"), False
             after = follow(dict(stored.fields), self._reader.keys, link)
             if isinstance(after, ChainFault):
                 ours = after.check == "shape" and signed_here(dict(stored.fields), self._reader.keys, link)
-                return link, ChainFault(after.sequence, NOT_JUDGED) if ours else after
+                return link, ChainFault(after.sequence, NOT_JUDGED) if ours else after, False
             link = after
             seen.append(stored.fields)
-        return link, None if link.sequence == through else ChainFault(link.sequence + 1, "missing")
+        return link, None if link.sequence == through else ChainFault(link.sequence + 1, "missing"), False
 
     def _lots(self, account: Account, seen: list[Fields]) -> str | None:
         try:
@@ -142,16 +183,13 @@ class Judge:
                     return NOT_JUDGED
         return ACCOUNT_UNREADABLE
 
-    def _stands(self, sealed: SealedLink) -> bool:
-        found = self._documents.get(document.entry_path(sealed.link.account, sealed.sequence))
+    def _stands(self, sealed: SealedLink, found: Document | None) -> bool:
         if found is None or found.fields.get("hash") != sealed.link.head_hash:
             return False
         return all(verify_entry(dict(found.fields), self._reader.keys).values())
 
-    def _goes_on(self, stored: Document, account: Account) -> bool:
-        """Whether there are entries that the account, which did not move meanwhile, does not know."""
-        if next(self._reader.documents(account.uid, account.sequence), None) is None:
-            return False
+    def _still(self, stored: Document) -> bool:
+        """Whether the account did not move meanwhile: then entries that it does not know are none of its own."""
         now = self._documents.get(stored.path)
         return now is not None and now.version == stored.version
 
