@@ -13,9 +13,9 @@ from support.tamper_game import Game
 from support.tamper_strategies import IN_A_CROWD, IN_SILENCE, STRATEGIES, Loot
 
 GAMES: dict[str, tuple[Callable[[], Game], Callable[[Loot], object]]] = {
-    **{name: (Game, strategy) for name, strategy in STRATEGIES.items()},
     **{name: (partial(Game, crowd=12), strategy) for name, strategy in IN_A_CROWD.items()},
     **{name: (partial(Game, quiet=True), strategy) for name, strategy in IN_SILENCE.items()},
+    **{name: (Game, strategy) for name, strategy in STRATEGIES.items()},
 }
 
 
