@@ -94,7 +94,7 @@ class Judge:
                     return Judgement(start, False, ChainFault(account.sequence + 1, "checkpoint"))
                 if not self._stands(sealed, entry):
                     return Judgement(start, False, ChainFault(sealed.sequence, "checkpoint"))
-            return self._from(stored, account, start, limit, [], budget)
+            return self._from(stored, start, limit, [], budget)
         except UNREADABLE:
             return Judgement(start, False, ChainFault(start.sequence + 1, "shape"))
 
@@ -112,20 +112,19 @@ class Judge:
             if sealed is not None and account.sequence < sealed.sequence:
                 return Judgement(start, False, ChainFault(account.sequence + 1, "checkpoint"))
             if sealed is None or start.sequence >= sealed.sequence:
-                return self._from(stored, account, start, limit, [], budget)
+                return self._from(stored, start, limit, [], budget)
             seen: list[Fields] = []
             link, fault, _ = self._follow(start, min(sealed.sequence, start.sequence + limit), seen, budget)
             if fault is None and link.sequence == sealed.sequence and link.head_hash != sealed.link.head_hash:
                 fault = ChainFault(link.sequence, "checkpoint")
             if fault is not None or link.sequence < sealed.sequence:
                 return Judgement(link, False, fault, len(seen))
-            return self._from(stored, account, link, limit - len(seen), seen, budget)
+            return self._from(stored, link, limit - len(seen), seen, budget)
         except UNREADABLE:
             return Judgement(start, False, ChainFault(start.sequence + 1, "shape"))
 
-    def _from(
-        self, stored: Document, account: Account, start: Link, limit: int, seen: list[Fields], budget: Budget
-    ) -> Judgement:
+    def _from(self, stored: Document, start: Link, limit: int, seen: list[Fields], budget: Budget) -> Judgement:
+        account = document.read(stored.fields)
         through = min(account.sequence, start.sequence + limit)
         link, fault, more = self._follow(start, through, seen, budget, to_the_end=through == account.sequence)
         if fault is not None or link.sequence < account.sequence:
