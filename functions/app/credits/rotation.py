@@ -196,8 +196,8 @@ class Rotation:
         uids: list[str] = []
         for _ in range(_GROUPS):
             name = f"{rounds.group:02x}"
-            members = sorted(uid for uid in self._checkpoints.group(state, name) if uid > rounds.member)
-            taken = members[: limit - len(uids)]
+            members = self._checkpoints.group(state, name) if name in state.groups else {}
+            taken = sorted(uid for uid in members if uid > rounds.member)[: limit - len(uids)]
             uids += taken
             if taken:
                 rounds = replace(rounds, member=taken[-1])

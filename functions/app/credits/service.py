@@ -47,7 +47,6 @@ from app.credits.ledger.store import Store, StoreParts
 from app.credits.proofs import checkpoints
 from app.credits.proofs.archived import SealArchive
 from app.credits.proofs.breaches import Breaches
-from app.credits.proofs.checkpoints import SealingParts
 from app.credits.proofs.judging import Agrees, Judge
 from app.credits.proofs.reading import ChainReport, HistoryFilter, LedgerReader, Proof, readable
 from app.credits.proofs.receipts import receipt
@@ -126,7 +125,7 @@ class Credits:
         self._signer = signer.publishing(self._key_store)
         self.ledger = LedgerReader(documents, keys)
         pause = full_jitter(concurrency, draw)
-        parts = SealingParts(
+        parts = checkpoints.SealingParts(
             documents=documents,
             clock=clock,
             archive=SealArchive(archive, keys, signer),
