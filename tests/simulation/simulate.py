@@ -20,6 +20,7 @@ from simulation.machine.kernel import CALM, START_US, Crash, Faults, Livelock
 from simulation.money.people import MoneyPeople
 from simulation.people.questioner import Questioner
 from simulation.strangers import Attacker, Operator
+from simulation.tampering import Siege
 from simulation.workload import OLD, Known, User
 from simulation.world import World
 
@@ -101,6 +102,7 @@ def _play(scenario: Scenario, world: World) -> Verdict:
     auditor = Auditor(world, known)
     operator, attacker, people = Operator(world), Attacker(world), MoneyPeople(world)
     _introduce(world, scenario.users)
+    siege = Siege(world)
     if kernel.chance(0.3):
         _remember(world)
     if kernel.chance(0.3):
@@ -124,6 +126,7 @@ def _play(scenario: Scenario, world: World) -> Verdict:
         violations = (*auditor.verdict(), *operator.verdict(Records(world.documents.real)), *people.verdict())
         if not violations:
             violations = tuple(attacker.verdict() if attacked else people.later())
+        violations = violations or tuple(siege.verdict())
     except Livelock as livelock:
         violations = (f"livelock: {livelock}",)
     trace = tuple(f"{(at - 1_800_000_000_000_000) / 1e6:12.6f} {who:24} {what}" for at, who, what in kernel.trace)
