@@ -115,6 +115,15 @@ class TestMeasured:
         found = one.measured()
         assert (found.reported, found.delivered, found.doubted) == (None, delivered, True)
 
+    def test_by_the_vendors_count_of_what_it_put_before_the_prompt(self) -> None:
+        """T-14: its own instructions, which it charges for; here most of them were written into its cache."""
+        one = meter()
+        one.add(Delta("hello", 1))
+        one.count(Counted(Reported((2_006, 0), (6, 0, 0), 1_900), {}))
+        one.finish = "stop"
+        found = one.measured()
+        assert (found.doubted, found.reported) == (False, TokenUsage(input=106, output=6, cache_write=1_900))
+
     def test_by_the_vendors_count_of_pictures(self) -> None:
         vision = BOOK.catalogue.get("vision")
         granted = Granted(10**9, 1000, vision.id, {vision.id: 1000})

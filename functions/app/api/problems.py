@@ -139,8 +139,8 @@ def _fault(error: Fault) -> Described:
     return Described(
         503,
         error.code,
-        "Temporarily unavailable",
-        "A service that we depend on did not answer. Trying again later may help.",
+        error.title,
+        error.told,
         severity="fault",
         headers={"Retry-After": str(wait)},
     )

@@ -14,7 +14,7 @@ from app.chat.store import ChatStore, NoSuchMessage, conversation_path, overdue,
 from app.chat.turn import End, FinishReason, Turn, TurnProblem, TurnState
 from app.credits.public import Reference, Seen
 from app.kit import telemetry
-from app.kit.errors import Failure, Fault, Rejection
+from app.kit.errors import Fault, Rejection
 from app.kit.money import to_decimal
 from app.kit.stores.documents import Document, Query, Replace, Unchanged, Value
 from app.kit.stores.realtime import Json, Realtime
@@ -22,7 +22,7 @@ from app.metering.billing import Ending, Mode
 from app.metering.orphans import Orphan
 from app.metering.paid_call import PaidCall, Settlement
 from app.metering.settling import OwnerEnd, OwnerRecord
-from app.models.faults import EmptyAnswer
+from app.models.faults import ModelFault
 
 _log = telemetry.log("chat")
 
@@ -43,12 +43,6 @@ UNKNOWN_END: Final = TurnProblem(
     code="unknown_finish",
     title="The answer may not be whole",
     detail="The model ended it for a reason that is not known here. What came of it is charged.",
-    status=503,
-)
-_EMPTY: Final = TurnProblem(
-    code="empty_answer",
-    title="The answer is empty",
-    detail="The model wrote nothing that can be seen. Nothing was charged; trying again may help.",
     status=503,
 )
 
@@ -80,15 +74,9 @@ def problem_of(error: Exception) -> TurnProblem:
     """What the owner of a turn may know of the error that ended it."""
     if isinstance(error, Rejection):
         return TurnProblem(error.code, error.title, error.detail, error.status)
-    if isinstance(error, EmptyAnswer):
-        return _EMPTY
-    code = getattr(error, "code", "internal_error") if isinstance(error, Failure) else "internal_error"
-    return TurnProblem(
-        code=str(code),
-        title="The answer failed",
-        detail="The model did not answer to the end. Nothing was charged; trying again may help.",
-        status=503,
-    )
+    failed = error if isinstance(error, ModelFault) else ModelFault("")
+    code = error.code if isinstance(error, Fault) else "internal_error"
+    return TurnProblem(code, failed.title, failed.told, status=503)
 
 
 def ended(finish: Finish, answer: str, settlement: Settlement) -> End:

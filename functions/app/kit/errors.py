@@ -76,9 +76,14 @@ class Invalid(Rejection):
 
 
 class Fault(Failure):
-    """A dependency failed. Trying again later may help; the caller did nothing wrong."""
+    """A dependency failed. Trying again later may help; the caller did nothing wrong.
+
+    `title` and `told` are all that a client learns of it; `detail` is for the log.
+    """
 
     code: ClassVar[str] = "unavailable"
+    title: ClassVar[str] = "Temporarily unavailable"
+    told: ClassVar[str] = "A service that we depend on did not answer. Trying again later may help."
 
     def __init__(self, detail: str, *, retry_after_s: int | None = None) -> None:
         super().__init__(detail)

@@ -17,7 +17,7 @@ from app.models import usage
 from app.models.catalogue import Model
 from app.models.gateway import Counted, Delta, Thought
 from app.models.pricing import PriceBook
-from app.models.tokens import at_least, estimate, least, too_few, too_many, upper_bound, without_pictures
+from app.models.tokens import UNSEEN_PROMPT, at_least, estimate, least, too_few, too_many, upper_bound, without_pictures
 from app.models.usage import BadUsage, Reported, TokenUsage
 
 _UNSEEN: Final = frozenset(("Zs", "Zl", "Zp", "Cc", "Cf"))
@@ -162,7 +162,7 @@ class Meter:
         reads, writes = self._reported.read, self._reported.written
         if reads is not None and too_few(sum(reads), self._prompt_length):
             reads = None
-        if reads is not None and too_many(sum(reads), 0) and too_many(sum(reads), self._most_read()):
+        if reads is not None and sum(reads) > UNSEEN_PROMPT and too_many(sum(reads), self._most_read(), UNSEEN_PROMPT):
             reads = None
         if writes is not None and too_few(sum(writes), self._length, self._pieces):
             writes = None

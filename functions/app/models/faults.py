@@ -66,6 +66,8 @@ class ModelFault(Fault):
     """The vendor did not answer as it should."""
 
     code = "model_unavailable"
+    title = "The answer failed"
+    told = "The model did not answer to the end. Nothing was charged; trying again may help."
 
     def __init__(self, detail: str, blame: Blame = Blame.BROKEN, *, retry_after_s: int | None = None) -> None:
         super().__init__(detail, retry_after_s=retry_after_s)
@@ -76,12 +78,14 @@ class ModelBusy(ModelFault):
     """The vendor asks to come back later."""
 
     code = "model_busy"
+    told = "The model is busy. Nothing was charged; trying again a little later may help."
 
 
 class ModelTimeout(ModelFault):
     """The vendor was silent for too long."""
 
     code = "model_timeout"
+    told = "The model was silent for too long. Nothing was charged; trying again may help."
 
     def __init__(self, detail: str, blame: Blame = Blame.SILENT) -> None:
         super().__init__(detail, blame)
@@ -97,6 +101,8 @@ class EmptyAnswer(ModelFault):
     """The model came to its end and wrote nothing that can be seen."""
 
     code = "empty_answer"
+    title = "The answer is empty"
+    told = "The model wrote nothing that can be seen. Nothing was charged; trying again may help."
 
 
 class ModelMisconfigured(ModelFault):

@@ -45,6 +45,12 @@ def least(texts: Iterable[str]) -> int:
     return sum(estimate(text) + LEAST_PER_MESSAGE for text in texts)
 
 
+UNSEEN_PROMPT: Final = 4096
+"""What a vendor may put before a prompt unasked and count: instructions, descriptions of tools, a template. It charges
+for them; no published instructions of a vendor's API that we know of are longer.
+"""
+
+
 def at_least(length: int, pieces: int) -> int:
     """Tokens that `length` characters in `pieces` non-empty pieces have whatever the tokenizer.
 
@@ -65,12 +71,11 @@ def too_few(counted: int, length: int, pieces: int = 0) -> bool:
     return counted < max(1, min(pieces, length // 4) // 4, length // LONGEST_TOKEN)
 
 
-def too_many(counted: int, most: int) -> bool:
-    """Whether a report counts more than the `most` that can be, with a quarter and 512 tokens for what nobody knows of.
-
-    What vendors put before a prompt unasked, such as the rules of a chat template, stays within that.
+def too_many(counted: int, most: int, unknown: int = 512) -> bool:
+    """Whether a report counts more than the `most` that can be, with a quarter and `unknown` tokens for what is not
+    known here. Of a prompt these are `UNSEEN_PROMPT`.
     """
-    return counted > most + most // 4 + 512
+    return counted > most + most // 4 + unknown
 
 
 def estimate(text: str) -> int:
