@@ -80,6 +80,21 @@ class TestASlot:
         slow.leave(asked.now_us)
         assert asked.bell.depth("lane", asked.now_us).running == 2
 
+    def test_that_is_over_is_not_extended_by_who_had_it(self) -> None:
+        """T-72: a runner that stood still extends its operation's lease, and its slot is another's by then."""
+        asked = Counter()
+        asked.bell.ring("lane", [ticket(number) for number in range(3)])
+        slow = asked.admit()
+        assert asked.next(slow) is not None
+        asked.shop.clock.advance(seconds=61)
+        taken = [asked.admit(), asked.admit()]
+        assert all(asked.next(one) for one in taken)
+        before = asked.shop.realtime.get(f"{SLOTS}/lane")
+        assert slow is not None
+        slow.extend(now_us=asked.now_us, until_us=asked.now_us + seconds(600))
+        slow.leave(asked.now_us)
+        assert asked.shop.realtime.get(f"{SLOTS}/lane") == before
+
     def test_of_a_vendor_is_free_again_when_its_operation_has_ended(self) -> None:
         asked = Counter()
         asked.bell.ring("lane", [ticket(number, vendor="acme") for number in range(2)])

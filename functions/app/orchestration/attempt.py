@@ -90,7 +90,7 @@ class RunningAttempt:
         if self.slot is None:
             return
         try:
-            self.slot.extend(now_us + self.handler.lease_us + SKEW_US)
+            self.slot.extend(now_us=self.now_us(), until_us=now_us + self.handler.lease_us + SKEW_US)
         except Fault as fault:
             # Only the lease matters. To fail here would repeat work that may have cost money.
             _log.warning("slot_extension_failed", reason=str(fault))

@@ -241,8 +241,12 @@ class TakenSlot:
             _note_refused(self._realtime, self._path, ticket.due_ms)
         return None
 
-    def extend(self, until_us: int) -> None:
-        """Extends the slot until `until_us`; the heartbeat calls this while the operation works."""
+    def extend(self, *, now_us: int, until_us: int) -> None:
+        """Extends the slot until `until_us`; the heartbeat calls this while the operation works. One whose time is over
+        may be another's, and is left to it (T-72).
+        """
+        if self._is_lost(now_us):
+            return
         self._slot = replace(self._slot, until_us=until_us)
         paths = [self._node, *([self._at_vendor] if self._at_vendor else [])]
         self._realtime.update({f"{path}/until": until_us for path in paths})
