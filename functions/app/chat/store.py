@@ -102,7 +102,7 @@ class ChatStore:
         """
         query = Query("messages", where=(Where("id", "==", message_id),), limit=2, group=True)
         for stored in self.documents.query(query):
-            if stored.path.startswith(f"users/{uid}/"):
+            if stored.path.startswith(f"users/{uid}/") and stored.id == message_id:
                 return turns.read(stored.fields)
         raise NoSuchMessage
 
