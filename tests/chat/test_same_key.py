@@ -10,6 +10,7 @@ from app.chat.conversation import Conversation
 from app.chat.live.instances import BEAT_US, SILENT_US, Beats, Instances
 from app.chat.opening import Ask
 from app.kit.errors import KeyReused, Unavailable
+from app.kit.money import to_decimal
 from app.kit.stores.realtime import Json
 from app.metering.billing import Mode
 from app.metering.reserving import CallInProgress
@@ -184,6 +185,22 @@ class TestABrokenConnection:
         assert (over.turn.attempt, world.only_turn().end) == (2, over.end)
         assert [-entry.amount for entry in world.charges()] == [over.end.cost]
         assert world.reserved() == 0
+
+    def test_to_one_that_was_only_frozen_leaves_the_live_text_to_the_next(self, world: ChatWorld) -> None:
+        """T-111: the end of the attempt that was given up does not stand over that of the one that is paid."""
+        conversation = world.conversation()
+        frozen = world.ask(conversation, key="k")
+        read_texts(frozen)
+        beat(world)
+        pass_by(world, 70)
+        over = repeated(world, conversation).over()
+        frozen.over()
+        world.clock.advance(minutes=7)
+        world.feature.sweep()
+        shown = world.realtime.get(f"users/alice/streams/{over.turn.id}")
+        assert isinstance(shown, dict)
+        assert (shown["attempt"], shown["cost"]) == (2, to_decimal(over.end.cost))
+        assert "".join(str(one) for one in dict(shown["chunks"]).values()) == over.end.answer  # type: ignore[arg-type]
 
     def test_to_one_that_settles_in_this_moment_gives_its_answer(self, world: ChatWorld) -> None:
         conversation = world.conversation()

@@ -349,7 +349,10 @@ class Answering:
             self._mirror.close(turn.id, Closing("error", "error", None))
             raise
         end = ended(finish, answer, settlement)
-        self._mirror.close(turn.id, live_end(end))
+        if settlement.replaced:
+            self._mirror.leave(turn.id, attempt=turn.attempt)
+        else:
+            self._mirror.close(turn.id, live_end(end))
         attempt.stopwatch.end("settle")
         _log.info(
             "turn_settled",

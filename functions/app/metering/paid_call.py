@@ -44,7 +44,8 @@ class Settlement:
 
     `reason` is the billing policy's code, `at` RFC 3339, `model` the one that answered. `available` can be spent after
     it; 0 for an orphan, whose caller is gone. `transaction_id` is None when nothing was charged. `estimated`: the usage
-    is our own estimate, not the vendor's count.
+    is our own estimate, not the vendor's count. `replaced`: a later attempt has taken the place of this one, whose end
+    is recorded nowhere.
     """
 
     reason: str
@@ -55,3 +56,4 @@ class Settlement:
     transaction_id: str | None = None
     usage: Mapping[str, int] = field(default_factory=dict)
     estimated: bool = False
+    replaced: bool = False

@@ -4,7 +4,7 @@ Runs once per attempt, where no cancellation reaches it (T-6, T-31).
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from app.credits.public import (
@@ -182,27 +182,30 @@ class Settling:
                 model=end.measured.model,
                 available=self._credits.available(self._credits.account(call.account)),
             )
-            self._record_late(call, late, record)
-            return late
+            return replace(late, replaced=self._record_late(call, late, record))
 
-    def _record_late(self, call: PaidCall, settlement: Settlement, record: OwnerRecord) -> None:
-        """Writes the end over exactly the attempt that it belongs to, again when another writer was faster."""
+    def _record_late(self, call: PaidCall, settlement: Settlement, record: OwnerRecord) -> bool:
+        """Writes the end over exactly the attempt that it belongs to, again when another writer was faster. Whether a
+        later attempt has taken its place, so that nothing is written.
+        """
 
-        def attempt() -> None:
+        def attempt() -> bool:
             stored, *seen = self._documents.get_all((call.path, *record.reads))
             if stored is None or text_field(stored.fields, "reservation_id") != call.reservation_id:
-                return
+                return stored is not None
             owner = record.ended(settlement, tuple(seen))
             if owner.fields is None:
                 over: Write = Delete(stored.path, stored.version)
             else:
                 over = Replace(stored.path, {**stored.fields, **owner.fields}, stored.version)
             self._documents.commit([over, *owner.others])
+            return False
 
         try:
-            optimistic(attempt, pause=self._between_writers)
+            return optimistic(attempt, pause=self._between_writers)
         except Contended as contended:
             _log.error("late_end_not_recorded", reservation=call.reservation_id, reason=str(contended))
+            return False
 
 
 def _changed(path: str, fields: Mapping[str, Value] | None) -> Write:

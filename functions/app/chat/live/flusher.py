@@ -62,6 +62,9 @@ class Flusher:
         self._work.set()
         self._ended.set()
 
+    def leave(self, message_id: str, *, attempt: int) -> None:
+        self.coalescer.leave(message_id, attempt=attempt)
+
     def drained(self, message_id: str) -> None:
         until_us = self._concurrency.monotonic_us() + _DRAIN_US
         while True:

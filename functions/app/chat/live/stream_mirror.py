@@ -95,6 +95,10 @@ class StreamMirror(Protocol):
         """Ends a stream."""
         ...
 
+    def leave(self, message_id: str, *, attempt: int) -> None:
+        """Writes nothing more of this attempt, whose place a later one has taken. The sweep mends what it wrote."""
+        ...
+
     def drained(self, message_id: str) -> None:
         """Waits, for a bounded time, until a closed stream was written: an instance may get no CPU after its answer."""
         ...
@@ -174,6 +178,13 @@ class Coalescer:
             stream.parked_until_us = None
             self._dirty[message_id] = None
             return True
+
+    def leave(self, message_id: str, *, attempt: int) -> None:
+        """Forgets the stream of this attempt. It stays on its list, so that the sweep compares it with the turn."""
+        with self._lock:
+            stream = self._live.get(message_id)
+            if stream is not None and stream.attempt == attempt:
+                self._forget({message_id: stream})
 
     def live(self, message_id: str) -> bool:
         """Whether something of the stream may have to be written soon. It is not where the database refused it."""
@@ -309,6 +320,9 @@ class SteppedStreamMirror:
 
     def close(self, message_id: str, closing: Closing) -> None:
         self.coalescer.close(message_id, closing)
+
+    def leave(self, message_id: str, *, attempt: int) -> None:
+        self.coalescer.leave(message_id, attempt=attempt)
 
     def drained(self, message_id: str) -> None:
         # With nothing left to send, what is live is a later attempt's stream, which ends when that one does.
