@@ -9,11 +9,10 @@ import pytest
 from app.chat.answering import AnswerEvent, Over, Start, Text
 from app.chat.feature import MARGIN_S
 from app.chat.opening import Ask
-from app.chat.store import turn_path
 from app.credits.core.rejections import InsufficientCredits
 from app.kit.clock import from_rfc3339, seconds
 from app.kit.errors import Unavailable
-from app.kit.stores.documents import Create, Write
+from app.kit.stores.documents import Write
 from app.metering.billing import Mode
 from app.metering.quote import MaxCostTooLow
 from app.metering.settling import SETTLE_TRIES, between_tries_us, patient
@@ -492,15 +491,3 @@ class Losing:
         if self._left:
             self._left -= 1
             raise Unavailable("the store did not answer")
-
-
-def test_a_broken_copy_of_a_turn_under_another_name_is_not_that_turn(world: ChatWorld) -> None:
-    """T-38: a copy that somebody made by hand keeps neither a cancel nor the sweep of live text from the turn."""
-    turn = world.answered(world.conversation()).turn
-    path = turn_path("alice", turn.conversation_id, turn.id)
-    stored = world.documents.get(path)
-    assert stored is not None
-    world.documents.commit([Create(f"{path.rpartition('/')[0]}/a-copy", {**stored.fields, "attempt": "one"})])
-    found = world.chat.cancel("alice", turn.id)
-    assert found is not None
-    assert found.id == turn.id

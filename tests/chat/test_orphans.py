@@ -6,6 +6,7 @@ from app.chat.answering import Start, Text
 from app.chat.live.flusher import cancel_path
 from app.chat.opening import Ask
 from app.chat.service import Amendment
+from app.chat.store import turn_path
 from app.kit.stores.documents import Create
 from app.metering.billing import Mode
 from support.chat_world import ChatWorld
@@ -126,3 +127,15 @@ class TestAWindow:
         vendor.arrange("disconnect-after=3")
         world.chat.answer(Ask("alice", conversation.id, "Hi"), Mode.JSON).over()
         assert world.chat.read("alice", conversation.id).window == ()
+
+
+def test_a_broken_copy_of_a_turn_under_another_name_is_not_that_turn(world: ChatWorld) -> None:
+    """T-38: a copy that somebody made by hand keeps neither a cancel nor the sweep of live text from the turn."""
+    turn = world.answered(world.conversation()).turn
+    path = turn_path("alice", turn.conversation_id, turn.id)
+    stored = world.documents.get(path)
+    assert stored is not None
+    world.documents.commit([Create(f"{path.rpartition('/')[0]}/a-copy", {**stored.fields, "attempt": "one"})])
+    found = world.chat.cancel("alice", turn.id)
+    assert found is not None
+    assert found.id == turn.id

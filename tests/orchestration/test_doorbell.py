@@ -114,7 +114,7 @@ class TestASlot:
         assert asked.next(slot) is not None
         assert slot is not None
         asked.shop.clock.advance(seconds=50)
-        slot.extend(asked.now_us + seconds(60))
+        slot.extend(now_us=asked.now_us, until_us=asked.now_us + seconds(60))
         asked.shop.clock.advance(seconds=20)
         assert asked.admit() is None
 

@@ -21,6 +21,7 @@ from simulation.machine.kernel import Instance, InstanceClock, Kernel
 from simulation.machine.signatures import remember_signatures
 from simulation.machine.stores import Outage, SimDocuments, SimRealtime
 from simulation.outside import book
+from simulation.outside.counter import CounterFeature, Desk
 from simulation.outside.model_vendor import ModelVendor
 from simulation.outside.vendor_network import VendorNetwork
 from simulation.outside.vendors import Machine, Mailer, Rail
@@ -97,6 +98,7 @@ class Outside:
     models: ModelVendor
     archive: Archive
     people: People
+    desk: Desk = field(default_factory=Desk)
     tokens: TestTokens = field(default_factory=TestTokens)
 
 
@@ -156,7 +158,10 @@ class Backend:
             shelf = Shelf(system.outbox, system.credits.service, outside.rail, outside.mailer, outside.machine)
             return Products(shelf)
 
-        self.system = SimulatedSystem(SimPorts(outside, instance, ring), [products])
+        def counter(_: System) -> CounterFeature:
+            return CounterFeature(outside.kernel, outside.desk)
+
+        self.system = SimulatedSystem(SimPorts(outside, instance, ring), [products, counter])
         remember_signatures(self.credits.ledger.keys)
 
     @property

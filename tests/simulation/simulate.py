@@ -18,6 +18,7 @@ from simulation.audit.auditor import Auditor
 from simulation.audit.records import Records
 from simulation.machine.kernel import CALM, START_US, Crash, Faults, Livelock
 from simulation.money.people import MoneyPeople
+from simulation.people.chatting import Chatting
 from simulation.people.questioner import Questioner
 from simulation.strangers import Attacker, Operator
 from simulation.tampering import Siege
@@ -101,6 +102,7 @@ def _play(scenario: Scenario, world: World) -> Verdict:
     kernel, known = world.kernel, Known()
     auditor = Auditor(world, known)
     operator, attacker, people = Operator(world), Attacker(world), MoneyPeople(world)
+    chatting = Chatting(world, known)
     _introduce(world, scenario.users)
     siege = Siege(world)
     if kernel.chance(0.3):
@@ -112,6 +114,7 @@ def _play(scenario: Scenario, world: World) -> Verdict:
         attacker.looks()
     if scenario.faults.unavailable and kernel.chance(0.3):
         _refuse(world)
+    chatting.come()
     for number in range(scenario.users):
         user = User(world, known, f"user{number}")
         for device in range(scenario.devices):
@@ -123,7 +126,8 @@ def _play(scenario: Scenario, world: World) -> Verdict:
             kernel.run(kernel.now_us + 60_000_000)
             world.sweep()
         world.settle()
-        violations = (*auditor.verdict(), *operator.verdict(Records(world.documents.real)), *people.verdict())
+        records = Records(world.documents.real)
+        violations = (*auditor.verdict(), *operator.verdict(records), *people.verdict(), *chatting.verdict(records))
         if not violations:
             violations = tuple(attacker.verdict() if attacked else people.later())
         violations = violations or tuple(siege.verdict())

@@ -13,7 +13,6 @@ from app.kit.stores.realtime import Json
 from simulation.audit import deletions
 from simulation.audit.prices import most, possible, price
 from simulation.audit.records import Records
-from simulation.audit.windows import windows
 from simulation.outside.model_vendor import VendorAnswer, answer_of
 from simulation.workload import Known
 from simulation.world import World
@@ -37,7 +36,6 @@ def turns(world: World, known: Known, records: Records) -> Found:
     gone = deletions.gone(known, chat)
     left = [one for one in chat if "/messages/" in one.path and one.path.partition("/messages/")[0] not in gone]
     yield from deletions.remains(known, chat)
-    yield from windows(chat)
     for answered in known.answers.keys() - {turn.id for turn in left}:
         if known.conversations[answered] not in gone:
             yield f"turn {answered} was answered and is gone"

@@ -24,7 +24,9 @@ from simulation.audit.answers import Streams, turns
 from simulation.audit.asking import Askings
 from simulation.audit.course import Heads, Sagas, Turns
 from simulation.audit.promises import bonus, keyed, sealed
+from simulation.audit.readers import Readers
 from simulation.audit.records import JUNK, Records
+from simulation.audit.windows import Windows
 from simulation.machine.kernel import CALM
 from simulation.products import IMAGE_PRICE, POSTED, THOUGHT_PRICE
 from simulation.workload import Known
@@ -48,8 +50,9 @@ class Auditor:
         self._known = known
         self._records = Records(world.documents.real)
         self._streams = Streams(world)
-        self._turns, self._saga_moves, self._heads = Turns(world), Sagas(world), Heads(world)
+        self._turns, self._saga_moves, self._heads = Turns(world, known), Sagas(world), Heads(world)
         self._askings = Askings(world, known)
+        self._windows, self._readers = Windows(world), Readers(world, known)
         self._calm = world.faults == CALM
         self._found: list[str] = []
         self._running: dict[str, set[str]] = {}
@@ -72,7 +75,8 @@ class Auditor:
             self._mirrors,
         ):
             found += check()
-        found += [*self._turns.verdict(self._records), *self._saga_moves.found, *self._heads.found]
+        found += [*self._turns.found, *self._windows.found, *self._saga_moves.found, *self._heads.found]
+        found += self._readers.verdict()
         found += turns(self._world, self._known, self._records)
         found += self._streams.verdict(self._known, self._records)
         found += bonus(self._world, self._records)
@@ -213,7 +217,7 @@ class Auditor:
             yield f"operation {operation.id} ({operation.name}) was tried {operation.attempts} times in calm weather"
         free_us = max([operation.due_us, *(self._ended.get(one.id, 0) for one in self._before(operation))])
         waited = (operation.finished_us or 0) - free_us
-        if waited > _PROMPT and operation.lane not in ("narrow", "single"):
+        if waited > _PROMPT and operation.lane not in ("narrow", "single", "counter"):
             yield f"operation {operation.id} ({operation.name}) took {waited / 1e6:.1f} s in calm weather"
 
     def _before(self, operation: Operation) -> list[Operation]:

@@ -1,29 +1,25 @@
-"""What must be true of each move of turns, sagas and account heads, which the final state alone does not show.
+"""What must be true of each move of turns, sagas and account heads, which the final state alone does not show."""
 
-Windows of conversations are checked against the order in which their turns were done.
-"""
-
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from app.chat.conversation import MOST_TURNS, OPEN, SHORTENED
+from app.credits.ledger import document as account_document
 from app.kit.clock import from_rfc3339, minutes
 from app.kit.stores.documents import (
     Fields,
     Replace,
     Version,
     Write,
-    as_map,
     int_field,
     list_field,
     map_field,
     text_field,
 )
 from app.orchestration.sagas.sagas import TIMER
-from simulation.audit.prices import overasked
-from simulation.audit.records import Records
+from simulation.audit.prices import overasked, underreserved
 from simulation.machine.kernel import CALM, Instance, Process
 from simulation.outside.model_vendor import VendorAnswer
+from simulation.workload import Known
 from simulation.world import World
 from support.memory import Change
 
@@ -39,10 +35,12 @@ Found = Iterator[str]
 class Turns:
     """The turns of all conversations."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self._done: dict[str, list[str]] = {}
-        """Messages by the path of their conversation, in the order in which they were answered."""
+    def __init__(self, world: World, known: Known) -> None:
+        self._world, self._known = world, known
+        self._spendable: dict[str, int] = {}
+        """By reservation, what its account could have set aside for it."""
+        self._doubtful: set[str] = set()
+        """Paths of turns whose writer does not know whether they were written: nobody may be answering them."""
         self._running: dict[str, Fields] = {}
         """By question, the latest attempt at it."""
         self._by: dict[str, Instance | None] = {}
@@ -52,25 +50,11 @@ class Turns:
         self._asks: dict[str, list[VendorAnswer]] = {}
         """By reservation, what the vendor was asked."""
         world.documents.watchers.append(self._committed)
+        world.documents.doubts.append(self._doubted)
         world.outside.models.watchers.append(self._asked)
 
-    def verdict(self, records: Records) -> Found:
-        """What was found at commits, and whether every window holds what was answered, in order, each once."""
-        yield from self.found
-        chat = {one.path: one for one in records.documents("users/")}
-        for path, conversation in chat.items():
-            if path.count("/") != 3 or conversation.fields["state"] != OPEN:
-                continue
-            window = [as_map(one) for one in list_field(conversation.fields, "window")]
-            shown, wanted = [str(one["message_id"]) for one in window], self._done.get(path, [])[-MOST_TURNS:]
-            if shown != wanted:
-                yield f"the window of {path} holds {shown}, answered were {wanted}"
-            for exchange in window:
-                turn = chat.get(f"{path}/messages/{exchange['message_id']}")
-                said = None if turn is None else (turn.fields["question"], turn.fields["answer"])
-                shown_as = (exchange["question"], exchange["answer"])
-                if said != shown_as and not any(SHORTENED in str(one) for one in shown_as):
-                    yield f"the window of {path} tells {exchange}, its turn says {said}"
+    def _doubted(self, writes: Sequence[Write]) -> None:
+        self._doubtful |= {write.path for write in writes if "/messages/" in write.path}
 
     def _asked(self, asked: VendorAnswer) -> None:
         """A model is asked once a reservation stands that pays for it, and again only while that is right."""
@@ -79,6 +63,8 @@ class Turns:
             self.found.append(f"{asked.model} was asked {asked.question!r}, for which nothing is reserved")
             return
         self.found += overasked(asked, turn)
+        reservation = text_field(turn, "reservation_id")
+        self.found += underreserved(asked, turn, min(self._spendable.get(reservation, 0), self._limit(turn)))
         before = self._asks.setdefault(text_field(turn, "reservation_id"), [])
         if any(one.texts for one in before):
             self.found.append(f"{asked.model} was asked {asked.question!r} again, after text had come")
@@ -90,9 +76,30 @@ class Turns:
         before.append(asked)
 
     def _committed(self, changes: list[Change]) -> None:
+        accounts = {path: (before, after) for path, before, after in changes if after and _is_account(path)}
         for path, before, after in changes:
             if after is not None and path.startswith("users/") and "/messages/" in path:
+                if after["state"] == "running":
+                    self._reserved(after, accounts)
                 self.found += self._moved(path, before, after)
+
+    def _limit(self, turn: Fields) -> int:
+        """What its owner allows it to cost."""
+        return self._known.limits.get(text_field(turn, "id"), 10**12)
+
+    def _reserved(self, turn: Fields, accounts: Mapping[str, tuple[Fields | None, Fields]]) -> None:
+        """Notes how much could be reserved for it, where others took some of it in the same commit."""
+        moved = accounts.get(f"accounts/{turn['account']}")
+        if moved is not None:
+            left, now_us = int_field(turn, "reserved"), self._world.kernel.now_us
+            was, now = (None if one is None else account_document.read(one).available(now_us) for one in moved)
+            known = [one for one in (was, None if now is None else now + left) if one is not None]
+            self._spendable[text_field(turn, "reservation_id")] = min(known)
+            held = [
+                one.id for one in account_document.read(moved[1]).reservations if one.id.startswith(f"{turn['id']}.")
+            ]
+            if len(held) > 1:
+                self.found.append(f"{turn['id']} holds several reservations: {held}")
 
     def _moved(self, path: str, before: Fields | None, after: Fields) -> Found:
         if after["state"] == "running":
@@ -109,13 +116,12 @@ class Turns:
             # Whoever was taken for dead comes to its end after all. The text was read, and costs nothing.
             yield from self._ended(path, after)
         elif before["state"] != "running":
-            repeated = before["state"] == "error" and before["cost"] == 0 and after["state"] == "running"
-            if not repeated:
+            if after["state"] != "running" or not _gave_nothing(before):
                 yield f"{path} was {before['state']} and moved to {after['state']}"
         elif after["state"] == "running":
-            # An attempt that was left behind may be taken over once its lease is over, or its instance is dead.
+            # An attempt that was left behind may be taken over once its lease is over, or its instance dead or silent.
             by = self._by.get(text_field(before, "reservation_id"))
-            if by is None or not by.dead:
+            if (by is None or not by.dead) and self._answers(path, before):
                 yield from self._left_behind(path, before, "replaced")
         else:
             yield from self._ended(path, after)
@@ -123,14 +129,25 @@ class Turns:
     def _ended(self, path: str, after: Fields) -> Found:
         if after["reason"] in _LEFT_BEHIND:
             yield from self._left_behind(path, after, text_field(after, "reason"))
-        if after["state"] == "done" and text_field(after, "answer").strip():
-            self._done.setdefault(path.partition("/messages/")[0], []).append(path.rpartition("/")[2])
+
+    def _answers(self, path: str, turn: Fields) -> bool:
+        """Whether somebody surely gives this answer, and can say so."""
+        world = self._world
+        if world.faults.stall or world.realtime.outage.until_us or path in self._doubtful:
+            return False
+        return turn["instance"] in [one.system.chat.instance for one in world.backends]
 
     def _left_behind(self, path: str, turn: Fields, how: str) -> Found:
         """Whoever still answers is not taken for dead, and keeps its reservation (T-40)."""
         age_us = self._world.kernel.now_us - from_rfc3339(text_field(turn, "created_at"))
         if age_us < self._longest_us - _SKEW:
             yield f"{path} was {how} after {age_us / 1e6:.0f} s, while its answer may still have been given"
+
+
+def _gave_nothing(ended: Fields) -> bool:
+    """Whether the key of a turn may be answered again: it failed, or nobody was there to read, and it cost nothing."""
+    unheard = not ended["answer"] and ended["reason"] != "cancelled_before_first_token"
+    return ended["cost"] == 0 and (ended["state"] == "error" or unheard)
 
 
 class Sagas:

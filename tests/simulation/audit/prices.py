@@ -5,11 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from app.kit.stores.documents import Fields, int_field
+from app.kit.stores.documents import Fields, int_field, text_field
 from app.metering import billing
 from app.models import tokens
 from simulation.outside import tokenizer
-from simulation.outside.book import BY_VENDOR, Priced
+from simulation.outside.book import BOOK, BY_VENDOR, Priced
 from simulation.outside.model_vendor import VendorAnswer
 from simulation.outside.truth import Count
 
@@ -78,6 +78,19 @@ def overasked(asked: VendorAnswer, turn: Fields) -> Iterator[str]:
     wanted = min(_MOST_OUTPUT, first.max_output_tokens, model.max_output_tokens, max(room, _LEAST_OUTPUT))
     if paid < _LEAST_OUTPUT or abs(asked.limit - min(wanted, paid)) > 1:
         yield f"{asked.model} may write {asked.limit} for {asked.question[-60:]!r}, and {reserved} pay for {paid}"
+
+
+def underreserved(asked: VendorAnswer, turn: Fields, most: int) -> Iterator[str]:
+    """Why less is reserved than the dearest model that may answer could cost, and than the `most` that could be set
+    aside for it (T-20).
+    """
+    model = BOOK[text_field(turn, "model")]
+    read = tokenizer.most(asked.prompt)
+    written = min(_MOST_OUTPUT, model.max_output_tokens, max(_LEAST_OUTPUT, model.context_tokens - read))
+    chain = [model, *(BOOK[name] for name in model.fallbacks)]
+    worst = max(min(read, one.context_tokens) * one.read + written * one.write for one in chain) // _MILLION
+    if int_field(turn, "reserved") < min(worst, most):
+        yield f"{turn['reserved']} are reserved for {asked.question[-60:]!r}, which may cost {worst}: {most} were there"
 
 
 def _bound(model: Priced, prompt: Sequence[str]) -> int:

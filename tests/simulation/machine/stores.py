@@ -193,13 +193,17 @@ def _json(value: Json) -> Json:
 
 
 class SimRealtime:
-    """`Realtime` in the simulation. `watchers` hear of every path that was written, with whether it was new."""
+    """`Realtime` in the simulation. `watchers` hear of every path that was written, with whether it was new.
+
+    `tries` hear of every update at the moment at which it is decided, before it is on its way.
+    """
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
         self.real = QuickRealtime()
         self.outage = Outage()
         self.watchers: list[Callable[[str, Json], None]] = []
+        self.tries: list[Callable[[Mapping[str, Json]], None]] = []
 
     def get(self, path: str) -> Json:
         self._before(f"rtdb get {path}")
@@ -210,6 +214,8 @@ class SimRealtime:
         return self.real.first(path, limit, start_at=start_at)
 
     def update(self, values: Mapping[str, Json]) -> None:
+        for hear in self.tries:
+            hear(values)
         label = " ".join(f"{path}{'' if value is not None else '=∅'}" for path, value in values.items())
         self._before(f"rtdb update {label}")
         created = [path for path, value in values.items() if value is not None and self.real.peek(path) is None]

@@ -34,6 +34,8 @@ _ENDS: Final = {
 """What tells that a body is over."""
 _HABITS: Final = {dialect: habits(dialect) for dialect in {*DIALECTS.values()}}
 _SLOW_US: Final = 25 * SECOND
+SLOWLY: Final = "Slowly, please"
+"""A question that begins so is answered at length and slowly, for a minute or more."""
 _THOUGHT: Final = "Hm. "
 _LETTERS: Final = ("", "", "", "é", "漢字", "привет", "(data:image/png;base64," + "iVBORw0KGgo" * 20 + "==)")
 """What hangs on each word of an answer: nothing, or something of another script; or a picture."""
@@ -157,7 +159,8 @@ class ModelVendor:
 
     def _arrivals(self, answer: VendorAnswer) -> Iterator[Arrival]:
         random, faults = self._kernel.random, self._kernel.faults
-        pace_us = _SLOW_US if self._kernel.chance(0.04) else random.choice((4_000, 40_000, 400_000))
+        slowly = self._kernel.chance(0.04) or answer.question.startswith(SLOWLY)
+        pace_us = _SLOW_US if slowly else random.choice((4_000, 40_000, 400_000))
         if answer.model == self._crowded and self._kernel.now_us < _CROWDED_UNTIL_US and self._kernel.chance(0.5):
             yield mishaps.busy()
         elif self._kernel.chance(faults.vendor * 1.5):
@@ -211,6 +214,8 @@ class ModelVendor:
 
     def _wanted(self, pace_us: int) -> int:
         """How much it has to say, in tokens: now and then more than a small reservation pays for."""
+        if pace_us == _SLOW_US:
+            return self._kernel.random.randrange(5, 10)
         long = pace_us < SECOND and self._kernel.chance(0.08)
         return self._kernel.random.randrange(16, 40) if long else self._kernel.random.randrange(1, 9)
 

@@ -71,7 +71,6 @@ LOOK_US: Final = seconds(1)
 TRIES: Final = 25
 """How often a runner tries to take a slot. At each try that it loses, another runner gets one."""
 
-
 _AHEAD_MS: Final = 1000
 _NO_TURN: Final = "other runners were faster at every slot of the lane"
 _DEPTH_READS: Final = 10
@@ -242,9 +241,7 @@ class TakenSlot:
         return None
 
     def extend(self, *, now_us: int, until_us: int) -> None:
-        """Extends the slot until `until_us`; the heartbeat calls this while the operation works. One whose time is over
-        may be another's, and is left to it (T-72).
-        """
+        """Extends the slot until `until_us`, for the heartbeat. One that is over is left to whoever took it (T-72)."""
         if self._is_lost(now_us):
             return
         self._slot = replace(self._slot, until_us=until_us)
