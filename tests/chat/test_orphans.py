@@ -9,7 +9,7 @@ from app.chat.service import Amendment
 from app.chat.store import turn_path
 from app.kit.stores.documents import Create
 from app.metering.billing import Mode
-from support.chat_world import ChatWorld
+from support.chat_world import ChatWorld, read_texts
 from support.vendor import Vendor
 
 
@@ -139,3 +139,20 @@ def test_a_broken_copy_of_a_turn_under_another_name_is_not_that_turn(world: Chat
     found = world.chat.cancel("alice", turn.id)
     assert found is not None
     assert found.id == turn.id
+
+
+def test_the_end_of_a_dead_attempt_is_not_told_over_the_next_one(world: ChatWorld) -> None:
+    """T-111: the key was repeated between the sweep that ended the attempt and the one that tells of it."""
+    conversation = world.conversation()
+    killed = world.ask(conversation, key="k")
+    read_texts(killed)
+    world.clock.advance(minutes=6)
+    assert world.system.metering.orphans.sweep(world.feature.turns) == 1
+    ask = Ask("alice", conversation.id, "What is a ledger?", key="k", request_id="req_test")
+    again = world.instance().chat.service.answer(ask, Mode.STREAM)
+    read_texts(again)
+    path = f"users/alice/streams/{world.only_turn().id}"
+    before = world.realtime.get(path)
+    world.system.metering.orphans.tell(world.feature.turns)
+    assert world.realtime.get(path) == before
+    again.close()
