@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from app.credits.core.entry import Entry
+from app.kit.clock import from_rfc3339, minutes
 from app.kit.money import to_decimal
 from app.kit.stores.documents import Document, int_field, text_field
 from app.kit.stores.realtime import Json
@@ -19,6 +20,8 @@ from simulation.world import World
 
 _FORGOTTEN_US: Final = 100 * 60_000_000
 """An instance that was silent for 90 minutes is forgotten by the next sweep, which is ten minutes away at most."""
+_OUT_OF_TIME_US: Final = minutes(4)
+"""An answer that takes longer is ended before its function is."""
 _MOST_ANSWER: Final = 512 * 1024
 _LONG_WORD: Final = 100_000
 
@@ -91,7 +94,9 @@ def _text(world: World, known: Known, turn: Document) -> Found:
         yield f"turn {turn.id} is answered with what was written for another"
     written = "".join(source.texts)
     # What the vendor wrote after its reader had left reached nobody.
-    shorter = turn.fields["reason"] == "client_gone_partial" or len(written) > _MOST_ANSWER
+    age_us = from_rfc3339(text_field(turn.fields, "ended_at")) - from_rfc3339(text_field(turn.fields, "created_at"))
+    out_of_time = turn.fields["reason"] == "length_limit" and age_us > _OUT_OF_TIME_US
+    shorter = turn.fields["reason"] == "client_gone_partial" or len(written) > _MOST_ANSWER or out_of_time
     left = shorter and written.startswith(answer)
     torn = source.torn and answer == "".join(source.texts[:-1])
     if answer != written and not left and not torn:
