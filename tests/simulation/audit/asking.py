@@ -83,9 +83,11 @@ class Askings:
                 self._found += [f"{path}: {one}" for one in self._ended(asker, met, after)]
 
     def _ended(self, asker: Process, met: list[VendorAnswer | Failing], turn: Fields) -> Found:
+        instance, began_us = asker.instance, from_rfc3339(text_field(turn, "created_at"))
+        stood_still = instance is not None and instance.frozen_us > began_us - _SKEW
         voids = any(isinstance(one, VendorAnswer) and one.void for one in met)
-        if turn["reason"] in _UNSETTLED or (voids and self._world.faults.stall):
-            return  # Whoever stood still cannot tell a connection that was closed before from one that broke.
+        if turn["reason"] in _UNSETTLED or stood_still or (voids and self._world.faults.stall):
+            return  # Whoever stood still cannot tell silence, or a connection closed before, from one that broke.
         course = _course(met, turn)
         yield from course.wrong
         by_user = turn["reason"] in _BY_USER
