@@ -4,6 +4,7 @@ Text and price are compared with what the vendor really sent.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from app.credits.core.entry import Entry
@@ -119,7 +120,9 @@ def _priced(world: World, known: Known, message: str, entries: list[Entry], turn
             flood = any(len(text) > _LONG_WORD for one in given for text in one.texts)
             prices |= {-entry.amount} if flood and -entry.amount < max(prices) else set()
         else:
-            prices = {_of(turn, world.outside.models.answers, entry.draft.reason)}
+            answers = world.outside.models.answers
+            unheard = [replace(one, usage=None, finish=None) if one.unsure else one for one in answers]
+            prices = {_of(turn, seen, entry.draft.reason) for seen in (answers, unheard)}
         unseen = [one for one in given if one.usage is None and one.texts]
         if unseen == given and given and -entry.amount > max(map(most, given)):
             yield f"message {message} was charged {-entry.amount}, and its vendor counts {[*map(most, given)]}"

@@ -23,6 +23,7 @@ from simulation.world import World
 from support.memory import Change
 
 _SKEW: Final = 4 * SECOND
+_MARGIN_US: Final = 20 * SECOND
 _MOST_OUTPUT: Final = 16_384
 _MOST_ANSWER: Final = 512 * 1024
 _MOST_FALLBACKS: Final = 2
@@ -91,12 +92,16 @@ class Askings:
         course = _course(met, turn)
         yield from course.wrong
         by_user = turn["reason"] in _BY_USER
-        late = self._world.kernel.now_us - from_rfc3339(text_field(turn, "created_at")) > self._longest_us - _SKEW
+        # The answer is ended a while before the platform would.
+        age_us = self._world.kernel.now_us - from_rfc3339(text_field(turn, "created_at"))
+        late = age_us > self._longest_us - _MARGIN_US - _SKEW
+        if late and isinstance(course.last, VendorAnswer):
+            course.last.unsure = True
         if course.expected is not None and not by_user and not late:
             yield f"ended as {turn['reason']}, and {course.expected.id} was not asked after {course.last}"
         elif not by_user:
             yield from _truly(course, turn, late=late)
-        yield from self._alarmed(asker, course, exactly=not by_user)
+        yield from self._alarmed(asker, course, exactly=not (by_user or late))
         yield from self._sick(asker, course, turn)
         if turn["reason"] == "client_gone_partial":
             yield from self._left(course, text_field(turn, "id"))

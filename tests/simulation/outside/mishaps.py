@@ -71,9 +71,9 @@ _QUOTES: Final = tuple(
 """Refusals of a user's own request that repeat what the user wrote, which may be the words of any other error."""
 
 
-def busy() -> Arrival:
-    """A vendor that has no room."""
-    return _PLAIN[1]
+def busy(random: Random) -> Arrival:
+    """A vendor that has no room, now or for long."""
+    return random.choice((_PLAIN[1], _WAITS[3], _WAITS[5]))
 
 
 def refusal(random: Random) -> Iterator[Arrival]:

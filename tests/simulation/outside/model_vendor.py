@@ -75,6 +75,8 @@ class VendorAnswer:
     """How many pieces of text it means to send."""
     torn: bool = False
     """Whether its reader left while the last of `texts` was under way."""
+    unsure: bool = False
+    """Whether its reader's time was up with the last bytes, so that nobody knows what of them was heeded."""
     closed_us: int = 0
     unread: list[tuple[int, Arrival]] = field(default_factory=list)
     """What was still to come when its reader left, and when."""
@@ -162,7 +164,7 @@ class ModelVendor:
         slowly = self._kernel.chance(0.04) or answer.question.startswith(SLOWLY)
         pace_us = _SLOW_US if slowly else random.choice((4_000, 40_000, 400_000))
         if answer.model == self._crowded and self._kernel.now_us < _CROWDED_UNTIL_US and self._kernel.chance(0.5):
-            yield mishaps.busy()
+            yield mishaps.busy(random)
         elif self._kernel.chance(faults.vendor * 1.5):
             first, *more = mishaps.refusal(random)
             yield first if first.data is None else replace(first, after_us=random.randrange(pace_us))
