@@ -194,7 +194,9 @@ def _truly(course: _Course, turn: Fields, *, late: bool) -> Found:
     last, reason = course.last, text_field(turn, "reason")
     if last is None:
         return
-    wanted = {"vendor_failed", "budget_reached", "length_limit"} if late else _reasons(course.first, last, turn)
+    wanted = _reasons(course.first, last, turn) | (
+        {"vendor_failed", "budget_reached", "length_limit"} if late else set()
+    )
     if reason not in wanted:
         yield f"ended as {reason}, and should as {sorted(wanted)}: {_said(last)}"
     failing = last if isinstance(last, Failing) else last.failing
