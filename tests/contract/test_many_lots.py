@@ -14,7 +14,10 @@ from app.credits.core.rejections import AccountNotActive, TooManyLots
 from app.credits.ledger.step import PendingCommand
 from app.kit.stores.documents import Documents
 from support.credits_world import DAY, CreditsWorld, deposit, promo, reserve, settle
-from support.firestore.documents import MAX_DOCUMENT, check_size
+from support.firestore.documents import check_size
+
+MOST_OF_AN_EVENT = 500_000
+"""The event of a write holds the document twice, and Eventarc takes 512 KB: a larger one reaches no trigger."""
 
 
 def payments(count: int, name: str = "pay") -> Iterator[Deposit]:
@@ -61,7 +64,7 @@ def test_the_most_lots_fit_into_a_document_and_are_spent_at_once(documents: Docu
     world.credits.reserve(uid, reserve("all", 10 * MOST_LOTS))
     held = documents.get(f"accounts/{uid}")
     assert held is not None
-    assert check_size(held.path, held.fields) < 0.75 * MAX_DOCUMENT
+    assert 2 * check_size(held.path, held.fields) < MOST_OF_AN_EVENT
     charged = world.credits.settle(uid, settle("all", 10 * MOST_LOTS)).entry
     assert charged is not None and len(charged.draft.lots) == MOST_LOTS
     assert world.audit(uid).balance == 0
@@ -117,11 +120,11 @@ class TestManyLotsOfOneDay:
 
     def test_expire_in_steps_and_keep_nobody_from_spending(self, world: CreditsWorld) -> None:
         ends = world.clock.now_us() + DAY
-        post_all(world, gifts(700, ends))
+        post_all(world, gifts(350, ends))
         world.credits.post("alice", deposit("p", 1_000))
         world.clock.advance(us=DAY)
         world.credits.reserve("alice", reserve("r", 1_000))
-        assert len(lots(world)) == 1 + 700 - MOST_AT_ONCE
+        assert len(lots(world)) == 1 + 350 - MOST_AT_ONCE
         while world.credits.expire_due().entries:
             pass
         assert len(lots(world)) == 1

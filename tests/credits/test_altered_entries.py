@@ -4,12 +4,14 @@ from collections.abc import Mapping
 
 import pytest
 
-from app.credits.core.commands import Clawback, Posting, Refund, Reverse, refund_input
+from app.credits.core.commands import Clawback, Posting, Refund, Reserved, Reverse, refund_input
 from app.credits.core.entry import Entry, Reference
 from app.credits.core.rejections import LedgerCheckFailed
 from app.credits.ledger.document import entry_path
+from app.credits.ledger.step import PendingCommand
 from app.credits.proofs.archived import subject_of
 from app.credits.proofs.breaches import path_of
+from app.kit.errors import Unavailable
 from app.kit.money import credits
 from app.kit.stores.documents import Create, Replace, Value
 from support.credits_world import CreditsWorld, deposit, reserve, settle
@@ -127,3 +129,21 @@ def test_an_entry_that_was_put_back_counts_again(world: CreditsWorld) -> None:
     world.documents.commit([Replace(entry_path("alice", first.sequence), was)])
     assert world.credits.post("alice", refund(charge, credits(1), "g")).entry.amount == credits(1)
     world.audit("alice")
+
+
+def test_a_key_that_nobody_can_look_up_refuses_its_own_command_only(
+    world: CreditsWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside it in the batch stands somebody's message, which needs no entry."""
+    other = CreditsWorld(documents=world.documents, clock=world.clock, archive=world.archive, seed=bytes(range(1, 33)))
+    other.credits.post("alice", deposit("theirs", 10))
+
+    def silent(_: str) -> bytes | None:
+        raise Unavailable("the archive does not answer")
+
+    monkeypatch.setattr(world.archive, "read", silent)
+    repeat, message = PendingCommand(deposit("theirs", 10)), PendingCommand(reserve("m", 1))
+    world.credits.store.run("alice", [repeat, message])
+    assert isinstance(message.outcome(), Reserved)
+    with pytest.raises(Unavailable):
+        repeat.outcome()

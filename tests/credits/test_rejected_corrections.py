@@ -34,6 +34,27 @@ class TestARejection:
             corrections.approve(id, "second")
         assert world.audit("alice").balance == credits(1000)
 
+    def test_holds_when_the_proposal_is_put_back_while_it_is_approved(
+        self, world: CreditsWorld, corrections: Corrections
+    ) -> None:
+        """The archive is asked before the commit, about the proposal that was read then and about no other."""
+        world.credits.account("alice")
+        documents = world.documents
+        assert isinstance(documents, MemoryDocuments)
+        id = str(corrections.propose(Proposal("alice", "goodwill", credits(5)), "root")["id"])
+        proposed = documents.get(f"corrections/{id}")
+        assert proposed is not None
+
+        def put_back(_: object) -> None:
+            documents.before_commit.clear()
+            corrections.reject(id, "ada")
+            documents.commit([Replace(proposed.path, proposed.fields)])
+
+        documents.before_commit.append(put_back)
+        with pytest.raises(CorrectionClosed):
+            corrections.approve(id, "second")
+        assert world.audit("alice").balance == credits(1000)
+
     def test_that_was_cut_off_holds_and_can_be_repeated(self, world: CreditsWorld, corrections: Corrections) -> None:
         world.credits.account("alice")
         id = str(corrections.propose(Proposal("alice", "goodwill", credits(5)), "root")["id"])

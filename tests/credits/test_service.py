@@ -1,5 +1,6 @@
 """The use cases of credits, on a store in memory."""
 
+import json
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +24,7 @@ from app.credits.ledger import document
 from app.credits.ledger.step import Participant
 from app.kit.errors import AlreadyExists, Conflict, InvariantViolation, KeyReused, Rejection
 from app.kit.money import MAX_MICRO, credits
-from app.kit.stores.documents import Create, Document, Replace, Write
+from app.kit.stores.documents import Create, Document, Merge, Replace, Value, Write, as_map, list_field
 from support.credits_world import DAY, MESSAGE, CreditsWorld, deposit, promo, reserve, settle
 from support.memory import MemoryDocuments
 
@@ -217,6 +218,20 @@ class TestResolving:
         assert world.credits.expire_due().reservations == 0
         assert world.credits.settle("alice", settle("r", credits(8))).reservation.captured == credits(8)
         world.audit("alice")
+
+    def test_that_is_extended_keeps_what_another_version_wrote_into_it(self, world: CreditsWorld) -> None:
+        """T-105"""
+        world.credits.reserve("alice", reserve("r", credits(5)))
+        stored = world.documents.get("accounts/alice")
+        assert stored is not None
+        (open_one,) = list_field(stored.fields, "reservations")
+        (hold,) = list_field(as_map(open_one), "holds")
+        marked: Value = {**as_map(open_one), "holds": [{**as_map(hold), "theirs": 1}]}
+        world.documents.commit([Merge("accounts/alice", {"reservations": [marked]})])
+        world.instance().extend("alice", Extend("r", 1, to_amount=credits(8)))
+        after = world.documents.get("accounts/alice")
+        assert after is not None
+        assert '"theirs": 1' in json.dumps(after.fields["reservations"])
 
     def test_a_charge_below_nothing_stops_everything(self) -> None:
         """T-23"""

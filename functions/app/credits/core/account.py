@@ -22,16 +22,17 @@ RECENT: Final = 32
 MAX_OPEN: Final = 200
 """Open reservations per account: keeps the document far below Firestore's megabyte."""
 
-MAX_LOTS: Final = 1_000
+MAX_LOTS: Final = 400
 """Open lots with which an account is full: no gift is given and no payment should be begun. See `MOST_LOTS`."""
 
-MOST_LOTS: Final = 2_000
+MOST_LOTS: Final = 800
 """Open lots at most. Between `MAX_LOTS` and these there is room for payments that were taken meanwhile, and for what
-returns. 2,000 lots that reservations hold are half of Firestore's megabyte.
+returns. The event of a write carries the document before and after it, and Eventarc takes 512 KB: 800 lots that
+reservations hold are 250 kB twice.
 """
 
-MAX_PAYMENT_ID: Final = 128
-"""Bytes of a payment's id, which every lot that it bought repeats."""
+MAX_PAYMENT_ID: Final = 96
+"""Bytes of a payment's id, which every lot that it bought repeats. A transaction's hash with its place has 70."""
 
 MAX_DISPUTES: Final = 100
 """Disputed payments per account, those included whose deposit has not come yet."""

@@ -233,7 +233,7 @@ def _extend(book: _Book, command: Extend) -> CommandVerdict:
     parts = {part.lot_id: part for part in open.holds}
     for part in added:
         held = parts.get(part.lot_id)
-        parts[part.lot_id] = replace(part, amount=part.amount + (held.amount if held else 0))
+        parts[part.lot_id] = replace(held, amount=held.amount + part.amount) if held else part
     longer = replace(open, amount=open.amount + more, holds=tuple(parts.values()), expires_at_us=until)
     book.account = replace(
         account,

@@ -25,7 +25,18 @@ from app.kit.clock import Clock, to_rfc3339
 from app.kit.errors import AlreadyExists, Conflict, Forbidden, Invalid, KeyReused, NotFound, Rejection, ensure
 from app.kit.ids import Ids
 from app.kit.stores.archive import Archive
-from app.kit.stores.documents import Create, Document, Documents, Fields, Replace, Value, Write, int_field, text_field
+from app.kit.stores.documents import (
+    Create,
+    Document,
+    Documents,
+    Fields,
+    Replace,
+    Value,
+    Version,
+    Write,
+    int_field,
+    text_field,
+)
 
 PROPOSED: Final = "proposed"
 
@@ -127,13 +138,14 @@ class Corrections:
             Unavailable: the archive does not answer.
             NothingToReverse: nothing of its transaction is left to undo, or another correction undid it.
         """
-        proposal = self._verified(id).fields
+        stored = self._verified(id)
+        proposal = stored.fields
         if text_field(proposal, "proposed_by") == by:
             raise SecondApproverNeeded("Somebody else must approve this", correction_id=id)
         if proposal["state"] == "rejected" or (proposal["state"] == PROPOSED and self._was_rejected(id)):
             raise CorrectionClosed("This correction was rejected", correction_id=id)
         uid, command = text_field(proposal, "account"), self._command(id, proposal, by)
-        posted = self._credits.post(uid, command, Participant((_path(id),), _Decided(id, by)))
+        posted = self._credits.post(uid, command, Participant((_path(id),), _Decided(id, by, stored.version)))
         if posted.entry.draft.reference.id != id:
             # The ledger answered with the one reversal that the entry can have: nothing was posted for this proposal.
             raise NothingToReverse("Another correction reversed this entry", transaction_id=posted.entry.id)
@@ -202,14 +214,16 @@ class Corrections:
 
 @dataclass(frozen=True, slots=True)
 class _Decided:
-    """Marks the proposal in the commit that posts its entry, unless it was decided meanwhile."""
+    """Marks the proposal in the commit that posts its entry, if it is still the one of which the archive was asked."""
 
     id: str
     by: str
+    version: Version
 
     def __call__(self, outcome: Outcome, seen: tuple[Document | None, ...]) -> Sequence[Write]:
         stored = seen[0]
-        if stored is None or stored.fields["state"] != PROPOSED or not isinstance(outcome, Posted):
+        same = stored is not None and stored.version == self.version
+        if stored is None or not same or stored.fields["state"] != PROPOSED or not isinstance(outcome, Posted):
             raise CorrectionClosed("This correction was decided meanwhile", correction_id=self.id)
         fields = {
             **stored.fields,

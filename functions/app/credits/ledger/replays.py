@@ -16,12 +16,14 @@ from app.credits.core.commands import (
     settle_key,
 )
 from app.credits.core.entry import Entry
-from app.credits.core.rejections import LedgerCheckFailed, ReservationSettled
+from app.credits.core.rejections import ReservationSettled
 from app.credits.ledger.step import AccountHead, PendingCommand, no_writes
 from app.kit.errors import Failure, KeyReused, Rejection
 
-Find = Callable[[Sequence[str]], Mapping[str, Entry | LedgerCheckFailed]]
-"""Looks entries up by their keys. An entry that is not what was signed is a failure in its place."""
+Find = Callable[[Sequence[str]], Mapping[str, Entry | Failure]]
+"""Looks entries up by their keys. One that is not what was signed is a failure in its place, as is one that cannot be
+verified because the archive of keys is silent.
+"""
 
 
 def answered(works: Sequence[PendingCommand], head: AccountHead, find: Find) -> dict[PendingCommand, Outcome | Failure]:
@@ -37,7 +39,7 @@ def answered(works: Sequence[PendingCommand], head: AccountHead, find: Find) -> 
     known = find(list(dict.fromkeys(keys.values()))) if keys else {}
     for work, key in keys.items():
         found = known.get(key)
-        if isinstance(found, LedgerCheckFailed):
+        if isinstance(found, Failure):
             answers[work] = found
         elif found is not None:
             answers[work] = _answer(work.command, found, head.account)

@@ -31,7 +31,7 @@ from app.credits.ledger.step import (
     touch,
 )
 from app.kit.clock import Clock
-from app.kit.errors import AlreadyExists, Conflict, InvariantViolation
+from app.kit.errors import AlreadyExists, Conflict, Failure, InvariantViolation, Unavailable
 from app.kit.optimistic import Contended, Pause, optimistic
 from app.kit.stores.documents import Document, Documents, Query, Version, Where, text_field
 
@@ -181,11 +181,11 @@ class Store:
 
         return optimistic(attempt, pause=self._parts.pause, tries=ATTEMPTS)
 
-    def _entries_of(self, uid: str, keys: Sequence[str]) -> dict[str, Entry | LedgerCheckFailed]:
+    def _entries_of(self, uid: str, keys: Sequence[str]) -> dict[str, Entry | Failure]:
         """The entries that bear one of these keys, 30 to a query: Firestore's limit for `in`. One that is not what was
         signed answers no command.
         """
-        found: dict[str, Entry | LedgerCheckFailed] = {}
+        found: dict[str, Entry | Failure] = {}
         for start in range(0, len(keys), _IN):
             some = keys[start : start + _IN]
             where = Where("key", "in", list(some)) if len(some) > 1 else Where("key", "==", some[0])
@@ -193,7 +193,7 @@ class Store:
                 key = text_field(stored.fields, "key")
                 try:
                     found[key] = self._checked(uid, stored)
-                except LedgerCheckFailed as failed:
+                except (LedgerCheckFailed, Unavailable) as failed:
                     found[key] = failed
         return found
 
@@ -208,7 +208,7 @@ class Store:
                 return replace(command, later=self._later(uid, entry))
             case Clawback(payment_id=payment_id) | FreezeLots(payment_id=payment_id, frozen=True):
                 deposit = self._entries_of(uid, [deposit_key(payment_id)]).get(deposit_key(payment_id))
-                if isinstance(deposit, LedgerCheckFailed):
+                if isinstance(deposit, Failure):
                     raise deposit
                 if deposit is not None:
                     return replace(command, deposit=deposit.draft, later=self._later(uid, deposit))
@@ -245,7 +245,7 @@ class Store:
             if work not in known:
                 try:
                     work.command = self._counted(uid, work.command)
-                except LedgerCheckFailed as failed:
+                except (LedgerCheckFailed, Unavailable) as failed:
                     known[work] = failed
         left = [work for work in works if work not in known]
         if left or head.account is None:
