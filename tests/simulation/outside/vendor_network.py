@@ -93,7 +93,7 @@ class VendorConnection:
         one = self._arrivals.popleft()
         self._at_us = at_us
         if self._style == "cut" and one.data is not None and len(one.data) > 1 and self._kernel.chance(0.4):
-            at = self._kernel.random.randrange(1, len(one.data))
+            at = self._kernel.random.randrange(1, _first_end(one.data))
             self._arrivals.appendleft(replace(one, after_us=0, data=one.data[at:]))
             self._begun = self._halved = True
             return one.data[:at]
@@ -136,6 +136,12 @@ class VendorConnection:
             at_us += one.after_us
             answer.unread.append((at_us, one))
         answer.closed_us = self._kernel.now_us
+
+
+def _first_end(data: bytes) -> int:
+    """Where the first event or head of some bytes is not whole yet: a reader learns nothing from the bytes before."""
+    ends = [at for at in (data.find(end) for end in (b"\n\n", b"\r\r", b"\n\r\n")) if at > 0]
+    return min([*ends, len(data) - 1]) + 1
 
 
 @dataclass(frozen=True)
