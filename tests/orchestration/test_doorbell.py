@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import pytest
 
 from app.kit.clock import seconds
+from app.kit.errors import Unavailable
 from app.kit.stores.realtime import Json
 from app.orchestration.queue.admission import Wanted
 from app.orchestration.queue.doorbell import LANES, QUEUE, SLOTS, WINDOW, TakenSlot
@@ -77,6 +78,27 @@ class TestASlot:
         assert all(running)
         assert slow is not None
         assert asked.next(slow) is None
+        slow.leave(asked.now_us)
+        assert asked.bell.depth("lane", asked.now_us).running == 2
+
+    def test_whose_extension_failed_is_over_when_its_time_is(self) -> None:
+        """T-72: another takes it then, and whoever had it must not think that it still does."""
+        asked = Counter()
+        asked.bell.ring("lane", [ticket(number) for number in range(3)])
+        slow = asked.admit()
+        assert asked.next(slow) is not None
+        assert slow is not None
+
+        def away(_: object) -> None:
+            asked.shop.realtime.before_write.remove(away)
+            raise Unavailable("no answer")
+
+        asked.shop.realtime.before_write.append(away)
+        with pytest.raises(Unavailable):
+            slow.extend(now_us=asked.now_us, until_us=asked.now_us + seconds(600))
+        asked.shop.clock.advance(seconds=61)
+        taken = [asked.admit(), asked.admit()]
+        assert all(asked.next(one) for one in taken)
         slow.leave(asked.now_us)
         assert asked.bell.depth("lane", asked.now_us).running == 2
 

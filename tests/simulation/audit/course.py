@@ -127,7 +127,7 @@ class Turns:
             yield from self._ended(path, after)
 
     def _ended(self, path: str, after: Fields) -> Found:
-        if after["reason"] in _LEFT_BEHIND:
+        if after["reason"] in _LEFT_BEHIND and self._answers(path, after):
             yield from self._left_behind(path, after, text_field(after, "reason"))
 
     def _answers(self, path: str, turn: Fields) -> bool:

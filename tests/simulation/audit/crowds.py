@@ -25,6 +25,8 @@ _ENTERED_US: Final = SECOND
 _WAKE_US: Final = 20 * SECOND
 """How long a ticket that only wakes runners may stay."""
 _SPARE_US: Final = 8 * SECOND
+_CLOCKS_US: Final = 4 * SECOND
+"""More than any two clocks differ."""
 _WAKES: Final = f"orchestration/queue/{LANE}"
 _SLOTS: Final = "orchestration/slots/"
 
@@ -38,7 +40,7 @@ class Crowds:
         self._world, self._told = world, told
         self._calm = world.faults == CALM
         self._wakes: dict[str, int] = {}
-        self._holders: dict[str, Instance] = {}
+        self._holders: dict[str, tuple[Instance, int]] = {}
         """Whose the slots of all lanes are, by their path."""
         self._extended: dict[tuple[Instance | None, str], int] = {}
         """Until when whoever had a slot last extended it."""
@@ -157,7 +159,7 @@ class Crowds:
             until_us = value.get("until")
             # What was on its way while its writer stood still makes nobody a holder.
             if isinstance(until_us, int) and until_us > self._world.kernel.now_us:
-                self._holders[path] = process.instance
+                self._holders[path] = process.instance, self._world.kernel.now_us
 
     def _tried(self, values: Mapping[str, Json]) -> None:
         """Who extends a slot or gives it back has it. What the database has lost is nobody's.
@@ -169,8 +171,10 @@ class Crowds:
             return
         for path, value in values.items():
             slot = path.removesuffix("/until")
-            holder, mine = self._holders.get(slot), (process.instance, slot)
-            foreign = holder is not None and holder is not process.instance
+            (holder, since_us), mine = self._holders.get(slot, (None, 0)), (process.instance, slot)
+            # By how much clocks differ, it may have been taken a little early; and the dead hold nothing.
+            known = since_us < self._world.kernel.now_us - _CLOCKS_US
+            foreign = holder is not None and holder is not process.instance and not holder.dead and known
             if path != slot and isinstance(value, int):
                 self._extended[mine] = value
             elif value is not None or self._extended.get(mine, 0) > self._world.kernel.now_us:

@@ -244,9 +244,10 @@ class TakenSlot:
         """Extends the slot until `until_us`, for the heartbeat. One that is over is left to whoever took it (T-72)."""
         if self._is_lost(now_us):
             return
-        self._slot = replace(self._slot, until_us=until_us)
         paths = [self._node, *([self._at_vendor] if self._at_vendor else [])]
         self._realtime.update({f"{path}/until": until_us for path in paths})
+        # Only what is written counts: a slot whose extension failed is another's when its time is over.
+        self._slot = replace(self._slot, until_us=until_us)
 
     def leave(self, now_us: int) -> None:
         """Gives the slot back, unless its time is over and another runner may hold it."""
