@@ -9,7 +9,7 @@ from typing import Final
 from app.api.auth import Principal
 from app.kit.clock import minutes, seconds
 from app.kit.errors import Unavailable
-from app.kit.stores.documents import Create, Delete, Fields, Opaque, Value, Write, int_field
+from app.kit.stores.documents import Create, Delete, Fields, Opaque, Replace, Value, Write, int_field
 from app.orchestration.queue.operation import OPEN
 from app.ports import Identity
 from simulation.audit.records import JUNK
@@ -20,10 +20,11 @@ from simulation.people.door import Door
 from simulation.world import World
 
 _LONG_AGO: Final = "2026-01-01T00:00:00.000000Z"
-_PROMPT_US: Final = seconds(20)
+_PROMPT_US: Final = seconds(5)
 """What does not need the Realtime Database is done so soon after a sweep began."""
 _SWEPT_US: Final = seconds(60) + seconds(30)
 """In calm weather what is over is ended by the next sweep."""
+_ODD: Final = Opaque("geo_point_value", b"\x42\x00")
 _MANY: Final = 320
 """More rows than a chore handles in three runs."""
 
@@ -135,19 +136,36 @@ class BrokenCrowd:
                 self._ended_us = self._kernel.now_us
 
 
-class LineHeads:
-    """An operator leaves operations that nobody can read at the head of lines in which others wait."""
+class Clumsy:
+    """An operator leaves operations that nobody can read at the head of lines in which others wait, and adds a field to
+    accounts that no version knows.
+    """
 
     def __init__(self, world: World) -> None:
         self._world, self._kernel = world, world.kernel
         self._left = 0
+        self._marked: set[str] = set()
         self.found: list[str] = []
+        world.documents.watchers.append(self._committed)
 
     def live(self) -> None:
         """A few of them."""
         for _ in range(4):
             self._kernel.sleep(self._kernel.random.randrange(seconds(20), seconds(120)))
             self._leave()
+            self._mark()
+
+    def _mark(self) -> None:
+        path = self._kernel.random.choice(("accounts/user0", "accounts/user1"))
+        if (stored := self._world.documents.real.get(path)) is not None:
+            self._world.documents.real.commit([Replace(path, {**stored.fields, "theirs": _ODD}, stored.version)])
+            self._marked.add(path)
+
+    def _committed(self, changes: Sequence[tuple[str, Fields | None, Fields | None]]) -> None:
+        for path, _, after in changes:
+            if path in self._marked and after is not None and after.get("theirs") != _ODD:
+                self._marked.remove(path)
+                self.found.append(f"{path} lost the field that an operator had added")
 
     def _leave(self) -> None:
         stored = self._world.documents.real.all()

@@ -131,6 +131,8 @@ class Question:
     """The media type of a success."""
     asks: tuple[str, ...] = ()
     """Headers that a preflight asks for."""
+    keeps: bool = False
+    """Whether a refusal is kept: a message that the vendor refuses is a turn."""
 
     def wrong(self, heard: Heard) -> str:
         """What is wrong with the answer; empty when nothing is."""
@@ -142,7 +144,7 @@ class Question:
         if self.wants and heard.status == 200 and kind != self.wants:
             return f"was answered as {kind}"
         wrote = [path for path in heard.wrote if not path.startswith("jobs/")]
-        if wrote and (self.reads or heard.status in (400, 403, 404, 405, 413, 415, 422)):
+        if wrote and not self.keeps and (self.reads or heard.status in (400, 403, 404, 405, 413, 415, 422)):
             return f"was answered {heard.status} and wrote {wrote}"
         return self._of_origins(heard)
 
@@ -245,7 +247,7 @@ def _answer(random: Random, conversation: str) -> Question:
     accept, streams = random.choice(_STREAMS)
     path = f"/v1/chat/conversations/{conversation}/messages"
     request = HttpRequest("POST", path, headers={"Accept": accept})
-    return Question(request, (200, 402, 404), reads=False, wants=EVENTS if streams else JSON)
+    return Question(request, (200, 402, 404, 422), reads=False, wants=EVENTS if streams else JSON, keeps=True)
 
 
 def _body(random: Random) -> Question:

@@ -10,7 +10,7 @@ from simulation.people.deployment import Misdeployed
 from simulation.people.farm import Farm
 from simulation.people.lists import Reader
 from simulation.people.odd import OddClient
-from simulation.people.outages import BrokenCrowd, Hanging, LineHeads, LostMirrors, SickTablet
+from simulation.people.outages import BrokenCrowd, Clumsy, Hanging, LostMirrors, SickTablet
 from simulation.people.rights import Administrator, Leaver
 from simulation.workload import Known
 from simulation.world import World
@@ -33,7 +33,7 @@ class Town:
             (Administrator, 0.15),
             (Leaver, 0.12),
             (Reader, 0.2),
-            (LineHeads, 0.2),
+            (Clumsy, 0.2),
             (Misdeployed, 0.08),
             (SickTablet, 0.12),
             (BrokenCrowd, 0.4 if calm else 0),
