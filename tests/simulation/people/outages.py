@@ -3,6 +3,7 @@ all others, and a Realtime Database that hangs.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -37,17 +38,24 @@ class Guests:
         self._door = Door(world, name)
         self.found = self._door.found
 
+    def opens(self, uid: str) -> bool:
+        """Opens the account and leaves it alone; whether it is open."""
+        return self._asks(uid, HttpRequest("GET", "/v1/credits/balance"), 200)
+
     def holds(self, uid: str, *, for_s: int) -> bool:
         """Opens the account and holds something; whether it is held."""
+        body = f'{{"amount": "1", "purpose": "x", "expires_in": {for_s}}}'.encode()
+        return self._asks(uid, HttpRequest("POST", "/v1/credits/reserve", body=body), 201)
+
+    def _asks(self, uid: str, request: HttpRequest, wanted: int) -> bool:
         world = self._world
         who = Identity(uid, "google.com", f"google-{uid}", f"{uid}@gmail.com", True, self._kernel.now_us)
         world.outside.people.known[uid] = who
         token = world.outside.tokens.issue(Principal(uid))
-        body = f'{{"amount": "1", "purpose": "x", "expires_in": {for_s}}}'.encode()
         for number in range(8):
             headers = {"Idempotency-Key": f"{uid}-{number}", "X-Forwarded-For": f"198.19.{len(uid) + ord(uid[-1])}.1"}
-            heard = self._door.ask(HttpRequest("POST", "/v1/credits/reserve", token, body, headers=headers))
-            if heard is not None and heard.status == 201:
+            heard = self._door.ask(replace(request, token=token, headers=headers))
+            if heard is not None and heard.status == wanted:
                 return True
             self._kernel.sleep(5_000_000)
         return False
@@ -77,7 +85,7 @@ class SickTablet:
 
 
 class LostMirrors:
-    """Accounts of whose change no trigger tells, just before the Realtime Database is away for some sweeps."""
+    """Accounts of whose change no trigger tells, just before the Realtime Database is away for a sweep."""
 
     def __init__(self, world: World) -> None:
         self._world, self._kernel = world, world.kernel
@@ -90,10 +98,11 @@ class LostMirrors:
         self._world.deaf.update(uids)
         self._kernel.sleep(self._kernel.random.randrange(minutes(2)))
         for uid in uids:
-            self._guests.holds(uid, for_s=1)
-        self._kernel.sleep(seconds(30))
+            self._guests.opens(uid)
+        # Mirrors are compared a minute after a change, with the next sweep.
+        self._kernel.sleep(seconds(50))
         outage = self._world.realtime.outage
-        outage.reason, outage.until_us = "UNAVAILABLE", self._kernel.now_us + minutes(4)
+        outage.reason, outage.until_us = "UNAVAILABLE", self._kernel.now_us + seconds(75)
 
 
 class BrokenCrowd:
