@@ -47,6 +47,6 @@ class Misdeployed:
             answer = serve(backend.system, HttpRequest("GET", path, self._token))
             if self._world.outside.tokens.silent_us < self._world.kernel.now_us:
                 break
-            self._world.kernel.sleep(1_000_000)  # Auth did not answer at this moment.
+            self._world.kernel.sleep(1_000_000)  # Auth has just not answered.
         if (answer.status, "Retry-After" in answer.headers) != (500, False):
             self.found.append(f"{path} was answered {answer.status} {answer.whole()!r} without an index")
