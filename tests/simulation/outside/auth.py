@@ -13,7 +13,8 @@ from simulation.machine.kernel import Kernel
 
 LEEWAY_S: Final = 5
 """For so long after its end the SDK takes a token."""
-_DAY_S: Final = 86_400
+_FOR_LONG_S: Final = 3 * 366 * 86_400
+"""A client's SDK gets a new token every hour; these stand for all of them."""
 _INVALID: Final = "The ID token could not be verified."
 
 
@@ -39,7 +40,7 @@ class Auth:
     """Roles that somebody was shown who does not have them."""
     _issued: dict[str, Mapping[str, object]] = field(default_factory=dict)
 
-    def issue(self, who: Principal, *, lives_s: int = _DAY_S) -> str:
+    def issue(self, who: Principal, *, lives_s: int = _FOR_LONG_S) -> str:
         """A new token, which says what is true now. Who is not known yet is signed up with the role of `who`."""
         user = self.users.setdefault(who.uid, AuthUser(who.role))
         now_s = self.kernel.now_us // 1_000_000
