@@ -39,7 +39,7 @@ class Administrator:
         self._world, self._kernel = world, world.kernel
         self._door = Door(world, "administrator")
         self._auth = world.outside.tokens
-        self._tokens = [self._auth.issue(Principal("root", self._kernel.random.choice(("user", *_STAFF))))]
+        self._tokens = [self._auth.issue(Principal("steward", self._kernel.random.choice(("user", *_STAFF))))]
         self.found = self._door.found
 
     def live(self) -> None:
@@ -49,18 +49,18 @@ class Administrator:
             self._kernel.sleep(random.randrange(20_000_000))
             if random.random() < 0.3:
                 roles: tuple[Role, ...] = ("user", "support", "admin")
-                self._auth.users["root"].role = random.choice(roles)
+                self._auth.users["steward"].role = random.choice(roles)
             if random.random() < 0.2:
-                self._tokens.append(self._auth.issue(Principal("root")))
+                self._tokens.append(self._auth.issue(Principal("steward")))
             self._try()
             if random.random() < 0.3:
                 self._door.ask(HttpRequest("GET", "/v1/credits/reservations", random.choice(self._tokens)))
 
     def _try(self) -> None:
         path, query, roles = self._kernel.random.choice(_DOORS)
-        before = self._auth.users["root"].role
+        before = self._auth.users["steward"].role
         heard = self._door.ask(HttpRequest("GET", path, self._kernel.random.choice(self._tokens), query=query))
-        if heard is None or heard.status == 503 or self._auth.users["root"].role != before:
+        if heard is None or heard.status == 503 or self._auth.users["steward"].role != before:
             return
         if (heard.status == 403) == (before in roles) or heard.status == 401:
             self.found.append(f"{before} asked for {path}?{query} and was answered {heard.status}")
