@@ -207,14 +207,20 @@ class Hanging:
         """After the storm. What does not need it is done in time, and what hangs is not begun again."""
         kernel, world = self._kernel, self._world
         kernel.faults = CALM
+        for _ in range(30):
+            # A call would not hang for minutes, so that nobody may be waiting for an answer.
+            if not kernel.names(None):
+                break
+            kernel.run(kernel.now_us + seconds(60))
+            world.sweep()
         held: list[bool] = []
         kernel.spawn("punctual", lambda: held.append(self._guests.holds("punctual", for_s=20)))
         kernel.run(kernel.now_us + seconds(60))
-        if held != [True]:
+        backend = next((one for one in world.backends if self._stands_ready(one)), None)
+        if held != [True] or kernel.names(None) or backend is None:
             return
         outage = world.realtime.outage
         outage.hangs, outage.until_us = True, kernel.now_us + minutes(7)
-        backend = world.backends[0]
         for number in range(3):
             kernel.spawn("sweep", partial(_sweep, backend), backend.instance)
             kernel.run(kernel.now_us + _PROMPT_US)
@@ -228,6 +234,11 @@ class Hanging:
             self.found.append("no checkpoint is made while the Realtime Database hangs")
         kernel.run(outage.until_us + seconds(60))
         outage.hangs = False
+
+    def _stands_ready(self, backend: Backend) -> bool:
+        """Whether it does not stand still, and sweeps nothing."""
+        sweeps = [name for name in self._kernel.names(backend.instance) if name.startswith(("chore ", "sweep"))]
+        return backend.instance.frozen_us <= self._kernel.now_us and not sweeps
 
     def _look(self, complaint: str) -> None:
         stored = self._world.documents.real.get("accounts/punctual")
