@@ -28,12 +28,12 @@ class Town:
     def __init__(self, world: World, known: Known) -> None:
         self._world, kernel = world, world.kernel
         calm = world.faults == CALM
-        self._people: list[_Person] = [OddClient(world, known)] if kernel.chance(0.18) else []
+        self._people: list[_Person] = [OddClient(world, known)] if kernel.chance(0.15) else []
         for kind, chance in (
             (Administrator, 0.15),
             (Leaver, 0.12),
-            (Reader, 0.2),
-            (Clumsy, 0.2),
+            (Reader, 0.15),
+            (Clumsy, 0.15),
             (Misdeployed, 0.08),
             (SickTablet, 0.12),
             (BrokenCrowd, 0.4 if calm else 0),
@@ -41,7 +41,7 @@ class Town:
         ):
             if kernel.chance(chance):
                 self._people.append(kind(world))
-        self._farm = Farm(world) if kernel.chance(0.3) else None
+        self._farm = Farm(world) if kernel.chance(0.25) else None
         # While a tablet is sick, every second sweep gives reservations back.
         sick = any(isinstance(person, SickTablet) for person in self._people)
         self._hanging = Hanging(world) if not calm and not sick and kernel.chance(0.15) else None
