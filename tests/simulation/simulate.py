@@ -150,10 +150,13 @@ def _question(world: World, known: Known, users: int) -> None:
 
 
 def _refuse(world: World) -> None:
-    """One of the stores refuses every call for a while, and Firestore not for longer than a settlement waits."""
+    """One of the stores refuses every call for a while; one that a settlement needs, for no longer than that waits.
+
+    An instance asks the archive before it signs for the first time.
+    """
     random = world.kernel.random
     outage, most_s = random.choice(
-        ((world.documents.outage, 3), (world.realtime.outage, 60), (world.outside.archive.outage, 90))
+        ((world.documents.outage, 3), (world.realtime.outage, 60), (world.outside.archive.outage, 3))
     )
     outage.reason = random.choice(("PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"))
 
