@@ -5,6 +5,7 @@ A token says what was true when it was issued. Nothing of it changes when its us
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from random import Random
 from typing import Final
 
 from app.api.auth import Freshness, Principal, Role, TokenExpired, TokenInvalid, TokenVerifier
@@ -39,6 +40,7 @@ class Auth:
     found: list[str] = field(default_factory=list)
     """Roles that somebody was shown who does not have them."""
     _issued: dict[str, Mapping[str, object]] = field(default_factory=dict)
+    _dice: Random = field(default_factory=lambda: Random(0))
 
     def issue(self, who: Principal, *, lives_s: int = _FOR_LONG_S) -> str:
         """A new token, which says what is true now. Who is not known yet is signed up with the role of `who`."""
@@ -79,7 +81,7 @@ class Auth:
         said = self.claims(token)
         if not look_up:
             return said
-        if self.kernel.current is not None and self.kernel.chance(self.kernel.faults.unavailable / 2):
+        if self.kernel.current is not None and self._dice.random() < self.kernel.faults.unavailable / 2:
             self.silent_us = self.kernel.now_us
             raise Unavailable("Firebase Auth did not answer")
         user, issued = self.users[str(said["uid"])], said["iat"]

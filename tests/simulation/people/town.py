@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from functools import partial
+from random import Random
 from typing import Protocol
 
 from simulation.audit.records import Records
@@ -26,9 +27,11 @@ class Town:
     """All of them in one seed."""
 
     def __init__(self, world: World, known: Known) -> None:
-        self._world, kernel = world, world.kernel
+        self._world = world
+        # Its own dice: a seed to which nobody of the town comes runs as if there were none.
+        dice = Random(world.kernel.seed)
         calm = world.faults == CALM
-        self._people: list[_Person] = [OddClient(world, known)] if kernel.chance(0.15) else []
+        self._people: list[_Person] = [OddClient(world, known)] if dice.random() < 0.15 else []
         for kind, chance in (
             (Administrator, 0.15),
             (Leaver, 0.12),
@@ -39,12 +42,12 @@ class Town:
             (BrokenCrowd, 0.4 if calm else 0),
             (LostMirrors, 0 if calm else 0.12),
         ):
-            if kernel.chance(chance):
+            if dice.random() < chance:
                 self._people.append(kind(world))
-        self._farm = Farm(world) if kernel.chance(0.25) else None
+        self._farm = Farm(world) if dice.random() < 0.25 else None
         # While a tablet is sick, every second sweep gives reservations back.
         sick = any(isinstance(person, SickTablet) for person in self._people)
-        self._hanging = Hanging(world) if not calm and not sick and kernel.chance(0.15) else None
+        self._hanging = Hanging(world) if not calm and not sick and dice.random() < 0.15 else None
 
     @property
     def crowded(self) -> bool:
