@@ -59,6 +59,22 @@ class TestAKilledFunction:
         assert world.charges() == []
         assert world.reserved() == 0
 
+    def test_that_was_asked_again_before_anybody_was_told_is_not_told_any_more(self, world: ChatWorld) -> None:
+        """The live text is that of the second attempt by then."""
+        conversation = world.conversation()
+        killed = world.ask(conversation, key="k")
+        start = next(killed.events)
+        assert isinstance(start, Start)
+        world.clock.advance(minutes=6)
+        assert world.system.metering.orphans.sweep(world.feature.turns) == 1
+        over = world.ask(conversation, key="k").over()
+        assert (over.turn.attempt, over.end.state) == (2, "done")
+        assert world.system.metering.orphans.tell(world.feature.turns) == 1
+        stream = world.realtime.get(f"users/alice/streams/{start.turn.id}")
+        assert isinstance(stream, dict)
+        assert (stream["attempt"], stream["status"]) == (2, "done")
+        killed.close()
+
     def test_does_not_wait_for_a_turn_that_cannot_be_read(self, world: ChatWorld) -> None:
         """T-105."""
         conversation = world.conversation()

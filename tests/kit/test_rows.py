@@ -209,6 +209,31 @@ class TestFollowing:
         job.follow()
         assert (job.served, job.listed()) == (["b"], ["things/a"])
 
+    def test_tries_a_listed_row_again_until_it_is_served_or_gone(self, job: Job) -> None:
+        """One answer that was lost may be that of a row which never changes again."""
+        job.put(["a", "b", "c"], size=1)
+        job.put(["gone"], first=3)
+        job.away.add("a")
+        for _ in range(2):
+            job.follow()
+        assert (job.served, sorted(job.listed())) == (["b", "c"], ["things/a", "things/gone"])
+        job.away.clear()
+        job.documents.commit([Delete("things/gone")])
+        job.follow()
+        assert (job.served, job.listed()) == (["b", "c", "a"], [])
+
+    def test_tries_listed_rows_in_turn(self, job: Job) -> None:
+        names = [f"b{number:02d}" for number in range(50)]
+        job.put(names)
+        job.follow()
+        job.documents.commit([Merge(f"things/{name}", {"size": 1}) for name in names])
+        reads = job.documents.reads
+        for _ in range(10):
+            job.clock.advance(minutes=1)
+            job.follow()
+        assert (sorted(job.served), job.listed()) == (names, [])
+        assert job.documents.reads - reads <= 50 + 10 * 3
+
 
 class TestDecoding:
     def test_gives_what_can_be_read_and_lists_the_rest(self, job: Job) -> None:

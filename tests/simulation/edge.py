@@ -10,17 +10,24 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from io import BytesIO
-from typing import ClassVar, Final, cast
+from typing import TYPE_CHECKING, ClassVar, Final, cast
 
+import flask
 from flask_openapi import APIBlueprint, OpenAPI
 
+from app.api import mount
 from app.feature import Feature
 from app.kit.environment import Environment
 from app.kit.once import once
 from app.ports import Ports
 from app.settings import Settings
 from app.wiring import System
+from support.bodies import Counted
 
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+_BARE: Final = ("CONTENT_TYPE", "CONTENT_LENGTH", "REMOTE_ADDR")
 _SERVING: Final[ContextVar[System]] = ContextVar("serving")
 """The instance that serves the request of this greenlet."""
 
@@ -110,6 +117,8 @@ class HttpAnswer:
     status: int
     headers: Mapping[str, str]
     body: Iterable[bytes]
+    read: int = 0
+    """Bytes of the request's body that were read when it was answered."""
 
     def whole(self) -> bytes:
         """The body to its end."""
@@ -126,56 +135,59 @@ class HttpAnswer:
 
 @dataclass(frozen=True)
 class HttpRequest:
-    """`query` is the part of the address behind the question mark."""
+    """`query` is the part of the address behind the question mark. A `stream` takes the place of the body: it makes it
+    when it is read, and counts that.
+    """
 
     method: str
     path: str
-    token: str
+    token: str = ""
     body: bytes = b""
     query: str = ""
     headers: Mapping[str, str] | None = None
+    stream: Counted | None = None
 
 
 def serve(system: System, request: HttpRequest) -> HttpAnswer:
-    """What an instance answers to a request, as a WSGI server asks for it."""
+    """What an instance answers to a request, as the function `api` of `functions/main.py` is asked for it."""
     _SERVING.set(system)
-    started: list[tuple[str, list[tuple[str, str]]]] = []
+    read: list[int] = []
 
-    def start(status: str, headers: list[tuple[str, str]], _: object = None, /) -> Callable[[bytes], object]:
-        started[:] = [(status, headers)]
-        return _no_write
+    def application(environ: "WSGIEnvironment", start: "StartResponse") -> Iterable[bytes]:
+        pieces = system.edge(environ, start)
+        read.append(sum(request.stream.reads) if request.stream else 0)
+        return pieces
 
-    body = system.edge(_environ(request), start)
-    status, headers = started[0]
-    return HttpAnswer(int(status[:3]), dict(headers), body)
-
-
-def _no_write(_: bytes) -> object:
-    raise NotImplementedError
+    answer = mount.serve(application, flask.Request(environ_of(request)))
+    return HttpAnswer(answer.status_code, dict(answer.headers.items()), cast(Iterable[bytes], answer.response), read[0])
 
 
-def _environ(request: HttpRequest) -> dict[str, object]:
+def environ_of(request: HttpRequest) -> dict[str, object]:
+    """The request as a WSGI server hands it over. Without a token nobody says who asks."""
     environ: dict[str, object] = {
         "REQUEST_METHOD": request.method,
         "SCRIPT_NAME": "",
-        "PATH_INFO": request.path,
+        # WSGI has the bytes of the address as letters (PEP 3333).
+        "PATH_INFO": request.path.encode().decode("latin-1"),
         "QUERY_STRING": request.query,
         "SERVER_NAME": "api.example",
         "SERVER_PORT": "443",
         "SERVER_PROTOCOL": "HTTP/1.1",
         "REMOTE_ADDR": f"10.0.{zlib.crc32(str(request.token).encode()) % 256}.1",
-        "CONTENT_LENGTH": str(len(request.body)),
-        "HTTP_AUTHORIZATION": f"Bearer {request.token}",
+        "CONTENT_LENGTH": str(len(request.body) if request.stream is None else request.stream.left),
         "wsgi.version": (1, 0),
         "wsgi.url_scheme": "https",
-        "wsgi.input": BytesIO(request.body),
+        "wsgi.input": request.stream or BytesIO(request.body),
         "wsgi.errors": BytesIO(),
         "wsgi.multithread": True,
         "wsgi.multiprocess": False,
         "wsgi.run_once": False,
     }
-    if request.body:
+    if request.token:
+        environ["HTTP_AUTHORIZATION"] = f"Bearer {request.token}"
+    if request.body or request.stream:
         environ["CONTENT_TYPE"] = "application/json"
     for name, value in (request.headers or {}).items():
-        environ[f"HTTP_{name.upper().replace('-', '_')}"] = value
+        variable = name.upper().replace("-", "_")
+        environ[variable if variable in _BARE else f"HTTP_{variable}"] = value
     return environ

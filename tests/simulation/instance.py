@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final, Protocol
 
+from app.api.firebase_tokens import FirebaseTokens
 from app.credits.service import Credits
 from app.kit.concurrency import Concurrency
 from app.kit.environment import Environment
@@ -21,16 +22,18 @@ from simulation.machine.kernel import Instance, InstanceClock, Kernel
 from simulation.machine.signatures import remember_signatures
 from simulation.machine.stores import Outage, SimDocuments, SimRealtime
 from simulation.outside import book
+from simulation.outside.auth import Auth, WatchedTokens
 from simulation.outside.counter import CounterFeature, Desk
 from simulation.outside.model_vendor import ModelVendor
 from simulation.outside.vendor_network import VendorNetwork
 from simulation.outside.vendors import Machine, Mailer, Rail
 from simulation.products import Products, Shelf
 from support.clock import SeededIds
-from support.world import ENVIRONMENT, TestTokens
+from support.world import ENVIRONMENT
 
 WELCOME: Final = 40_000_000
 ON_VERIFIED: Final = 5_000_000
+PER_CROWD: Final = 3
 VARIABLES: Final = ENVIRONMENT | {
     "AI_PLATFORM_BASE_URL": "https://models.example/v1",
     "MODEL_CATALOGUE": str(book.PATH),
@@ -38,6 +41,7 @@ VARIABLES: Final = ENVIRONMENT | {
     "WELCOME_BONUS_AMOUNT": "50",
     "WELCOME_BONUS_ON_VERIFIED": "5",
     "WELCOME_BONUS_ON_PURCHASE": "5",
+    "WELCOME_BONUS_PER_CROWD_DAILY": str(PER_CROWD),
 }
 """The book is named so that it is read once per process."""
 
@@ -98,8 +102,8 @@ class Outside:
     models: ModelVendor
     archive: Archive
     people: People
+    tokens: Auth
     desk: Desk = field(default_factory=Desk)
-    tokens: TestTokens = field(default_factory=TestTokens)
 
 
 class Ring(Protocol):
@@ -141,7 +145,7 @@ class SimPorts:
         self.realtime = outside.realtime
         self.alarms = KernelAlarms(kernel, ring)
         self.archive = outside.archive
-        self.verify_token = outside.tokens
+        self.verify_token = WatchedTokens(FirebaseTokens(self.clock, outside.tokens.claims_of), outside.tokens)
         self.identities = outside.people
 
     def start_logging(self) -> None:

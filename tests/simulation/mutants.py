@@ -175,11 +175,12 @@ def load_libraries() -> None:
     """Imports what the backend stands on, once for all mutants, and nothing of the backend itself."""
     import firebase_functions.https_fn
     import flask_openapi
+    import google.cloud.firestore_v1.services.firestore
     import greenlet  # type: ignore[import-untyped]  # its stubs are no dependency of ours
     import h11
     import structlog
 
-    assert all((firebase_functions.https_fn, flask_openapi, greenlet, h11, structlog))
+    assert all((firebase_functions.https_fn, flask_openapi, google.cloud, greenlet, h11, structlog))
     assert not any(name == "app" or name.startswith("app.") for name in sys.modules)
 
 

@@ -20,6 +20,7 @@ from simulation.machine.kernel import CALM, START_US, Crash, Faults, Livelock
 from simulation.money.people import MoneyPeople
 from simulation.people.chatting import Chatting
 from simulation.people.questioner import Questioner
+from simulation.people.town import Town
 from simulation.strangers import Attacker, Operator
 from simulation.tampering import Siege
 from simulation.workload import OLD, Known, User
@@ -103,6 +104,7 @@ def _play(scenario: Scenario, world: World) -> Verdict:
     auditor = Auditor(world, known)
     operator, attacker, people = Operator(world), Attacker(world), MoneyPeople(world)
     chatting = Chatting(world, known)
+    town = Town(world, known)
     _introduce(world, scenario.users)
     siege = Siege(world)
     if kernel.chance(0.3):
@@ -117,17 +119,20 @@ def _play(scenario: Scenario, world: World) -> Verdict:
     chatting.come()
     for number in range(scenario.users):
         user = User(world, known, f"user{number}")
-        for device in range(scenario.devices):
+        for device in range(1 if town.crowded else scenario.devices):
             kernel.spawn(f"{user.uid}/{device}", partial(user.live, scenario.actions))
     people.come()
     _question(world, known, scenario.users)
+    town.comes()
     try:
         for _ in range(10):
             kernel.run(kernel.now_us + 60_000_000)
             world.sweep()
+        town.evening()
         world.settle()
         records = Records(world.documents.real)
-        violations = (*auditor.verdict(), *operator.verdict(records), *people.verdict(), *chatting.verdict(records))
+        violations = (*auditor.verdict(), *operator.verdict(records), *people.verdict())
+        violations = (*violations, *chatting.verdict(records), *town.verdict(records))
         if not violations:
             violations = tuple(attacker.verdict() if attacked else people.later())
         violations = violations or tuple(siege.verdict())
@@ -145,10 +150,13 @@ def _question(world: World, known: Known, users: int) -> None:
 
 
 def _refuse(world: World) -> None:
-    """One of the stores refuses every call for a while, and Firestore not for longer than a settlement waits."""
+    """One of the stores refuses every call for a while; one that a settlement needs, for no longer than that waits.
+
+    An instance asks the archive before it signs for the first time.
+    """
     random = world.kernel.random
     outage, most_s = random.choice(
-        ((world.documents.outage, 3), (world.realtime.outage, 60), (world.outside.archive.outage, 90))
+        ((world.documents.outage, 3), (world.realtime.outage, 60), (world.outside.archive.outage, 3))
     )
     outage.reason = random.choice(("PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"))
 

@@ -3,15 +3,18 @@
 Neither passes through the backend, so no trigger and no watcher hears of what they write.
 """
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from app.api.auth import Principal
 from app.credits.core.commands import Reserve
 from app.credits.core.entry import Reference
 from app.kit.errors import Failure
 from app.kit.stores.documents import Create, Delete, Document, Fields, Opaque, Replace, Value, int_field
 from simulation.audit.records import JUNK, Records
+from simulation.edge import HttpRequest, serve
 from simulation.world import World
 
 _ODD: Final[Mapping[str, Value]] = {"theirs": Opaque("geo_point_value", b"\x42\x00"), "next": {"version": [1]}}
@@ -124,9 +127,12 @@ class Attacker:
         if not victims:
             return
         victim = random.choice(victims)
-        how = random.choice((self._cut, self._cut_with_seal, self._delete, self._delete_with_seal, self._enrich))
+        cuts = (self._cut, self._cut_with_seal, self._cut_with_seal)
+        how = random.choice((*cuts, self._delete, self._delete_with_seal, self._enrich))
         how(victim)
         yield from self._found_out(victim, how.__name__)
+        if how in cuts:
+            yield from self._mended(victim, how.__name__)
         # The attacker erases the alarm, and the account spends again.
         self._erase(f"breaches/account-{victim}")
         self._change(f"accounts/{victim}", status="active")
@@ -148,6 +154,20 @@ class Attacker:
         except (Failure, ValueError):
             return
         yield f"{victim} was tampered with ({how}) and has spent"
+
+    def _mended(self, victim: str, how: str) -> Iterator[str]:
+        """An administrator asks for a repair. Entries that were cut are no ground for it, whatever Firestore says."""
+        token = self._world.outside.tokens.issue(Principal("mender", "admin"))
+        request = HttpRequest("POST", "/v1/credits/repair", token, json.dumps({"uid": victim}).encode())
+        told: list[object] = []
+
+        def ask() -> None:
+            told.append(self._world.request("repair", lambda backend: serve(backend.system, request).status))
+
+        self._world.kernel.spawn("mender", ask)
+        self._world.kernel.run(self._world.kernel.now_us + 10_000_000)
+        if told != [409]:
+            yield f"{victim} was tampered with ({how}), and its repair is answered {told}"
 
     def _others(self, victim: str) -> Iterator[str]:
         credits = self._world.backends[0].credits

@@ -11,6 +11,7 @@ from app.orchestration.queue.operation_queue import TooEarly
 from simulation.instance import Archive, Backend, Outside, People
 from simulation.machine.kernel import CALM, Faults, Instance, Kernel, Process
 from simulation.machine.stores import SimDocuments, SimRealtime
+from simulation.outside.auth import Auth
 from simulation.outside.model_vendor import ModelVendor
 from simulation.outside.vendors import Machine, Mailer, Rail
 from simulation.pager import Pager
@@ -42,9 +43,12 @@ class World:
             models=ModelVendor(kernel),
             archive=Archive(kernel),
             people=People(kernel),
+            tokens=Auth(kernel),
         )
         self.pager = Pager(kernel)
         self.bugs: list[str] = []
+        self.deaf: set[str] = set()
+        """Accounts whose mirrors hear of no change."""
         self.backends = [self._start(number) for number in range(INSTANCES)]
         kernel.on_crash = self._replace
         kernel.on_error = self._uncaught
@@ -101,7 +105,8 @@ class World:
         for number in range(rounds):
             kernel.run(kernel.now_us + 60_000_000 * (1 + number // 3))
             self.sweep()
-        kernel.run(kernel.now_us + 600_000_000)
+        # Some users stay for an hour, and what an instance told of its answers is forgotten 90 minutes later.
+        kernel.run(kernel.now_us + 3_600_000_000)
         self.sweep()
         kernel.run(kernel.now_us + 60_000_000)
         # The next ticket of a lane would take down what was left of ended operations; here nothing more comes.
@@ -151,7 +156,7 @@ class World:
 
     def _account_written(self, uid: str, before: Fields | None, after: Fields | None) -> None:
         # One in a while never comes: the scheduled comparison is there for that.
-        if not self.kernel.chance(self.kernel.faults.lost / 2):
+        if not self.kernel.chance(self.kernel.faults.lost / 2) and uid not in self.deaf:
             self._deliver("mirror", lambda b: b.system.credits.account_written(after))
         if before is None:
             self._events += 1

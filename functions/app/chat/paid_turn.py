@@ -161,6 +161,9 @@ class AbandonedTurns:
         turn = turns.read(stored.fields)
         if self._cleaned_up(turn) or self._is_replaced(turn):
             return
+        now = self._store.turn(turn.account, turn.conversation_id, turn.id)
+        if now is None or now[0].attempt != turn.attempt:
+            return  # It was asked again meanwhile, and the live text is that of the new attempt.
         self._mirror.open(turn.account, turn.id, turn.model, attempt=turn.attempt, keep=True)
         self._mirror.close(turn.id, Closing("error", "error", to_decimal(settlement.cost), reason=settlement.reason))
         self._mirror.drained(turn.id)

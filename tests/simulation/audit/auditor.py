@@ -88,7 +88,7 @@ class Auditor:
     def _committed(self, changes: list[Change]) -> None:
         for path, before, after in changes:
             parts = path.split("/")
-            if parts[0] == "accounts" and len(parts) == 4 and before is not None:
+            if parts[0] == "accounts" and "entries" in parts[2:3] and before is not None:
                 self._found.append(f"entry {path} was changed after it was written")
             elif parts[0] == "accounts" and len(parts) == 2 and after is not None:
                 self._found += _account_now(parts[1], after, self._world.kernel.now_us)

@@ -118,6 +118,10 @@ class Kernel:
         self._ready.append(process)
         return process
 
+    def names(self, instance: Instance | None) -> list[str]:
+        """Of the processes that live in an instance, or in none: those are people."""
+        return [process.name for process in self._alive if process.instance is instance]
+
     def start(self, name: str, body: Callable[[], None]) -> None:
         """A new process that belongs to no instance."""
         self.spawn(name, body)

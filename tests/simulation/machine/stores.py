@@ -55,14 +55,19 @@ class IndexedDocuments(MemoryDocuments):
 
 @dataclass
 class Outage:
-    """A time in which a store refuses every call, and the reason that it gives."""
+    """A time in which a store refuses every call, and the reason that it gives; or `hangs`, and answers at its end."""
 
     until_us: int = 0
     reason: str = ""
+    hangs: bool = False
 
     def check(self, kernel: Kernel) -> None:
         """Raises what the adapters make of any such refusal."""
-        if kernel.current is not None and kernel.now_us < self.until_us:
+        if kernel.current is None or kernel.now_us >= self.until_us:
+            return
+        if self.hangs:
+            kernel.sleep(self.until_us - kernel.now_us)
+        else:
             raise Unavailable(f"the store refused: {self.reason}")
 
 

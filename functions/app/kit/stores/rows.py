@@ -5,11 +5,12 @@ one goes on where it stopped, so that broken rows in front never keep the ones b
 nothing of what the rows are.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
 
-from app.kit.clock import Clock, seconds
+from app.kit.clock import Clock, minutes, seconds
 from app.kit.errors import Conflict, Fault, Unavailable
 from app.kit.stores.broken_rows import BrokenRow, BrokenRows, JobRecord, JobReport, reason_of
 from app.kit.stores.documents import Document, Documents, Query, Value
@@ -20,6 +21,8 @@ BUDGET_US: Final = seconds(8)
 MOST_READ: Final = 1_000
 """Rows that a run reads at most; broken ones count here, and not for its limit."""
 _PAGE: Final = 100
+_AGAIN: Final = 20
+"""Listed rows that a run of `follow` tries again."""
 _IN_A_ROW: Final = 3
 """So many rows in a row for which a dependency did not answer end a run."""
 
@@ -88,7 +91,8 @@ class GuardedRows:
         """Works on each row once, in the order of the query; otherwise as `due`.
 
         When a run ends in rows for which a dependency did not answer, the next one begins with these. When it
-        did answer for a row behind such a one, the row itself counts as broken.
+        did answer for a row behind such a one, the row itself counts as broken. Some of the listed rows are tried again
+        in each run, because they may never change, and the query would not meet them any more.
         """
         was, now_us = self._list.record(job), self._clock.now_us()
         run = _Run(was.after)
@@ -96,7 +100,9 @@ class GuardedRows:
         after = run.before_them if run.trailing else run.after
         passed = {path: reason for path, reason in run.failed.items() if path not in run.trailing}
         met = {**run.broken, **passed}
-        self._list.keep(job, was, JobRecord(after, now_us), met, lambda row: row.path not in run.whole)
+        mended = set[str]() if run.trailing else self._mended(was.broken, work, now_us)
+        served = (run.whole | mended) - met.keys()
+        self._list.keep(job, was, JobRecord(after, now_us), met, lambda row: row.path not in served)
         return self._job_run(job, run, complete)
 
     def decoded(self, job: str, rows: Iterable[Document], decode: Callable[[Document], T]) -> list[T]:
@@ -121,6 +127,21 @@ class GuardedRows:
     def reports(self) -> list[JobReport]:
         """Every job that knows of broken rows."""
         return self._list.reports()
+
+    def _mended(self, listed: Sequence[BrokenRow], work: Work, now_us: int) -> set[str]:
+        """Works on some of the listed rows, other ones every minute. Returns those that are served now, or gone."""
+        if not listed:
+            return set()
+        turn = now_us // minutes(1) * _AGAIN % len(listed)
+        paths = [row.path for row in (*listed[turn:], *listed[:turn])[:_AGAIN]]
+        mended: set[str] = set()
+        for path, row in zip(paths, self._documents.get_all(paths)):
+            # What fails stays listed, and is not logged again.
+            with suppress(Exception):
+                if row is not None:
+                    work(row)
+                mended.add(path)
+        return mended
 
     def _pages(self, query: Query, work: Work, run: _Run, limit: int, ends_us: int) -> bool:
         """Works through pages; whether it came to the end of the query."""

@@ -1,0 +1,81 @@
+"""Who else comes: each seed has a few of them, besides its users."""
+
+from collections.abc import Iterator
+from functools import partial
+from random import Random
+from typing import Protocol
+
+from simulation.audit.records import Records
+from simulation.machine.kernel import CALM
+from simulation.people.deployment import Misdeployed
+from simulation.people.farm import Farm
+from simulation.people.lists import Reader
+from simulation.people.odd import OddClient
+from simulation.people.outages import BrokenCrowd, Clumsy, Hanging, LostMirrors, SickTablet
+from simulation.people.rights import Administrator, Leaver
+from simulation.workload import Known
+from simulation.world import World
+
+
+class _Person(Protocol):
+    found: list[str]
+
+    def live(self) -> None: ...
+
+
+class Town:
+    """All of them in one seed."""
+
+    def __init__(self, world: World, known: Known) -> None:
+        self._world = world
+        # Its own dice: a seed to which nobody of the town comes runs as if there were none.
+        dice = Random(world.kernel.seed)
+        calm = world.faults == CALM
+        self._people: list[_Person] = [OddClient(world, known)] if dice.random() < 0.15 else []
+        for kind, chance in (
+            (Administrator, 0.15),
+            (Leaver, 0.12),
+            (Reader, 0.15),
+            (Clumsy, 0.15),
+            (Misdeployed, 0.08),
+            (SickTablet, 0.12),
+            (BrokenCrowd, 0.4 if calm else 0),
+            (LostMirrors, 0 if calm else 0.12),
+        ):
+            if dice.random() < chance:
+                self._people.append(kind(world))
+        self._farm = Farm(world) if dice.random() < 0.25 else None
+        # While a tablet is sick, every second sweep gives reservations back.
+        sick = any(isinstance(person, SickTablet) for person in self._people)
+        self._hanging = Hanging(world) if not calm and not sick and dice.random() < 0.15 else None
+
+    @property
+    def crowded(self) -> bool:
+        """Whether there are so many that the users make room: a seed costs what others cost."""
+        return self._farm is not None or any(isinstance(person, BrokenCrowd) for person in self._people)
+
+    def comes(self) -> None:
+        """Lets them live beside the users."""
+        lives = [*self._people, *([self._farm] if self._farm else [])]
+        for person in lives:
+            self._world.kernel.spawn(type(person).__name__, partial(_live, person))
+
+    def evening(self) -> None:
+        """What happens when the storm is over."""
+        if self._hanging:
+            self._hanging.happens()
+
+    def verdict(self, records: Records) -> Iterator[str]:
+        """What was wrong."""
+        yield from self._world.outside.tokens.found
+        for person in self._people:
+            yield from person.found
+        if self._farm:
+            yield from self._farm.found
+            yield from self._farm.verdict(records)
+        if self._hanging:
+            yield from self._hanging.found
+
+
+def _live(person: _Person) -> None:
+    person.live()
