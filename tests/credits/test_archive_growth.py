@@ -15,6 +15,16 @@ SIGNER = Signer(bytes(range(32)))
 KEYS = KeyRing({SIGNER.kid: SIGNER.public})
 
 
+class Counted(Kept):
+    """Counts what is read of it."""
+
+    reads = 0
+
+    def read(self, name: str) -> bytes | None:
+        self.reads += 1
+        return super().read(name)
+
+
 @dataclass
 class Growing:
     """An archive of `accounts` accounts, of which `active` random ones are sealed with each checkpoint."""
@@ -100,6 +110,29 @@ class TestWhatWasSealed:
             assert self._found(world, world.sealer) == world.truth
             assert self._found(world, other) == world.truth
         assert self._found(world, SealArchive(world.archive, KEYS, SIGNER)) == world.truth
+
+    def test_is_found_with_one_read_of_an_old_checkpoint_for_all_groups(self) -> None:
+        """By a process that followed the checkpoints since then, and keeps as many of them as it may."""
+        archive = Counted()
+        world = Growing(600, 1, archive)
+        other = SealArchive(archive, KEYS, SIGNER)
+        for _ in range(70):
+            world.advance(1)
+            other.tip()
+        state = other.tip()
+        archive.reads = 0
+        for name in state.groups:
+            other.group(state, name)
+        assert archive.reads <= 20
+
+    def test_is_found_in_a_few_reads_although_firestore_names_a_checkpoint_that_never_was(self) -> None:
+        archive = Counted()
+        world = Growing(30, 1, archive)
+        for _ in range(40):
+            world.advance(1)
+        archive.reads = 0
+        assert world.sealer.tip(10**9).number == 41
+        assert archive.reads <= 3
 
     def test_is_that_of_the_first_who_archived_a_number(self) -> None:
         """The second one has laid out the same number otherwise, and remembers nothing of it."""

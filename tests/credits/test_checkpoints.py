@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import pytest
 
 from app.credits.ledger import document
-from app.credits.proofs import merkle
+from app.credits.proofs import checkpoints, merkle
 from app.credits.proofs.sealing import Previous, SealedHead, checkpoint_holds, seal_heads, seal_holds
-from app.kit.stores.documents import Delete, Replace, Write
+from app.kit.stores.documents import Create, Delete, Merge, Replace, Write
 from support.credits_world import GENESIS, CreditsWorld, deposit, reserve, settle
 from support.memory import MemoryDocuments
 
@@ -19,6 +19,10 @@ CT_LEAVES = [
 ]
 """The reference tree of Certificate Transparency's own tests."""
 CT_ROOT = "5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328"
+
+
+def _entry(sequence: int) -> str:
+    return document.entry_path("alice", sequence)
 
 
 class TestTheTree:
@@ -59,6 +63,54 @@ class TestSealing:
             assert coverage is not None
             assert coverage.checkpoint["number"] == number
             assert coverage.holds(world.credits.ledger.keys)
+
+    @pytest.mark.parametrize("few", [0, checkpoints.FEW], ids=["one by one", "together"])
+    @pytest.mark.parametrize(
+        ("writes", "fault"),
+        [
+            ([Delete(_entry(5))], (5, "sequence")),
+            ([Delete(_entry(6))], (6, "missing")),
+            ([Merge(_entry(5), {"amount": 7})], (5, "hash")),
+            ([Merge(_entry(5), {"sequence": 6})], (5, "hash")),
+            ([Merge(_entry(5), {"sequence": "5"})], (5, "sequence")),
+            ([Merge(_entry(5), {"lots": 7})], (5, "shape")),
+            ([Create(_entry(7), {"sequence": 7})], (7, "head")),
+            ([Merge("accounts/alice", {"sequence": 5})], (5, "head")),
+        ],
+        ids=["gap", "last gone", "altered", "misplaced", "no number", "shapeless", "one too many", "put back"],
+    )
+    def test_finds_the_same_fault_however_new_entries_are_read(
+        self,
+        world: CreditsWorld,
+        monkeypatch: pytest.MonkeyPatch,
+        few: int,
+        writes: Sequence[Write],
+        fault: tuple[int, str],
+    ) -> None:
+        monkeypatch.setattr(checkpoints, "FEW", few)
+        world.credits.account("alice")
+        for number in range(2):
+            world.credits.post("alice", deposit(f"sealed-{number}", 5))
+        world.credits.checkpoints.seal()
+        for number in range(3):
+            world.credits.post("alice", deposit(f"new-{number}", 5))
+        world.documents.commit(writes)
+        world.credits.checkpoints.seal()
+        state = world.credits.checkpoints.current()
+        assert state is not None
+        breach = state.broken["account-alice"]
+        assert (breach.sequence, breach.check) == fault
+
+    def test_leaves_an_entry_that_has_no_place_in_a_whole_chain_to_the_verification_in_turn(
+        self, world: CreditsWorld
+    ) -> None:
+        world.credits.account("alice")
+        world.credits.post("alice", deposit("p", 5))
+        world.documents.commit([Create("accounts/alice/entries/other", {"sequence": 9})])
+        assert world.credits.checkpoints.seal() is not None
+        assert world.credits.checkpoints.breaches.subjects() == []
+        world.credits.rotation.verify_next(20)
+        assert world.credits.checkpoints.breaches.subjects() == ["account-alice"]
 
     def test_finds_late_commits_of_instances_whose_clock_is_behind(self, world: CreditsWorld) -> None:
         world.credits.account("alice")

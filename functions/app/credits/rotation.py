@@ -116,6 +116,8 @@ class Rotation:
         unfounded: list[str] = []
         left = ENTRIES_A_RUN
         suspects = self._checkpoints.breaches.suspected(limit)
+        if (half := rounds.suspect) is not None:  # it is ended first, or two long chains would replace each other
+            suspects.sort(key=lambda uid: uid != half.account)
         accounts = self._documents.get_all([document.account_path(uid) for uid in suspects]) if suspects else []
         gone = self._vanished(state, [uid for uid, stored in zip(suspects, accounts) if stored is None], budget)
         for uid, stored in zip(suspects, accounts):

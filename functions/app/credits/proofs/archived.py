@@ -99,7 +99,7 @@ class SealArchive:
             InvariantViolation: what the archive holds was not made with our keys.
         """
         known = self._tip
-        number, content = self._last(max(hint, known.number))
+        number, content = self._last(hint, known.number)
         if content is None or number == known.number:
             return known
         state = self._read(number, content, self._hash_before(known, number))
@@ -160,11 +160,16 @@ class SealArchive:
         self._advanced(after)
         return after
 
-    def _last(self, known: int) -> tuple[int, bytes | None]:
-        """The highest archived number and its content; the numbers are dense, so a few reads find it."""
-        content = self._archive.read(_name(known)) if known else None
-        if content is None:
-            known = 0
+    def _last(self, hint: int, known: int) -> tuple[int, bytes | None]:
+        """The highest archived number and its content; the numbers are dense, so a few reads find it. They begin at
+        `hint` if that is archived, else at `known`, else at the first.
+        """
+        content = self._archive.read(_name(hint)) if hint > known else None
+        if content is not None:
+            known = hint
+        elif known:
+            content = self._archive.read(_name(known))
+            known = known if content is not None else 0
         step, beyond = 1, known + 1
         while (found := self._archive.read(_name(beyond))) is not None:
             known, content, step = beyond, found, step * 2

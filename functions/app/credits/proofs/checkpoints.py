@@ -22,7 +22,7 @@ from app.credits.proofs.archived import (
 )
 from app.credits.proofs.breaches import Breaches, Resolution
 from app.credits.proofs.copies import Copies
-from app.credits.proofs.judging import ACCOUNT_UNREADABLE, NOT_JUDGED, Budget, Judge, Judgement
+from app.credits.proofs.judging import ACCOUNT_UNREADABLE, NOT_JUDGED, Budget, Found, Judge, Judgement
 from app.credits.proofs.sealing import Coverage, SealedLink
 from app.credits.proofs.signed_record import Scan, SignedRecord, scan_fields, scan_of
 from app.credits.proofs.verification import Link
@@ -44,11 +44,14 @@ _log: Final = telemetry.log("credits")
 RECORD: Final = "jobs/sealing"
 PAGE: Final = 300
 READ_AHEAD: Final = 50
-"""Accounts whose seals and sealed entries are read in one call."""
+"""Accounts whose seals, sealed entries and new ones are read in one call, or fewer if that makes `PAGE` documents."""
+FEW: Final = 20
+"""Most new entries of an account that are read with those of others, by their names; more are read with a query."""
 BUDGET_US: Final = seconds(4)
 """A run begins no more work after this time, and seals what it has found. It has done at least one account, or 100
-entries of a long chain, which are sealed as far as they were verified. With `LAST_US`, and one request to the archive
-for each group that is written whole, it stays within the eight seconds that a chore has at least.
+entries of a long chain, which are sealed as far as they were verified. Resolved breaches have a quarter of it besides.
+With that, `LAST_US`, and one request to the archive for each group that is written whole, it stays within the eight
+seconds that a chore has at least.
 """
 LAST_US: Final = seconds(2)
 """What writing copies and alarms may take. It ends behind a page of copies or an alarm, and the next run goes on."""
@@ -81,10 +84,10 @@ class SealingParts:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What was sealed of an account, and what Firestore holds of the sealed entry and of the seal."""
+    """What was sealed of an account, and what Firestore holds of its entries and of the seal."""
 
     sealed: SealedLink | None
-    entry: Document | None
+    found: Found
     seal: Document | None
 
 
@@ -100,15 +103,16 @@ class Checkpoints:
         """Verifies and seals what changed since the last checkpoint, at most `limit` accounts, in about `for_us`
         microseconds; None when nothing did, or another run was faster. The next run goes on where this one stopped.
         """
-        budget = self.budget(for_us)
+        ends = self.budget(for_us)
         scan = self._scan()
         state = self.current(scan)
         if state is None:
             return None
         if state.number == 0:
             self.copies.remove_beyond(0)
-        advance, after = self._changed(state, scan, limit, budget)
-        resolved, after = self._with_resolved(state, after, budget)
+        # Resolved breaches have a time of their own: an acceptance counts for one hour, however many accounts change.
+        advance, after = self._changed(state, scan, limit, ends)
+        resolved, after = self._with_resolved(state, after, self.budget(for_us // 4))
         advance = merged([advance, resolved])
         made = self.advance(state, advance, after.began_us)
         if made is None:
@@ -254,16 +258,19 @@ class Checkpoints:
         for page in pages:
             rest = [*page]
             while rest:
-                some: list[tuple[Document, SealedLink | None]] = []
-                while rest and len(some) < READ_AHEAD and not (some and budget.spent()):
+                some: list[tuple[Document, SealedLink | None, list[str]]] = []
+                paths: list[str] = []
+                while rest and len(some) < READ_AHEAD and len(paths) < PAGE and not (some and budget.spent()):
                     account = rest.pop(0)
-                    some.append((account, self._archive.head(state, account.id)))
-                moved = [sealed for account, sealed in some if sealed and not _is_sealed(account.fields, sealed)]
-                paths = [path for sealed in moved for path in _paths(sealed)]
+                    sealed = self._archive.head(state, account.id)
+                    ahead = _ahead(account, sealed)
+                    some.append((account, sealed, ahead))
+                    if sealed is None or not _is_sealed(account.fields, sealed):
+                        paths += [*(_paths(sealed) if sealed else ()), *ahead]
                 read = dict(zip(paths, self._documents.get_all(paths))) if paths else {}
-                for account, sealed in some:
+                for account, sealed, ahead in some:
                     entry, seal = map(read.get, _paths(sealed)) if sealed else (None, None)
-                    yield account, _Known(sealed, entry, seal)
+                    yield account, _Known(sealed, Found(entry, tuple(map(read.get, ahead))), seal)
 
     def _judgement(
         self, state: ArchivedState, account: Document, known: _Known, limit: int, budget: Budget
@@ -273,7 +280,7 @@ class Checkpoints:
         sealed = known.sealed
         if sealed is not None and _is_sealed(account.fields, sealed):
             return Judgement(sealed.link, whole=True)
-        return self._parts.judge.extends(account, sealed, known.entry, limit, budget)
+        return self._parts.judge.extends(account, sealed, known.found, limit, budget)
 
     def _with_resolved(self, state: ArchivedState, scan: Scan, budget: Budget) -> tuple[Advance, Scan]:
         """The breaches that an administrator resolved, and where the search stands then; an accepted chain is sealed
@@ -281,6 +288,9 @@ class Checkpoints:
         """
         found: list[Advance] = []
         some = self._some_of(state.broken)
+        half = subject_of(scan.half.account) if scan.half else ""
+        if half in state.broken:  # it is ended first, or two long chains would replace each other
+            some = [(half, state.broken[half]), *(one for one in some if one[0] != half)]
         stored = self.breaches.stored([subject for subject, _ in some]) if some else {}
         for subject, breach in some:
             uid = account_of(subject)
@@ -375,3 +385,11 @@ def _paths(sealed: SealedLink) -> tuple[str, str]:
     """Where the sealed entry and the copy of the seal stand."""
     uid = sealed.link.account
     return document.entry_path(uid, sealed.sequence), f"sealed/{uid}"
+
+
+def _ahead(account: Document, sealed: SealedLink | None) -> list[str]:
+    """Where the entries behind the sealed one stand, if these are few, and where the next one would stand."""
+    start, last = sealed.sequence if sealed else 0, account.fields.get("sequence")
+    if not isinstance(last, int) or not start < last <= start + FEW:
+        return []
+    return [document.entry_path(account.id, sequence) for sequence in range(start + 1, last + 2)]

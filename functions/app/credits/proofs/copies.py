@@ -100,21 +100,20 @@ class Copies:
 
         def attempt() -> bool:
             stored = self._documents.get_all([f"sealed/{uid}" for uid in seals])
+            later = any(there is not None and _number(there.fields) > number for there in stored)
+            last = self._archive.tip(number).number if later else number
             writes: list[Write] = []
             for (uid, seal), there in zip(seals.items(), stored):
                 if there is None:
                     writes.append(Create(f"sealed/{uid}", seal))
-                elif there.fields != seal and self._older(_number(there.fields), number):
+                elif there.fields != seal and not number < _number(there.fields) <= last:
+                    # It is older, or of a checkpoint that does not exist.
                     writes.append(Replace(there.path, seal, there.version))
             if writes:
                 self._documents.commit(writes)
             return bool(writes)
 
         return optimistic(attempt, pause=self._pause)
-
-    def _older(self, there: int, number: int) -> bool:
-        """Whether a stored seal is to be replaced: by a later one, or because there is no such checkpoint."""
-        return there <= number or there > self._archive.tip(number).number
 
 
 def checkpoint_path(number: int) -> str:

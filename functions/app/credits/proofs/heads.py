@@ -93,7 +93,8 @@ class SealedHeads:
         with self._lock:
             self._deltas[number] = delta
             if len(self._deltas) > _DELTAS_IN_MEMORY:
-                del self._deltas[min(self._deltas)]
+                # The one that was read first goes: an old one that was read now may serve all 256 groups.
+                del self._deltas[next(iter(self._deltas))]
 
     def _delta(self, number: int) -> Delta:
         delta = self._deltas.get(number)

@@ -5,7 +5,7 @@ waiting. Only `Unavailable` is raised.
 """
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -72,6 +72,16 @@ class Judgement:
     entries: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What was read of an account before it is judged: the sealed entry, and what stands in the places of all entries
+    since then and of the next one. `ahead` is empty if these are many.
+    """
+
+    entry: Document | None
+    ahead: tuple[Document | None, ...] = ()
+
+
 class Judge:
     """Verifies accounts against their last sealed entries."""
 
@@ -79,10 +89,11 @@ class Judge:
         self._documents, self._reader, self._agrees = documents, reader, agrees
 
     def extends(
-        self, stored: Document, sealed: SealedLink | None, entry: Document | None, limit: int, budget: Budget
+        self, stored: Document, sealed: SealedLink | None, found: Found, limit: int, budget: Budget
     ) -> Judgement:
         """Verifies what came after the sealed entry, at most `limit` entries in the time of `budget`, and that the
-        sealed entry, which is read as `entry`, still stands.
+        sealed entry still stands. A chain that `found` does not show to be whole is judged by a query, which finds
+        every fault and any entry that has no place in it.
         """
         start = sealed.link if sealed else Link(stored.id)
         account = _account(stored)
@@ -92,9 +103,9 @@ class Judge:
             if sealed is not None:
                 if account.sequence < sealed.sequence:
                     return Judgement(start, False, ChainFault(account.sequence + 1, "checkpoint"))
-                if not self._stands(sealed, entry):
+                if not self._stands(sealed, found.entry):
                     return Judgement(start, False, ChainFault(sealed.sequence, "checkpoint"))
-            return self._from(stored, start, limit, [], budget)
+            return self._shown(stored, start, limit, found.ahead) or self._from(stored, start, limit, [], budget)
         except UNREADABLE:
             return Judgement(start, False, ChainFault(start.sequence + 1, "shape"))
 
@@ -114,7 +125,9 @@ class Judge:
             if sealed is None or start.sequence >= sealed.sequence:
                 return self._from(stored, start, limit, [], budget)
             seen: list[Fields] = []
-            link, fault, _ = self._follow(start, min(sealed.sequence, start.sequence + limit), seen, budget)
+            through = min(sealed.sequence, start.sequence + limit)
+            read = self._reader.documents(start.account, start.sequence, through)
+            link, fault, _ = self._follow(start, through, seen, budget, read)
             if fault is None and link.sequence == sealed.sequence and link.head_hash != sealed.link.head_hash:
                 fault = ChainFault(link.sequence, "checkpoint")
             if fault is not None or link.sequence < sealed.sequence:
@@ -123,10 +136,29 @@ class Judge:
         except UNREADABLE:
             return Judgement(start, False, ChainFault(start.sequence + 1, "shape"))
 
+    def _shown(self, stored: Document, start: Link, limit: int, ahead: Sequence[Document | None]) -> Judgement | None:
+        """The judgement that a chain is whole, from what was read of it; None if it needs another look."""
+        entries = [one for one in ahead[:-1] if one is not None]
+        if not ahead or ahead[-1] is not None or len(entries) < len(ahead) - 1 or len(entries) > limit:
+            return None
+        with contextlib.suppress(*UNREADABLE):
+            account, seen = document.read(stored.fields), list[Fields]()
+            followed = self._follow(start, account.sequence, seen, ENDLESS, entries)
+            judgement = self._ended(stored, account, followed, seen)
+            return judgement if judgement.whole else None
+        return None
+
     def _from(self, stored: Document, start: Link, limit: int, seen: list[Fields], budget: Budget) -> Judgement:
         account = document.read(stored.fields)
         through = min(account.sequence, start.sequence + limit)
-        link, fault, more = self._follow(start, through, seen, budget, to_the_end=through == account.sequence)
+        end = through == account.sequence
+        read = self._reader.documents(start.account, start.sequence, None if end else through)
+        return self._ended(stored, account, self._follow(start, through, seen, budget, read), seen)
+
+    def _ended(
+        self, stored: Document, account: Account, followed: tuple[Link, ChainFault | None, bool], seen: list[Fields]
+    ) -> Judgement:
+        link, fault, more = followed
         if fault is not None or link.sequence < account.sequence:
             return Judgement(link, False, fault, len(seen))
         if not heads(account, link):
@@ -139,12 +171,12 @@ class Judge:
         return Judgement(link, True, None, len(seen))
 
     def _follow(
-        self, link: Link, through: int, seen: list[Fields], budget: Budget, *, to_the_end: bool = False
+        self, link: Link, through: int, seen: list[Fields], budget: Budget, entries: Iterable[Document]
     ) -> tuple[Link, ChainFault | None, bool]:
-        """Follows the stored entries up to `through`, or until the budget is spent; each must stand in the document of
-        its sequence. With `to_the_end`, also whether there are entries behind `through`.
+        """Follows `entries` up to `through`, or until the budget is spent; each must stand in the document of its
+        sequence. Also whether there are entries behind `through` among them.
         """
-        for stored in self._reader.documents(link.account, link.sequence, None if to_the_end else through):
+        for stored in entries:
             if link.sequence == through:
                 return link, None, True
             if seen and len(seen) % TIMED == 0 and budget.spent():
