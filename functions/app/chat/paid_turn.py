@@ -159,7 +159,7 @@ class AbandonedTurns:
 
     def closed(self, stored: Document, settlement: Settlement) -> None:
         turn = turns.read(stored.fields)
-        if self._cleaned_up(turn) or self._is_replaced(turn):
+        if self._cleaned_up(turn):
             return
         now = self._store.turn(turn.account, turn.conversation_id, turn.id)
         if now is None or now[0].attempt != turn.attempt:
@@ -167,15 +167,6 @@ class AbandonedTurns:
         self._mirror.open(turn.account, turn.id, turn.model, attempt=turn.attempt, keep=True)
         self._mirror.close(turn.id, Closing("error", "error", to_decimal(settlement.cost), reason=settlement.reason))
         self._mirror.drained(turn.id)
-
-    def _is_replaced(self, turn: Turn) -> bool:
-        """Whether a later attempt writes the live text by now."""
-        try:
-            there = self._realtime.get(f"{stream_path(turn.account, turn.id)}/attempt")
-        except Fault as fault:
-            _log.warning("live_text_not_read", turn=turn.id, reason=str(fault))
-            return False
-        return isinstance(there, int) and there > turn.attempt
 
     def _cleaned_up(self, turn: Turn) -> bool:
         """Removes a cancel that was left for an instance which is gone; of a deleted conversation the live text as
