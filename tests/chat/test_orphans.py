@@ -75,6 +75,22 @@ class TestAKilledFunction:
         assert (stream["attempt"], stream["status"]) == (2, "done")
         killed.close()
 
+    def test_that_came_back_before_anybody_was_told_says_its_own_end(self, world: ChatWorld) -> None:
+        """T-40: its turn holds the whole answer by then, and so does the live text."""
+        slow = world.ask(world.conversation())
+        while not isinstance(next(slow.events), Text):
+            pass
+        world.clock.advance(minutes=6)
+        assert world.system.metering.orphans.sweep(world.feature.turns) == 1
+        over = slow.over()
+        assert (over.end.state, over.end.reason) == ("done", "reservation_lost")
+        path = f"users/alice/streams/{over.turn.id}"
+        before = world.realtime.get(path)
+        assert isinstance(before, dict)
+        assert before["status"] == "done"
+        assert world.system.metering.orphans.tell(world.feature.turns) == 1
+        assert world.realtime.get(path) == before
+
     def test_does_not_wait_for_a_turn_that_cannot_be_read(self, world: ChatWorld) -> None:
         """T-105."""
         conversation = world.conversation()

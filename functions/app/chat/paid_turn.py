@@ -164,6 +164,8 @@ class AbandonedTurns:
         now = self._store.turn(turn.account, turn.conversation_id, turn.id)
         if now is None or now[0].attempt != turn.attempt:
             return  # It was asked again meanwhile, and the live text is that of the new attempt.
+        if now[0].end is not None and now[0].end.reason != settlement.reason:
+            return  # Whoever was taken for dead came to its end after all, and has told it.
         self._mirror.open(turn.account, turn.id, turn.model, attempt=turn.attempt, keep=True)
         self._mirror.close(turn.id, Closing("error", "error", to_decimal(settlement.cost), reason=settlement.reason))
         self._mirror.drained(turn.id)
