@@ -184,7 +184,7 @@ def _floating(value: object) -> dict[str, object]:
 
 
 _ODD: Final[Sequence[Animal]] = (
-    *((EachChunkEnds(),) * 6),
+    *((EachChunkEnds(),) * 8),
     HarmlessErrors(),
     Successes(),
     DoneAlone(),
@@ -202,8 +202,7 @@ _ODD: Final[Sequence[Animal]] = (
     Refusals(),
     DatedName(),
     CountsEarly(),
-    Cumulative(),
-    Cumulative(),
+    *((Cumulative(),) * 8),
 )
 
 

@@ -234,17 +234,20 @@ class ModelVendor:
         answer.planned = len(said.pieces)
         body = _Body(animal, said, self._framing(animal), random.choice(_KINDS))
         yield Arrival(random.randrange(pace_us), body.opening(), thoughts=animal.thoughts(said))
-        # Signs that come with each chunk prove nothing, so such an answer breaks more often, and takes its time.
+        # Signs that come with each chunk prove nothing, so such an answer breaks more often, and takes its time: less
+        # than anything behind a first finish is waited for.
         claims = isinstance(animal, Odd) and animal.claims
-        pace_us = random.choice((pace_us, 2 * SECOND)) if claims else pace_us
-        breaks = 0.4 if claims or animal.early else self._kernel.faults.vendor * 1.5
-        broken = random.randrange(2 if claims else 0, 6) if self._kernel.chance(breaks) else -1
+        pace_us = random.choice((min(pace_us, 4 * SECOND), 2 * SECOND)) if claims else pace_us
+        breaks = 0.5 if claims or animal.early else self._kernel.faults.vendor * 1.5
+        first, most = (2, len(said.pieces)) if claims else (0, len(said.pieces) if animal.early else 6)
+        broken = random.randrange(first, max(first + 1, most)) if self._kernel.chance(breaks) else -1
         for index, text in enumerate(said.pieces):
             if index == broken:
                 # An end of HTTP's chunks is nothing to a body with a length.
                 # Nobody can tell one that breaks behind an opening report from one that had nothing to say.
                 bare = body.framing == "chunked" and not claims and (index > 0 or not animal.early)
-                yield random.choice((*BREAKS[:2], BARE_DONE, BARE_DONE) if bare else BREAKS[:2])
+                bares = (BARE_DONE,) * (4 if animal.early else 2)
+                yield random.choice((*BREAKS[:2], *bares) if bare else BREAKS[:2])
                 return
             counted = counts_with(animal, said, index)
             data, usage = body.framed(animal.piece(said, index)), truth(animal, counted) if counted else None

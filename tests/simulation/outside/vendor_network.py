@@ -41,7 +41,7 @@ class VendorConnection:
             raise ConnectionResetError
         self._at_us = self._kernel.now_us
         self._arrivals.clear()
-        if self._kept and self._kernel.chance(0.05):
+        if self._kept and self._kernel.chance(0.15):
             # The vendor closed this connection while it was kept, and that shows only now.
             self._answer = self._vendor.missed(data)
             self._arrivals.append(Arrival(self._kernel.random.randrange(200_000), None))
