@@ -96,7 +96,7 @@ def _text(world: World, known: Known, turn: Document) -> Found:
     written = "".join(source.texts)
     # What the vendor wrote after its reader had left reached nobody.
     age_us = from_rfc3339(text_field(turn.fields, "ended_at")) - from_rfc3339(text_field(turn.fields, "created_at"))
-    out_of_time = turn.fields["reason"] == "length_limit" and age_us > _OUT_OF_TIME_US
+    out_of_time = turn.fields["reason"] in ("length_limit", "reservation_lost") and age_us > _OUT_OF_TIME_US
     shorter = turn.fields["reason"] == "client_gone_partial" or len(written) > _MOST_ANSWER or out_of_time
     left = shorter and written.startswith(answer)
     torn = source.torn and answer == "".join(source.texts[:-1])
@@ -175,6 +175,8 @@ class Streams:
 
 
 def _shown(turn: Document, shown: Mapping[str, Json]) -> Found:
+    if turn.fields["state"] == "running":
+        return  # That it is not over was found before.
     chunks = shown.get("chunks")
     text = "".join(str(chunks[key]) for key in sorted(chunks)) if isinstance(chunks, dict) else ""
     if (shown.get("status"), shown.get("cost")) != (turn.fields["state"], to_decimal(int_field(turn.fields, "cost"))):

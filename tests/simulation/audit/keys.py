@@ -6,7 +6,7 @@ from typing import Final
 
 from app.kit.stores.documents import Document, int_field
 from simulation.audit.records import Records
-from simulation.people.returning import Key, Said
+from simulation.people.returning import MARK, Key, Said
 from simulation.world import World
 
 _IN_PROGRESS: Final = "idempotency_in_progress"
@@ -23,6 +23,8 @@ def repeated(world: World, keys: Sequence[Key], records: Records) -> Found:
         turn = records.one(key.path)
         if turn is not None:
             yield from _one_price(key, turn)
+            if key.marked and not turn.fields.get(MARK):
+                yield f"{key.message} ({key.moment}) lost the field that an operator had added"
         yield from _in_time(world, key)
 
 
@@ -38,6 +40,8 @@ def _one_answer(key: Key) -> Found:
 
 
 def _one_price(key: Key, turn: Document) -> Found:
+    if turn.fields["state"] == "running":
+        return  # That it is not over was found before.
     for one in key.said:
         if one.cost and one.cost != int_field(turn.fields, "cost"):
             yield f"{key.message} ({key.moment}) was told a price of {one.cost}, its turn costs {turn.fields['cost']}"

@@ -26,6 +26,7 @@ _PROMPT_US: Final = seconds(5)
 _SWEPT_US: Final = seconds(60) + seconds(30)
 """In calm weather what is over is ended by the next sweep."""
 _ODD: Final = Opaque("geo_point_value", b"\x42\x00")
+_TURNS: Final = "/messages/"
 _MANY: Final = 320
 """More rows than a chore handles in three runs."""
 
@@ -146,15 +147,16 @@ class BrokenCrowd:
 
 
 class Clumsy:
-    """An operator leaves operations that nobody can read at the head of lines in which others wait, and adds a field to
-    accounts that no version knows.
+    """An operator leaves operations that nobody can read at the head of lines in which others wait, adds a field to
+    accounts that no version knows, and breaks a copy of a turn whose owner stops it meanwhile.
     """
 
     def __init__(self, world: World) -> None:
         self._world, self._kernel = world, world.kernel
         self._left = 0
         self._marked: set[str] = set()
-        self.found: list[str] = []
+        self._door = Door(world, "clumsy")
+        self.found = self._door.found
         world.documents.watchers.append(self._committed)
 
     def live(self) -> None:
@@ -163,6 +165,22 @@ class Clumsy:
             self._kernel.sleep(self._kernel.random.randrange(seconds(20), seconds(120)))
             self._leave()
             self._mark()
+            self._copy()
+
+    def _copy(self) -> None:
+        """A copy of a turn under another name, which nobody can read, while the owner stops the turn."""
+        real = self._world.documents.real
+        stored = [one for path, one in sorted(real.all().items()) if path.startswith("users/user") and _TURNS in path]
+        copied = {one.fields["id"] for one in stored if JUNK in one.path}
+        turns = [one for one in stored if one.fields["id"] not in copied]
+        if not turns:
+            return
+        chosen = self._kernel.random.choice(turns)
+        path = f"{chosen.path.rpartition('/')[0]}/{JUNK}copy"
+        real.commit([Create(path, {**chosen.fields, "state": "done", "attempt": "of a later version"})])
+        token = self._world.outside.tokens.issue(Principal(chosen.path.split("/")[1]))
+        self._door.ask(HttpRequest("POST", f"/v1/chat/messages/{chosen.id}/cancel", token))
+        real.commit([Delete(path)])
 
     def _mark(self) -> None:
         path = self._kernel.random.choice(("accounts/user0", "accounts/user1"))

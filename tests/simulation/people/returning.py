@@ -16,7 +16,7 @@ from app.chat.store import conversation_path
 from app.kit.errors import Failure
 from app.kit.ids import derived
 from app.kit.money import from_decimal
-from app.kit.stores.documents import Fields, Write, text_field
+from app.kit.stores.documents import Fields, Replace, Write, text_field
 from app.ports import Identity
 from simulation.devices import Http, Refusal
 from simulation.instance import Backend
@@ -35,6 +35,10 @@ _SWEPT_US: Final = 85_000_000
 QUIET_S: Final = 1_100
 """By then the storm is over, and so is every lease that began in it."""
 _QUIET: Final = (QUIET_S, QUIET_S + 200, QUIET_S + 400)
+_SLOW_US: Final = 3 * SECOND
+"""How long a write of a sweep is on its way that somebody overtakes."""
+MARK: Final = "of_a_later_version"
+"""A field of a turn that no version knows."""
 _AT_COMMITS: Final = ("before reserving", "after reserving", "before settling", "after settling")
 
 
@@ -61,14 +65,23 @@ class Key:
     path: str
     moment: str
     said: list[Said] = field(default_factory=list)
+    marked: bool = False
+    """An operator has added a field that no version knows to its turn."""
 
 
 class Reaper:
-    """Ends instances at certain moments of certain turns: `wanted` holds moments by the path of the turn."""
+    """Ends instances at certain moments of certain turns: `wanted` holds moments by the path of the turn. `overtaken`
+    holds what happens while a sweep that ends a turn waits for its store, `untold` what happens between that and the
+    sweep that tells of it.
+    """
 
     def __init__(self, world: World) -> None:
         self._world = world
         self.wanted: dict[str, str] = {}
+        self.overtaken: dict[str, Callable[[], None]] = {}
+        self.untold: dict[str, Callable[[], None]] = {}
+        self.forsaken: set[str] = set()
+        """Turns that were given up by an attempt that never began: their users do not come back."""
         self.died_us: dict[str, int] = {}
         """When instances died that were giving an answer, by the name that its turn has for them."""
         world.documents.tries.append(self._tried)
@@ -85,7 +98,11 @@ class Reaper:
             kernel.crash(process)
 
     def _tried(self, writes: Sequence[Write]) -> None:
+        kernel = self._world.kernel
         for write in writes:
+            if write.path in self.overtaken and self._by_sweep:
+                self.overtaken.pop(write.path)()
+                kernel.sleep(_SLOW_US)
             stored = self._world.documents.real.get(write.path) if write.path in self.wanted else None
             moment = self.wanted.get(write.path)
             if (moment == "before reserving" and stored is None) or (
@@ -93,8 +110,15 @@ class Reaper:
             ):
                 self.strike(write.path)
 
+    @property
+    def _by_sweep(self) -> bool:
+        process = self._world.kernel.current
+        return process is not None and process.name.startswith("chore")
+
     def _committed(self, changes: list[Change]) -> None:
         for path, before, after in changes:
+            if path in self.untold and self._by_sweep and after is not None and after["state"] != "running":
+                self.untold.pop(path)()
             moment = self.wanted.get(path)
             if moment is None:
                 continue
@@ -113,6 +137,7 @@ class Reaper:
             if moment == "giving up" and account is not None and path not in now:
                 turn = self._world.documents.real.get(path)
                 if turn is not None and turn.fields["state"] == "running" and not _holds(account, turn.fields):
+                    self.forsaken.add(path)
                     self.strike(path)
 
 
@@ -160,7 +185,7 @@ class Returning:
 
     def comes(self) -> None:
         """In the first minutes, in some seeds."""
-        if self._kernel.chance(0.25):
+        if self._kernel.chance(0.6):
             mail = f"{self.uid}@other.example"
             self._world.outside.people.known[self.uid] = Identity(self.uid, "google.com", "google-r", mail, True, 0)
             delay_us = self._kernel.random.randrange(5, 200) * SECOND
@@ -169,25 +194,25 @@ class Returning:
     def _live(self) -> None:
         self._world.comes_online(self.uid)
         self._kernel.sleep(5 * SECOND)
-        for number in range(self._kernel.random.choice((1, 2))):
+        for number, moment in enumerate(self._kernel.random.sample(self._moments(), 2)):
             conversation = self._world.request("returning begins", self._client.begin)
             if isinstance(conversation, str):
-                self._kernel.start(self.uid, partial(self._message, conversation, number))
+                self._kernel.start(self.uid, partial(self._message, conversation, number, moment))
 
     def _moments(self) -> list[str]:
         """What may interrupt an answer in this weather."""
-        found = ["nothing told", "in the middle", "after the end", "slow", "slow", "late"]
+        found = ["nothing told", "nothing told", "in the middle", "after the end", "slow", "slow", "late"]
         if self._world.faults.unavailable:
             found += ["unwritten"] * 4
         if self._world.faults.stall:
             found += ["frozen"] * 12
         if self._world.faults.crash:
-            found += [*_AT_COMMITS, "dead", "dead", *(["giving up"] * 4)]
+            found += [*_AT_COMMITS, "dead", "dead", "slow"]
+            found += ["giving up", "overtaken", "untold"] * 3
         return found
 
-    def _message(self, conversation: str, number: int) -> None:
+    def _message(self, conversation: str, number: int, moment: str) -> None:
         random = self._kernel.random
-        moment = random.choice(self._moments())
         content = f"{'soon' if moment in _AT_COMMITS else SLOWLY}, what is new, {number} of {self.uid}?"
         ask = Ask(self.uid, conversation, content, model=random.choice(("small", "large")), key=f"again-{number}")
         message = derived("msg", self.uid, conversation, f"again-{number}")
@@ -199,28 +224,48 @@ class Returning:
         self._kernel.start("returning asks", partial(self._first, ask, key))
         for comeback_s in self._comebacks(moment):
             self._kernel.sleep(max(0, began_us + comeback_s * SECOND - self._kernel.now_us))
+            if key.path in self._reaper.forsaken:
+                break
             if moment == "slow":
                 self._tidy()
+            elif self._kernel.chance(0.8):
+                self._mark(key)
             if comeback_s == LATE_S:
                 # The scheduler comes while the answer is given again, and takes away what the first attempt had shown.
                 self._kernel.after(_SWEPT_US, self._world.sweep)
             self._again(ask, key, quiet=comeback_s >= QUIET_S)
 
     def _comebacks(self, moment: str) -> list[int]:
-        """When the key is repeated. Who was given up and whose next attempt died does not come back at all."""
+        """When the key is repeated. Who was given up and whose next attempt died does not come back at all, and who
+        overtakes a sweep comes with it.
+        """
         if moment == "late":
             return [LATE_S, *_QUIET]
+        if moment in ("overtaken", "untold"):
+            return [*_QUIET]
         some = sorted(self._kernel.random.sample(COMEBACKS_S, 4))
         return [*some, 200] if moment == "giving up" else [*some, *_QUIET]
 
     def _tidy(self) -> None:
         """An operator removes what instances have told of themselves: whoever lives says it again in a moment."""
-        if self._kernel.chance(0.6):
+        if self._kernel.chance(0.8):
             self._world.realtime.real.update({"orchestration/instances": None})
+
+    def _mark(self, key: Key) -> None:
+        """An operator, or a later version, adds a field to a turn that has ended; another attempt at it keeps that."""
+        real = self._world.documents.real
+        stored = real.get(key.path)
+        if stored is not None and stored.fields["state"] != "running":
+            real.commit([Replace(key.path, {**stored.fields, MARK: True}, stored.version)])
+            key.marked = True
 
     def _first(self, ask: Ask, key: Key) -> None:
         if key.moment in _AT_COMMITS:
             self._reaper.wanted[key.path] = key.moment
+        elif key.moment == "overtaken":
+            self._reaper.overtaken[key.path] = partial(self._overtakes, ask, key)
+        elif key.moment == "untold":
+            self._reaper.untold[key.path] = partial(self._overtakes, ask, key)
         pieces = 0
 
         def ask_once(backend: Backend) -> Said:
@@ -245,12 +290,16 @@ class Returning:
             # Five writes of live text are refused, one after another, and the answer goes on.
             self._world.realtime.outage.reason = "RESOURCE_EXHAUSTED"
             self._world.realtime.outage.until_us = self._kernel.now_us + 4 * SECOND
-        if key.moment in ("dead", "giving up") and pieces == 3:
+        if key.moment in ("dead", "giving up", "overtaken", "untold") and pieces == 3:
             self._reaper.wanted[key.path] = "now"
             if key.moment == "giving up":
                 self._kernel.after(SECOND, lambda: self._reaper.wanted.__setitem__(key.path, "giving up"))
             self._reaper.strike(key.path)
         return key.moment == "in the middle"
+
+    def _overtakes(self, ask: Ask, key: Key) -> None:
+        """The key is repeated just when the sweep has seen that nobody answers it."""
+        self._kernel.start("returning overtakes", partial(self._again, ask, key, quiet=False))
 
     def _again(self, ask: Ask, key: Key, *, quiet: bool) -> None:
         dead_s = self._dead_s(key)

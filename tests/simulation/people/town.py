@@ -36,7 +36,7 @@ class Town:
             (Administrator, 0.15),
             (Leaver, 0.12),
             (Reader, 0.15),
-            (Clumsy, 0.15),
+            (Clumsy, 0.22),
             (Misdeployed, 0.08),
             (SickTablet, 0.12),
             (BrokenCrowd, 0.4 if calm else 0),
