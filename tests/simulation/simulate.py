@@ -111,7 +111,7 @@ def _play(scenario: Scenario, world: World) -> Verdict:
         _remember(world)
     if kernel.chance(0.3):
         operator.comes(kernel.random.randrange(1, 6))
-    attacked = kernel.chance(0.2)
+    attacked = kernel.chance(0.27)
     if attacked:
         attacker.looks()
     if scenario.faults.unavailable and kernel.chance(0.3):

@@ -127,7 +127,7 @@ class Attacker:
         if not victims:
             return
         victim = random.choice(victims)
-        cuts = (self._cut, self._cut_with_seal, self._cut_with_seal)
+        cuts = (self._cut, *[self._cut_with_seal] * 4)
         how = random.choice((*cuts, self._delete, self._delete_with_seal, self._enrich))
         how(victim)
         yield from self._found_out(victim, how.__name__)

@@ -26,6 +26,7 @@ from app.kit.stores.documents import Create, Delete, Replace
 from simulation.instance import Backend
 from simulation.machine.concurrency import Greenlets
 from simulation.machine.kernel import Instance, InstanceClock
+from simulation.people.sealers import at_once
 from simulation.world import World
 from support.memory import Change
 
@@ -72,6 +73,7 @@ class Siege:
             self._checkpoint_cut,
             self._sealed_often,
         )
+        yield from at_once(self._world, "siege-sealed", lambda: self._live("siege-sealed"))
         for uid, act in zip(uids, random.sample(acts, ACTS)):
             yield from (f"{act.__name__}: {what}" for what in act(uid))
         yield from self._honest(uids)
@@ -106,12 +108,24 @@ class Siege:
     def _head_without_key(self, uid: str) -> Found:
         """One more entry, which nobody signed; the verification in turn does not come by."""
         self._append(uid)
+        yield from self._key_taken(uid)
         self._seal(2)
         yield from self._held(uid)
         self._pardon_forged(uid)
         self._sweep(1)
         yield from self._held(uid)
         yield from self._restored(uid)
+
+    def _key_taken(self, uid: str) -> Found:
+        """The forged entry has the key of a payment, which comes now: it is refused, and not taken for paid."""
+        try:
+            told = self._any().post(uid, Deposit("forged", 1_000_000, "stripe", Reference("payment", "forged")))
+        except Failure:
+            return
+        except Exception as error:  # noqa: BLE001  # whatever else a caller is told is a fault of ours
+            yield f"a payment met a forged entry of {uid}: {type(error).__name__}: {error}"
+        else:
+            yield f"a payment met a forged entry of {uid} and was answered {told.entry.id}"
 
     def _search_misled(self, uid: str) -> Found:
         """As before, and the search is told that it has seen everything."""
@@ -330,7 +344,7 @@ class Siege:
         last = self._stored(f"accounts/{uid}/entries/{account['sequence']:012d}")
         sequence = account["sequence"] + 1
         forged = _rehashed(
-            {**last, "id": "ent_forged", "key": "forged", "sequence": sequence, "prev_hash": last["hash"]}
+            {**last, "id": "ent_forged", "key": "deposit:forged", "sequence": sequence, "prev_hash": last["hash"]}
         )
         self._put(f"accounts/{uid}/entries/{sequence:012d}", forged)
         now = to_rfc3339(self._kernel.now_us)

@@ -42,6 +42,8 @@ class Crowds:
         self._wakes: dict[str, int] = {}
         self._holders: dict[str, tuple[Instance, int]] = {}
         """Whose the slots of all lanes are, by their path."""
+        self._spoilt: set[str] = set()
+        """Slots that somebody wrote who had stood still on the way: whose they are, nobody can know any more."""
         self._extended: dict[tuple[Instance | None, str], int] = {}
         """Until when whoever had a slot last extended it."""
         self._found: list[str] = []
@@ -142,6 +144,8 @@ class Crowds:
                     self._wakes.pop(path, None)
             elif path.startswith(_SLOTS) and path.count("/") == 4 and "/slots/" in path:
                 self._slot(path, value)
+            elif path.startswith(_SLOTS) and path.endswith("/until") and isinstance(value, int) and value <= now_us:
+                self._spoilt.add(path.removesuffix("/until"))
         self._old_wakes(now_us)
 
     def _old_wakes(self, now_us: int) -> None:
@@ -160,6 +164,8 @@ class Crowds:
             # What was on its way while its writer stood still makes nobody a holder.
             if isinstance(until_us, int) and until_us > self._world.kernel.now_us:
                 self._holders[path] = process.instance, self._world.kernel.now_us
+            else:
+                self._spoilt.add(path)
 
     def _tried(self, values: Mapping[str, Json]) -> None:
         """Who extends a slot or gives it back has it. What the database has lost is nobody's.
@@ -175,6 +181,8 @@ class Crowds:
             # By how much clocks differ, it may have been taken a little early; and the dead hold nothing.
             known = since_us < self._world.kernel.now_us - _CLOCKS_US
             foreign = holder is not None and holder is not process.instance and not holder.dead and known
+            if slot in self._spoilt:
+                continue
             if path != slot and isinstance(value, int):
                 self._extended[mine] = value
             elif value is not None or self._extended.get(mine, 0) > self._world.kernel.now_us:

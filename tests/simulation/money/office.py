@@ -18,6 +18,8 @@ ADMINISTRATORS: Final = ("root", "second")
 _CORRECTIONS: Final = "/v1/credits/corrections"
 _IN_PROGRESS: Final = "idempotency_in_progress"
 _TRIES: Final = 12
+_PLAIN: Final = (Kind.SETTLE, Kind.GRANT, Kind.ADJUST)
+"""Entries of which something is left to undo, mostly."""
 
 
 class Office:
@@ -38,8 +40,8 @@ class Office:
 
     def works(self, uid: str, times: int) -> None:
         """Some corrections of an account that exists, and what goes wrong in an office."""
-        doings = [self._adjusts, self._undoes, self._undoes_twice, self._rejects, self._forged, self._forged]
-        for doing in self._kernel.random.sample(doings, times):
+        doings = [self._adjusts, self._undoes, self._rejects, self._forged, self._forged]
+        for doing in (self._undoes_twice, *self._kernel.random.sample(doings, times - 1)):
             self._kernel.sleep(self._kernel.random.randrange(60_000_000))
             doing(uid)
 
@@ -72,9 +74,12 @@ class Office:
 
     def _undoes_twice(self, uid: str) -> None:
         """Both propose to undo the same entry, and each approves what the other proposed."""
-        entry = self._any(uid)
-        if not entry:
+        entries = self._books.entries(uid)
+        keys = {entry.key for entry in entries}
+        whole = [one.id for one in entries if one.kind in _PLAIN and f"reversal:{one.id}" not in keys]
+        if not whole:
             return
+        entry = self._kernel.random.choice(whole)
         made = {by: self._proposes(by, uid, {"reverses": entry}) for by in ADMINISTRATORS}
         for by, id in made.items():
             if id is not None:

@@ -14,7 +14,7 @@ from simulation.money.restorer import Restorer
 from simulation.world import World
 
 SHOP: Final = "shop"
-LATE: Final = 0.3
+LATE: Final = 0.33
 """How often days pass after the storm."""
 _LATE_US: Final = 60 * DAY_US
 

@@ -66,15 +66,23 @@ class Crowd:
         self._count = 0
 
     def comes(self) -> None:
-        """In the first five minutes: always in calm weather, because only that shows who waits for whom."""
+        """In the first five minutes: always in calm weather, because only that shows who waits for whom, and mostly
+        where instances stand still, because only then a slot is over while somebody has it.
+        """
         kernel = self._kernel
-        if self._world.faults == CALM or kernel.chance(0.1):
+        if self._world.faults == CALM or kernel.chance(0.8 if self._stands_still else 0.1):
             kernel.after(kernel.random.randrange(10, 300) * SECOND, lambda: kernel.start("crowd", self._come))
+
+    @property
+    def _stands_still(self) -> bool:
+        """Whether instances do, and the Realtime Database keeps what it is told."""
+        faults = self._world.faults
+        return bool(faults.stall) and not faults.amnesia
 
     def _come(self) -> None:
         kernel = self._kernel
         scenes = [self._many, self._urgent, self._few, self._clerks, self._long]
-        scenes[kernel.seed // _WEATHERS % len(scenes)]()
+        (self._long if self._stands_still else scenes[kernel.seed // _WEATHERS % len(scenes)])()
         if kernel.chance(0.4):
             kernel.start("foreman", self._rest)
         if self._world.faults.stall:
@@ -110,8 +118,11 @@ class Crowd:
         self._enter([self._wish("passer-by", 0.4) for _ in range(12)])
 
     def _long(self) -> None:
-        """Work that takes minutes, while others wait and the scheduler wakes runners for them."""
-        self._enter([self._wish(f"slow{number}", self._kernel.random.randrange(150, 260)) for number in range(SEATS)])
+        """Work that takes minutes, while others wait and the scheduler wakes runners for them. Where instances stand
+        still there is more of it, so that whoever comes back finds others on its seats.
+        """
+        slow = 3 * SEATS if self._stands_still else SEATS
+        self._enter([self._wish(f"slow{number}", self._kernel.random.randrange(150, 260)) for number in range(slow)])
         self._kernel.sleep(2 * SECOND)
         self._enter([self._wish(f"behind{number % 3}", 0.4) for number in range(9)])
 
