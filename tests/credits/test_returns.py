@@ -360,6 +360,26 @@ class TestAnExpiry:
             assert world.credits.post("alice", _reversal(gift)).entry.amount == -credits(taken)
         assert world.audit("alice").balance == 0
 
+    @pytest.mark.parametrize("what", ["gift", "refund"])
+    def test_that_was_reversed_left_credits_which_a_reversal_takes_and_which_expire_no_more(
+        self, world: CreditsWorld, what: str
+    ) -> None:
+        """Who buys afterwards keeps all of it: what was undone once does not expire as well."""
+        given = world.credits.post("alice", promo("k", credits(10), world.clock.now_us() + DAY)).entry
+        if what == "refund":
+            charge = _spend(world, "c", credits(10))
+            given = world.credits.post("alice", _refund("f", charge, credits(10))).entry
+        for _ in range(2):
+            world.clock.advance(minutes=8 * 24 * 60)
+            expiry = world.credits.sweep("alice").entries[0]
+            world.credits.post("alice", _reversal(expiry))
+        assert world.credits.post("alice", _reversal(given)).entry.amount == -credits(10)
+        assert (world.account("alice").debt, world.audit("alice").lots) == (0, ())
+        world.credits.post("alice", deposit("p", credits(30)))
+        world.clock.advance(minutes=8 * 24 * 60)
+        world.credits.sweep("alice")
+        assert world.audit("alice").balance == credits(30)
+
 
 class TestAReturnedLot:
     @pytest.mark.parametrize(("left_us", "lasts_us"), [(DAY, RETURN_LASTS_US), (30 * DAY, 30 * DAY)])

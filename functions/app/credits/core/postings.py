@@ -11,7 +11,7 @@ from app.credits.core.account import MAX_LOTS, MOST_LOTS, Account, Lot, LotSourc
 from app.credits.core.commands import Adjust, Clawback, Deposit, Grant, Posting, Refund, Reverse
 from app.credits.core.entry import EntryDraft, Kind, LotLine
 from app.credits.core.rejections import BalanceTooLarge, PaymentNotDeposited, ReturnedAlready, TooManyLots
-from app.credits.core.returns import left_to_reverse
+from app.credits.core.returns import left_to_reverse, lots_of
 from app.kit.errors import ensure
 from app.kit.money import MAX_MICRO
 
@@ -143,7 +143,7 @@ def _reverse(account: Account, command: Reverse, at_us: int) -> _Effect:
     entry = command.entry
     left = left_to_reverse(entry, command.returned)
     if entry.amount > 0:
-        named = {line.lot_id for line in entry.draft.lots}
+        named = lots_of(entry.draft, command.later)
         return _take(account, left, [lot for lot in account.lots if lot.id in named])
     # What was taken returns to its lots. What had become debt comes in as a new lot, which pays debt first.
     debt = min(left, max(0, entry.draft.debt))

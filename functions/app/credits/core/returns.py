@@ -43,7 +43,8 @@ def counted(command: Posting, before: Sequence[EntryDraft]) -> Posting:
     """The command with what is undone of its entry; `before` is what the same commit posts before it."""
     match command:
         case Refund(charge=entry) | Reverse(entry=entry):
-            return replace(command, returned=undone(entry.draft, (*command.later, *before)))
+            later = (*command.later, *before)
+            return replace(command, later=later, returned=undone(entry.draft, later))
         case Clawback():
             deposit = _bought(command, before)
             returned = 0 if deposit is None else undone(deposit, (*command.later, *before))
@@ -82,6 +83,19 @@ def left_to_reverse(entry: Entry, undone: int) -> int:
     if left <= 0:
         raise NothingToReverse("All of this entry was undone before", transaction_id=entry.id)
     return left
+
+
+def lots_of(entry: EntryDraft, later: Sequence[EntryDraft]) -> set[str]:
+    """The lots in which credits of an entry may be: those that it names, and those into which later reversals of
+    expiries brought back what had expired there.
+    """
+    named = {line.lot_id for line in entry.lots}
+    ends = {reversal_key(draft.id): draft for draft in later if draft.kind is Kind.EXPIRY}
+    for draft in sorted(later, key=lambda one: one.sequence):
+        end = ends.get(draft.key) if draft.kind is Kind.REVERSAL else None
+        if end is not None and end.reference.id in named:
+            named |= {line.lot_id for line in draft.lots if line.amount > 0}
+    return named
 
 
 def _bought(command: Clawback | FreezeLots, before: Sequence[EntryDraft]) -> EntryDraft | None:
