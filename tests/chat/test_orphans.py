@@ -1,5 +1,7 @@
 """A killed function: nothing stays reserved, nothing is charged, the user is told, the key may be used again."""
 
+from collections.abc import Mapping
+
 import pytest
 
 from app.chat.answering import Start, Text
@@ -8,6 +10,7 @@ from app.chat.opening import Ask
 from app.chat.service import Amendment
 from app.chat.store import turn_path
 from app.kit.stores.documents import Create
+from app.kit.stores.realtime import Json
 from app.metering.billing import Mode
 from support.chat_world import ChatWorld, read_texts
 from support.vendor import Vendor
@@ -188,3 +191,31 @@ def test_the_end_of_a_dead_attempt_is_not_told_over_the_next_one(world: ChatWorl
     world.system.metering.orphans.tell(world.feature.turns)
     assert world.realtime.get(path) == before
     again.close()
+
+
+class TestAnAttemptThatWasOnlyFrozen:
+    """It ends after the sweep has ended its turn, and its live text shows what its turn says."""
+
+    def test_ends_while_its_death_is_told(self, world: ChatWorld) -> None:
+        conversation = world.conversation()
+        ask = Ask("alice", conversation.id, "What is a ledger?", key="k", request_id="req_test")
+        frozen = world.instance().chat.service.answer(ask, Mode.STREAM)
+        read_texts(frozen)
+        world.clock.advance(minutes=6)
+        assert world.system.metering.orphans.sweep(world.feature.turns) == 1
+
+        def thaw(values: Mapping[str, Json]) -> None:
+            if any(path.endswith("/status") for path in values):
+                world.realtime.before_write.remove(thaw)
+                frozen.over()
+
+        world.realtime.before_write.append(thaw)
+        world.system.metering.orphans.tell(world.feature.turns)
+        assert shown(world) == ("done", "reservation_lost")
+
+
+def shown(world: ChatWorld) -> tuple[object, object]:
+    """The status and the reason on the live text of the only turn."""
+    stream = world.realtime.get(f"users/alice/streams/{world.only_turn().id}")
+    assert isinstance(stream, dict)
+    return stream["status"], stream["reason"]

@@ -166,8 +166,15 @@ class AbandonedTurns:
             return  # It was asked again meanwhile, and the live text is that of the new attempt.
         if now[0].end is not None and now[0].end.reason != settlement.reason:
             return  # Whoever was taken for dead came to its end after all, and has told it.
+        self._tell(turn, Closing("error", "error", to_decimal(settlement.cost), reason=settlement.reason))
+        now = self._store.turn(turn.account, turn.conversation_id, turn.id)
+        end = now[0].end if now is not None and now[0].attempt == turn.attempt else None
+        if end is not None and end.reason != settlement.reason:
+            self._tell(turn, live_end(end))  # It came to its end while we wrote, and we may have written over it.
+
+    def _tell(self, turn: Turn, closing: Closing) -> None:
         self._mirror.open(turn.account, turn.id, turn.model, attempt=turn.attempt, keep=True)
-        self._mirror.close(turn.id, Closing("error", "error", to_decimal(settlement.cost), reason=settlement.reason))
+        self._mirror.close(turn.id, closing)
         self._mirror.drained(turn.id)
 
     def _cleaned_up(self, turn: Turn) -> bool:
