@@ -9,11 +9,13 @@ import pytest
 from app.kit.clock import minutes
 from app.kit.errors import Invalid, InvariantViolation, Unavailable
 from app.kit.stores.documents import Fields, Increment, Merge, Write
+from app.orchestration.queue.doorbell import QUEUE
 from app.orchestration.queue.retry import RetryPolicy
 from app.orchestration.sagas.saga import SagaStatus, StepStatus
 from app.orchestration.sagas.saga_definition import Action, SagaDefinition, SagaStep, StepDone, StepRun
 from app.orchestration.sagas.saga_mirror import SagaMirror
 from app.orchestration.sagas.sagas import TIMER, SagaStart
+from app.orchestration.sweeper import Chore
 from orchestration.shop import Shop
 
 ONCE = RetryPolicy(tries=2)
@@ -281,6 +283,23 @@ class TestDeploys:
         shop.clock.advance(minutes=8 * 60)
         shop.pass_time(minutes=1)
         assert shop.sagas.get(saga).status is SagaStatus.COMPENSATED
+
+    def test_the_sweeper_repairs_sagas_after_what_needs_no_realtime_database(self) -> None:
+        """T-105: a repair rings, and where the Realtime Database hangs, reservations are given back all the same."""
+        done: list[str] = []
+
+        def work(_: int) -> int:
+            done.append("reservations")
+            return 1
+
+        shop = Shop(sagas=[payment(Trace())], chores=[Chore("reservations", work)])
+        saga = started(shop, "payment")
+        shop.queue.cancel(shop.queue.id_of(TIMER, f"{saga}/paid"), "by mistake")
+        shop.clock.advance(minutes=8 * 60)
+        shop.realtime.before_write.append(lambda values: done.extend(path for path in values if QUEUE in path))
+        shop.sweeper.tick()
+        assert len(done) > 1
+        assert done[0] == "reservations"
 
 
 class TestAStepThatIsRefused:

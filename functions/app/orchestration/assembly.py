@@ -153,7 +153,7 @@ def assemble(
         runner=Runner(
             RunnerDependencies(outbox, doorbell, clock, ids, dependencies.draw, pause, dependencies.heartbeat), handlers
         ),
-        sweeper=Sweeper(sweep, [Chore("sagas", sagas.check), *contributions.chores]),
+        sweeper=Sweeper(sweep, [Chore("sagas", sagas.check, realtime=True), *contributions.chores]),
         letters=DeadLetters(queue, clock),
         mirror=SagaMirror(outbox, dependencies.realtime),
         clock=clock,

@@ -36,7 +36,8 @@ _log = log("orchestration")
 class Chore:
     """A feature's work at every tick. `work` takes `limit`, the most items to handle, and returns how many it did.
 
-    With `realtime` it waits for the Realtime Database, which may hang, and is done after those that do not.
+    With `realtime` it waits for the Realtime Database, which may hang, and is done after those that do not. So does one
+    that orders operations, because a commit rings for them.
     """
 
     name: str
