@@ -87,16 +87,15 @@ class Askings:
         instance, began_us = asker.instance, from_rfc3339(text_field(turn, "created_at"))
         stood_still = instance is not None and instance.frozen_us > began_us - _SKEW
         voids = any(isinstance(one, VendorAnswer) and one.void for one in met)
+        # The answer is ended a while before the platform would, also by an instance that stood still.
+        late = self._world.kernel.now_us - began_us > self._longest_us - _MARGIN_US - _SKEW
+        if late:
+            _doubt(met)
         if turn["reason"] in _UNSETTLED or stood_still or (voids and self._world.faults.stall):
             return  # Whoever stood still cannot tell silence, or a connection closed before, from one that broke.
         course = _course(met, turn)
         yield from course.wrong
         by_user = turn["reason"] in _BY_USER
-        # The answer is ended a while before the platform would.
-        age_us = self._world.kernel.now_us - from_rfc3339(text_field(turn, "created_at"))
-        late = age_us > self._longest_us - _MARGIN_US - _SKEW
-        if late and isinstance(course.last, VendorAnswer):
-            course.last.unsure = True
         if course.expected is not None and not by_user and not late:
             yield f"ended as {turn['reason']}, and {course.expected.id} was not asked after {course.last}"
         elif not by_user:
@@ -133,13 +132,14 @@ class Askings:
                 yield f"{model.id} is up, and has failed"
 
     def _outcomes(self, instance: Instance) -> Iterator[tuple[Process, str, bool]]:
-        """Whoever asked on an instance, which model, and whether that makes it sick; any model for a connection."""
+        """Whoever asked on an instance, which model, and whether that may make it sick; any model for a connection."""
         for process, met in self._vendor.met.items():
             for one in met if process.instance is instance else ():
                 if isinstance(one, Failing):
                     yield process, "", one.follows.sick
                 elif not one.void:
-                    yield process, one.model, one.failing is not None and one.failing.follows.sick
+                    sick = one.failing is not None and one.failing.follows.sick
+                    yield process, one.model, sick or one.stood_still
 
     def _left(self, course: _Course, message: str) -> Found:
         """Whoever leaves behind the last word pays what the vendor counts, so its count is waited for (T-108)."""
@@ -154,6 +154,13 @@ class Askings:
             if one.counted:
                 yield "its reader left, and a count that came at once was not waited for"
                 return
+
+
+def _doubt(met: list[VendorAnswer | Failing]) -> None:
+    """Notes that the time was up with the last answer, so that nobody knows what was heeded of it."""
+    last = next((one for one in reversed(met) if isinstance(one, Failing) or not one.void), None)
+    if isinstance(last, VendorAnswer):
+        last.unsure = True
 
 
 def _course(met: list[VendorAnswer | Failing], turn: Fields) -> _Course:

@@ -77,6 +77,8 @@ class VendorAnswer:
     """Whether its reader left while the last of `texts` was under way."""
     unsure: bool = False
     """Whether its reader's time was up with the last bytes, so that nobody knows what of them was heeded."""
+    stood_still: bool = False
+    """Whether its reader's instance stood still while it was given, so that nobody knows what it took for silence."""
     closed_us: int = 0
     unread: list[tuple[int, Arrival]] = field(default_factory=list)
     """What was still to come when its reader left, and when."""

@@ -29,12 +29,13 @@ class VendorConnection:
         """When the last of what was received arrived."""
         self._style = kernel.random.choice(("whole", "whole", "cut", "joined"))
         self._kept = self._begun = self._halved = self._ended = self._closed = False
-        self._tail_s = self._tail_us = 0
+        self._tail_s = self._tail_us = self._asked_us = 0
 
     def send(self, data: bytes, timeout_s: float) -> None:
         self._kernel.pause("model asked")
         self._kept, self._begun, self._halved = self._answer is not None, False, False
         self._tail_s = self._tail_us = 0
+        self._asked_us = self._kernel.now_us
         if self._shut.is_set() or self._kernel.chance(self._kernel.faults.vendor / 8):
             if not self._kept and not self._shut.is_set():
                 self._vendor.meets(CUT)
@@ -136,6 +137,8 @@ class VendorConnection:
             at_us += one.after_us
             answer.unread.append((at_us, one))
         answer.closed_us = self._kernel.now_us
+        instance = answer.asker.instance if answer.asker is not None else None
+        answer.stood_still = instance is not None and instance.frozen_us > self._asked_us
 
 
 def _first_end(data: bytes) -> int:
