@@ -5,7 +5,7 @@ from contextlib import suppress
 
 from app.kit.clock import minutes
 from app.kit.errors import Unavailable
-from app.kit.stores.documents import Document, Increment, Merge, Write
+from app.kit.stores.documents import Document, Increment, Merge, Replace, Write
 from app.orchestration.queue.doorbell import QUEUE, SLOTS, WINDOW
 from app.orchestration.queue.handler import Done, Handler, LeaseOver, Run, RunOutcome
 from app.orchestration.queue.operation import OperationState, SecurityLevel
@@ -112,6 +112,28 @@ class TestTwoOfALine:
         assert fences[0] is not None and fences[0].path.startswith("lines/")
         assert (line.seen, line.total()) == ([1, 2, 2], 2)
         assert [one.outcome for one in line.shop.queue.get(second).history] == ["lost"]
+
+    def test_who_only_stood_still_and_renews_its_lease_keeps_the_line(self) -> None:
+        """T-85: operation 1 found the lease of 2 over, and 2 renews it before the claim of 1 is committed."""
+        line = Line()
+
+        def stand_still(run: Run) -> None:
+            line.enter(1)
+
+            def go_on(writes: Sequence[Write]) -> None:
+                if any(isinstance(write, Replace) and write.path.startswith("lines/") for write in writes):
+                    line.shop.documents.before_commit.remove(go_on)
+                    run.renew()
+
+            line.shop.clock.advance(minutes=5)
+            line.shop.documents.before_commit.append(go_on)
+            line.sweep()
+
+        line.acts[2] = stand_still
+        line.enter(2)
+        line.shop.drain()
+        line.shop.pass_time(minutes=2)
+        assert (line.seen, line.most, line.total(), line.left()) == ([2, 1], 1, 2, [])
 
     def test_a_fence_of_the_line_goes_through_while_it_is_held(self) -> None:
         line = Line()

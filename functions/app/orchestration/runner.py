@@ -11,7 +11,7 @@ from typing import Final, Literal
 from app.kit.clock import minutes
 from app.kit.errors import Fault, InvariantViolation, Rejection, Unavailable
 from app.kit.optimistic import Contended, optimistic
-from app.kit.stores.documents import Document, Version, Write
+from app.kit.stores.documents import Document, Unchanged, Version, Write
 from app.kit.telemetry import context, log
 from app.orchestration.attempt import RunnerDependencies, RunningAttempt, Snapshot, read_with_lock
 from app.orchestration.queue import line
@@ -213,10 +213,13 @@ class Runner:
             if claimed == "early":
                 self._deps.outbox.ring([operation])
             return False
-        if lock is not None and self._is_held_by_another(lock, operation):
+        other = None if lock is None else self._other_holder(lock, operation)
+        if lock is not None and other is not None and self._is_alive(lock, other):
             return False
         attempt = RunningAttempt(self._deps, handler, Snapshot(claimed, stored.version, _lock_to_write(lock, claimed)))
-        attempt.write(claimed, self._final_writes(handler, claimed))
+        # Who seems dead may only have stood still, and renews its lease: that changes its row, and not the lock.
+        still = () if other is None else (Unchanged(other.path, other.version),)
+        attempt.write(claimed, [*self._final_writes(handler, claimed), *still])
         if claimed.state is OperationState.RUNNING:
             return attempt
         self._ring_next(claimed)
@@ -228,13 +231,17 @@ class Runner:
         path = line.path_of(operation) if operation.state is OperationState.RUNNING else None
         return None if path is None else self._deps.outbox.get(path)
 
-    def _is_held_by_another(self, lock: Document, operation: Operation) -> bool:
-        """Whether another operation of the line runs; its end will ring for the next."""
+    def _other_holder(self, lock: Document, operation: Operation) -> Document | None:
+        """The other operation of the line that a lock names, as it is stored."""
         holder = line.holder_of(lock)
         if holder is None or holder.operation_id == operation.id:
-            return False
-        stored = self._deps.outbox.get(path_of(holder.operation_id))
-        return line.is_alive(holder, _readable(stored), self._deps.clock.now_us())
+            return None
+        return self._deps.outbox.get(path_of(holder.operation_id))
+
+    def _is_alive(self, lock: Document, other: Document) -> bool:
+        """Whether the holder of a lock runs; its end will ring for the next."""
+        holder = line.holder_of(lock)
+        return holder is not None and line.is_alive(holder, _readable(other), self._deps.clock.now_us())
 
     def _perform(self, attempt: RunningAttempt) -> None:
         operation = attempt.operation
