@@ -196,17 +196,17 @@ class Rotation:
     def _sealed(self, state: ArchivedState, rounds: Rounds, limit: int, budget: Budget) -> tuple[Advance, Rounds]:
         """Accounts that were sealed must be there, with their latest seal."""
         uids: list[str] = []
+        group, member = rounds.group, rounds.member
         for _ in range(_GROUPS):
-            name = f"{rounds.group:02x}"
+            name = f"{group:02x}"
             members = self._checkpoints.group(state, name) if name in state.groups else {}
-            taken = sorted(uid for uid in members if uid > rounds.member)[: limit - len(uids)]
+            taken = sorted(uid for uid in members if uid > member)[: limit - len(uids)]
             uids += taken
-            if taken:
-                rounds = replace(rounds, member=taken[-1])
+            member = taken[-1] if taken else member
             if len(uids) == limit or budget.spent():
                 break
-            rounds = replace(rounds, group=(rounds.group + 1) % _GROUPS, member="")
-        return merged(self._vanished(state, uids, budget).values()), rounds
+            group, member = (group + 1) % _GROUPS, ""
+        return merged(self._vanished(state, uids, budget).values()), replace(rounds, group=group, member=member)
 
     def _vanished(self, state: ArchivedState, uids: Sequence[str], budget: Budget) -> dict[str, Advance]:
         """What the next checkpoint says of sealed accounts that are not there, or whose seal is not theirs. While the

@@ -31,10 +31,12 @@ def digest(value: object) -> str:
 
 
 def _refuse_fractions(value: object) -> None:
-    ensure(type(value).__name__ != "float", "a hashed value may hold integers and text, no fractions")
+    ensure(type(value) is not float, "a hashed value may hold integers and text, no fractions")
+    if isinstance(value, str | int | None):
+        return
     if isinstance(value, Mapping):
         for member in value.values():
             _refuse_fractions(member)
-    elif isinstance(value, Sequence) and not isinstance(value, str | bytes):
+    elif isinstance(value, Sequence) and not isinstance(value, bytes):
         for member in value:
             _refuse_fractions(member)

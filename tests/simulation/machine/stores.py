@@ -221,7 +221,9 @@ class SimRealtime:
     def update(self, values: Mapping[str, Json]) -> None:
         for hear in self.tries:
             hear(values)
-        label = " ".join(f"{path}{'' if value is not None else '=∅'}" for path, value in values.items())
+        label = ""
+        if self._kernel.keep_trace:
+            label = " ".join(f"{path}{'' if value is not None else '=∅'}" for path, value in values.items())
         self._before(f"rtdb update {label}")
         created = [path for path, value in values.items() if value is not None and self.real.peek(path) is None]
         self.real.update(values)

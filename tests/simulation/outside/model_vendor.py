@@ -78,7 +78,7 @@ class VendorAnswer:
     unsure: bool = False
     """Whether its reader's time was up with the last bytes, so that nobody knows what of them was heeded."""
     stood_still: bool = False
-    """Whether its reader's instance stood still while it was given, so that nobody knows what it took for silence."""
+    """Whether its reader's instance stood still meanwhile, so that nobody knows what it took for silence."""
     closed_us: int = 0
     unread: list[tuple[int, Arrival]] = field(default_factory=list)
     """What was still to come when its reader left, and when."""
@@ -158,8 +158,7 @@ class ModelVendor:
         asked = json.loads(request.partition(b"\r\n\r\n")[2])
         texts = tuple(_text(message["content"]) for message in asked["messages"])
         limit = asked.get("max_completion_tokens", asked.get("max_tokens"))
-        asker = self._kernel.current
-        return VendorAnswer(len(self.answers), asked["model"], texts[-1], texts, limit, asker)
+        return VendorAnswer(len(self.answers), asked["model"], texts[-1], texts, limit, self._kernel.current)
 
     def _arrivals(self, answer: VendorAnswer) -> Iterator[Arrival]:
         random, faults = self._kernel.random, self._kernel.faults
@@ -236,8 +235,7 @@ class ModelVendor:
         answer.planned = len(said.pieces)
         body = _Body(animal, said, self._framing(animal), random.choice(_KINDS))
         yield Arrival(random.randrange(pace_us), body.opening(), thoughts=animal.thoughts(said))
-        # Signs that come with each chunk prove nothing, so such an answer breaks more often, and takes its time: less
-        # than anything behind a first finish is waited for.
+        # Signs with each chunk prove nothing, so such an answer breaks more often, but never waits as long as a tail.
         claims = isinstance(animal, Odd) and animal.claims
         pace_us = random.choice((min(pace_us, 4 * SECOND), 2 * SECOND)) if claims else pace_us
         breaks = 0.5 if claims or animal.early else self._kernel.faults.vendor * 1.5
