@@ -65,7 +65,7 @@ class MoneyPeople:
             # No sweep comes so soon: the last checkpoint seals an earlier entry.
             self._accountant.works([SHOP], 2, most_s=1)
             found.extend(self._restorer.works(SHOP))
-            if kernel.chance(0.5):
+            if kernel.chance(0.8):
                 found.extend(self._restorer.old_account())
             self._over = True
 
