@@ -59,7 +59,7 @@ class Talker:
 
     def comes(self) -> None:
         """In the first minutes."""
-        if self._kernel.chance(0.12):
+        if self._kernel.chance(0.15):
             mail = f"{self.uid}@third.example"
             self._world.outside.people.known[self.uid] = Identity(self.uid, "google.com", "google-t", mail, True, 0)
             delay_us = self._kernel.random.randrange(5, 200) * SECOND
@@ -101,7 +101,7 @@ class Talker:
         message = derived("msg", self.uid, conversation, key)
         self._known.conversations[message] = conversation_path(self.uid, conversation)
         self._known.questions[message] = content
-        if number == 4 and self._kernel.chance(0.5):
+        if number == 4 and self._kernel.chance(0.9):
             self._put_blank(conversation)
         priced = self._world.request("talker asks the price", lambda b: self._phone.price(b, ask))
         if isinstance(priced, tuple):
