@@ -32,8 +32,8 @@ from app.api.firebase_tokens import (
     RECENT_US,
     REMEMBERED_US,
     SILENT_US,
+    FirebaseAuth,
     FirebaseTokens,
-    claims_of,
     principal,
 )
 from app.kit.errors import Unavailable
@@ -222,15 +222,12 @@ class TestALookUp:
     def test_refuses_whose_token_counts_no_more(
         self, monkeypatch: pytest.MonkeyPatch, issued: int | None, record: UserRecord | None, comes_in: bool
     ) -> None:
-        from firebase_admin import auth
-
-        monkeypatch.setattr(auth, "verify_id_token", lambda _, **__: {"uid": "alice", "iat": issued})
         monkeypatch.setattr(firebase_tokens, "_users", lambda: SimpleNamespace(find=lambda _: record))
         if comes_in:
-            assert claims_of("token", True)["role"] == "admin"
+            assert FirebaseAuth().present_role("alice", issued) == "admin"
         else:
             with pytest.raises(TokenInvalid):
-                claims_of("token", True)
+                FirebaseAuth().present_role("alice", issued)
 
 
 class Issuer:
@@ -245,17 +242,19 @@ class Issuer:
         self.disabled: set[str] = set()
         self.silent = False
 
-    def __call__(self, token: str, look_up: bool) -> Mapping[str, object]:
+    def claims(self, token: str) -> Mapping[str, object]:
         self.asked += 1
         uid, _, lives_s = token.partition("/")
-        if look_up:
-            self.looked_up += 1
-            if self.silent:
-                raise Unavailable("Firebase Auth did not answer")
-            if uid in self.disabled:
-                raise TokenInvalid("The ID token could not be verified.")
-        role = "admin" if uid in self.admins or not look_up else "user"
-        return {"uid": uid, "exp": self._began + int(lives_s), "role": role}
+        return {"uid": uid, "exp": self._began + int(lives_s), "iat": self._began, "role": "admin"}
+
+    def present_role(self, uid: str, issued_s: object) -> object:
+        self.looked_up += 1
+        assert issued_s == self._began
+        if self.silent:
+            raise Unavailable("Firebase Auth did not answer")
+        if uid in self.disabled:
+            raise TokenInvalid("The ID token could not be verified.")
+        return "admin" if uid in self.admins else "user"
 
 
 class Meeting(Issuer):
@@ -265,13 +264,12 @@ class Meeting(Issuer):
         super().__init__(clock)
         self._another = threading.Event()
 
-    def __call__(self, token: str, look_up: bool) -> Mapping[str, object]:
-        if look_up and self.looked_up:
+    def present_role(self, uid: str, issued_s: object) -> object:
+        if self.looked_up:
             self._another.set()
-        claims = super().__call__(token, look_up)
-        if look_up:
-            self._another.wait(0.05)
-        return claims
+        role = super().present_role(uid, issued_s)
+        self._another.wait(0.05)
+        return role
 
 
 class TestWhatIsRemembered:

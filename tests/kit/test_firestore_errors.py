@@ -1,17 +1,20 @@
 """What Firestore's refusals mean: a lost race is tried again, a mistake of the deployment is logged as our error."""
 
 from collections.abc import Callable, Sequence
+from typing import cast
 
+import grpc
 import pytest
 from google.api_core import exceptions
 from google.api_core.retry import Retry
 from google.auth.exceptions import RefreshError
 from google.cloud.firestore_v1.services.firestore import FirestoreClient
+from google.cloud.firestore_v1.types import document
 
 from app.api import problems
 from app.kit.errors import Conflict, InvariantViolation, Unavailable
 from app.kit.stores.documents import Create, Delete, Merge, Query, Replace, Version, Where, Write
-from app.kit.stores.firestore import FirestoreDocuments
+from app.kit.stores.firestore import FirestoreDocuments, PlainCalls
 
 NO_INDEX = exceptions.FailedPrecondition("The query requires an index. You can create it here: https://console")
 NO_DATABASE = exceptions.NotFound("The database (default) does not exist for project demo")
@@ -19,7 +22,7 @@ METHODS = ("get_document", "batch_get_documents", "run_query", "commit")
 STALE = exceptions.FailedPrecondition("the stored version does not match the required base version")
 
 
-class Refusing(FirestoreClient):
+class Refusing(FirestoreClient, PlainCalls):
     """Firestore, as it refuses every call."""
 
     def __init__(self, error: Exception) -> None:
@@ -31,11 +34,7 @@ class Refusing(FirestoreClient):
         def refuse(*_: object, **__: object) -> None:
             raise error
 
-        return (
-            refuse
-            if name in ("get_document", "batch_get_documents", "run_query", "commit")
-            else super().__getattribute__(name)
-        )
+        return refuse if name in METHODS else super().__getattribute__(name)
 
 
 CALLS: dict[str, Callable[[FirestoreDocuments], object]] = {
@@ -47,7 +46,8 @@ CALLS: dict[str, Callable[[FirestoreDocuments], object]] = {
 
 
 def store(error: Exception) -> FirestoreDocuments:
-    return FirestoreDocuments(Refusing(error), "demo")
+    refusing = Refusing(error)
+    return FirestoreDocuments(refusing, refusing, "demo")
 
 
 @pytest.mark.parametrize("call", CALLS)
@@ -102,21 +102,78 @@ class Counting(FirestoreClient):
     def __getattribute__(self, name: str) -> object:
         def answer(*_: object, retry: object = "by default", timeout: object = None, **__: object) -> list[object]:
             self.calls.append((retry, timeout))
-            if name == "get_document":
-                raise exceptions.NotFound("nothing")
             return []
 
-        return answer if name in METHODS[:3] else super().__getattribute__(name)
+        return answer if name in ("batch_get_documents", "run_query") else super().__getattribute__(name)
+
+
+class Lost(grpc.RpcError):
+    """The error of a call that ended with `status`."""
+
+    def __init__(self, status: grpc.StatusCode) -> None:
+        self._status = status
+
+    def code(self) -> grpc.StatusCode:
+        return self._status
+
+    def details(self) -> str:
+        return "said the server"
+
+    def trailing_metadata(self) -> tuple[()]:
+        return ()
+
+
+class Channel:
+    """A channel whose calls end in these ways, one after the other, and then with an empty document."""
+
+    def __init__(self, *ends: grpc.StatusCode) -> None:
+        self._ends = list(ends)
+        self.asked: list[tuple[str, object, dict[str, str]]] = []
+
+    def unary_unary(self, method: str, **_: object) -> Callable[..., object]:
+        def call(_: object, *, timeout: object, metadata: Sequence[tuple[str, str]]) -> object:
+            self.asked.append((method.rpartition("/")[2], timeout, dict(metadata)))
+            if self._ends:
+                raise Lost(self._ends.pop(0))
+            return document.Document.pb()(name="projects/demo/databases/(default)/documents/a/b")
+
+        return call
+
+
+def over(channel: Channel) -> FirestoreDocuments:
+    return FirestoreDocuments(Counting(), PlainCalls(cast("grpc.Channel", channel)), "demo")
 
 
 def test_a_read_is_repeated_for_no_longer_than_one_try_may_take() -> None:
     """By default the client repeats what timed out, and a query waits for five minutes."""
     client = Counting()
-    for call in list(CALLS)[:3]:
-        CALLS[call](FirestoreDocuments(client, "demo"))
-    assert len(client.calls) == 3
+    for call in list(CALLS)[1:3]:
+        CALLS[call](FirestoreDocuments(client, PlainCalls(cast("grpc.Channel", Channel())), "demo"))
+    assert len(client.calls) == 2
     for retry, timeout in client.calls:
         assert isinstance(retry, Retry)
         assert retry.timeout == timeout == 15
         assert retry._predicate(exceptions.ServiceUnavailable("x"))
         assert not retry._predicate(exceptions.DeadlineExceeded("x"))
+
+
+def test_a_plain_read_is_repeated_while_nobody_is_there_and_a_commit_never() -> None:
+    away, late = grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED
+    channel = Channel(away, late)
+    with pytest.raises(Unavailable):
+        over(channel).get("accounts/alice")
+    assert [(method, patience) for method, patience, _ in channel.asked] == [("GetDocument", 15)] * 2
+    channel = Channel(away, away)
+    with pytest.raises(Unavailable):
+        over(channel).commit([Merge("accounts/alice", {"a": 1})])
+    assert [(method, patience) for method, patience, _ in channel.asked] == [("Commit", 15)]
+
+
+def test_a_plain_call_says_where_it_goes() -> None:
+    """Google's front end routes by these headers, https://google.aip.dev/client-libraries/4222."""
+    channel = Channel()
+    over(channel).get("accounts/al ice@\u00e9")
+    asked = channel.asked[0][2]
+    assert asked["google-cloud-resource-prefix"] == "projects/demo/databases/(default)"
+    named = "projects%2Fdemo%2Fdatabases%2F%28default%29%2Fdocuments%2Faccounts%2Fal%20ice%40%C3%A9"
+    assert asked["x-goog-request-params"] == f"name={named}"

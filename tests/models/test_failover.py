@@ -8,6 +8,7 @@ import pytest
 import structlog
 
 from app.kit.errors import Failure
+from app.kit.http import ConnectionPool
 from app.models.catalogue import BUNDLED, Catalogue, load, parse
 from app.models.faults import (
     Blame,
@@ -46,7 +47,7 @@ class Desk:
         self.catalogue: Catalogue = load()
         self.clock = ManualClock()
         self.health = ModelHealth(self.clock.now_us)
-        self.transport = Transport(base_url)
+        self.transport = Transport(ConnectionPool(base_url))
         self.gateway = Gateway(self.catalogue, transport=self.transport, api_key="k", health=self.health)
 
     def events(self, model: str = "small", *, account: str = "a", patience: Patience = BRIEF) -> list[ModelEvent]:
@@ -280,7 +281,7 @@ class SlowDesk:
 
     def __post_init__(self) -> None:
         self.health = ModelHealth(lambda: self.script.time.at_us)
-        transport = Transport("http://vendor/v1", network=self.script, concurrency=self.script.time)
+        transport = Transport(ConnectionPool("http://vendor/v1", network=self.script, concurrency=self.script.time))
         self.gateway = Gateway(self.catalogue, transport=transport, api_key="k", health=self.health)
 
     def events(self, model: str = "small") -> list[ModelEvent]:

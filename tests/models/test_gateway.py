@@ -4,6 +4,7 @@ import threading
 
 import pytest
 
+from app.kit.http import ConnectionPool
 from app.models.catalogue import Catalogue, load
 from app.models.faults import (
     ContentRefused,
@@ -50,7 +51,7 @@ class Desk:
         self.gateway = self.with_key("test-key")
 
     def with_key(self, key: str) -> Gateway:
-        transport = Transport(self.vendor.base_url)
+        transport = Transport(ConnectionPool(self.vendor.base_url))
         return Gateway(self.catalogue, transport=transport, api_key=key, health=self.health)
 
     def question(self, text: str = "What is a ledger?", *, model: str = "large", most: int = 12) -> Question:
@@ -103,7 +104,7 @@ class TestAnAnswer:
     def test_needs_one_connection_for_many(self, desk: Desk) -> None:
         for _ in range(5):
             desk.events()
-        assert len(desk.gateway._transport._kept) == 1
+        assert len(desk.gateway._transport.pool._kept) == 1
 
     @pytest.mark.parametrize(
         "fault", ["", "usage=last-content", "usage=with-finish", "usage=after-finish", "usage=usage-only", "no-done"]
@@ -207,7 +208,12 @@ class TestBeforeTheFirstText:
         assert len(desk.vendor.requests()) == 1
 
     def test_nobody_at_the_address(self, desk: Desk) -> None:
-        gateway = Gateway(desk.catalogue, transport=Transport("http://127.0.0.1:9/v1"), api_key="k", health=desk.health)
+        gateway = Gateway(
+            desk.catalogue,
+            transport=Transport(ConnectionPool("http://127.0.0.1:9/v1")),
+            api_key="k",
+            health=desk.health,
+        )
         with pytest.raises(ModelFault, match="reached"):
             list(gateway.stream(desk.question(), VendorCall()))
 

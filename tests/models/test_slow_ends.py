@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from app.kit.http import ConnectionPool
 from app.models.catalogue import load
 from app.models.faults import ModelFault
 from app.models.gateway import Counted, Delta, Gateway, Message, ModelEvent, Question, Silence
@@ -25,7 +26,7 @@ class Asked:
     def __init__(self, *answers: Sequence[Step]) -> None:
         self.time = SlowTime()
         self.network = Script(self.time, [*answers])
-        transport = Transport("http://vendor.example/v1", network=self.network, concurrency=self.time)
+        transport = Transport(ConnectionPool("http://vendor.example/v1", network=self.network, concurrency=self.time))
         catalogue = load()
         gateway = Gateway(catalogue, transport=transport, api_key="k", health=ModelHealth(ManualClock().now_us))
         self.events: list[ModelEvent] = []
@@ -81,7 +82,7 @@ class TestACallerInAHurry:
         """T-108: who leaves waits so many seconds for it, and no longer."""
         time, catalogue = SlowTime(), load()
         network = Script(time, [[STREAM, text("Hi"), pause, USAGE, *often(COMMENT, 1)]])
-        transport = Transport("http://vendor.example/v1", network=network, concurrency=time)
+        transport = Transport(ConnectionPool("http://vendor.example/v1", network=network, concurrency=time))
         gateway = Gateway(catalogue, transport=transport, api_key="k", health=ModelHealth(ManualClock().now_us))
         call, told = gateway.call(), 0
         events = gateway.stream(Question(catalogue.get("large"), [Message("user", "Hi")], 12), call)

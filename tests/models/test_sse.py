@@ -8,7 +8,7 @@ from app.models.faults import ModelBroke
 from app.models.sse import MOST_BYTES, Event, Parser
 
 STREAM = b'\xef\xbb\xbf: hello\n\nevent: x\ndata: {"a":1}\n\ndata: one\rdata: two\n\r\ndata:[DONE]\r\n\r\ndata: late'
-EVENTS = [Event(b'{"a":1}', b"x"), Event(b"one\ntwo"), Event(b"[DONE]")]
+EVENTS = [(b'{"a":1}', b"x"), (b"one\ntwo", b""), (b"[DONE]", b"")]
 """With a byte order mark, and lines that end in LF, CR and CRLF."""
 
 
@@ -24,14 +24,14 @@ def test_any_cut_gives_the_same_events(cuts: list[int]) -> None:
 @pytest.mark.parametrize(
     ("stream", "events"),
     [
-        (b"data:a\r\rdata:b\r\r", [Event(b"a"), Event(b"b")]),
-        (b"data:a\r\n\r\ndata:b\n\n", [Event(b"a"), Event(b"b")]),
-        (b"data\n\ndata\ndata\n\ndata:", [Event(b""), Event(b"\n")]),
-        (b"data:  two blanks\n\n", [Event(b" two blanks")]),
-        (b"id: 7\nretry: 3000\ndata: a\n: said nothing\n\n", [Event(b"a")]),
-        (b"event: ping\n\ndata: a\n\n", [Event(b"a")]),
-        (b"event: ping\nevent\ndata: a\n\n", [Event(b"a")]),
-        (b"data: a\nevent: error\n\n", [Event(b"a", b"error")]),
+        (b"data:a\r\rdata:b\r\r", [(b"a", b""), (b"b", b"")]),
+        (b"data:a\r\n\r\ndata:b\n\n", [(b"a", b""), (b"b", b"")]),
+        (b"data\n\ndata\ndata\n\ndata:", [(b"", b""), (b"\n", b"")]),
+        (b"data:  two blanks\n\n", [(b" two blanks", b"")]),
+        (b"id: 7\nretry: 3000\ndata: a\n: said nothing\n\n", [(b"a", b"")]),
+        (b"event: ping\n\ndata: a\n\n", [(b"a", b"")]),
+        (b"event: ping\nevent\ndata: a\n\n", [(b"a", b"")]),
+        (b"data: a\nevent: error\n\n", [(b"a", b"error")]),
         (b"datas: a\nDATA: b\n data: c\n\n", []),
         (b"\n\n\n", []),
     ],
@@ -45,8 +45,8 @@ def test_fields_are_read_as_the_standard_says(stream: bytes, events: list[Event]
 def test_the_end_of_the_body_ends_the_last_event(end: bytes) -> None:
     """T-106: vendors that hang up behind the last line forget the empty one."""
     parser = Parser()
-    assert parser.feed(b"data: a\n\ndata: [DONE]" + end) == [Event(b"a")]
-    assert parser.end() == [Event(b"[DONE]")]
+    assert parser.feed(b"data: a\n\ndata: [DONE]" + end) == [(b"a", b"")]
+    assert parser.end() == [(b"[DONE]", b"")]
     assert parser.end() == []
 
 

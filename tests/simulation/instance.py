@@ -145,7 +145,7 @@ class SimPorts:
         self.realtime = outside.realtime
         self.alarms = KernelAlarms(kernel, ring)
         self.archive = outside.archive
-        self.verify_token = WatchedTokens(FirebaseTokens(self.clock, outside.tokens.claims_of), outside.tokens)
+        self.verify_token = WatchedTokens(FirebaseTokens(self.clock, outside.tokens), outside.tokens)
         self.identities = outside.people
 
     def start_logging(self) -> None:

@@ -11,10 +11,10 @@ import functools
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from app.api.auth import (
     ROLES,
@@ -42,7 +42,24 @@ PATIENCE_S: Final = 2
 LEEWAY_S: Final = 5
 """How far Google's clock and ours may differ, in both directions (T-122)."""
 MOST_REMEMBERED: Final = 10_000
-TokenVerification = Callable[[str, bool], Mapping[str, object]]
+
+
+class TokenSource(Protocol):
+    """Firebase Auth, as far as tokens go."""
+
+    def claims(self, token: str, /) -> Mapping[str, object]:
+        """The claims of a token that verifies. See `TokenVerifier` for the errors."""
+        ...
+
+    def present_role(self, uid: str, issued_s: object, /) -> object:
+        """The role that Auth names now for a user, whose token was issued at this Unix time.
+
+        Raises:
+            TokenInvalid: the user is gone or disabled, or the token was revoked.
+            Unavailable: Auth did not answer.
+        """
+        ...
+
 
 _INVALID: Final = "The ID token could not be verified."
 _UNUSABLE: Final = (
@@ -51,31 +68,31 @@ _UNUSABLE: Final = (
 )
 
 
-def claims_of(token: str, look_up: bool) -> Mapping[str, object]:
-    """The claims of a token that verifies. With `look_up` Auth is asked for the user, in one call: disabled users and
-    revoked tokens are refused, and the role is the present one. See `TokenVerifier` for the errors.
-    """
-    from firebase_admin import auth, exceptions
-    from google.auth.exceptions import GoogleAuthError
+class FirebaseAuth:
+    """`TokenSource` over firebase_admin, and over our own look-up of users."""
 
-    try:
-        claims: dict[str, object] = auth.verify_id_token(token, clock_skew_seconds=LEEWAY_S)
-    except auth.ExpiredIdTokenError as error:
-        raise TokenExpired("The ID token has expired; refresh it.") from error
-    except auth.CertificateFetchError as error:
-        raise Unavailable("the keys of Firebase Auth could not be fetched") from error
-    except (auth.InvalidIdTokenError, ValueError) as error:
-        raise TokenInvalid(_INVALID) from error
-    except (exceptions.FirebaseError, GoogleAuthError) as error:
-        raise Unavailable("Firebase Auth did not answer") from error
-    if look_up:
-        user = _users().find(str(claims["uid"]))
+    def claims(self, token: str, /) -> Mapping[str, object]:
+        from firebase_admin import auth, exceptions
+        from google.auth.exceptions import GoogleAuthError
+
+        try:
+            claims: dict[str, object] = auth.verify_id_token(token, clock_skew_seconds=LEEWAY_S)
+        except auth.ExpiredIdTokenError as error:
+            raise TokenExpired("The ID token has expired; refresh it.") from error
+        except auth.CertificateFetchError as error:
+            raise Unavailable("the keys of Firebase Auth could not be fetched") from error
+        except (auth.InvalidIdTokenError, ValueError) as error:
+            raise TokenInvalid(_INVALID) from error
+        except (exceptions.FirebaseError, GoogleAuthError) as error:
+            raise Unavailable("Firebase Auth did not answer") from error
+        return claims
+
+    def present_role(self, uid: str, issued_s: object, /) -> object:
+        user = _users().find(uid)
         # Both times are Auth's own; a token of the second in which others were revoked is a new one.
-        issued = claims.get("iat")
-        if user is None or user.disabled or not isinstance(issued, int) or issued < user.valid_since_s:
+        if user is None or user.disabled or not isinstance(issued_s, int) or issued_s < user.valid_since_s:
             raise TokenInvalid(_INVALID)
-        claims["role"] = user.role
-    return claims
+        return user.role
 
 
 @functools.cache
@@ -87,19 +104,23 @@ def _users() -> "AuthUsers":
 
 @dataclass(frozen=True, slots=True)
 class _Verdict:
-    """A token that verified, until when that counts, and until when its user counts as looked up."""
+    """A token that verified, until when that counts, and until when its user counts as looked up.
+
+    `issued_s`: its claim `iat`, of any type.
+    """
 
     who: Principal
+    issued_s: object
     until_us: int
-    recent_until_us: int
+    recent_until_us: int = 0
 
 
 class FirebaseTokens:
     """`TokenVerifier` over Firebase Auth. Thread-safe."""
 
-    def __init__(self, clock: Clock, claims_of: TokenVerification = claims_of) -> None:
+    def __init__(self, clock: Clock, source: TokenSource | None = None) -> None:
         self._clock = clock
-        self._claims_of = claims_of
+        self._source = source or FirebaseAuth()
         self._known: OrderedDict[bytes, _Verdict] = OrderedDict()
         self._looking_up: dict[bytes, Future[Principal]] = {}
         self._silent_until_us = 0
@@ -107,12 +128,15 @@ class FirebaseTokens:
 
     def __call__(self, token: str, /, *, freshness: Freshness = Freshness.TOKEN) -> Principal:
         if freshness is Freshness.NOW:
-            return principal(self._claims_of(token, True))
+            claims = self._source.claims(token)
+            who = principal(claims)
+            return replace(who, role=_role(self._source.present_role(who.uid, claims.get("iat"))))
         digest = hashlib.sha256(token.encode()).digest()
         recent = freshness is Freshness.RECENT
         with self._lock:
-            if known := self._recall(digest, recent=recent):
-                return known
+            known = self._recall(digest)
+            if known and (not recent or self._clock.now_us() < known.recent_until_us):
+                return known.who
             if not recent or self._clock.now_us() < self._silent_until_us:
                 mine = begun = None
             elif (begun := self._looking_up.get(digest)) is None:
@@ -122,19 +146,21 @@ class FirebaseTokens:
             if begun is not None:
                 return begun.result(PATIENCE_S)
             if mine is not None:
-                return self._look_up(token, digest, mine)
+                return self._look_up(token, digest, known, mine)
         except (Unavailable, TimeoutError) as fault:
             self._silent_until_us = self._clock.now_us() + SILENT_US
             # While Auth does not answer, the token must do: whoever pays is not kept waiting by a third party.
             from app.kit import telemetry  # late: a callable's module is loaded by every function's cold start
 
             telemetry.log("api").warning("user_not_looked_up", reason=str(fault))
-        return self._verified(token, digest, look_up=False, recent=recent)
+        return self._remembered(digest, known or self._verified(token), recent=recent)
 
-    def _look_up(self, token: str, digest: bytes, told: Future[Principal]) -> Principal:
+    def _look_up(self, token: str, digest: bytes, known: _Verdict | None, told: Future[Principal]) -> Principal:
         """Looks the user up for all requests with this token that come meanwhile."""
         try:
-            who = self._verified(token, digest, look_up=True, recent=True)
+            verdict = known or self._verified(token)
+            self._source.present_role(verdict.who.uid, verdict.issued_s)
+            who = self._remembered(digest, verdict, recent=True)
         except BaseException as error:
             told.set_exception(error)
             raise
@@ -145,30 +171,27 @@ class FirebaseTokens:
             with self._lock:
                 del self._looking_up[digest]
 
-    def _verified(self, token: str, digest: bytes, *, look_up: bool, recent: bool) -> Principal:
-        claims = self._claims_of(token, look_up)
+    def _verified(self, token: str) -> _Verdict:
+        claims = self._source.claims(token)
         who = replace(principal(claims), role="user")
-        expires = claims.get("exp")
-        if isinstance(expires, int):
-            self._remember(digest, who, seconds(expires), recent=recent)
-        return who
+        expires_s = claims.get("exp")
+        ends_us = seconds(expires_s) if isinstance(expires_s, int) else 0
+        return _Verdict(who, claims.get("iat"), min(ends_us, self._clock.now_us() + REMEMBERED_US))
 
-    def _recall(self, digest: bytes, *, recent: bool) -> Principal | None:
+    def _recall(self, digest: bytes) -> _Verdict | None:
         """Called with the lock held."""
         known = self._known.get(digest)
-        if known is None:
-            return None
-        until_us = min(known.until_us, known.recent_until_us) if recent else known.until_us
-        return known.who if self._clock.now_us() < until_us else None
+        return known if known and self._clock.now_us() < known.until_us else None
 
-    def _remember(self, digest: bytes, who: Principal, expires_us: int, *, recent: bool) -> None:
-        now_us = self._clock.now_us()
-        verdict = _Verdict(who, min(expires_us, now_us + REMEMBERED_US), now_us + RECENT_US if recent else 0)
+    def _remembered(self, digest: bytes, verdict: _Verdict, *, recent: bool) -> Principal:
+        if recent:
+            verdict = replace(verdict, recent_until_us=self._clock.now_us() + RECENT_US)
         with self._lock:
             self._known[digest] = verdict
             self._known.move_to_end(digest)
             while len(self._known) > MOST_REMEMBERED:
                 self._known.popitem(last=False)
+        return verdict.who
 
 
 def principal(claims: Mapping[str, object]) -> Principal:

@@ -77,6 +77,8 @@ _NO_REASONS: Final = frozenset(("null", "none", "undefined"))
 """Finish reasons of chunks that finish nothing, by languages that write their word for nothing as text."""
 _NO_ERRORS: Final = frozenset(("", "0", "200", "null", "none", "ok", "success"))
 """What stands in the members of an error that is none, besides zero and nothing: frameworks that always write one."""
+_PLAIN_CHUNK: Final = frozenset(("error", "base_resp", "x_groq")).isdisjoint
+_PLAIN_CHOICE: Final = frozenset(("error", "usage")).isdisjoint
 _THINKING_PARTS: Final = frozenset(("thinking", "reasoning", "redacted_thinking"))
 
 
@@ -111,10 +113,10 @@ class ChunkReader:
         """
         broken: Exception | None = None
         try:
-            for one in sent:
+            for data, name in sent:
                 if self.done:
                     break
-                self._event(one)
+                self._event(data, name)
         except (ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
             if not self._finished:
                 broken = ModelBroke("the vendor's stream holds something unreadable")
@@ -166,8 +168,8 @@ class ChunkReader:
         self._pieces = 0 if text else pieces
         return Delta(text, pieces) if text else None
 
-    def _event(self, one: Event) -> None:
-        text = one.data.decode("utf-8", "replace")
+    def _event(self, data: bytes, name: bytes) -> None:
+        text = data.decode("utf-8", "replace")
         if text[:1] != "{":
             text = text.strip()
             if text == "[DONE]":
@@ -180,13 +182,34 @@ class ChunkReader:
             if end != len(text) and text[end:].strip():
                 raise ValueError("an event holds more than one value")
         except ValueError:
-            if one.name in _OURS:
+            if name in _OURS:
                 raise
             chunk = None
-        if one.name == b"error":
+        if name == b"error":
             raise faults.of_event(chunk.get("error") or chunk if isinstance(chunk, dict) else chunk)
-        if isinstance(chunk, dict):
+        if isinstance(chunk, dict) and not self._plain(chunk):
             self._chunk(chunk)
+
+    def _plain(self, chunk: Mapping[str, object]) -> bool:
+        """Reads a chunk that has nothing but text, as nearly all have, in half the time of `_chunk`; False for others.
+
+        It reads what `_chunk` and `_choice` would read, and knows nothing that they do not.
+        """
+        choices = chunk.get("choices")
+        if not isinstance(choices, list) or len(choices) != 1 or chunk.get("usage") or not _PLAIN_CHUNK(chunk):
+            return False
+        choice = choices[0]
+        if not isinstance(choice, dict) or choice.get("finish_reason") or not _PLAIN_CHOICE(choice):
+            return False
+        delta = choice.get("delta")
+        if not isinstance(delta, dict) or len(delta) != 1 or self._finished or chunk.get("model") != self._vendor_id:
+            return False
+        content = delta.get("content")
+        if not isinstance(content, str) or not content:
+            return False
+        self._texts.append(content)
+        self._counted_last = False
+        return True
 
     def _chunk(self, chunk: Mapping[str, object]) -> None:
         error = chunk.get("error")

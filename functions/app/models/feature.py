@@ -54,11 +54,12 @@ class ModelsFeature(Feature):
     @once
     def gateway(self) -> "Gateway":
         """The gateway to the model vendor."""
+        from app.kit.http import ConnectionPool
         from app.models.gateway import Gateway
         from app.models.transport import Transport
 
         ports, settings = self._ports, self._settings
-        transport = Transport(settings.base_url, network=ports.network, concurrency=ports.concurrency)
+        transport = Transport(ConnectionPool(settings.base_url, network=ports.network, concurrency=ports.concurrency))
         return Gateway(self.catalogue, transport=transport, api_key=settings.api_key, health=self.health)
 
     def routes(self) -> "Sequence[APIBlueprint]":

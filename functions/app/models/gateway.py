@@ -95,7 +95,7 @@ class Gateway:
 
     def call(self) -> VendorCall:
         """The handle by which another thread stops an answer."""
-        return VendorCall(self._transport.concurrency)
+        return VendorCall(self._transport.pool.concurrency)
 
     def stream(self, question: Question, call: VendorCall) -> Generator[ModelEvent, None, None]:
         """Streams the answer. Closing the iterator hangs up on the vendor at once.
@@ -149,7 +149,7 @@ class Gateway:
             yield AnsweredBy(model, asking.because)
             reader = ChunkReader(self._catalogue, model)
             parser = Parser()
-            clock, tick_us = self._transport.concurrency, patience.tick_s * 1_000_000
+            clock, tick_us = self._transport.pool.concurrency, patience.tick_s * 1_000_000
             spoken_us = clock.monotonic_us()
             for piece in _until_complete(answer, pieces, reader):
                 for event in () if piece is None else reader.events(parser.feed(piece)):

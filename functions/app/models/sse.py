@@ -4,7 +4,7 @@ Follows https://html.spec.whatwg.org/multipage/server-sent-events.html#event-str
 or CRLF, and comments, ids, retry times and unknown fields are dropped. Refuses to know what the data mean.
 """
 
-from typing import Final, NamedTuple
+from typing import Final
 
 from app.models.faults import ModelBroke
 
@@ -14,11 +14,9 @@ _MARK: Final = b"\xef\xbb\xbf"
 _BEGINNINGS: Final = (b"data:", b"event:", b"id:", b"retry:", b":")
 
 
-class Event(NamedTuple):
-    """One event; `name` is empty where the stream gives none, which stands for `message`. `data` may be empty."""
-
-    data: bytes
-    name: bytes = b""
+Event = tuple[bytes, bytes]
+"""Data and name of one event. The name is empty where the stream gives none, which stands for `message`; the data may
+be empty. It is a plain tuple because one is made for every token."""
 
 
 def begins_stream(start: bytes) -> bool | None:
@@ -58,7 +56,7 @@ class Parser:
         for line in lines:
             if not line:
                 if data:
-                    events.append(Event(b"\n".join(data) if len(data) > 1 else data[0], self._name))
+                    events.append((b"\n".join(data) if len(data) > 1 else data[0], self._name))
                     data.clear()
                     self._size = 0
                 self._name = b""

@@ -7,20 +7,18 @@ deadline. Refuses to know what the bytes mean.
 """
 
 import threading
-from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Final
-from urllib.parse import urlsplit
 
 import h11
 
 from app.kit import telemetry
 from app.kit.concurrency import Concurrency, Threads
-from app.kit.network import Connection, Network, Sockets
+from app.kit.http import ConnectionPool, HttpConnection
+from app.kit.network import Connection
 from app.models.faults import Blame, ModelBroke, ModelFault, ModelTimeout
 from app.models.settings import Patience
 
-_MOST_HEADER_BYTES: Final = 65_536
 _MOST_ERROR_BYTES: Final = 65_536
 _DRAIN_US: Final = 200_000
 ERROR_S: Final = 10
@@ -84,45 +82,11 @@ class VendorCall:
             self._connection = connection
 
 
-class HttpConnection:
-    """One connection and the state of HTTP on it."""
-
-    def __init__(self, wire: Connection) -> None:
-        self.wire = wire
-        self.http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_MOST_HEADER_BYTES)
-        self.idle_since_us = 0
-
-    @property
-    def reusable(self) -> bool:
-        """Whether request and response are complete, neither side closed and nothing follows the response."""
-        done = self.http.our_state is h11.DONE and self.http.their_state is h11.DONE
-        return done and not self.http.trailing_data[0]
-
-
 class Transport:
-    """The pool of connections to one vendor. Thread-safe; makes no connection before the first request."""
+    """Requests to one vendor. Thread-safe; makes no connection before the first request."""
 
-    def __init__(
-        self,
-        base_url: str,
-        *,
-        network: Network | None = None,
-        concurrency: Concurrency | None = None,
-        most_kept: int = 80,
-        kept_for_s: int = 30,
-    ) -> None:
-        parts = urlsplit(base_url)
-        self._network = network or Sockets()
-        self.concurrency = concurrency or Threads()
-        self._tls = parts.scheme == "https"
-        self._host = parts.hostname or ""
-        self._port = parts.port or (443 if self._tls else 80)
-        self._authority = parts.netloc.rpartition("@")[2]
-        self._path = parts.path.rstrip("/")
-        self._kept: deque[HttpConnection] = deque()
-        self._lock = threading.Lock()
-        self._most_kept = most_kept
-        self._kept_for_us = kept_for_s * 1_000_000
+    def __init__(self, pool: ConnectionPool) -> None:
+        self.pool = pool
 
     def post(
         self, path: str, headers: Sequence[tuple[str, str]], body: bytes, *, call: VendorCall, patience: Patience
@@ -135,10 +99,10 @@ class Transport:
         """
         request = h11.Request(
             method="POST",
-            target=self._path + path,
-            headers=[("Host", self._authority), *headers, ("Content-Length", str(len(body)))],
+            target=self.pool.path + path,
+            headers=[("Host", self.pool.authority), *headers, ("Content-Length", str(len(body)))],
         )
-        kept = self._kept_connection()
+        kept = self.pool.kept()
         answer = VendorResponse(self, request, body, kept or self.connect(patience), call, patience)
         try:
             answer.send(stale=kept is not None)
@@ -147,44 +111,14 @@ class Transport:
             raise
         return answer
 
-    def keep(self, connection: HttpConnection) -> None:
-        """Returns a connection to the pool after a complete response."""
-        connection.http.start_next_cycle()
-        connection.idle_since_us = self.concurrency.monotonic_us()
-        with self._lock:
-            self._kept.append(connection)
-            spare = self._kept.popleft() if len(self._kept) > self._most_kept else None
-        if spare is not None:
-            spare.wire.close()
-
-    def close(self) -> None:
-        """Closes all idle connections."""
-        with self._lock:
-            kept, self._kept = self._kept, deque()
-        for connection in kept:
-            connection.wire.close()
-
-    def _kept_connection(self) -> HttpConnection | None:
-        """The idle connection used last, so that a quiet pool shrinks by itself; None when there is none."""
-        while True:
-            with self._lock:
-                connection = self._kept.pop() if self._kept else None
-            if connection is None:
-                return None
-            idle_us = self.concurrency.monotonic_us() - connection.idle_since_us
-            if idle_us < self._kept_for_us and connection.wire.quiet():
-                return connection
-            connection.wire.close()
-
     def connect(self, patience: Patience) -> HttpConnection:
         """A new connection."""
         try:
-            wire = self._network.connect(self._host, self._port, tls=self._tls, timeout_s=patience.connect_s)
+            return self.pool.connect(patience.connect_s)
         except TimeoutError as error:
             raise ModelTimeout("the vendor accepts no connection", Blame.UNREACHED) from error
         except OSError as error:
             raise ModelFault(f"the vendor cannot be reached: {type(error).__name__}", Blame.UNREACHED) from error
-        return HttpConnection(wire)
 
 
 class VendorResponse:
@@ -330,7 +264,7 @@ class VendorResponse:
         self._closed = True
         self._call.attach(None)
         if self._connection.reusable and not self._call.stopped:
-            self._transport.keep(self._connection)
+            self._transport.pool.keep(self._connection)
         else:
             self._connection.wire.close()
 
@@ -340,7 +274,7 @@ class VendorResponse:
         return (patience.idle_s if self.speaking else max(patience.first_s, patience.idle_s)) * 1_000_000
 
     def _now_us(self) -> int:
-        return self._transport.concurrency.monotonic_us()
+        return self._transport.pool.concurrency.monotonic_us()
 
     def _next(self, deadline: int) -> h11.Event | None:
         """The next event of the protocol; None after a tick without one."""

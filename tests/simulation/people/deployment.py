@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NoReturn, cast
 from google.api_core import exceptions
 
 from app.api.auth import Principal
-from app.kit.stores.firestore import FirestoreDocuments
+from app.kit.stores.firestore import FirestoreDocuments, PlainCalls
 from simulation.edge import HttpRequest, serve
 from simulation.instance import Backend
 from simulation.machine.kernel import Instance
@@ -39,7 +39,8 @@ class Misdeployed:
 
     def live(self) -> None:
         """Asks once."""
-        documents = FirestoreDocuments(cast("FirestoreClient", _Firestore()), "demo-credits")
+        empty = _Firestore()
+        documents = FirestoreDocuments(cast("FirestoreClient", empty), cast(PlainCalls, empty), "demo-credits")
         outside = replace(self._world.outside, documents=cast(SimDocuments, documents))
         backend = Backend(outside, Instance(99), self._world.alarm)
         path = self._world.kernel.random.choice(_LISTS)

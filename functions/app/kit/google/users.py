@@ -1,29 +1,26 @@
-"""Looks users up in Firebase Auth over pooled connections: whether they are disabled, since when their tokens count.
+"""Looks users up in Firebase Auth over kept connections: whether they are disabled, since when their tokens count.
 
-It is the call that firebase_admin.auth.get_user makes. That one goes through `requests`, which reads netrc and the
-proxy variables of the environment every time and costs two to three times the CPU, and it takes no timeout per call; a
-message whose user was not looked up in the last minute waits for it.
+It is the call that firebase_admin.auth.get_user makes. That one goes through `requests`, which costs several times the
+CPU and takes no timeout per call; a message whose user was not looked up in the last minute waits for it.
 https://cloud.google.com/identity-platform/docs/reference/rest/v1/projects.accounts/lookup
 """
 
 import json
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
+from typing import Final
 
 from app.kit.errors import Unavailable, ensure
 from app.kit.google.credentials import AccessToken, Credential, Owner
-
-if TYPE_CHECKING:
-    from urllib3 import BaseHTTPResponse
+from app.kit.http import ConnectionPool, HttpClient, NoResponse, Response, Retries
 
 EMULATOR: Final = "FIREBASE_AUTH_EMULATOR_HOST"
 """The variable that firebase_admin and the Firebase CLI use."""
 ORIGIN: Final = "https://identitytoolkit.googleapis.com"
 TRY_S: Final = 1.0
-"""Patience of one try, connection included; there are two, so that a look-up takes two seconds at most."""
-_CONNECTIONS: Final = 80
+"""Patience of one try; there are two, so that a look-up takes about two seconds at most."""
+_RETRIES: Final = Retries(lost=True, statuses=frozenset((500, 502, 503, 504)), most=1)
+"""To ask twice changes nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,24 +39,13 @@ class AuthUsers:
 
     def __init__(self, project: str, credential: Credential | None, *, base: str = ORIGIN) -> None:
         """Without a credential it acts as the owner, which only the emulator accepts."""
-        import certifi
-        import urllib3
         from google.auth.exceptions import GoogleAuthError
 
-        self._failures = (urllib3.exceptions.HTTPError, GoogleAuthError)
-        timeout = urllib3.Timeout(total=TRY_S)
-        authorities = {"ca_certs": certifi.where()} if base.startswith("https") else {}
-        self._pool = urllib3.connection_from_url(base, maxsize=_CONNECTIONS, timeout=timeout, **authorities)
-        # To ask twice changes nothing; the second try is made at once.
-        self._retry = urllib3.Retry(
-            total=1,
-            status_forcelist=(500, 502, 503, 504),
-            allowed_methods=None,
-            raise_on_status=False,
-            respect_retry_after_header=False,
-        )
+        self._failures = (NoResponse, GoogleAuthError)
+        pool = ConnectionPool(base)
+        self._client = HttpClient(pool, TRY_S)
         self._token = Owner() if credential is None else AccessToken(credential, base, TRY_S)
-        self._path = f"{urlsplit(base).path}/v1/projects/{project}/accounts:lookup"
+        self._path = f"{pool.path}/v1/projects/{project}/accounts:lookup"
 
     def find(self, uid: str) -> UserRecord | None:
         """The record of a user; None when there is no such user.
@@ -73,18 +59,18 @@ class AuthUsers:
             raise Unavailable("Firebase Auth did not answer") from error
         if response.status != 200:
             raise Unavailable(f"Firebase Auth refused with {response.status}")
-        return record_of(response.data, uid)
+        return record_of(response.body, uid)
 
-    def _send(self, body: bytes) -> "BaseHTTPResponse":
+    def _send(self, body: bytes) -> Response:
         token = self._token.headers()
         response = self._post(body, token)
         if response.status == 401 and self._token.renewed(token):
             response = self._post(body, self._token.headers())
         return response
 
-    def _post(self, body: bytes, token: dict[str, str]) -> "BaseHTTPResponse":
-        headers = {"content-type": "application/json", **token}
-        return self._pool.urlopen("POST", self._path, body, headers, self._retry, redirect=False)
+    def _post(self, body: bytes, token: dict[str, str]) -> Response:
+        headers = (("content-type", "application/json"), *token.items())
+        return self._client.request("POST", self._path, headers, body, _RETRIES)
 
 
 def connect() -> AuthUsers:

@@ -1,18 +1,23 @@
 """`Documents` on Cloud Firestore, through Google's generated client.
 
 It uses the generated client because the high-level one builds three layers of objects for each write, on the path of
-every message, and because there each write has its own precondition (`WriteBatch.set` takes none).
+every message, and because there each write has its own precondition (`WriteBatch.set` takes none). The two calls that
+every message makes, GetDocument and Commit, go to the client's channel without its wrappers, which take longer than
+gRPC itself; what the wrappers do for them (retries, errors, routing) is done here.
 Firestore's errors become `Conflict`, `AlreadyExists` and `Unavailable` here and nowhere else.
 """
 
+import functools
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
+from urllib.parse import quote
 
 import grpc
 from google.api_core import exceptions
+from google.api_core.grpc_helpers import wrap_errors
 from google.api_core.retry import Retry, if_exception_type
 from google.auth.exceptions import GoogleAuthError
 from google.cloud.firestore_v1.services.firestore import FirestoreClient
@@ -41,10 +46,13 @@ from app.kit.stores.documents import (
 )
 
 _PbValue: Callable[..., Message] = document.Value.pb()
-_PbDocument: Callable[..., Message] = document.Document.pb()
+_PbDocument = document.Document.pb()
 _PbWrite: Callable[..., Message] = write.Write.pb()
 _PbTransform: Callable[..., Message] = write.DocumentTransform.FieldTransform.pb()
 _PbPrecondition: Callable[..., Message] = common.Precondition.pb()
+_PbGetRequest = firestore.GetDocumentRequest.pb()
+_PbCommitRequest = firestore.CommitRequest.pb()
+_PbCommitResponse = firestore.CommitResponse.pb()
 _PbQueryRequest: Callable[..., Message] = firestore.RunQueryRequest.pb()
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -108,19 +116,46 @@ def connect(project: str, *, intercept: Interceptor | None = None) -> "Firestore
     `intercept` may wrap the emulator's channel: the benches count operations there.
     """
     emulator = os.environ.get("FIRESTORE_EMULATOR_HOST")
-    if not emulator:
-        return FirestoreDocuments(FirestoreClient(), project)
-    channel = grpc.insecure_channel(emulator)
-    if intercept:
-        channel = intercept(channel)
-    return FirestoreDocuments(FirestoreClient(transport=FirestoreGrpcTransport(channel=channel)), project)
+    if emulator:
+        channel = grpc.insecure_channel(emulator)
+        transport = FirestoreGrpcTransport(channel=intercept(channel) if intercept else channel)
+    else:
+        transport = FirestoreGrpcTransport()
+    return FirestoreDocuments(FirestoreClient(transport=transport), PlainCalls(transport.grpc_channel), project)
+
+
+class PlainCalls:
+    """GetDocument, which is repeated like every read, and Commit, which is not. They take and give plain messages.
+
+    Raises the errors of `google.api_core.exceptions`, as the generated client.
+    """
+
+    def __init__(self, channel: grpc.Channel) -> None:
+        self.get_document = _RETRY(
+            wrap_errors(
+                channel.unary_unary(
+                    "/google.firestore.v1.Firestore/GetDocument",
+                    request_serializer=_PbGetRequest.SerializeToString,
+                    response_deserializer=_PbDocument.FromString,
+                )
+            )
+        )
+        self.commit = wrap_errors(
+            channel.unary_unary(
+                "/google.firestore.v1.Firestore/Commit",
+                request_serializer=_PbCommitRequest.SerializeToString,
+                response_deserializer=_PbCommitResponse.FromString,
+            )
+        )
 
 
 class FirestoreDocuments:
     """`Documents` on Firestore. Thread-safe; holds one channel."""
 
-    def __init__(self, client: FirestoreClient, project: str) -> None:
+    def __init__(self, client: FirestoreClient, plain: PlainCalls, project: str) -> None:
+        """`plain` uses the channel of `client`."""
         self._client = client
+        self._plain = plain
         self._database = f"projects/{project}/databases/(default)"
         self._root = f"{self._database}/documents"
         self._metadata: tuple[tuple[str, str], ...] = (
@@ -129,20 +164,19 @@ class FirestoreDocuments:
         )
         if not os.environ.get("FIRESTORE_EMULATOR_HOST"):
             self._metadata = self._metadata[:1]
+        self._commit_metadata = (*self._metadata, ("x-goog-request-params", f"database={quote(self._database, '')}"))
 
     def get(self, path: str) -> Document | None:
         with _translated(path):
-            request = firestore.GetDocumentRequest.pb()(name=self._name(path))
+            name = self._name(path)
+            routing = ("x-goog-request-params", f"name={quote(name, '')}")
             try:
-                answer = self._client.get_document(
-                    firestore.GetDocumentRequest.wrap(request),
-                    retry=_RETRY,
-                    timeout=_TIMEOUT_S,
-                    metadata=self._metadata,
+                raw = self._plain.get_document(
+                    _PbGetRequest(name=name), timeout=_TIMEOUT_S, metadata=(*self._metadata, routing)
                 )
             except exceptions.NotFound:
                 return None
-        return self._document(document.Document.pb(answer))
+        return self._document(raw)
 
     def get_all(self, paths: Sequence[str]) -> list[Document | None]:
         if len(set(paths)) <= 1:
@@ -169,14 +203,9 @@ class FirestoreDocuments:
         if not writes:
             return []
         with _translated(writes[0].path, conditional=any(map(_is_conditional, writes))):
-            request = firestore.CommitRequest.pb()(
-                database=self._database, writes=[self._encode_write(one) for one in writes]
-            )
-            answer = self._client.commit(
-                firestore.CommitRequest.wrap(request), timeout=_TIMEOUT_S, metadata=self._metadata, retry=None
-            )
-        results = firestore.CommitResponse.pb(answer).write_results
-        return [Version(result.update_time.ToNanoseconds()) for result in results]
+            request = _PbCommitRequest(database=self._database, writes=[self._encode_write(one) for one in writes])
+            answer = self._plain.commit(request, timeout=_TIMEOUT_S, metadata=self._commit_metadata)
+        return [Version(result.update_time.ToNanoseconds()) for result in answer.write_results]
 
     def query(self, query: Query) -> list[Document]:
         with _translated(query.collection):
@@ -242,16 +271,16 @@ class FirestoreDocuments:
 def encode(value: Value) -> Message:
     """A field's value as Firestore's message."""
     match value:
-        case None:
-            return _PbValue(null_value=NULL_VALUE)
+        case str():
+            return _PbValue(string_value=value)
         case bool():
             return _PbValue(boolean_value=value)
         case int():
             return _PbValue(integer_value=value)
+        case None:
+            return _PbValue(null_value=NULL_VALUE)
         case float():
             return _PbValue(double_value=value)
-        case str():
-            return _PbValue(string_value=value)
         case datetime():
             return _PbValue(timestamp_value=_timestamp((value - _EPOCH) // timedelta(microseconds=1) * 1000))
         case Opaque():
@@ -319,6 +348,7 @@ def _put(fields: dict[str, Value], names: Sequence[str], value: Value) -> None:
     fields[names[-1]] = value
 
 
+@functools.lru_cache(maxsize=1024)
 def _quoted(name: str) -> str:
     """A field name in a path: bare when it is a plain identifier, else in back-ticks."""
     if name.isascii() and name.isidentifier():

@@ -1,7 +1,7 @@
-"""The Realtime Database's REST API over pooled connections: addresses, credentials, which calls are retried.
+"""The Realtime Database's REST API over kept connections: addresses, credentials, which calls are retried.
 
-firebase_admin.db calls it through `requests`, which reads netrc and the proxy variables of the environment every time:
-most of a call's CPU. This module supports neither. It knows nothing of values and transactions.
+firebase_admin.db calls it through `requests`, which costs several times the CPU. This module knows nothing of values
+and transactions.
 https://firebase.google.com/docs/reference/rest/database
 """
 
@@ -9,15 +9,12 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 from app.kit.errors import InvariantViolation, Unavailable, ensure
 from app.kit.google.credentials import AccessToken, Credential, Owner
-
-if TYPE_CHECKING:
-    from urllib3 import BaseHTTPResponse, Retry
+from app.kit.http import ConnectionPool, HttpClient, NoResponse, Response, Retries
 
 EMULATOR: Final = "FIREBASE_DATABASE_EMULATOR_HOST"
 """The variable that firebase_admin and the Firebase CLI use."""
@@ -26,6 +23,12 @@ _CONNECTIONS: Final = 96
 """Connections kept open: one for each concurrent request of an instance, and some for background work."""
 _TIMEOUT_S: Final = 120
 """firebase_admin's default."""
+_NO_TIMEOUT_S: Final = 86_400
+"""What its option None stands for."""
+# As firebase_admin: one retry after a lost connection, four after an error status.
+_REPEATABLE: Final = Retries(lost=True, statuses=frozenset((500, 503)), most=4, backoff_us=500_000)
+_ONCE: Final = Retries(lost=False, statuses=frozenset((503,)), most=4, backoff_us=500_000)
+"""503 means that nothing was attempted; after any other failure the write may have happened."""
 _NOT_IN_PATHS: Final = frozenset(".$#[]")
 _ADMIN: Final = "_admin_"
 
@@ -96,35 +99,14 @@ class Rest:
 
     def __init__(self, place: DatabaseAddress, credential: Credential | None, timeout_s: float | None) -> None:
         """Without a credential it acts as the owner, which only emulators accept."""
-        import certifi
-        import urllib3
         from google.auth.exceptions import GoogleAuthError
 
-        self._failures = (urllib3.exceptions.HTTPError, GoogleAuthError)
-        timeout = urllib3.Timeout(connect=timeout_s, read=timeout_s)
-        # The pool does not block: many threads at once open more connections rather than wait.
-        if place.emulated:
-            self._pool = urllib3.connection_from_url(place.origin, maxsize=_CONNECTIONS, timeout=timeout)
-        else:
-            self._pool = urllib3.connection_from_url(
-                place.origin, maxsize=_CONNECTIONS, timeout=timeout, ca_certs=certifi.where()
-            )
+        self._failures = (NoResponse, GoogleAuthError)
+        self._client = HttpClient(
+            ConnectionPool(place.origin, most_kept=_CONNECTIONS), _NO_TIMEOUT_S if timeout_s is None else timeout_s
+        )
         self._query = place.query
         self._token = Owner() if credential is None else AccessToken(credential, place.origin, timeout_s)
-        retry = partial(
-            urllib3.Retry,
-            connect=1,
-            other=0,
-            status=4,
-            allowed_methods=None,
-            backoff_factor=0.5,
-            raise_on_status=False,
-            respect_retry_after_header=False,
-        )
-        # As firebase_admin: one retry after a lost connection, four after an error status.
-        self._repeatable = retry(read=1, status_forcelist=(500, 503))
-        # 503 means that nothing was attempted; after any other failure the write may have happened.
-        self._once = retry(read=0, status_forcelist=(503,))
 
     def read(self, path: str, query: str = "") -> Reply:
         """The value at `path`."""
@@ -150,21 +132,22 @@ class Rest:
         url = f"{encoded(path)}?{'&'.join(part for part in (query, self._query) if part)}"
         conditional = "if-match" in headers
         try:
-            response = self._send(method, url, body, headers, self._once if conditional else self._repeatable)
+            response = self._send(method, url, body, headers, _ONCE if conditional else _REPEATABLE)
         except self._failures as error:
             raise Unavailable(f"the Realtime Database did not answer: {error}") from error
         if not (response.status in (200, 204) or (response.status == 412 and conditional)):
-            raise Unavailable(f"the Realtime Database refused with {response.status}: {_reason(response.data)}")
-        return Reply(response.status, response.data, response.headers.get("ETag"))
+            raise Unavailable(f"the Realtime Database refused with {response.status}: {_reason(response.body)}")
+        etag = response.headers.get(b"etag")
+        return Reply(response.status, response.body, None if etag is None else etag.decode("latin-1"))
 
     def _send(
-        self, method: str, url: str, body: bytes | None, headers: Mapping[str, str], retries: "Retry"
-    ) -> "BaseHTTPResponse":
+        self, method: str, url: str, body: bytes | None, headers: Mapping[str, str], retries: Retries
+    ) -> Response:
         token = self._token.headers()
-        response = self._pool.urlopen(method, url, body, {**token, **headers}, retries, redirect=False)
+        response = self._client.request(method, url, (*token.items(), *headers.items()), body, retries)
         if response.status == 401 and self._token.renewed(token):
             token = self._token.headers()
-            response = self._pool.urlopen(method, url, body, {**token, **headers}, retries, redirect=False)
+            response = self._client.request(method, url, (*token.items(), *headers.items()), body, retries)
         return response
 
 
