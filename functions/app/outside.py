@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import firebase_admin
 
     from app.api.auth import TokenVerifier
-    from app.kit.network import Network
+    from app.kit.network.sockets import Network
     from app.kit.stores.archive import Archive
     from app.kit.stores.documents import Documents
     from app.kit.stores.realtime import Realtime
@@ -72,7 +72,7 @@ class RealPorts(Locked):
 
     @once
     def network(self) -> "Network":
-        from app.kit.network import Sockets
+        from app.kit.network.sockets import Sockets
 
         return Sockets()
 

@@ -12,7 +12,7 @@ from app.kit.concurrency import Concurrency
 from app.kit.environment import Environment
 from app.kit.heartbeat import Heartbeat
 from app.kit.ids import Ids
-from app.kit.network import Network
+from app.kit.network.sockets import Network
 from app.kit.stores.archive import Archive
 
 if TYPE_CHECKING:

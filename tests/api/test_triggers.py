@@ -7,8 +7,8 @@ from cloudevents.http import CloudEvent
 from google.events.cloud.firestore import DocumentEventData  # type: ignore[import-untyped]  # ships no types
 
 from app.api.triggers import DocumentWritten, on_document_written, with_retry
-from app.kit.stores import firestore
 from app.kit.stores.documents import Fields
+from app.kit.stores.firestore_values import encode
 
 HEARD: list[DocumentWritten] = []
 
@@ -29,7 +29,7 @@ def event(value: Fields | None, *, as_json: bool = False) -> CloudEvent:
         stored = DocumentEventData.pb(data).value
         stored.name = "projects/p/databases/(default)/documents/accounts/alice"
         for name, field in value.items():
-            stored.fields[name].ParseFromString(firestore.encode(field).SerializeToString())
+            stored.fields[name].ParseFromString(encode(field).SerializeToString())
     payload = json.loads(DocumentEventData.to_json(data)) if as_json else DocumentEventData.serialize(data)
     attributes = {
         "type": "google.cloud.firestore.document.v1.written",

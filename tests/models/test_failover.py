@@ -8,7 +8,7 @@ import pytest
 import structlog
 
 from app.kit.errors import Failure
-from app.kit.http import ConnectionPool
+from app.kit.network.http import ConnectionPool
 from app.models.catalogue import BUNDLED, Catalogue, load, parse
 from app.models.faults import (
     Blame,

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from app.kit.http import ConnectionPool
+from app.kit.network.http import ConnectionPool
 from app.models.catalogue import Catalogue, load
 from app.models.faults import (
     ContentRefused,

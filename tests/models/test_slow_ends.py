@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from app.kit.http import ConnectionPool
+from app.kit.network.http import ConnectionPool
 from app.models.catalogue import load
 from app.models.faults import ModelFault
 from app.models.gateway import Counted, Delta, Gateway, Message, ModelEvent, Question, Silence

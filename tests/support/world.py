@@ -19,7 +19,7 @@ from app.api.edge import Edge
 from app.kit.concurrency import Concurrency, Threads
 from app.kit.environment import Environment
 from app.kit.heartbeat import Heartbeat, ThreadHeartbeat
-from app.kit.network import Network, Sockets
+from app.kit.network.sockets import Network, Sockets
 from app.orchestration.queue.outbox import Alarms, NoAlarms
 from app.orchestration.queue.retry import Draw
 from app.ports import Dependency, Identities, Identity

@@ -96,7 +96,7 @@ def _fields(payload: object) -> Fields | None:
     # Imported late, like the next: only this function needs them.
     from google.events.cloud.firestore import DocumentEventData  # type: ignore[import-untyped]  # ships no types
 
-    from app.kit.stores import firestore
+    from app.kit.stores.firestore_values import decode
 
     # Structured events carry JSON, which the parser of cloudevents has read already; binary ones carry protobuf.
     as_json = isinstance(payload, Mapping)
@@ -104,4 +104,4 @@ def _fields(payload: object) -> Fields | None:
     stored = DocumentEventData.pb(data)
     if not stored.HasField("value"):
         return None
-    return {name: firestore.decode(value) for name, value in stored.value.fields.items()}
+    return {name: decode(value) for name, value in stored.value.fields.items()}

@@ -54,7 +54,7 @@ class ModelsFeature(Feature):
     @once
     def gateway(self) -> "Gateway":
         """The gateway to the model vendor."""
-        from app.kit.http import ConnectionPool
+        from app.kit.network.http import ConnectionPool
         from app.models.gateway import Gateway
         from app.models.transport import Transport
 

@@ -14,8 +14,8 @@ import h11
 
 from app.kit import telemetry
 from app.kit.concurrency import Concurrency, Threads
-from app.kit.http import ConnectionPool, HttpConnection
-from app.kit.network import Connection
+from app.kit.network.http import ConnectionPool, HttpConnection
+from app.kit.network.sockets import Connection
 from app.models.faults import Blame, ModelBroke, ModelFault, ModelTimeout
 from app.models.settings import Patience
 

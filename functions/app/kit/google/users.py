@@ -12,7 +12,7 @@ from typing import Final
 
 from app.kit.errors import Unavailable, ensure
 from app.kit.google.credentials import AccessToken, Credential, Owner
-from app.kit.http import ConnectionPool, HttpClient, NoResponse, Response, Retries
+from app.kit.network.http import ConnectionPool, HttpClient, NoResponse, Response, Retries
 
 EMULATOR: Final = "FIREBASE_AUTH_EMULATOR_HOST"
 """The variable that firebase_admin and the Firebase CLI use."""

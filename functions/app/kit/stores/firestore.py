@@ -11,7 +11,6 @@ import functools
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 from urllib.parse import quote
 
@@ -24,7 +23,6 @@ from google.cloud.firestore_v1.services.firestore import FirestoreClient
 from google.cloud.firestore_v1.services.firestore.transports import FirestoreGrpcTransport
 from google.cloud.firestore_v1.types import StructuredQuery, common, document, firestore, write
 from google.protobuf.message import Message
-from google.protobuf.struct_pb2 import NULL_VALUE
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from app.kit.errors import AlreadyExists, Conflict, InvariantViolation, Unavailable, ensure
@@ -32,10 +30,8 @@ from app.kit.stores.documents import (
     Create,
     Delete,
     Document,
-    Fields,
     Increment,
     Merge,
-    Opaque,
     Query,
     Replace,
     Unchanged,
@@ -44,6 +40,7 @@ from app.kit.stores.documents import (
     Where,
     Write,
 )
+from app.kit.stores.firestore_values import RawValue, decode, encode, encode_fields, timestamp
 
 _PbValue: Callable[..., Message] = document.Value.pb()
 _PbDocument = document.Document.pb()
@@ -55,7 +52,6 @@ _PbCommitRequest = firestore.CommitRequest.pb()
 _PbCommitResponse = firestore.CommitResponse.pb()
 _PbQueryRequest: Callable[..., Message] = firestore.RunQueryRequest.pb()
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _TIMEOUT_S: Final = 15
 """For every call: without one the client may hang, https://github.com/googleapis/google-cloud-python/issues/15619."""
 _RETRY: Final = Retry(
@@ -67,32 +63,11 @@ _RETRY: Final = Retry(
 """For every read. The client's own repeats whatever timed out as well, and goes on for one minute or five."""
 
 
-class _RawMap(Protocol):
-    fields: Mapping[str, "_RawValue"]
-
-
-class _RawList(Protocol):
-    values: Sequence["_RawValue"]
-
-
-class _RawValue(Protocol):
-    """A received google.firestore.v1.Value; the generated classes have no types."""
-
-    boolean_value: bool
-    integer_value: int
-    double_value: float
-    string_value: str
-    timestamp_value: Timestamp
-    map_value: _RawMap
-    array_value: _RawList
-
-    def WhichOneof(self, oneof_group: str, /) -> str | None: ...
-    def SerializeToString(self) -> bytes: ...
-
-
 class _RawDocument(Protocol):
+    """A received google.firestore.v1.Document; the generated classes have no types."""
+
     name: str
-    fields: Mapping[str, _RawValue]
+    fields: Mapping[str, RawValue]
     update_time: Timestamp
 
 
@@ -247,13 +222,13 @@ class FirestoreDocuments:
         match one:
             case Create():
                 return _PbWrite(
-                    update=_PbDocument(name=name, fields=_encode_fields(one.fields)),
+                    update=_PbDocument(name=name, fields=encode_fields(one.fields)),
                     current_document=_PbPrecondition(exists=False),
                 )
             case Replace():
                 named = {"field_paths": [_quoted(field) for field in one.fields]} if one.keep_others else None
                 return _PbWrite(
-                    update=_PbDocument(name=name, fields=_encode_fields(one.fields)),
+                    update=_PbDocument(name=name, fields=encode_fields(one.fields)),
                     update_mask=named,
                     current_document=_at_version(one.version),
                 )
@@ -266,58 +241,6 @@ class FirestoreDocuments:
                 return _PbWrite(
                     update=_PbDocument(name=name), update_mask={}, current_document=_at_version(one.version)
                 )
-
-
-def encode(value: Value) -> Message:
-    """A field's value as Firestore's message."""
-    match value:
-        case str():
-            return _PbValue(string_value=value)
-        case bool():
-            return _PbValue(boolean_value=value)
-        case int():
-            return _PbValue(integer_value=value)
-        case None:
-            return _PbValue(null_value=NULL_VALUE)
-        case float():
-            return _PbValue(double_value=value)
-        case datetime():
-            return _PbValue(timestamp_value=_timestamp((value - _EPOCH) // timedelta(microseconds=1) * 1000))
-        case Opaque():
-            message = _PbValue()
-            message.ParseFromString(value.encoded)
-            return message
-        case Mapping():
-            return _PbValue(map_value={"fields": _encode_fields(value)})
-        case Sequence():
-            return _PbValue(array_value={"values": [encode(member) for member in value]})
-
-
-def decode(value: _RawValue) -> Value:
-    """The value in Firestore's message."""
-    match value.WhichOneof("value_type"):
-        case "null_value":
-            return None
-        case "boolean_value":
-            return value.boolean_value
-        case "integer_value":
-            return value.integer_value
-        case "double_value":
-            return value.double_value
-        case "string_value":
-            return value.string_value
-        case "timestamp_value":
-            return _EPOCH + timedelta(microseconds=value.timestamp_value.ToNanoseconds() // 1000)
-        case "map_value":
-            return {name: decode(member) for name, member in value.map_value.fields.items()}
-        case "array_value":
-            return [decode(member) for member in value.array_value.values]
-        case kind:
-            return Opaque(kind or "nothing", value.SerializeToString())
-
-
-def _encode_fields(fields: Fields) -> dict[str, Message]:
-    return {name: encode(value) for name, value in fields.items()}
 
 
 def _encode_merge(name: str, one: Merge) -> Message:
@@ -333,7 +256,7 @@ def _encode_merge(name: str, one: Merge) -> Message:
         mask.append(field)
         _put(plain, names, value)
     return _PbWrite(
-        update=_PbDocument(name=name, fields=_encode_fields(plain)),
+        update=_PbDocument(name=name, fields=encode_fields(plain)),
         update_mask={"field_paths": mask},
         update_transforms=transforms,
     )
@@ -377,13 +300,7 @@ def _encode_condition(condition: Where) -> dict[str, object]:
 
 
 def _at_version(version: Version | None) -> Message | None:
-    return None if version is None else _PbPrecondition(update_time=_timestamp(version))
-
-
-def _timestamp(nanoseconds: int) -> Timestamp:
-    at = Timestamp()
-    at.FromNanoseconds(nanoseconds)
-    return at
+    return None if version is None else _PbPrecondition(update_time=timestamp(version))
 
 
 def _is_conditional(one: Write) -> bool:

@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 from app.kit.errors import InvariantViolation, Unavailable, ensure
 from app.kit.google.credentials import AccessToken, Credential, Owner
-from app.kit.http import ConnectionPool, HttpClient, NoResponse, Response, Retries
+from app.kit.network.http import ConnectionPool, HttpClient, NoResponse, Response, Retries
 
 EMULATOR: Final = "FIREBASE_DATABASE_EMULATOR_HOST"
 """The variable that firebase_admin and the Firebase CLI use."""

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import h11
 
 from app.kit.concurrency import Concurrency, Threads
-from app.kit.network import Connection, Network, Sockets
+from app.kit.network.sockets import Connection, Network, Sockets
 
 _MOST_HEADER_BYTES: Final = 65_536
 

@@ -1,0 +1,1 @@
+"""Outgoing connections: the port of bytes, and HTTP over it."""
