@@ -252,10 +252,10 @@ class Returning:
             self._world.realtime.real.update({"orchestration/instances": None})
 
     def _mark(self, key: Key) -> None:
-        """An operator, or a later version, adds a field to a turn that has ended; another attempt at it keeps that."""
+        """An operator, or a later version, adds a field once to a turn that has ended; another attempt keeps that."""
         real = self._world.documents.real
         stored = real.get(key.path)
-        if stored is not None and stored.fields["state"] != "running":
+        if stored is not None and stored.fields["state"] != "running" and not key.marked:
             real.commit([Replace(key.path, {**stored.fields, MARK: True}, stored.version)])
             key.marked = True
 
