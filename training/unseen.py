@@ -8,7 +8,8 @@ from sklearn.metrics import f1_score
 from sklearn.model_selection import StratifiedGroupKFold
 
 from training.examples import AGENT, CODE, LABELS, PROJECT, Example, labels, pictures, sources
-from training.fitting import Parameters, balance, fit, shares
+from training.fitting import Features, Fitted, Parameters, balance, fit, shares
+from training.vectors import Vectors
 
 FOLDS, SHUFFLES = 5, (0, 1, 7)
 
@@ -46,15 +47,32 @@ def folds(examples: Sequence[Example], shuffle: int | None) -> Iterator[tuple[np
     yield from splitter.split(np.zeros(len(examples)), labels(examples), source)
 
 
+@dataclass(frozen=True)
+class Seen:
+    """Prompts with their features."""
+
+    examples: Sequence[Example]
+    features: Features
+
+    def part(self, index: np.ndarray) -> "Seen":
+        return Seen([self.examples[at] for at in index], self.features.at(index))
+
+    def __add__(self, other: "Seen") -> "Seen":
+        return Seen([*self.examples, *other.examples], self.features.and_those_of(other.features))
+
+
+def fitted(seen: Seen, vectors: Vectors, parameters: Parameters) -> Fitted:
+    return fit(seen.features, seen.examples, vectors, parameters)
+
+
 def predictions(
-    examples: Sequence[Example], matrix: np.ndarray, seeds: tuple[Sequence[Example], np.ndarray],
-    parameters: Parameters, shuffle: int | None,
-) -> np.ndarray:  # fmt: skip
-    """The scores of each example by a model that has seen nothing of its source."""
-    found = np.zeros((len(examples), LABELS + 1))
-    for known, unseen in folds(examples, shuffle):
-        learnt = [examples[at] for at in known] + list(seeds[0])
-        found[unseen] = fit(np.vstack([matrix[known], seeds[1]]), learnt, parameters).scores(matrix[unseen])
+    prompts: Seen, seeds: Seen, vectors: Vectors, parameters: Parameters, shuffle: int | None
+) -> np.ndarray:
+    """The scores of each prompt by a model that has seen nothing of its source."""
+    found = np.zeros((len(prompts.examples), LABELS + 1))
+    for known, unseen in folds(prompts.examples, shuffle):
+        model = fitted(prompts.part(known) + seeds, vectors, parameters)
+        found[unseen] = model.scores(prompts.features.at(unseen), vectors)
     return found
 
 

@@ -58,7 +58,6 @@ class Artefact:
     lengths: Linear
     temperature: float
     agent_from: float
-    edit_from: float
     sure_from: float
     training: Mapping[str, object]
 
@@ -108,7 +107,6 @@ def load(path: Path = FILE) -> Artefact:
         lengths=Linear(**header["lengths"]),
         temperature=header["temperature"],
         agent_from=header["agent_from"],
-        edit_from=header["edit_from"],
         sure_from=header["sure_from"],
         training=header["training"],
     )

@@ -74,7 +74,7 @@ def from_shape(linear: Linear, form: Sequence[float]) -> list[float]:
 def probabilities(model: Artefact, evidence: Sequence[float], has_image: bool | None) -> list[float]:
     """The calibrated share of each task and, last, of code for the agent route. They sum to one."""
     if has_image:
-        edit = 1 / (1 + math.exp(max(-50.0, min(50.0, model.edit_from - evidence[_EDIT]))))
+        edit = 1 / (1 + math.exp(max(-50.0, min(50.0, -evidence[_EDIT]))))
         shares = [0.0] * _EDIT
         shares[_IMAGE], shares[_VISION] = edit, 1 - edit
         return shares
