@@ -9,6 +9,7 @@ import numpy as np
 from scipy.sparse import csr_array, hstack, vstack
 from sklearn.linear_model import LogisticRegression
 
+from app.chat.classify.artefact import EVIDENCE
 from app.chat.classify.reading import excerpt, pieces, shape
 from training.examples import IMAGE, LABELS, VISION, Example, labels, pictures, sources
 from training.vectors import Vectors
@@ -39,7 +40,7 @@ class Parameters:
     source_power: float = 0.5
     own_from: int = 5
     own_factor: float = 80.0
-    clipped: float = 0.02
+    clipped: float = 0.0002
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,8 @@ class Fitted:
 
 
 SHAPE_LIMIT = 4.0
+LEVELS = np.array([level - 128 for level in EVIDENCE[8:]])
+MIDDLES = (LEVELS[1:] + LEVELS[:-1]) / 2
 QUESTIONS_TO_EDITS = 0.7
 """Logarithm of how many questions about an attached picture there are for each edit: two. No data says how many."""
 DIMENSIONS = 384
@@ -166,8 +169,9 @@ def fold(fitted: Fitted, vectors: Vectors, clipped: float) -> tuple[list[bytes],
         evidence = vectors.matrix @ part.T
         evidence[fitted.own] += own.T
         evidence *= vectors.weights[:, None]
-        step = np.quantile(np.abs(evidence), 1 - clipped, axis=0) / 7
-        halves.append((np.clip(np.rint(evidence / step), -7, 7) + 8).astype(np.uint8))
+        step = np.quantile(np.abs(evidence), 1 - clipped, axis=0) / LEVELS[-1]
+        level = np.searchsorted(MIDDLES, np.minimum(np.abs(evidence) / step, LEVELS[-1]))
+        halves.append((np.sign(evidence) * level + 8).astype(np.uint8))
         steps.append(_rounded(step))
     heavy = np.maximum(np.rint(vectors.weights * 255), 1).astype(np.uint8)
     rows = np.hstack([halves[0] * 16 + halves[1], heavy[:, None]])

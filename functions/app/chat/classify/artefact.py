@@ -4,7 +4,8 @@ Layout, integers little-endian: 8 bytes magic with the version, 32 bytes SHA-256
 of a JSON header, the header, then the pieces in the order of their CRC-32: where each value of its upper half begins
 (65,537 integers of 4 bytes), its lower halves (2 bytes each), and the rows. The pieces themselves are not in the file.
 A row has one byte for each column, the high half for the whole text and the low half for its beginning, and a last byte
-for the weight of the piece. Halves are evidence for a class, weighted, in steps of the column, offset by 8.
+for the weight of the piece. Halves stand for weighted evidence for a class, in steps of the
+column: see EVIDENCE.
 """
 
 import hashlib
@@ -24,6 +25,8 @@ MAGIC: Final = b"PROMPT\x00\x01"
 FILE: Final = Path(__file__).with_name("model.bin")
 _PREFIX: Final = len(MAGIC) + 32 + 4
 _BUCKETS: Final = 1 << 16
+EVIDENCE: Final = bytes(max(1, 128 + round(127 * (half - 8) * abs(half - 8) / 49)) for half in range(16))
+"""The steps of each value of a half, offset by 128: fine near zero, where most pieces are, and coarse far from it."""
 
 
 class ArtefactDamaged(InvariantViolation):

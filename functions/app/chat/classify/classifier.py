@@ -8,7 +8,7 @@ but looking at it.
 import math
 from collections.abc import Sequence
 
-from app.chat.classify.artefact import Artefact, Linear, load
+from app.chat.classify.artefact import EVIDENCE, Artefact, Linear, load
 from app.chat.classify.classification import TASKS, Alternative, Classification, Complexity, Task
 from app.chat.classify.lengths import output_tokens
 from app.chat.classify.reading import excerpt, pieces, shape
@@ -19,7 +19,8 @@ _PROJECT, _EDIT = len(TASKS), len(TASKS) + 1
 _NOTHING = [1.0] + [0.0] * len(TASKS) + [-1.0]
 """The evidence of an empty text: chat rather than anything else, a question about the picture rather than an edit."""
 _LIMIT = 4.0
-_HIGH, _LOW = bytes(byte >> 4 for byte in range(256)), bytes(byte & 15 for byte in range(256))
+_HIGH = bytes(EVIDENCE[byte >> 4] for byte in range(256))
+_LOW = bytes(EVIDENCE[byte & 15] for byte in range(256))
 
 
 def classify(text: str, has_image: bool | None = None) -> Classification:
@@ -58,7 +59,7 @@ def scores(model: Artefact, found: Sequence[int], form: Sequence[float]) -> list
         joined = b"".join(part)
         weight = sum(joined[columns::width]) / 255 + model.doubt
         for index in range(columns if part else 0):
-            column = sum(joined[index::width].translate(halves)) - 8 * len(part)
+            column = sum(joined[index::width].translate(halves)) - 128 * len(part)
             total[index] += column * steps[index] / weight
     return total
 
