@@ -20,8 +20,8 @@ from typing import Final
 ROOT: Final = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "functions")]
 
-from app.chat.classify.artefact import FILE  # noqa: E402
-from app.chat.classify.classifier import classify  # noqa: E402
+from app.assistant.classify.artefact import FILE  # noqa: E402
+from app.assistant.classify.classifier import classify  # noqa: E402
 
 LOAD_MS: Final = 150
 PROMPT_MS: Final = 10
@@ -29,7 +29,7 @@ QUESTION: Final = json.dumps({"text": "Write a poem about rain", "has_image": Fa
 LOAD: Final = """
 import time
 began = time.perf_counter()
-from app.chat.classify.artefact import load
+from app.assistant.classify.artefact import load
 load()
 print((time.perf_counter() - began) * 1000)
 """

@@ -1,6 +1,6 @@
-"""Trains the model of app.chat.classify and writes its file, or prints its scores.
+"""Trains the model of app.assistant.classify and writes its file, or prints its scores.
 
-    PYTHONPATH=functions python -m training --data PROMPTS            writes functions/app/chat/classify/model.bin
+    PYTHONPATH=functions python -m training --data PROMPTS            writes functions/app/assistant/classify/model.bin
     PYTHONPATH=functions python -m training --data PROMPTS --scores   prints the tables of docs/classifier.md
 
 PROMPTS is the folder with train.jsonl, dev.jsonl and lengths_dev.jsonl. The same data and the same versions of the
@@ -15,7 +15,7 @@ from pathlib import Path
 for _library in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[_library] = "1"  # sums in one order, so that the same bytes come out
 
-from app.chat.classify.artefact import FILE  # noqa: E402
+from app.assistant.classify.artefact import FILE  # noqa: E402
 from training.report import report  # noqa: E402
 from training.run import Run  # noqa: E402
 

@@ -8,9 +8,9 @@ import numpy as np
 from sklearn.linear_model import QuantileRegressor
 from sklearn.model_selection import KFold
 
-from app.chat.classify.classification import TASKS
-from app.chat.classify.lengths import SIGN_LIMIT, signs
-from app.chat.classify.reading import excerpt, shape
+from app.assistant.classify.classification import TASKS
+from app.assistant.classify.lengths import SIGN_LIMIT, signs
+from app.assistant.classify.reading import excerpt, shape
 from training.examples import Example
 
 QUANTILES = (0.1, 0.5, 0.9)

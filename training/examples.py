@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from app.chat.classify.classification import TASKS
+from app.assistant.classify.classification import TASKS
 
 CODE, IMAGE, VISION = TASKS.index("code"), TASKS.index("image_generation"), TASKS.index("vision")
 PROJECT = len(TASKS)

@@ -9,8 +9,8 @@ import numpy as np
 from scipy.sparse import csr_array, hstack, vstack
 from sklearn.linear_model import LogisticRegression
 
-from app.chat.classify.artefact import EVIDENCE
-from app.chat.classify.reading import excerpt, pieces, shape
+from app.assistant.classify.artefact import EVIDENCE
+from app.assistant.classify.reading import excerpt, pieces, shape
 from training.examples import IMAGE, LABELS, VISION, Example, labels, pictures, sources
 from training.vectors import Vectors
 

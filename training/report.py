@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from app.chat.classify.classification import TASKS
-from app.chat.classify.classifier import classify
+from app.assistant.classify.classification import TASKS
+from app.assistant.classify.classifier import classify
 from training import answer_lengths, unseen
 from training.examples import IMAGE, labels, pictures, sources
 from training.fitting import shares

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from app.chat.classify.artefact import pack
+from app.assistant.classify.artefact import pack
 from training import answer_lengths, examples, unseen
 from training.examples import SEEDS, Example
 from training.fitting import Parameters, features, fold, shares

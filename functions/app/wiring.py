@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from app.admin.orchestration.feature import OrchestrationAdminFeature
     from app.api.callables import CallableHandler
     from app.api.edge import Edge
+    from app.assistant.feature import AssistantFeature
     from app.bonus.feature import BonusFeature
     from app.chat.feature import ChatFeature
     from app.credits.feature import CreditsFeature
@@ -52,7 +53,7 @@ class System(Locked):
     @once
     def features(self) -> tuple[Feature, ...]:
         """All of them, the lower ones first."""
-        named = (self.credits, self.bonus, self.models, self.metering, self.chat)
+        named = (self.credits, self.bonus, self.models, self.metering, self.assistant, self.chat)
         watching = (self.monitoring, self.orchestration_admin)
         return (*named, *watching, *(build(self) for build in self._plugins))
 
@@ -89,6 +90,12 @@ class System(Locked):
         from app.metering.feature import MeteringFeature
 
         return MeteringFeature(self.ports, self.outbox, self.credits, self.models)
+
+    @once
+    def assistant(self) -> "AssistantFeature":
+        from app.assistant.feature import AssistantFeature
+
+        return AssistantFeature(self.models)
 
     @once
     def chat(self) -> "ChatFeature":

@@ -18,15 +18,11 @@ from app.kit.stopwatch import Stopwatch
 from app.kit.stores.documents import Document, Fields
 from app.metering.orphans import Orphans
 from app.metering.paid_call import PaidCall, reservation_id
-from app.metering.quote import LEAST_OUTPUT, Granted, Quote, quote
+from app.metering.quote import MOST_OUTPUT, Granted, Quote, demand, quote
 from app.metering.reserving import Reserving, in_progress
 from app.models.catalogue import Capability, Model, UnsuitableModel
 from app.models.gateway import Message
-from app.models.pricing import Demand, PriceBook
-from app.models.tokens import likely, upper_bound
-
-MOST_OUTPUT: Final = 16_384
-"""Most output tokens of one answer, whatever the model could write: it keeps reservations within reason (T-28)."""
+from app.models.pricing import PriceBook
 
 _NEW: Final = Conversation(id="", title="", model=None, system_prompt="", memory="buffer", created_at="", updated_at="")
 
@@ -133,7 +129,7 @@ class Opening:
             NoSuchConversation, UnknownModel, UnsuitableModel, PromptTooLong, MaxCostTooLow: as `open`.
         """
         conversation = _NEW if not ask.conversation_id else self._store.conversation(ask.uid, ask.conversation_id)[0]
-        most = MOST_OUTPUT if max_output_tokens is None else max(LEAST_OUTPUT, min(max_output_tokens, MOST_OUTPUT))
+        most = MOST_OUTPUT if max_output_tokens is None else max_output_tokens
         return self._plan(ask, conversation, most).quote
 
     def _repeat(
@@ -180,11 +176,8 @@ class Opening:
     def _plan(self, ask: Ask, conversation: Conversation, most_output: int = MOST_OUTPUT) -> _Plan:
         model, route = self._model(ask, conversation)
         messages = tuple(prompt(conversation, ask.content, ask.images, model))
-        written, images = texts(messages), len(ask.images)
-        room = model.context_tokens - likely(written) - images * model.image_input_tokens
-        output = min(model.max_output_tokens, most_output, max(room, LEAST_OUTPUT))
-        demand = Demand(upper_bound(written), output, images)
-        return _Plan(model, route, messages, quote(self._book, model, demand, max_cost=ask.max_cost))
+        wanted = demand(model, texts(messages), len(ask.images), most_output=most_output)
+        return _Plan(model, route, messages, quote(self._book, model, wanted, max_cost=ask.max_cost))
 
     def _model(self, ask: Ask, conversation: Conversation) -> tuple[Model, str]:
         catalogue = self._book.catalogue

@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 
 from app.chat.conversation import Conversation, Exchange, fit
-from app.metering.quote import LEAST_OUTPUT
+from app.metering.quote import LEAST_OUTPUT, check_fits
 from app.models.catalogue import Model
-from app.models.faults import PromptTooLong
 from app.models.gateway import Message
 from app.models.tokens import PER_MESSAGE, least, likely
 
@@ -19,8 +18,7 @@ def prompt(conversation: Conversation, question: str, images: tuple[str, ...], m
     system = [Message("system", conversation.system_prompt)] if conversation.system_prompt else []
     asked = Message("user", question, images)
     fixed, pictures = texts((*system, asked)), len(images) * model.image_input_tokens
-    if least(fixed) + pictures + LEAST_OUTPUT > model.context_tokens:
-        raise PromptTooLong("The message does not fit this model.", model=model.id, context_tokens=model.context_tokens)
+    check_fits(model, least(fixed), len(images))
     left = model.context_tokens - _room_for_the_answer(model) - likely(fixed) - pictures
     return [*system, *_recalled(conversation.window, left), asked]
 

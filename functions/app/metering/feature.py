@@ -1,5 +1,6 @@
 """The paid call, plugged in: begins, ends and sweeps the calls of the features above."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from app.feature import Feature
@@ -8,6 +9,8 @@ from app.metering import billing
 from app.ports import Ports
 
 if TYPE_CHECKING:
+    from flask_openapi import APIBlueprint
+
     from app.credits.feature import CreditsFeature
     from app.kit.stores.documents import Documents
     from app.metering.orphans import Orphans
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class MeteringFeature(Feature):
-    """Contributes nothing itself: each feature that makes paid calls sweeps its own orphans."""
+    """Contributes the billing table. Each feature that makes paid calls sweeps its own orphans."""
 
     def __init__(
         self, ports: Ports, documents: "Documents", credits: "CreditsFeature", models: "ModelsFeature"
@@ -58,3 +61,8 @@ class MeteringFeature(Feature):
             clock=self._ports.clock,
             policy=billing.default_policy(),
         )
+
+    def routes(self) -> "Sequence[APIBlueprint]":
+        from app.metering import routes
+
+        return [routes.routes(billing.default_policy())]

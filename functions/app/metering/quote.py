@@ -3,17 +3,21 @@
 A message, an estimate of it and the question whether the credits suffice for it are priced by the same function.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from app.kit.errors import Rejection, ensure
 from app.kit.money import to_decimal
 from app.models.catalogue import Model
+from app.models.faults import PromptTooLong
 from app.models.pricing import Demand, PriceBook
+from app.models.tokens import likely, upper_bound
 
 LEAST_OUTPUT: Final = 16
 """Output tokens below which a text answer is not worth starting."""
+MOST_OUTPUT: Final = 16_384
+"""Most output tokens of one answer, whatever the model could write: it keeps reservations within reason (T-28)."""
 
 
 class MaxCostTooLow(Rejection):
@@ -70,6 +74,31 @@ class Granted:
     def cuts(self, model: Model) -> bool:
         """Whether the reservation, and not the model, sets the limit of its output."""
         return self.limit(model) < min(self.wanted, model.max_output_tokens)
+
+
+def demand(model: Model, written: Sequence[str], images: int = 0, *, most_output: int = MOST_OUTPUT) -> Demand:
+    """What a prompt of these texts, one message each, and so many pictures can use of `model`.
+
+    The answer gets what the model's context leaves for it, at most `most_output`.
+    """
+    return Demand(upper_bound(written), _room(model, likely(written), images, most_output), images)
+
+
+def check_fits(model: Model, input_tokens: int, images: int = 0) -> None:
+    """Raises `PromptTooLong` if so many tokens leave no room for the least useful answer (T-117)."""
+    if input_tokens + images * model.image_input_tokens + LEAST_OUTPUT > model.context_tokens:
+        raise PromptTooLong("The message does not fit this model.", model=model.id, context_tokens=model.context_tokens)
+
+
+def counted_demand(model: Model, input_tokens: int, images: int = 0, *, most_output: int = MOST_OUTPUT) -> Demand:
+    """Like `demand`, of a prompt whose tokens somebody else has counted."""
+    return Demand(input_tokens, _room(model, input_tokens, images, most_output), images)
+
+
+def _room(model: Model, input_tokens: int, images: int, most_output: int) -> int:
+    left = model.context_tokens - input_tokens - images * model.image_input_tokens
+    most = max(LEAST_OUTPUT, min(most_output, MOST_OUTPUT))
+    return min(model.max_output_tokens, most, max(left, LEAST_OUTPUT))
 
 
 def quote(

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import BinaryIO
 
-from app.chat.classify.classifier import classify
+from app.assistant.classify.classifier import classify
 
 
 class _Unreadable(Exception):

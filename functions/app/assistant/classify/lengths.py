@@ -5,8 +5,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from app.chat.classify.artefact import Linear
-from app.chat.classify.classification import TASKS, Task
+from app.assistant.classify.artefact import Linear
+from app.assistant.classify.classification import TASKS, Task
 
 _HEAD: Final = 4000
 _MOST: Final = 32_000

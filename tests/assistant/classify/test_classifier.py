@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from app.chat.classify.classification import TASKS, Classification
-from app.chat.classify.classifier import classify
+from app.assistant.classify.classification import TASKS, Classification
+from app.assistant.classify.classifier import classify
 
 PROMPTS = (
     ("chat", False, "What should I pack for a week of hiking in Norway?"),

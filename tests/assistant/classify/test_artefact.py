@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from app.chat.classify.artefact import FILE, ArtefactDamaged, load
+from app.assistant.classify.artefact import FILE, ArtefactDamaged, load
 
 ROOT = Path(__file__).resolve().parents[3]
 

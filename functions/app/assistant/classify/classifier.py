@@ -8,10 +8,10 @@ but looking at it.
 import math
 from collections.abc import Sequence
 
-from app.chat.classify.artefact import EVIDENCE, Artefact, Linear, load
-from app.chat.classify.classification import TASKS, Alternative, Classification, Complexity, Task
-from app.chat.classify.lengths import output_tokens
-from app.chat.classify.reading import excerpt, pieces, shape
+from app.assistant.classify.artefact import EVIDENCE, Artefact, Linear, load
+from app.assistant.classify.classification import TASKS, Alternative, Classification, Complexity, Task
+from app.assistant.classify.lengths import output_tokens
+from app.assistant.classify.reading import excerpt, pieces, shape
 
 _CODE, _DATA, _RESEARCH, _IMAGE, _VISION = (TASKS.index(task) for task in TASKS[3:])
 _PROJECT, _EDIT = len(TASKS), len(TASKS) + 1
@@ -48,6 +48,12 @@ def classify(text: str, has_image: bool | None = None) -> Classification:
         output_tokens_p90=high,
         alternatives=tuple(Alternative(task, round(tasks[task], 4)) for task in ranked),
     )
+
+
+def lengths_of(task: Task, text: str) -> tuple[int, int, int]:
+    """Tokens of an answer to `text` (P10, P50, P90) by somebody who knows the task."""
+    model = load()
+    return output_tokens(model.lengths, text, shape(excerpt(text)), {one: float(one == task) for one in TASKS})
 
 
 def scores(model: Artefact, found: Sequence[int], form: Sequence[float]) -> list[float]:
