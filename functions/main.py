@@ -12,7 +12,7 @@ from app.outside import REGION
 
 # An alarm may ring early (the local emulator does not wait, clocks differ) and then comes again.
 ALARM_RETRIES = options.RetryConfig(max_attempts=20, min_backoff_seconds=1, max_backoff_seconds=300)
-SECRETS = ["AI_PLATFORM_API_KEY", "LEDGER_SIGNING_KEY"]
+SECRETS = ["AI_PLATFORM_API_KEY", "LEDGER_SIGNING_KEY", *process.vendor_secrets()]
 
 process.start()
 # cpu=1 must be said: the default of this call is a fractional CPU, which allows one request at a time.

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped]  # comes with firebase-functions, without types
 
+from app.models.vendors.reading import BUNDLED, variables
 from support.framework import serving, status_of
 
 FUNCTIONS = Path(__file__).resolve().parents[1] / "functions"
@@ -125,6 +126,18 @@ class TestTheManifest:
             keys = [secret["key"] for secret in endpoint["secretEnvironmentVariables"]]
             assert keys == ["AI_PLATFORM_API_KEY", "LEDGER_SIGNING_KEY"], name
 
+    def test_gives_each_the_secrets_of_further_model_vendors(self) -> None:
+        code = "from firebase_functions.private import serving as s; print(s.functions_as_yaml(s.get_functions()))"
+        found = python(code, GCLOUD_PROJECT="demo-credits", MODEL_VENDOR_SECRETS="GROQ_API_KEY, MINE_KEY")
+        for name, endpoint in yaml.safe_load(found.stdout)["endpoints"].items():
+            keys = [secret["key"] for secret in endpoint["secretEnvironmentVariables"]]
+            assert keys[2:] == ["GROQ_API_KEY", "MINE_KEY"], name
+
+    def test_is_refused_when_the_name_of_a_secret_is_none(self) -> None:
+        found = python("import main", MODEL_VENDOR_SECRETS="sk-123")
+        assert found.returncode != 0
+        assert "MODEL_VENDOR_SECRETS should hold names" in found.stderr
+
     def test_lets_the_streaming_functions_serve_many_at_once(self, manifest: dict[str, Any]) -> None:
         assert (manifest["api"]["concurrency"], manifest["api"]["timeoutSeconds"]) == (80, 300)
         assert manifest["send_message"]["concurrency"] == 80
@@ -190,8 +203,9 @@ class TestTheExampleEnvironment:
         readers = [*(FUNCTIONS / "app").glob("*/settings.py"), FUNCTIONS / "app" / "kit" / "deployment.py"]
         read = {name for code in readers for name in re.findall(r"env\.\w+\(\s*\"([A-Z_]+)\"", code.read_text())}
         platform = {"FUNCTIONS_EMULATOR", "K_SERVICE", "GCLOUD_PROJECT", "GOOGLE_CLOUD_PROJECT", "FIREBASE_CONFIG"}
-        by_the_framework = {"THREADS"}
-        assert named == read - platform | by_the_framework
+        outside_of_settings = {"THREADS", "MODEL_VENDOR_SECRETS"}
+        vendors = set(variables(BUNDLED.read_text()))
+        assert named == read - platform | outside_of_settings | vendors
 
     def test_is_accepted_once_the_secrets_are_set(self) -> None:
         example = (FUNCTIONS / ".env.example").read_text()

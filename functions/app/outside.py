@@ -18,6 +18,7 @@ from app.kit.errors import Unavailable
 from app.kit.heartbeat import Heartbeat, ThreadHeartbeat
 from app.kit.ids import Ids, RandomIds
 from app.kit.once import Locked, once
+from app.models.vendors.vendor import PLATFORM
 from app.ports import Dependency, Identities, Identity
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from app.kit.stores.archive import Archive
     from app.kit.stores.documents import Documents
     from app.kit.stores.realtime import Realtime
+    from app.models.vendors.vendor import Vendor
     from app.orchestration.queue.outbox import Alarms
     from app.orchestration.queue.retry import Draw
 
@@ -120,13 +122,13 @@ class RealPorts(Locked):
         from app.models.settings import ModelsSettings
         from app.monitoring.probes import answers
 
-        vendor_url = ModelsSettings.read(self.environment).base_url
+        vendors = ModelsSettings.read(self.environment).asked
         firestore_host = os.environ.get("FIRESTORE_EMULATOR_HOST")
         firestore_url = f"http://{firestore_host}" if firestore_host else "https://firestore.googleapis.com"
         return (
             Dependency("firestore", essential=True, probe=answers(firestore_url)),
             Dependency("realtime_database", essential=False, probe=answers(f"{self._realtime_url()}/.json")),
-            Dependency("model_vendor", essential=False, probe=answers(f"{vendor_url}/models")),
+            *(Dependency(_named(one), essential=False, probe=answers(f"{one.base_url}/models")) for one in vendors),
         )
 
     def start_logging(self) -> None:
@@ -140,6 +142,11 @@ class RealPorts(Locked):
             return f"http://{emulator}"
         url = firebase(on_emulator=self.deployment.on_emulator).options.get("databaseURL")
         return str(url or f"https://{self.deployment.project}.firebaseio.com")
+
+
+def _named(vendor: "Vendor") -> str:
+    """The name of a vendor among the dependencies."""
+    return "model_vendor" if vendor.id == PLATFORM else f"model_vendor_{vendor.id.replace('-', '_')}"
 
 
 _first = threading.Lock()

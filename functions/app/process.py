@@ -27,6 +27,11 @@ def system() -> System:
         return _system()
 
 
+def vendor_secrets() -> list[str]:
+    """Names of the secrets with keys of further model vendors, which every function is given."""
+    return [*Environment(os.environ).names("MODEL_VENDOR_SECRETS")]
+
+
 def start() -> None:
     """What a process does before it serves: refuses a wrong environment, asks for threads, names the Firebase app.
 

@@ -12,6 +12,7 @@ from app.kit.clock import minutes
 from app.kit.environment import BadSetting, Environment, decode_key32
 from app.kit.money import credits
 from app.models.settings import ModelsSettings, Patience
+from app.models.vendors.vendor import PLATFORM, Vendor
 from app.settings import Settings
 
 GOOD = {
@@ -53,13 +54,17 @@ def test_every_variable_is_read() -> None:
     assert settings.credits == CreditsSettings(bytes(32), (retired,), credits(7), minutes(5))
     assert settings.bonus == BonusSettings(credits(9), credits(2), credits(3), checks=False, min_age_us=minutes(4))
     patience = Patience(first_s=7, idle_s=8, tick_s=4)
-    assert settings.models == ModelsSettings("https://models.example/v1", "key", patience=patience)
+    platform = Vendor(PLATFORM, "Platform", "https://models.example/v1", "AI_PLATFORM_API_KEY", "key")
+    assert settings.models == ModelsSettings({PLATFORM: platform}, patience=patience)
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
     [
         ("AI_PLATFORM_API_KEY", ""),
+        ("AI_PLATFORM_API_KEY", "two words"),
+        ("MODEL_VENDORS", "no/such/file.toml"),
+        ("MODEL_VENDORS", __file__),
         ("AI_PLATFORM_BASE_URL", "api.example.com"),
         ("LEDGER_SIGNING_KEY", ""),
         ("LEDGER_SIGNING_KEY", "c2hvcnQ"),

@@ -8,7 +8,6 @@ import pytest
 import structlog
 
 from app.kit.errors import Failure
-from app.kit.network.http import ConnectionPool
 from app.models.catalogue import BUNDLED, Catalogue, load, parse
 from app.models.faults import (
     Blame,
@@ -25,8 +24,8 @@ from app.models.faults import (
 from app.models.gateway import AnsweredBy, Delta, Gateway, Message, ModelEvent, Question, VendorCall
 from app.models.health import REFUSED, ModelHealth
 from app.models.settings import Patience
-from app.models.transport import Transport
 from support.clock import ManualClock
+from support.lines import one_vendor
 from support.raw_vendor import END, Reply, event, replying, stream, text
 from support.slow_network import Script, SlowTime, Step
 
@@ -47,8 +46,7 @@ class Desk:
         self.catalogue: Catalogue = load()
         self.clock = ManualClock()
         self.health = ModelHealth(self.clock.now_us)
-        self.transport = Transport(ConnectionPool(base_url))
-        self.gateway = Gateway(self.catalogue, transport=self.transport, api_key="k", health=self.health)
+        self.gateway = Gateway(self.catalogue, lines=one_vendor(base_url), health=self.health)
 
     def events(self, model: str = "small", *, account: str = "a", patience: Patience = BRIEF) -> list[ModelEvent]:
         question = Question(self.catalogue.get(model), [Message("user", "Hi")], 9, account=account, patience=patience)
@@ -281,8 +279,8 @@ class SlowDesk:
 
     def __post_init__(self) -> None:
         self.health = ModelHealth(lambda: self.script.time.at_us)
-        transport = Transport(ConnectionPool("http://vendor/v1", network=self.script, concurrency=self.script.time))
-        self.gateway = Gateway(self.catalogue, transport=transport, api_key="k", health=self.health)
+        lines = one_vendor("http://vendor/v1", network=self.script, concurrency=self.script.time)
+        self.gateway = Gateway(self.catalogue, lines=lines, health=self.health)
 
     def events(self, model: str = "small") -> list[ModelEvent]:
         question = Question(self.catalogue.get(model), [Message("user", "Hi")], 9, patience=Patience())

@@ -4,7 +4,6 @@ import threading
 
 import pytest
 
-from app.kit.network.http import ConnectionPool
 from app.models.catalogue import Catalogue, load
 from app.models.faults import (
     ContentRefused,
@@ -32,9 +31,9 @@ from app.models.gateway import (
 )
 from app.models.health import ModelHealth
 from app.models.settings import Patience
-from app.models.transport import Transport
 from app.models.usage import NOTHING, Reported, latest
 from support.clock import ManualClock
+from support.lines import one_vendor
 from support.vendor import Vendor
 
 BRIEF = Patience(connect_s=5, first_s=1, idle_s=1, tick_s=5)
@@ -51,8 +50,8 @@ class Desk:
         self.gateway = self.with_key("test-key")
 
     def with_key(self, key: str) -> Gateway:
-        transport = Transport(ConnectionPool(self.vendor.base_url))
-        return Gateway(self.catalogue, transport=transport, api_key=key, health=self.health)
+        lines = one_vendor(self.vendor.base_url, key=key)
+        return Gateway(self.catalogue, lines=lines, health=self.health)
 
     def question(self, text: str = "What is a ledger?", *, model: str = "large", most: int = 12) -> Question:
         return Question(self.catalogue.get(model), [Message("user", text)], most, patience=BRIEF)
@@ -104,7 +103,7 @@ class TestAnAnswer:
     def test_needs_one_connection_for_many(self, desk: Desk) -> None:
         for _ in range(5):
             desk.events()
-        assert len(desk.gateway._transport.pool._kept) == 1
+        assert len(desk.gateway._lines.to(desk.catalogue.get("large")).transport.pool._kept) == 1
 
     @pytest.mark.parametrize(
         "fault", ["", "usage=last-content", "usage=with-finish", "usage=after-finish", "usage=usage-only", "no-done"]
@@ -208,12 +207,7 @@ class TestBeforeTheFirstText:
         assert len(desk.vendor.requests()) == 1
 
     def test_nobody_at_the_address(self, desk: Desk) -> None:
-        gateway = Gateway(
-            desk.catalogue,
-            transport=Transport(ConnectionPool("http://127.0.0.1:9/v1")),
-            api_key="k",
-            health=desk.health,
-        )
+        gateway = Gateway(desk.catalogue, lines=one_vendor("http://127.0.0.1:9/v1"), health=desk.health)
         with pytest.raises(ModelFault, match="reached"):
             list(gateway.stream(desk.question(), VendorCall()))
 

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 import pytest
 
-from app.kit.network.http import ConnectionPool
 from app.models.catalogue import load
 from app.models.faults import ModelFault
 from app.models.gateway import Counted, Delta, Gateway, Message, ModelEvent, Question, Silence
 from app.models.health import ModelHealth
-from app.models.transport import Stopped, Transport
+from app.models.transport import Stopped
 from support.clock import ManualClock
+from support.lines import one_vendor
 from support.raw_vendor import END, event, text
 from support.slow_network import Script, SlowTime, Step
 
@@ -26,9 +26,9 @@ class Asked:
     def __init__(self, *answers: Sequence[Step]) -> None:
         self.time = SlowTime()
         self.network = Script(self.time, [*answers])
-        transport = Transport(ConnectionPool("http://vendor.example/v1", network=self.network, concurrency=self.time))
+        lines = one_vendor("http://vendor.example/v1", network=self.network, concurrency=self.time)
         catalogue = load()
-        gateway = Gateway(catalogue, transport=transport, api_key="k", health=ModelHealth(ManualClock().now_us))
+        gateway = Gateway(catalogue, lines=lines, health=ModelHealth(ManualClock().now_us))
         self.events: list[ModelEvent] = []
         self.failure: Exception | None = None
         try:
@@ -82,8 +82,8 @@ class TestACallerInAHurry:
         """T-108: who leaves waits so many seconds for it, and no longer."""
         time, catalogue = SlowTime(), load()
         network = Script(time, [[STREAM, text("Hi"), pause, USAGE, *often(COMMENT, 1)]])
-        transport = Transport(ConnectionPool("http://vendor.example/v1", network=network, concurrency=time))
-        gateway = Gateway(catalogue, transport=transport, api_key="k", health=ModelHealth(ManualClock().now_us))
+        lines = one_vendor("http://vendor.example/v1", network=network, concurrency=time)
+        gateway = Gateway(catalogue, lines=lines, health=ModelHealth(ManualClock().now_us))
         call, told = gateway.call(), 0
         events = gateway.stream(Question(catalogue.get("large"), [Message("user", "Hi")], 12), call)
         while not isinstance(next(events), Delta):

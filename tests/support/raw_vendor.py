@@ -4,7 +4,7 @@ import json
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
@@ -42,10 +42,15 @@ class Reply:
 
 @dataclass(frozen=True)
 class Replies:
-    """A vendor that gives one reply after the other, the last one for ever. `asked`: which models, in order."""
+    """A vendor that gives one reply after the other, the last one for ever.
+
+    `asked`: which models, in order; `keys`: the `Authorization` header of each request; `bodies`: what it asks.
+    """
 
     base_url: str
     asked: list[str] = field(default_factory=list)
+    keys: list[str | None] = field(default_factory=list)
+    bodies: list[dict[str, object]] = field(default_factory=list)
 
 
 def stream(*pieces: bytes) -> Reply:
@@ -81,7 +86,7 @@ def sending(*pieces: bytes | Trickle) -> Iterator[str]:
 def replying(*replies: Reply | None, uses: int = 1000) -> Iterator[Replies]:
     """Gives these replies in order; None hangs up without one. A connection is hung up on after `uses` requests."""
     left = list(replies)
-    told: list[str] = []
+    told = Replies("")
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -93,7 +98,9 @@ def replying(*replies: Reply | None, uses: int = 1000) -> Iterator[Replies]:
             self.close_connection = self.used > uses
             if self.close_connection:
                 return
-            told.append(asked["model"])
+            told.asked.append(asked["model"])
+            told.keys.append(self.headers["Authorization"])
+            told.bodies.append(asked)
             reply = left.pop(0) if len(left) > 1 else left[0]
             if reply is None:
                 self.close_connection = True
@@ -109,7 +116,7 @@ def replying(*replies: Reply | None, uses: int = 1000) -> Iterator[Replies]:
             return
 
     with _serving(Handler) as url:
-        yield Replies(url, told)
+        yield replace(told, base_url=url)
 
 
 @contextmanager

@@ -10,11 +10,15 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import urlsplit
 
 from app.kit.errors import Failure
 from app.kit.money import MICRO_PER_CREDIT, Micro, from_decimal
 
 _ORIGIN: Final = re.compile(r"(?!.*(?:http:.*:80|https:.*:443)$)[a-z][a-z0-9+.-]*://[a-z0-9.:[\]_-]+", re.ASCII)
+
+_HEADER_WORD: Final = re.compile(r"[!-~]+", re.ASCII)
+_NAME: Final = re.compile(r"[A-Z][A-Z0-9_]*", re.ASCII)
 
 
 class BadSetting(Failure):
@@ -42,11 +46,26 @@ class Environment:
         """A list, separated by blanks or commas."""
         return tuple(self.text(name, default).replace(",", " ").split())
 
+    def names(self, name: str) -> tuple[str, ...]:
+        """A list of names of variables, by default an empty one."""
+        words = self.words(name, "")
+        for word in words:
+            if not _NAME.fullmatch(word):
+                raise BadSetting(f"{name} should hold names such as EXAMPLE_API_KEY, not {word[:80]!r}")
+        return words
+
     def url(self, name: str, default: str) -> str:
         """An http or https address without a trailing slash."""
         value = self.text(name, default).rstrip("/")
-        if not value.startswith(("https://", "http://")):
-            raise BadSetting(f"{name} should be a URL that starts with https://, and is {value!r}")
+        if not is_address(value):
+            raise BadSetting(f"{name} should be a URL that starts with https:// and names a host, and is {value!r}")
+        return value
+
+    def credential(self, name: str) -> str:
+        """A key that is sent in a header, empty when there is none. The message never shows it."""
+        value = self.text(name, "")
+        if value and not _HEADER_WORD.fullmatch(value):
+            raise BadSetting(f"{name} should be a key without blanks, of the characters that stand in a header")
         return value
 
     def origins(self, name: str, default: str) -> frozenset[str]:
@@ -87,6 +106,15 @@ class Environment:
     def key32(self, name: str) -> bytes:
         """32 secret bytes in base64url."""
         return decode_key32(name, self.required(name))
+
+
+def is_address(url: str) -> bool:
+    """Whether it is an http or https address of a host."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("https", "http") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def decode_key32(name: str, text: str) -> bytes:

@@ -6,19 +6,18 @@ know accounts, HTTP and how a price becomes a charge.
 
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Literal, cast, get_args
 
 from app.kit.deployment import LONGEST_REQUEST_S
 from app.kit.errors import Failure, Rejection
+from app.kit.tables import Table
+from app.models.vendors.vendor import PLATFORM, Dialect
 
 Capability = Literal["text", "vision", "reasoning", "embedding", "image"]
 Bucket = Literal["input", "cached_input", "cache_write", "output", "reasoning", "image"]
 """A kind of token with a price of its own. `cache_write` costs as much as `input` where a model gives it no price."""
-
-Dialect = Literal["openai", "deepseek", "xai"]
-"""How a vendor counts tokens in a chat completion, see `app.models.usage`."""
 
 _OTHER_APIS: Final = {
     "anthropic": "the Messages API",
@@ -54,6 +53,14 @@ class UnknownModel(Rejection):
     title = "Unknown model"
 
 
+class ModelNotOffered(Rejection):
+    """The model is in the catalogue, but this deployment has no key of its vendor."""
+
+    status = 422
+    code = "model_not_offered"
+    title = "This model is not offered"
+
+
 class UnsuitableModel(Rejection):
     """The model exists, but cannot do this."""
 
@@ -74,6 +81,8 @@ class Tier:
 class Model:
     """One model. Prices are micro-credits per million tokens; token figures are the vendor's limits.
 
+    `vendor` is the id of who is asked, and `vendor_id` what that vendor calls the model. `dialect` is None where it is
+    the vendor's, until `app.models.vendors.reading.offered` fills it in.
     `image_input_tokens` is the most that one picture can count as, whatever its bytes (T-17). `prompt_overhead_tokens`
     is what the vendor's chat template adds to each prompt beyond 8 tokens a message and 16 a request. `limit_field` is
     the name under which the vendor takes the output limit. `first_token_seconds` and `silence_seconds` are how long it
@@ -86,7 +95,7 @@ class Model:
     provider: str
     capabilities: frozenset[Capability]
     context_tokens: int
-    dialect: Dialect
+    dialect: Dialect | None
     price_class: PriceClass
     prices: Mapping[Bucket, int]
     max_output_tokens: int = 0
@@ -98,6 +107,7 @@ class Model:
     fallbacks: tuple[str, ...] = ()
     first_token_seconds: int = 0
     silence_seconds: int = 0
+    vendor: str = PLATFORM
 
     def can(self, *wanted: Capability) -> bool:
         """Whether the model has all of these capabilities."""
@@ -106,11 +116,12 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """All models of one version of the price book."""
+    """All models of one version of the price book. Those in `closed` are shown, and never asked."""
 
     version: str
     models: Mapping[str, Model]
-    _by_vendor_id: Mapping[str, Model] = field(repr=False)
+    _by_vendor_id: Mapping[tuple[str, str], Model] = field(repr=False)
+    closed: frozenset[str] = frozenset()
 
     def __iter__(self) -> Iterator[Model]:
         return iter(self.models.values())
@@ -120,24 +131,31 @@ class Catalogue:
 
         Raises:
             UnknownModel: there is none. Nothing is guessed from a similar name.
+            ModelNotOffered: there is one, and it is closed.
         """
         found = self.models.get(id)
         if found is None:
             raise UnknownModel("There is no model of this name.", model=id[:80], known=sorted(self.models))
+        if id in self.closed:
+            raise ModelNotOffered("This model is not offered here; choose another one.", model=id)
         return found
 
-    def answering_as(self, vendor_id: str) -> Model | None:
-        """The model that the vendor calls by exactly this name, or None."""
-        return self._by_vendor_id.get(vendor_id)
+    def answering_as(self, vendor_id: str, vendor: str = PLATFORM) -> Model | None:
+        """The model that this vendor calls by exactly this name, or None."""
+        return self._by_vendor_id.get((vendor, vendor_id))
 
     def chain(self, model: Model) -> tuple[Model, ...]:
-        """The models that may answer: `model` first, then its fallbacks in order."""
-        return (model, *(self.models[id] for id in model.fallbacks))
+        """The models that may answer: `model` first, then its fallbacks in order, without those that are closed."""
+        return (model, *(self.models[id] for id in model.fallbacks if id not in self.closed))
+
+    def over(self, models: Mapping[str, Model], closed: frozenset[str]) -> "Catalogue":
+        """The same version of the book with these models in place of its own, of which those in `closed` are."""
+        return replace(self, models=models, _by_vendor_id=_vendor_ids(models), closed=closed)
 
     def default(self, *needed: Capability) -> Model:
-        """The first model of the book that has all of these capabilities; raises UnsuitableModel when none has."""
+        """The first open model that has all of these capabilities; raises UnsuitableModel when none has."""
         for model in self:
-            if model.can(*needed):
+            if model.id not in self.closed and model.can(*needed):
                 return model
         raise UnsuitableModel("No model of the catalogue can do this.", needed=[*needed])
 
@@ -164,12 +182,9 @@ def parse(text: str) -> Catalogue:
         raw: dict[str, object] = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise BadCatalogue(f"the price book is not TOML: {error}") from error
-    table = _Table("price book", raw)
+    table = Table("price book", raw, BadCatalogue)
     version = table.text("version")
-    models = {
-        id: _model(id, _Table(f"models.{id}", _table(f"models.{id}", entry)))
-        for id, entry in _table("models", raw.get("models")).items()
-    }
+    models = {id: _model(id, one) for id, one in table.tables("models")}
     table.nothing_but("version", "models")
     if not models:
         raise BadCatalogue("the price book has no models")
@@ -177,7 +192,7 @@ def parse(text: str) -> Catalogue:
     return Catalogue(version, models, _vendor_ids(models))
 
 
-def _model(id: str, table: "_Table") -> Model:
+def _model(id: str, table: Table) -> Model:
     price_class = cast(PriceClass, table.one_of("price_class", get_args(PriceClass)))
     model = Model(
         id=id,
@@ -190,24 +205,26 @@ def _model(id: str, table: "_Table") -> Model:
         image_input_tokens=table.whole("image_input_tokens", 0, 1_000_000, default=0),
         prompt_overhead_tokens=table.whole("prompt_overhead_tokens", 0, 100_000, default=0),
         limit_field=table.one_of("limit_field", ("max_tokens", "max_completion_tokens"), default="max_tokens"),
-        dialect=_dialect(table),
+        dialect=dialect_of(table) if "dialect" in table else None,
         price_class=price_class,
-        prices=_prices(table.where, table.value("prices"), price_class),
+        prices=_prices(table.table("prices"), price_class),
         also_answers_as=tuple(table.words("also_answers_as", default=())),
         tiers=_tiers(table, price_class),
         fallbacks=tuple(table.words("fallbacks", default=())),
         first_token_seconds=table.whole("first_token_seconds", 0, LONGEST_REQUEST_S, default=0),
         silence_seconds=table.whole("silence_seconds", 0, LONGEST_REQUEST_S, default=0),
+        vendor=table.text("vendor", default=PLATFORM),
     )
     table.nothing_but(*Model.__dataclass_fields__)
     _check_capabilities(model)
     return model
 
 
-def _dialect(table: "_Table") -> Dialect:
+def dialect_of(table: Table) -> Dialect:
+    """The field `dialect` of a model or a vendor."""
     other = _OTHER_APIS.get(name := table.text("dialect"))
     if other is not None:
-        raise BadCatalogue(
+        raise table.refuse(
             f"{table.where}.dialect: {name!r} counts the tokens of {other}, and the gateway speaks chat completions "
             "only. Where this vendor serves those, its dialect is 'openai'."
         )
@@ -240,99 +257,40 @@ def _check_fallbacks(models: Mapping[str, Model]) -> None:
                 raise BadCatalogue(f"models.{model.id}: its fallback {id} cannot do all that it can")
 
 
-def _vendor_ids(models: Mapping[str, Model]) -> dict[str, Model]:
-    found: dict[str, Model] = {}
+def _vendor_ids(models: Mapping[str, Model]) -> dict[tuple[str, str], Model]:
+    found: dict[tuple[str, str], Model] = {}
     for model in models.values():
         for name in (model.vendor_id, *model.also_answers_as):
-            if name in found:
-                raise BadCatalogue(f"models.{model.id}: {name!r} is the vendor's name of {found[name].id} already")
-            found[name] = model
+            other = found.setdefault((model.vendor, name), model)
+            if other is not model:
+                raise BadCatalogue(f"models.{model.id}: {name!r} is the vendor's name of {other.id} already")
     return found
 
 
-def _tiers(table: "_Table", price_class: PriceClass) -> tuple[Tier, ...]:
+def _tiers(table: Table, price_class: PriceClass) -> tuple[Tier, ...]:
     tiers: list[Tier] = []
     for entry in table.rows("tiers"):
-        row = _Table(f"{table.where}.tiers", _table(f"{table.where}.tiers", entry))
+        row = Table(f"{table.where}.tiers", entry, BadCatalogue)
         above = row.whole("above_input_tokens", 1, _MAX_CONTEXT)
         if tiers and above <= tiers[-1].above_input_tokens:
             raise BadCatalogue(f"{row.where}: thresholds must grow")
-        tiers.append(Tier(above, _prices(row.where, row.value("prices"), price_class)))
+        tiers.append(Tier(above, _prices(row.table("prices"), price_class)))
         row.nothing_but("above_input_tokens", "prices")
     return tuple(tiers)
 
 
-def _prices(where: str, raw: object, price_class: PriceClass) -> dict[Bucket, int]:
+def _prices(table: Table, price_class: PriceClass) -> dict[Bucket, int]:
     low, high = _BANDS[price_class]
+    where = table.where
     prices: dict[Bucket, int] = {}
-    for name, price in _table(f"{where}.prices", raw).items():
+    for name, price in table.items():
         if name not in BUCKETS:
-            raise BadCatalogue(f"{where}.prices: {name!r} is no bucket; known: {', '.join(BUCKETS)}")
+            raise BadCatalogue(f"{where}: {name!r} is no bucket; known: {', '.join(BUCKETS)}")
         if type(price) is not int:
-            raise BadCatalogue(f"{where}.prices.{name}: a price is a whole number of micro-credits per million tokens")
+            raise BadCatalogue(f"{where}.{name}: a price is a whole number of micro-credits per million tokens")
         if not low <= price <= high:
-            raise BadCatalogue(
-                f"{where}.prices.{name}: {price} lies outside of {low}..{high}, the band of {price_class}"
-            )
+            raise BadCatalogue(f"{where}.{name}: {price} lies outside of {low}..{high}, the band of {price_class}")
         prices[name] = price
     if prices.get("cached_input", 0) > prices.get("input", 0):
-        raise BadCatalogue(f"{where}.prices: cached input is dearer than input")
+        raise BadCatalogue(f"{where}: cached input is dearer than input")
     return prices
-
-
-def _table(where: str, raw: object) -> dict[str, object]:
-    if not isinstance(raw, dict):
-        raise BadCatalogue(f"{where} should be a table")
-    return raw
-
-
-class _Table:
-    """Reads one table strictly: a field that is missing, of another type or unknown is refused by name."""
-
-    def __init__(self, where: str, raw: Mapping[str, object]) -> None:
-        self.where = where
-        self._raw = raw
-
-    def value(self, name: str) -> object:
-        if name not in self._raw:
-            raise BadCatalogue(f"{self.where}: {name} is missing")
-        return self._raw[name]
-
-    def text(self, name: str) -> str:
-        value = self.value(name)
-        if not isinstance(value, str) or not value:
-            raise BadCatalogue(f"{self.where}.{name} should be text")
-        return value
-
-    def one_of(self, name: str, known: tuple[str, ...], *, default: str | None = None) -> str:
-        value = default if default is not None and name not in self._raw else self.text(name)
-        if value not in known:
-            raise BadCatalogue(f"{self.where}.{name} should be one of {', '.join(known)}, and is {value!r}")
-        return value
-
-    def whole(self, name: str, low: int, high: int, *, default: int | None = None) -> int:
-        value = self._raw.get(name, default)
-        if type(value) is not int or not low <= value <= high:
-            raise BadCatalogue(f"{self.where}.{name} should be a whole number from {low} to {high}")
-        return value
-
-    def rows(self, name: str) -> list[object]:
-        value = self._raw.get(name, [])
-        if not isinstance(value, list):
-            raise BadCatalogue(f"{self.where}.{name} should be a list")
-        return value
-
-    def words(
-        self, name: str, known: tuple[str, ...] | None = None, *, default: tuple[str, ...] | None = None
-    ) -> list[str]:
-        value = self._raw.get(name, default if default is None else [*default])
-        if not isinstance(value, list) or not all(isinstance(word, str) and word for word in value):
-            raise BadCatalogue(f"{self.where}.{name} should be a list of names")
-        if known is not None and (not value or not set(value) <= set(known)):
-            raise BadCatalogue(f"{self.where}.{name} should hold some of {', '.join(known)}")
-        return value
-
-    def nothing_but(self, *names: str) -> None:
-        unknown = self._raw.keys() - set(names)
-        if unknown:
-            raise BadCatalogue(f"{self.where}: unknown {', '.join(sorted(unknown))}")

@@ -286,7 +286,7 @@ class ChunkReader:
 
     def _renamed(self, name: str) -> None:
         self._vendor_id = name
-        model = self._catalogue.answering_as(name)
+        model = self._catalogue.answering_as(name, self._model.vendor)
         if model is None:
             # An unknown name has no price (T-18), so the model that was asked for is charged.
             _log.warning("unlisted_model_answered", model=self._model.id, name=name[:80])

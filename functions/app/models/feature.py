@@ -1,4 +1,4 @@
-"""The models, plugged in: catalogue, prices, health, and the gateway to their vendor."""
+"""The models, plugged in: catalogue, prices, health, and the gateway to their vendors."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -29,8 +29,9 @@ class ModelsFeature(Feature):
     def catalogue(self) -> "Catalogue":
         """The catalogue of models."""
         from app.models import catalogue
+        from app.models.vendors.reading import offered
 
-        return self._settings.catalogue or catalogue.load()
+        return self._settings.catalogue or offered(catalogue.load(), self._settings.vendors)
 
     @property
     def patience(self) -> "Patience":
@@ -53,14 +54,13 @@ class ModelsFeature(Feature):
 
     @once
     def gateway(self) -> "Gateway":
-        """The gateway to the model vendor."""
-        from app.kit.network.http import ConnectionPool
+        """The gateway to the model vendors."""
         from app.models.gateway import Gateway
-        from app.models.transport import Transport
+        from app.models.vendors.lines import VendorLines
 
-        ports, settings = self._ports, self._settings
-        transport = Transport(ConnectionPool(settings.base_url, network=ports.network, concurrency=ports.concurrency))
-        return Gateway(self.catalogue, transport=transport, api_key=settings.api_key, health=self.health)
+        ports = self._ports
+        lines = VendorLines(self._settings.vendors, network=ports.network, concurrency=ports.concurrency)
+        return Gateway(self.catalogue, lines=lines, health=self.health)
 
     def routes(self) -> "Sequence[APIBlueprint]":
         from app.models import routes

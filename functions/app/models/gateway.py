@@ -24,7 +24,9 @@ from app.models.finishes import FinishKind, kind_of
 from app.models.health import ModelHealth
 from app.models.settings import Patience
 from app.models.sse import Parser, begins_stream
-from app.models.transport import Stopped, Transport, VendorCall, VendorResponse
+from app.models.transport import Stopped, VendorCall, VendorResponse
+from app.models.vendors.lines import VendorLines
+from app.models.vendors.vendor import Vendor
 
 MessageRole = Literal["system", "user", "assistant"]
 
@@ -80,22 +82,16 @@ ModelEvent = ChunkEvent | Silence
 
 
 class Gateway:
-    """Asks models. Holds one connection pool, which opens nothing before the first question."""
+    """Asks models, each over the line to its vendor."""
 
-    def __init__(self, catalogue: Catalogue, *, transport: Transport, api_key: str, health: ModelHealth) -> None:
+    def __init__(self, catalogue: Catalogue, *, lines: VendorLines, health: ModelHealth) -> None:
         self._catalogue = catalogue
-        self._transport = transport
+        self._lines = lines
         self._health = health
-        self._headers = (
-            ("Authorization", f"Bearer {api_key}"),
-            ("Content-Type", "application/json"),
-            ("Accept", "text/event-stream"),
-            ("Accept-Encoding", "identity"),
-        )
 
     def call(self) -> VendorCall:
         """The handle by which another thread stops an answer."""
-        return VendorCall(self._transport.pool.concurrency)
+        return VendorCall(self._lines.concurrency)
 
     def stream(self, question: Question, call: VendorCall) -> Generator[ModelEvent, None, None]:
         """Streams the answer. Closing the iterator hangs up on the vendor at once.
@@ -138,10 +134,12 @@ class Gateway:
             _log.error("model_refused_everybody", model=model.id, blame=whose)
 
     def _once(self, question: Question, asking: "_Asking", call: VendorCall) -> Generator[ModelEvent, None, None]:
-        model, patience = asking.model, _patience(question.patience, asking.model)
-        body = _body(question, model)
+        model = asking.model
+        line = self._lines.to(model)
+        patience = _patience(question.patience, model, line.vendor)
+        body = _body(question, model, line.vendor)
         with closing(
-            self._transport.post("/chat/completions", self._headers, body, call=call, patience=patience)
+            line.transport.post("/chat/completions", line.headers, body, call=call, patience=patience)
         ) as answer:
             for _ in answer.head():
                 yield Silence()
@@ -149,7 +147,7 @@ class Gateway:
             yield AnsweredBy(model, asking.because)
             reader = ChunkReader(self._catalogue, model)
             parser = Parser()
-            clock, tick_us = self._transport.pool.concurrency, patience.tick_s * 1_000_000
+            clock, tick_us = self._lines.concurrency, patience.tick_s * 1_000_000
             spoken_us = clock.monotonic_us()
             for piece in _until_complete(answer, pieces, reader):
                 for event in () if piece is None else reader.events(parser.feed(piece)):
@@ -227,12 +225,13 @@ class _Asking:
         return True
 
 
-def _patience(usual: Patience, model: Model) -> Patience:
-    """How long this model is waited for: its own patience where the catalogue gives it one."""
+def _patience(usual: Patience, model: Model, vendor: Vendor) -> Patience:
+    """How long this model is waited for: its own patience where the catalogue gives it one, else its vendor's."""
     return replace(
         usual,
-        first_s=model.first_token_seconds or usual.first_s,
-        idle_s=model.silence_seconds or usual.idle_s,
+        connect_s=vendor.connect_seconds or usual.connect_s,
+        first_s=model.first_token_seconds or vendor.first_token_seconds or usual.first_s,
+        idle_s=model.silence_seconds or vendor.silence_seconds or usual.idle_s,
     )
 
 
@@ -267,16 +266,17 @@ def _until_complete(
     answer.drain()
 
 
-def _body(question: Question, model: Model) -> bytes:
+def _body(question: Question, model: Model, vendor: Vendor) -> bytes:
     body: dict[str, object] = {
         "model": model.vendor_id,
         "messages": [_message(message) for message in question.messages],
         "stream": True,
-        # Without it a stream carries no usage at all, and every answer would be charged by estimate (T-12).
-        "stream_options": {"include_usage": True},
         model.limit_field: question.limit(model),
     }
-    if question.account:
+    if "stream_options" in vendor.takes:
+        # Without it most streams carry no usage at all, and every answer would be charged by estimate (T-12).
+        body["stream_options"] = {"include_usage": True}
+    if question.account and "user" in vendor.takes:
         body["user"] = question.account
     return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
 

@@ -6,6 +6,8 @@ from pydantic import Field
 
 from app.api.schemas import CreditAmount, ResponseBody
 
+Unusable = Literal["vendor_not_configured", "no_text", "down"]
+
 
 class PricesAnswer(ResponseBody):
     """Credits per million tokens; null where the model has no such tokens."""
@@ -30,7 +32,8 @@ class ModelAnswer(ResponseBody):
 
     id: str
     name: str
-    provider: str
+    provider: str = Field(description="Whose model it is, in words")
+    vendor: str = Field(description="The id of who is asked; `platform` unless the catalogue names another one")
     capabilities: list[str]
     context_tokens: int
     max_output_tokens: int
@@ -39,6 +42,9 @@ class ModelAnswer(ResponseBody):
     fallbacks: list[str]
     health: Literal["up", "degraded", "down"] = Field(description="As this instance saw it in the last ten minutes")
     usable: bool = Field(description="Whether a conversation may use it")
+    unusable_because: Unusable | None = Field(
+        description="Why it may not: its vendor's key is missing, it writes no text, or it has failed lately"
+    )
 
 
 class ModelsAnswer(ResponseBody):

@@ -21,7 +21,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from app.kit.errors import Failure
-from app.models.catalogue import Bucket, Dialect
+from app.models.catalogue import Bucket
+from app.models.vendors.vendor import Dialect
 
 MOST: Final = 100_000_000
 """No request has so many tokens of any kind."""
@@ -106,7 +107,7 @@ def _more(one: tuple[int, ...] | None, other: tuple[int, ...] | None) -> bool:
     return one is not None and (other is None or (sum(one), sum(one[1:])) > (sum(other), sum(other[1:])))
 
 
-def read(dialect: Dialect, raw: Mapping[str, object]) -> Reading:
+def read(dialect: Dialect | None, raw: Mapping[str, object]) -> Reading:
     """Reads a vendor's `usage` object. Never fails: what cannot be used is left out and named.
 
     openai: `completion_tokens` includes the reasoning ones (https://platform.openai.com/docs/api-reference/chat/object).
@@ -140,7 +141,7 @@ def read(dialect: Dialect, raw: Mapping[str, object]) -> Reading:
     return Reading(Reported(reads, writes, kept), tuple(report.odd))
 
 
-def _cached(dialect: Dialect, report: "_Report", inside: "_Report") -> int:
+def _cached(dialect: Dialect | None, report: "_Report", inside: "_Report") -> int:
     """Cache reads: OpenAI and most; DeepSeek; LiteLLM and Bedrock's proxies; Moonshot."""
     hits = report.count("prompt_cache_hit_tokens")
     named = _first(
