@@ -3,7 +3,6 @@
 import base64
 from dataclasses import dataclass
 
-from app.credits.proofs.signing import Signer
 from app.kit.clock import minutes
 from app.kit.environment import BadSetting, Environment, decode_key32
 from app.kit.money import credits
@@ -30,8 +29,12 @@ class CreditsSettings:
         keys = [decode_key32("LEDGER_RETIRED_KEYS", word) for word in env.words("LEDGER_RETIRED_KEYS", "")]
         retired = tuple(base64.urlsafe_b64encode(key).rstrip(b"=").decode() for key in keys)
         seed = env.key32("LEDGER_SIGNING_KEY")
-        if Signer(seed).public in retired:
-            raise BadSetting("LEDGER_SIGNING_KEY: the signing key is among LEDGER_RETIRED_KEYS")
+        if retired:
+            # Late: without retired keys no function loads the cryptography before it needs it.
+            from app.credits.proofs.signing import Signer
+
+            if Signer(seed).public in retired:
+                raise BadSetting("LEDGER_SIGNING_KEY: the signing key is among LEDGER_RETIRED_KEYS")
         return cls(
             signing_key=seed,
             retired_keys=retired,
