@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 
-from app.credits.balance_mirror import BalanceMirror, mirror_path, view
 from app.credits.core.account import RECENT, Account, AccountStatus, Lot, LotSource
 from app.credits.core.commands import Refund
 from app.credits.core.entry import Reference
@@ -28,7 +27,6 @@ from app.kit.money import credits
 from app.kit.stores.documents import Create, Delete, Replace, Value, int_field
 from support.clock import SeededIds
 from support.credits_world import DAY, CreditsWorld, deposit, promo, reserve, settle
-from support.memory import MemoryDocuments, MemoryRealtime
 
 
 @pytest.fixture
@@ -447,42 +445,3 @@ class TestLots:
                 "alice", Refund(f"f{number}", charge, amount, before, "sorry", Reference("entry", charge.id))
             )
         assert world.audit("alice").balance == credits(1003)
-
-
-class TestComparingMirrors:
-    def test_repairs_what_differs_and_measures_the_lag(self, world: CreditsWorld) -> None:
-        assert isinstance(world.documents, MemoryDocuments)
-        realtime = MemoryRealtime()
-        mirror = BalanceMirror(world.documents, realtime, world.clock)
-        since = world.clock.now_us() - 1
-        for uid in ("alice", "bob"):
-            account = world.credits.account(uid)
-            realtime.update({mirror_path(uid): view(account, since)})
-        world.clock.advance(seconds=9)
-        world.credits.post("alice", deposit("p", 5))
-        report = mirror.compare(since, report_only=True)
-        assert (report.checked, report.differing, report.repaired) == (2, ("alice",), 0)
-        assert report.worst_lag_us == 9_000_000
-        assert mirror.compare(since).repaired == 1
-        assert mirror.compare(since).differing == ()
-
-    def test_goes_on_where_it_stopped_and_leaves_triggers_their_time(self, world: CreditsWorld) -> None:
-        mirror = BalanceMirror(world.documents, MemoryRealtime(), world.clock)
-        for index in range(5):
-            world.clock.advance(us=1)
-            world.credits.account(f"user{index}")
-        assert mirror.compare_next(world.clock.now_us(), limit=2).checked == 0
-        world.clock.advance(minutes=2)
-        done = [mirror.compare_next(world.clock.now_us(), limit=2).repaired for _ in range(4)]
-        assert done == [2, 2, 1, 0]
-        assert mirror.compare_next(world.clock.now_us(), limit=2).checked == 0
-
-    def test_leaves_nobody_out_when_the_next_one_comes_hours_later(self, world: CreditsWorld) -> None:
-        mirror = BalanceMirror(world.documents, MemoryRealtime(), world.clock)
-        for index in range(5):
-            world.clock.advance(us=1)
-            world.credits.account(f"user{index}")
-        world.clock.advance(minutes=2)
-        assert mirror.compare_next(world.clock.now_us(), limit=2).repaired == 2
-        world.clock.advance(minutes=180)
-        assert [mirror.compare_next(world.clock.now_us(), limit=2).repaired for _ in range(3)] == [2, 1, 0]

@@ -5,10 +5,10 @@ from collections.abc import Callable
 
 import pytest
 
-from app.credits.balance_mirror import BalanceMirror, mirror_path
+from app.credits.balance_mirror import BalanceMirror, mirror_path, view
 from app.credits.ledger import document
 from app.kit.money import credits
-from app.kit.stores.documents import Fields
+from app.kit.stores.documents import Create, Delete, Fields
 from app.kit.stores.realtime import Json
 from support.credits_world import CreditsWorld, deposit, reserve, settle
 from support.memory import Change, MemoryDocuments, MemoryRealtime
@@ -133,3 +133,59 @@ def test_a_repair_does_not_put_an_older_balance_over_a_newer_one(world: CreditsW
     shown = realtime.get(mirror_path("alice"))
     assert isinstance(shown, dict)
     assert shown["reserved"] == "0.000005"
+
+
+class TestComparingMirrors:
+    def test_repairs_what_differs_and_measures_the_lag(self, world: CreditsWorld) -> None:
+        assert isinstance(world.documents, MemoryDocuments)
+        realtime = MemoryRealtime()
+        mirror = BalanceMirror(world.documents, realtime, world.clock)
+        since = world.clock.now_us() - 1
+        for uid in ("alice", "bob"):
+            account = world.credits.account(uid)
+            realtime.update({mirror_path(uid): view(account, since)})
+        world.clock.advance(seconds=9)
+        world.credits.post("alice", deposit("p", 5))
+        report = mirror.compare(since, report_only=True)
+        assert (report.checked, report.differing, report.repaired) == (2, ("alice",), 0)
+        assert report.worst_lag_us == 9_000_000
+        assert mirror.compare(since).repaired == 1
+        assert mirror.compare(since).differing == ()
+
+    def test_goes_on_where_it_stopped_and_leaves_triggers_their_time(self, world: CreditsWorld) -> None:
+        mirror = BalanceMirror(world.documents, MemoryRealtime(), world.clock)
+        for index in range(5):
+            world.clock.advance(us=1)
+            world.credits.account(f"user{index}")
+        assert mirror.compare_next(world.clock.now_us(), limit=2).checked == 0
+        world.clock.advance(minutes=2)
+        done = [mirror.compare_next(world.clock.now_us(), limit=2).repaired for _ in range(4)]
+        assert done == [2, 2, 1, 0]
+        assert mirror.compare_next(world.clock.now_us(), limit=2).checked == 0
+
+    def test_meets_what_was_written_later_than_it_says(self, world: CreditsWorld) -> None:
+        """An instance that stands still between decision and commit writes behind the place of the first look."""
+        mirror = BalanceMirror(world.documents, MemoryRealtime(), world.clock)
+        world.credits.account("late")
+        late = world.documents.get("accounts/late")
+        assert late is not None
+        world.documents.commit([Delete("accounts/late")])
+        world.clock.advance(seconds=1)
+        world.credits.account("punctual")
+        world.clock.advance(minutes=2)
+        assert mirror.compare_next(world.clock.now_us(), limit=9).repaired == 1
+        world.documents.commit([Create("accounts/late", late.fields)])
+        world.clock.advance(minutes=2)
+        assert mirror.compare_next(world.clock.now_us(), limit=9).repaired == 0
+        world.clock.advance(minutes=30)
+        assert mirror.compare_next(world.clock.now_us(), limit=9).differing == ("late",)
+
+    def test_leaves_nobody_out_when_the_next_one_comes_hours_later(self, world: CreditsWorld) -> None:
+        mirror = BalanceMirror(world.documents, MemoryRealtime(), world.clock)
+        for index in range(5):
+            world.clock.advance(us=1)
+            world.credits.account(f"user{index}")
+        world.clock.advance(minutes=2)
+        assert mirror.compare_next(world.clock.now_us(), limit=2).repaired == 2
+        world.clock.advance(minutes=180)
+        assert [mirror.compare_next(world.clock.now_us(), limit=2).repaired for _ in range(3)] == [2, 1, 0]

@@ -222,6 +222,25 @@ class TestFollowing:
         job.follow()
         assert (job.served, job.listed()) == (["b", "c", "a"], [])
 
+    def test_beside_another_run_forgets_no_row_that_the_other_passed(self, job: Job) -> None:
+        """T-105: the slower one read the list before the other wrote it, and writes its own later."""
+        job.put(["a", "b", "c"], size=1)
+
+        def beside(row: Document) -> None:
+            if not job.served:
+                job.away = {"b"}
+                job.follow()
+                job.away = set()
+                job.clock.advance(seconds=1)
+            job.serve(row)
+
+        with capture_logs():
+            job.rows.follow("job", DUE, beside, limit=1)
+        assert job.listed() == ["things/b"]
+        job.served.clear()
+        job.follow()
+        assert (job.served, job.listed()) == (["b"], []), "the place of the faster run stands"
+
     def test_tries_listed_rows_in_turn(self, job: Job) -> None:
         names = [f"b{number:02d}" for number in range(50)]
         job.put(names)

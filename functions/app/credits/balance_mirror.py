@@ -22,7 +22,10 @@ BalanceView = dict[str, Json]
 
 _JOB: Final = "mirror_comparison"
 _FIRST_LOOK_US: Final = minutes(60)
-_GRACE_US: Final = minutes(1)
+_LOOKS: Final = ((_JOB, minutes(1)), ("mirror_comparison_again", minutes(30)))
+"""The jobs that compare a changed mirror, and how long after the change. A minute is enough for a trigger. The second
+look is for accounts that an instance which stood still wrote later than they say: the first one had passed that time.
+"""
 _ENDLESS: Final = 253_402_300_799_999_999
 """The last microsecond of the year 9999."""
 
@@ -115,17 +118,18 @@ class BalanceMirror:
         return MirrorRepair(was, wanted, was != wanted)
 
     def compare_next(self, now_us: int, limit: int) -> Comparison:
-        """The scheduled comparison: goes on where the last one stopped, up to a minute ago (triggers take a while).
+        """The scheduled comparison: goes on where the last one stopped, with the first look and with the second one.
 
         Raises:
             Unavailable: a store does not answer. The next one begins with the accounts that were not compared.
         """
-        record = self._documents.get(f"{COLLECTION}/{_JOB}")
-        begun = record is not None and bool(record.fields.get("after"))
         comparing = _Comparing(self)
-        query = _written(0 if begun else now_us - _FIRST_LOOK_US, now_us - _GRACE_US)
         try:
-            self._rows.follow(_JOB, query, comparing.compare, limit=limit)
+            for job, grace_us in _LOOKS:
+                record = self._documents.get(f"{COLLECTION}/{job}")
+                begun = record is not None and bool(record.fields.get("after"))
+                query = _written(0 if begun else now_us - _FIRST_LOOK_US, now_us - grace_us)
+                self._rows.follow(job, query, comparing.compare, limit=limit)
         finally:
             done = comparing.result()
             if done.checked:

@@ -9,13 +9,16 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from app.kit.clock import Clock, from_rfc3339, minutes, to_rfc3339
+from app.kit.optimistic import optimistic
 from app.kit.stores.documents import (
+    Create,
     Document,
     Documents,
     Fields,
-    Merge,
     Query,
+    Replace,
     Value,
+    Version,
     as_map,
     int_field,
     list_field,
@@ -57,6 +60,8 @@ class JobRecord:
     began_us: int = 0
     broken: tuple[BrokenRow, ...] = ()
     unlisted: int = 0
+    version: Version | None = field(default=None, compare=False)
+    """That of the document it was read from; None where there was none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +95,26 @@ class BrokenRows:
         """Writes the place and the list of `now`, if they differ from `was`.
 
         `met` maps the paths of broken rows to reasons. A listed row that was not met remains where `stays` says so.
+        Where another run of the job wrote since `was` was read, its place stands, and the rows that it listed as well.
+
+        Raises:
+            Contended: other runs wrote each time.
         """
+
+        def attempt() -> None:
+            self._keep(job, was, now, met, stays)
+
+        def reread() -> None:
+            nonlocal was, now
+            was = self.record(job)
+            now = was
+
+        # A few runs overlap, where a scheduler fires twice: they need not wait for one another.
+        optimistic(attempt, pause=lambda _: None, reread=reread)
+
+    def _keep(
+        self, job: str, was: JobRecord, now: JobRecord, met: Mapping[str, str], stays: Callable[[BrokenRow], bool]
+    ) -> None:
         at_us = self._clock.now_us()
         rows = _listed(was.broken, met, stays, at_us)
         unlisted = sum(path not in rows for path in met)
@@ -102,7 +126,11 @@ class BrokenRows:
             _log.error("broken_rows_not_listed", job=job, count=unlisted)
         kept = replace(now, broken=tuple(rows.values()), unlisted=unlisted)
         if _differs(was, kept):
-            self._documents.commit([Merge(f"{COLLECTION}/{job}", _fields(kept))])
+            path, fields = f"{COLLECTION}/{job}", _fields(kept)
+            known_as = was.version
+            self._documents.commit(
+                [Create(path, fields) if known_as is None else Replace(path, fields, known_as, keep_others=True)]
+            )
 
 
 def reason_of(error: Exception) -> str:
@@ -134,7 +162,7 @@ def _differs(was: JobRecord, now: JobRecord) -> bool:
     return any(old.reason != new.reason or new.last_us - old.last_us >= FRESH_US for old, new in pairs)
 
 
-def _fields(record: JobRecord) -> Mapping[str | tuple[str, ...], Value]:
+def _fields(record: JobRecord) -> Fields:
     return {
         "after": list(record.after),
         "pass_began_at": to_rfc3339(record.began_us),
@@ -156,17 +184,18 @@ def _read(stored: Document) -> JobRecord:
     """The record in a document. One that somebody spoilt counts as none: the job begins at its first row again."""
     fields = stored.fields
     if "broken" not in fields:
-        return JobRecord()  # a record of another kind: jobs that verify keep theirs here as well
+        return JobRecord(version=stored.version)  # a record of another kind: jobs that verify keep theirs here as well
     try:
         return JobRecord(
             after=tuple(list_field(fields, "after")),
             began_us=from_rfc3339(text_field(fields, "pass_began_at")),
             broken=tuple(_row(as_map(row)) for row in list_field(fields, "broken")),
             unlisted=int_field(fields, "unlisted"),
+            version=stored.version,
         )
     except Exception as error:  # noqa: BLE001  # the edge of a batch: whatever is stored there, the job goes on
         _log.error("job_record_unreadable", path=stored.path, reason=reason_of(error))
-        return JobRecord()
+        return JobRecord(version=stored.version)
 
 
 def _row(fields: Fields) -> BrokenRow:

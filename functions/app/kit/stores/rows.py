@@ -102,7 +102,12 @@ class GuardedRows:
         met = {**run.broken, **passed}
         mended = set[str]() if run.trailing else self._mended(was.broken, work, now_us)
         served = (run.whole | mended) - met.keys()
-        self._list.keep(job, was, JobRecord(after, now_us), met, lambda row: row.path not in served)
+
+        def stays(row: BrokenRow) -> bool:
+            # What a run beside this one listed since may be about a newer state of the row.
+            return row.path not in served or row.last_us > now_us
+
+        self._list.keep(job, was, JobRecord(after, now_us), met, stays)
         return self._job_run(job, run, complete)
 
     def decoded(self, job: str, rows: Iterable[Document], decode: Callable[[Document], T]) -> list[T]:
