@@ -95,7 +95,7 @@ class System(Locked):
     def assistant(self) -> "AssistantFeature":
         from app.assistant.feature import AssistantFeature
 
-        return AssistantFeature(self.models)
+        return AssistantFeature(self.ports, self.models)
 
     @once
     def chat(self) -> "ChatFeature":
@@ -105,6 +105,7 @@ class System(Locked):
         needs = ChatNeeds(
             metering=self.metering,
             models=self.models,
+            assistant=self.assistant,
             orders=lambda orders: self.orchestration.queue.rows(orders),
             timeout_s=self.settings.api.timeout_s,
         )

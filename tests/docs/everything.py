@@ -92,6 +92,8 @@ def talk(world: World, vendor: Vendor) -> None:
     world.clock.advance(minutes=6)
     world.system.orchestration.sweep()
     killed.close()
+    assert alice.put("/v1/models/preferences", json={"optimize": "cost"}).status_code == 200
+    assert _json(alice.post(f"{path}/messages", json={"content": "Hi", "model": "auto"}))["route"] == "auto"
     alice.get(path)
     alice.get(f"{path}/messages")
     alice.get("/v1/chat/conversations")

@@ -53,7 +53,7 @@ def estimate_cost(book: PriceBook, planned: Planned, model_id: str | None) -> Es
     left_out: list[LeftOut] = []
     for model in book.catalogue:
         try:
-            estimates.append(_estimate(book, model, planned, lengths))
+            estimates.append(_estimate(book, book.catalogue.get(model.id), planned, lengths))
         except Rejection as refusal:
             left_out.append(LeftOut(model, refusal.code))
     return Estimated(task, estimates, left_out)

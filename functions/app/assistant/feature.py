@@ -1,24 +1,44 @@
-"""The assistant, plugged in: what a message asks for, and what it would cost."""
+"""The assistant, plugged in: what a message asks for, what it would cost, and which model is chosen for it."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from app.feature import Feature, late
+from app.kit.once import once
+from app.ports import Ports
 
 if TYPE_CHECKING:
     from flask_openapi import APIBlueprint
 
+    from app.assistant.choosing import Choosing
+    from app.assistant.preferences import PreferencesStore
     from app.models.feature import ModelsFeature
 
 
 class AssistantFeature(Feature):
     """It stands below chat, which asks it."""
 
-    def __init__(self, models: "ModelsFeature") -> None:
+    def __init__(self, ports: Ports, models: "ModelsFeature") -> None:
         super().__init__()
-        self._models = models
+        self._ports, self._models = ports, models
+
+    @once
+    def choosing(self) -> "Choosing":
+        """Chooses the models of messages."""
+        from app.assistant.choosing import Choosing
+
+        return Choosing(book=self._models.book, health=self._models.health, preferences=self.preferences.of)
+
+    @once
+    def preferences(self) -> "PreferencesStore":
+        """What users want of models that are chosen for them."""
+        from app.assistant.preferences import PreferencesStore
+        from app.kit.optimistic import full_jitter
+
+        ports = self._ports
+        return PreferencesStore(ports.documents, ports.clock, full_jitter(ports.concurrency, ports.draw))
 
     def routes(self) -> "Sequence[APIBlueprint]":
         from app.assistant import routes
 
-        return [routes.routes(late(lambda: self._models.book))]
+        return [routes.routes(late(lambda: self._models.book), late(lambda: self.preferences))]

@@ -1,20 +1,22 @@
-"""`POST /models/estimate-cost`: what a message would cost before it is sent."""
+"""`/models/estimate-cost`: what a message would cost; `/models/preferences`: how models are chosen."""
 
 from typing import Final
 
 from flask_openapi import APIBlueprint, Tag
 
+from app.api.auth import caller
 from app.api.schemas import Problem
+from app.assistant import serializers
 from app.assistant.estimating import Planned, estimate_cost
-from app.assistant.schemas import CostAnswer, CostBody, EstimateAnswer, LeftOutAnswer, OutputTokensAnswer
-from app.kit.money import to_decimal
-from app.metering.estimate import Estimate
+from app.assistant.preferences import Preferences, PreferencesStore, check
+from app.assistant.routing import RouteRule
+from app.assistant.schemas import CostAnswer, CostBody, LeftOutAnswer, PreferencesAnswer, PreferencesBody
 from app.models.pricing import PriceBook
 
 _TAG: Final = Tag(name="models", description="What can be asked, and what it costs")
 
 
-def routes(book: PriceBook) -> APIBlueprint:
+def routes(book: PriceBook, store: PreferencesStore) -> APIBlueprint:
     """The blueprint; see the module."""
     blueprint = APIBlueprint("assistant", __name__, abp_tags=[_TAG], url_prefix="/models")
 
@@ -30,24 +32,29 @@ def routes(book: PriceBook) -> APIBlueprint:
         return CostAnswer(
             price_book=book.version,
             task=found.task,
-            estimates=[estimate_answer(one) for one in found.estimates],
+            estimates=[serializers.estimate(one) for one in found.estimates],
             left_out=[LeftOutAnswer(model=one.model.id, code=one.code) for one in found.left_out],
         )
 
-    return blueprint
+    @blueprint.get("/preferences", summary="How models are chosen for you", responses={200: PreferencesAnswer})
+    def read_preferences() -> PreferencesAnswer:
+        return serializers.preferences(store.of(caller().uid))
 
-
-def estimate_answer(found: Estimate) -> EstimateAnswer:
-    """An estimate as clients see it."""
-    lengths = found.lengths
-    return EstimateAnswer(
-        model=found.quote.model.id,
-        low=to_decimal(found.low),
-        expected=to_decimal(found.expected),
-        p90=to_decimal(found.p90),
-        high=to_decimal(found.high),
-        required=to_decimal(found.quote.needed),
-        output_tokens=OutputTokensAnswer(
-            p10=lengths.p10, p50=lengths.p50, p90=lengths.p90, most=found.quote.demand.output_tokens
-        ),
+    @blueprint.put(
+        "/preferences",
+        summary="Decide how models are chosen for you",
+        description="Replaces all of them. They hold for messages and conversations whose `model` is `auto`.",
+        responses={200: PreferencesAnswer, 422: Problem},
     )
+    def put_preferences(body: PreferencesBody) -> PreferencesAnswer:
+        wanted = Preferences(
+            optimize=body.optimize,
+            defaults=body.defaults,
+            most_per_message=body.most_per_message,
+            excluded_providers=tuple(dict.fromkeys(body.excluded_providers)),
+            rules=tuple(RouteRule(rule.task, rule.route, rule.priority) for rule in body.rules),
+        )
+        check(wanted, book.catalogue)
+        return serializers.preferences(store.put(caller().uid, wanted))
+
+    return blueprint

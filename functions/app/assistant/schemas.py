@@ -1,12 +1,16 @@
 """What the routes of the assistant take and return."""
 
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from app.api.schemas import CreditAmount, ModelId, RequestBody, ResponseBody
-from app.assistant.classify.classification import Task
+from app.api.schemas import AmountIn, CreditAmount, ModelId, RequestBody, ResponseBody, Timestamp
+from app.assistant.choice import Because, WhyNot
+from app.assistant.classify.classification import Route
+from app.assistant.preferences import MOST_EXCLUDED, MOST_RULES, Optimize
+from app.assistant.routing import MOST_PRIORITY
 from app.kit.money import MAX_MICRO
+from app.models.measured.tasks import TASKS, Task
 
 MOST_TOKENS = 10_000_000
 """No model of any catalogue reads more."""
@@ -69,3 +73,71 @@ class CostAnswer(ResponseBody):
     task: Task
     estimates: list[EstimateAnswer]
     left_out: list[LeftOutAnswer]
+
+
+class RouteRuleBody(RequestBody):
+    """Messages of this task take this route, whatever the classifier says."""
+
+    task: Task
+    route: Route
+    priority: int = Field(default=0, ge=0, le=MOST_PRIORITY, description="The highest counts, at a tie the operator's")
+
+
+class PreferencesBody(RequestBody):
+    """All preferences at once: what is left out gets its usual value. They hold where `model` is `auto`."""
+
+    optimize: Optimize = "balanced"
+    defaults: dict[Task, ModelId] = Field(
+        default_factory=dict, max_length=len(TASKS), description="The model that answers messages of a task"
+    )
+    most_per_message: Annotated[AmountIn, Field(gt=0)] | None = Field(
+        default=None, description="No message that a model is chosen for costs more"
+    )
+    excluded_providers: list[Annotated[str, Field(min_length=1, max_length=80)]] = Field(
+        default_factory=list, max_length=MOST_EXCLUDED, description="As GET /v1/models names them; they get no text"
+    )
+    rules: list[RouteRuleBody] = Field(default_factory=list, max_length=MOST_RULES)
+
+
+class RouteRuleAnswer(ResponseBody):
+    """Messages of this task take this route."""
+
+    task: Task
+    route: Route
+    priority: int
+
+
+class PreferencesAnswer(ResponseBody):
+    """What holds where `model` is `auto`."""
+
+    optimize: Optimize
+    defaults: dict[Task, str]
+    most_per_message: CreditAmount | None
+    excluded_providers: list[str]
+    rules: list[RouteRuleAnswer]
+    updated_at: Timestamp | None = Field(description="Null where these are the usual ones")
+
+
+class AlternativeAnswer(ResponseBody):
+    """What another model would have cost."""
+
+    model: str
+    expected: CreditAmount
+    p90: CreditAmount
+    high: CreditAmount
+    why_not: WhyNot | None = Field(description="Why it could not be chosen; null where it could")
+
+
+class ChoiceAnswer(ResponseBody):
+    """Why this model answers. `quality_unknown` and `speed_unknown`: the catalogue has no such figure of any of the
+    models, and the first of the catalogue answers.
+    """
+
+    model: str
+    because: Because
+    task: Task
+    unsure: bool = Field(description="Whether the task is only a guess")
+    expected: CreditAmount
+    p90: CreditAmount
+    high: CreditAmount
+    alternatives: list[AlternativeAnswer]

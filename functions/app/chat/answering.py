@@ -285,7 +285,7 @@ class Answering:
     def _events(self, attempt: _AnswerAttempt) -> Generator[AnswerEvent, None, None]:
         """`_BEGUN`, which only begins the generator, and then the events of the answer."""
         turn, failure, finish = attempt.turn, None, None
-        self._mirror.open(turn.account, turn.id, turn.model, attempt=turn.attempt)
+        self._show(turn)
         self._running.add(turn.account, turn.id, attempt.call)
         try:
             yield _BEGUN
@@ -320,6 +320,12 @@ class Answering:
             self._mirror.drained(turn.id)
         if failure is not None and not end.answer:
             raise failure
+
+    def _show(self, turn: Turn) -> None:
+        """Begins the live text, and says there why its model was chosen."""
+        self._mirror.open(turn.account, turn.id, turn.model, attempt=turn.attempt)
+        if turn.choice is not None:
+            self._mirror.explain(turn.id, turn.choice.because)
 
     def _question(self, attempt: _AnswerAttempt) -> Question:
         return Question(

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from flask_openapi import APIBlueprint
 
     from app.api.callables import CallableHandler
+    from app.assistant.feature import AssistantFeature
     from app.chat.live.due_streams import StreamSweep
     from app.chat.live.instances import Instances
     from app.chat.live.running import Running
@@ -40,6 +41,7 @@ class ChatNeeds:
 
     metering: "MeteringFeature"
     models: "ModelsFeature"
+    assistant: "AssistantFeature"
     orders: "Orders"
     timeout_s: int
 
@@ -130,6 +132,7 @@ class ChatFeature(Feature):
             reserving=needs.metering.reserving,
             orphans=needs.metering.orphans,
             book=needs.models.book,
+            choosing=needs.assistant.choosing,
             clock=ports.clock,
             ids=ports.ids,
             instance=self.instance,

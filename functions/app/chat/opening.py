@@ -3,6 +3,8 @@
 from dataclasses import dataclass, replace
 from typing import Final
 
+from app.assistant.choice import AUTO, Chosen
+from app.assistant.choosing import Asked, Choosing
 from app.chat import turn as turns
 from app.chat.conversation import Conversation
 from app.chat.live.instances import Instances
@@ -16,6 +18,7 @@ from app.kit.errors import AlreadyExists, KeyReused, Rejection
 from app.kit.ids import Ids, derived
 from app.kit.stopwatch import Stopwatch
 from app.kit.stores.documents import Document, Fields
+from app.metering.estimate import Prompt
 from app.metering.orphans import Orphans
 from app.metering.paid_call import PaidCall, reservation_id
 from app.metering.quote import MOST_OUTPUT, Granted, Quote, demand, quote
@@ -63,6 +66,7 @@ class _Plan:
     route: str
     messages: tuple[Message, ...]
     quote: Quote
+    chosen: Chosen | None = None
 
 
 class Opening:
@@ -79,6 +83,7 @@ class Opening:
         reserving: Reserving,
         orphans: Orphans,
         book: PriceBook,
+        choosing: Choosing,
         clock: Clock,
         ids: Ids,
         instance: str,
@@ -89,6 +94,7 @@ class Opening:
         self._reserving = reserving
         self._orphans = orphans
         self._book = book
+        self._choosing = choosing
         self._clock = clock
         self._ids = ids
         self._instance = instance
@@ -174,10 +180,35 @@ class Opening:
         return Opened(_granted(draft, grant), call, plan.model, plan.messages, grant)
 
     def _plan(self, ask: Ask, conversation: Conversation, most_output: int = MOST_OUTPUT) -> _Plan:
+        if (ask.model or conversation.model) == AUTO:
+            return self._chosen(ask, conversation, most_output)
         model, route = self._model(ask, conversation)
+        return replace(self._planned(ask, conversation, model, most_output), route=route)
+
+    def _planned(
+        self, ask: Ask, conversation: Conversation, model: Model, most_output: int, without: tuple[str, ...] = ()
+    ) -> _Plan:
+        """The message as this model would be asked, and no fallback of the providers in `without`."""
         messages = tuple(prompt(conversation, ask.content, ask.images, model))
         wanted = demand(model, texts(messages), len(ask.images), most_output=most_output)
-        return _Plan(model, route, messages, quote(self._book, model, wanted, max_cost=ask.max_cost))
+        wanted = replace(wanted, without=without) if without else wanted
+        return _Plan(model, "auto", messages, quote(self._book, model, wanted, max_cost=ask.max_cost))
+
+    def _chosen(self, ask: Ask, conversation: Conversation, most_output: int) -> _Plan:
+        """The message as the model is asked that is chosen for it."""
+        plans: dict[str, _Plan] = {}
+        unbounded = replace(ask, max_cost=None)
+
+        def priced(model: Model, without: tuple[str, ...]) -> tuple[Quote, Prompt]:
+            model, _ = self._model(replace(ask, model=model.id), conversation)
+            plan = self._planned(unbounded, conversation, model, most_output, without)
+            plans[model.id] = plan
+            return plan.quote, Prompt.of(texts(plan.messages))
+
+        ruling = self._choosing.choose(Asked(ask.uid, ask.content, len(ask.images), ask.max_cost), priced)
+        plan = plans[ruling.chosen.model]
+        bounded = quote(self._book, plan.model, plan.quote.demand, max_cost=ruling.max_cost)
+        return replace(plan, quote=bounded, chosen=ruling.chosen)
 
     def _model(self, ask: Ask, conversation: Conversation) -> tuple[Model, str]:
         catalogue = self._book.catalogue
@@ -203,6 +234,7 @@ class Opening:
             images=ask.images,
             model=plan.model.id,
             route=plan.route,
+            choice=plan.chosen,
             reservation_id=reservation_id(message_id, attempt),
             reserved=0,
             max_output_tokens=plan.quote.demand.output_tokens,

@@ -16,6 +16,7 @@ from app.api.schemas import (
     ResponseBody,
     Timestamp,
 )
+from app.assistant.schemas import ChoiceAnswer
 from app.chat.turn import FinishReason, TurnState
 
 MOST_CONTENT = 100_000
@@ -118,7 +119,11 @@ class MessageAnswer(ResponseBody):
     answer: str | None
     model: str = Field(description="The model that answered, or that was asked while it runs")
     route: str = Field(
-        description="How it was chosen: `requested`, `conversation`, `default`, or `fallback` when another one answered"
+        description="How it was chosen: `requested`, `conversation`, `default`, `auto`, or `fallback` when another one "
+        "answered"
+    )
+    choice: ChoiceAnswer | None = Field(
+        description="Of a message to `auto`: why this model, and what others would cost"
     )
     route_reason: str | None = Field(
         description="Why another model answered than the one that was asked, such as `model_busy`"

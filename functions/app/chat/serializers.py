@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import assert_never
 
 from app.api.streaming import ServerSentEvent as Frame
+from app.assistant import serializers as assistant
 from app.chat.answering import AnswerEvent, Over, Start, Text, Tick
 from app.chat.conversation import Conversation
 from app.chat.schemas import CancelAnswer, ConversationAnswer, MessageAnswer, TurnError, UsageAnswer
@@ -36,6 +37,7 @@ def message(turn: Turn, end: End | None) -> MessageAnswer:
         answer=None if end is None else end.answer,
         model=turn.model if end is None else end.answered_by,
         route=_route(turn, end),
+        choice=None if turn.choice is None else assistant.choice(turn.choice),
         route_reason=None if end is None else end.route_reason or None,
         finish_reason=None if end is None else end.finish_reason,
         reason=None if end is None else end.reason,
@@ -126,7 +128,9 @@ def _route(turn: Turn, end: End | None) -> str:
 
 
 def _start(turn: Turn) -> Mapping[str, object]:
+    chosen = {} if turn.choice is None else {"choice": assistant.choice(turn.choice).model_dump(mode="json")}
     return {
+        **chosen,
         "message_id": turn.id,
         "conversation_id": turn.conversation_id,
         "model": turn.model,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
+from app.assistant.choice import AUTO
 from app.chat import deletion
 from app.chat.answering import Answer, Answering
 from app.chat.conversation import Conversation
@@ -169,7 +170,7 @@ class Chat:
         return optimistic(lambda: write(*self._store.conversation(uid, conversation_id)), pause=self._pause)
 
     def _check_model(self, model: str | None) -> None:
-        if model is not None and not self._catalogue.get(model).can("text"):
+        if model is not None and model != AUTO and not self._catalogue.get(model).can("text"):
             raise UnsuitableModel("This model does not write text.", model=model)
 
     def _now(self) -> str:

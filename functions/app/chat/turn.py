@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal, cast, get_args
 
+from app.assistant import choice as choices
+from app.assistant.choice import Chosen
 from app.kit.errors import ensure
 from app.kit.stores.documents import Fields, Value, int_field, list_field, map_field, text_field, unknown
 
@@ -57,7 +59,9 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A turn. `end` is None while it runs; `reserved` is micro-credits; times are RFC 3339 text."""
+    """A turn. `end` is None while it runs; `reserved` is micro-credits; times are RFC 3339 text. `choice` tells why the
+    model was chosen, None where the user named it or it is the default.
+    """
 
     id: str
     account: str
@@ -76,6 +80,7 @@ class Turn:
     created_at: str
     lease_until: str
     end: End | None = None
+    choice: Chosen | None = None
 
     @property
     def state(self) -> TurnState:
@@ -111,6 +116,7 @@ def write(turn: Turn) -> dict[str, Value]:
         "created_at": turn.created_at,
         "lease_until": turn.lease_until,
         "state": "running",
+        "choice": None if turn.choice is None else choices.write(turn.choice),
     }
     return fields if turn.end is None else {**fields, **write_end(turn.end)}
 
@@ -165,6 +171,7 @@ def read(fields: Fields) -> Turn:
         instance=text_field(fields, "instance"),
         created_at=text_field(fields, "created_at"),
         lease_until=text_field(fields, "lease_until"),
+        choice=None if fields.get("choice") is None else choices.read(map_field(fields, "choice")),
         end=None if text_field(fields, "state") == "running" else _read_end(fields),
     )
 

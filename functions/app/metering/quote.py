@@ -130,7 +130,7 @@ def granted(book: PriceBook, quoted: Quote, reserved: int) -> Granted:
     """The output of each model that `reserved` micro-credits pay for after the prompt (T-29)."""
     limits = {
         model.id: output
-        for model in book.catalogue.chain(quoted.model)
+        for model in book.chain(quoted.model, quoted.demand)
         if (output := book.affordable_output(model, quoted.demand, reserved)) >= quoted.least_output
     }
     ensure(quoted.model.id in limits, "a reservation pays for at least the least output")

@@ -14,6 +14,8 @@ from app.kit.deployment import LONGEST_REQUEST_S
 from app.kit.errors import Failure, Rejection
 from app.kit.tables import Table
 from app.models.vendors.vendor import PLATFORM, Dialect
+from app.models.measured import figures
+from app.models.measured.figures import NONE, Figures
 
 Capability = Literal["text", "vision", "reasoning", "embedding", "image"]
 Bucket = Literal["input", "cached_input", "cache_write", "output", "reasoning", "image"]
@@ -108,6 +110,7 @@ class Model:
     first_token_seconds: int = 0
     silence_seconds: int = 0
     vendor: str = PLATFORM
+    figures: Figures = NONE
 
     def can(self, *wanted: Capability) -> bool:
         """Whether the model has all of these capabilities."""
@@ -188,6 +191,8 @@ def parse(text: str) -> Catalogue:
     table.nothing_but("version", "models")
     if not models:
         raise BadCatalogue("the price book has no models")
+    if "auto" in models:
+        raise BadCatalogue("models.auto: whoever asks for `auto` has a model chosen, so no model is called so")
     _check_fallbacks(models)
     return Catalogue(version, models, _vendor_ids(models))
 
@@ -214,6 +219,7 @@ def _model(id: str, table: Table) -> Model:
         first_token_seconds=table.whole("first_token_seconds", 0, LONGEST_REQUEST_S, default=0),
         silence_seconds=table.whole("silence_seconds", 0, LONGEST_REQUEST_S, default=0),
         vendor=table.text("vendor", default=PLATFORM),
+        figures=figures.read(f"models.{id}", table.rows("figures"), BadCatalogue),
     )
     table.nothing_but(*Model.__dataclass_fields__)
     _check_capabilities(model)

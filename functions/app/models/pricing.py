@@ -22,11 +22,13 @@ class Demand:
     """The most that a request can use, by the parameters that are really sent (T-10).
 
     `input_tokens` is an upper bound of the prompt's text; `images` are counted by the model's own maximum (T-17).
+    Fallbacks of a provider in `without` are not asked.
     """
 
     input_tokens: int
     output_tokens: int
     images: int = 0
+    without: tuple[str, ...] = ()
 
 
 class PriceBook:
@@ -42,7 +44,11 @@ class PriceBook:
 
     def ceiling(self, model: Model, demand: Demand) -> Micro:
         """The most that this request can cost, whichever model of the chain answers (T-20)."""
-        return Micro(max(_worst(one, demand) for one in self.catalogue.chain(model)))
+        return Micro(max(_worst(one, demand) for one in self.chain(model, demand)))
+
+    def chain(self, model: Model, demand: Demand) -> list[Model]:
+        """The models that may answer it: `model`, and those of its fallbacks that the demand allows."""
+        return [one for one in self.catalogue.chain(model) if one is model or one.provider not in demand.without]
 
     def worst(self, model: Model, demand: Demand) -> Micro:
         """The most that this request can cost when `model` itself answers."""

@@ -2,15 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Literal
 
-Task = Literal["chat", "writing", "reasoning", "code", "data_analysis", "research", "image_generation", "vision"]
+from app.models.measured.tasks import TASKS as TASKS
+from app.models.measured.tasks import Task as Task
+
 Route = Literal["quick", "agent"]
 Complexity = Literal["low", "medium", "high"]
-
-TASKS: Final[tuple[Task, ...]] = (
-    "chat", "writing", "reasoning", "code", "data_analysis", "research", "image_generation", "vision",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,9 @@ class Flusher:
             self._start()
         self._work.set()
 
+    def explain(self, message_id: str, because: str) -> None:
+        self.coalescer.explain(message_id, because)
+
     def append(self, message_id: str, text: str) -> None:
         self.coalescer.append(message_id, text)
 

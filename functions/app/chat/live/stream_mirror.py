@@ -87,6 +87,10 @@ class StreamMirror(Protocol):
         """Begins a stream. What an earlier attempt left is removed, unless `keep`: then it goes on from there."""
         ...
 
+    def explain(self, message_id: str, because: str) -> None:
+        """Says why the model of a stream was chosen."""
+        ...
+
     def append(self, message_id: str, text: str) -> None:
         """Adds text to a stream."""
         ...
@@ -112,6 +116,8 @@ class _MirroredStream:
     attempt: int
     keep: bool
     opened: bool = False
+    because: str = ""
+    explained: bool = False
     chunks: list[str] = field(default_factory=list)
     """Its text, one under each key. The first `taken` of them were in an update."""
     taken: int = 0
@@ -157,6 +163,14 @@ class Coalescer:
             started_at = to_rfc3339(self._clock.now_us())
             self._live[message_id] = _MirroredStream(uid, model, started_at, attempt, keep)
             self._dirty[message_id] = None
+
+    def explain(self, message_id: str, because: str) -> None:
+        """Says why its model was chosen."""
+        with self._lock:
+            stream = self._live.get(message_id)
+            if stream is not None:
+                stream.because = because
+                self._dirty[message_id] = None
 
     def append(self, message_id: str, text: str) -> None:
         """Adds text."""
@@ -280,7 +294,9 @@ class Coalescer:
         if anew or not stream.opened:
             fields |= {"attempt": stream.attempt, "status": "running"}
             fields |= {"model": stream.model, "started_at": stream.started_at}
-            stream.opened = True
+            stream.opened, stream.explained = True, False
+        if stream.because and not stream.explained:
+            fields["because"], stream.explained = stream.because, True
         if stream.closing is not None:
             fields |= end_fields(stream.closing)
         self._list(message_id, stream, values, now_us)
@@ -313,6 +329,9 @@ class SteppedStreamMirror:
     def open(self, uid: str, message_id: str, model: str, *, attempt: int = 1, keep: bool = False) -> None:
         self.coalescer.open(uid, message_id, model, attempt=attempt, keep=keep)
         self.step()
+
+    def explain(self, message_id: str, because: str) -> None:
+        self.coalescer.explain(message_id, because)
 
     def append(self, message_id: str, text: str) -> None:
         self.coalescer.append(message_id, text)

@@ -1,0 +1,1 @@
+"""What was measured of models, and for which kinds of work."""
