@@ -156,3 +156,11 @@ def test_a_figure_without_a_source_or_a_meaning_is_refused(rows: list[object]) -
 def test_figures_name_their_source() -> None:
     rows = [{"task": "code", "quality": 700, "source": "a board"}, {"tokens_per_second": 80, "source": "a page"}]
     assert read_figures("m", rows, BadCatalogue) == Figures({"code": Figure(700, "a board")}, Figure(80, "a page"))
+
+
+def test_a_vendor_is_left_out_like_a_provider() -> None:
+    """The same provider's model may be had of several vendors, and the text goes to the vendor."""
+    elsewhere = replace(LARGE, vendor="elsewhere")
+    wishes = Preferences("cost", excluded_providers=("elsewhere",))
+    chosen = choose("code", wishes, [offer(elsewhere), offer(SMALL)])
+    assert [(one.model, one.why_not) for one in chosen.alternatives] == [("large", "excluded_provider")]

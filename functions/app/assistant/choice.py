@@ -115,7 +115,7 @@ def _prices(offer: Offer, budget: int | None) -> tuple[int, int, int]:
 
 
 def _why_not(offer: Offer, preferences: Preferences, budget: int | None) -> WhyNot | None:
-    if offer.model.provider in preferences.excluded_providers:
+    if offer.model.of_any(preferences.excluded_providers):
         return "excluded_provider"
     if offer.health == "down":
         return "down"

@@ -39,8 +39,9 @@ class UnknownProvider(Rejection):
 
 @dataclass(frozen=True, slots=True)
 class Preferences:
-    """`defaults` are ids of models by task. `most_per_message` is micro-credits, None for no bound. Nothing is sent to
-    models of `excluded_providers`, not even when another one fails. `updated_at` is RFC 3339, None if never written.
+    """`defaults` are ids of models by task. `most_per_message` is micro-credits, None for no bound. `excluded_providers`
+    are providers or vendors that are sent nothing, not even when another one fails. `updated_at` is RFC 3339, None if
+    never written.
     """
 
     optimize: Optimize = "balanced"
@@ -96,10 +97,10 @@ def check(wanted: Preferences, catalogue: Catalogue) -> None:
         needed: tuple[Capability, ...] = ("text", "vision") if task == "vision" else ("text",)
         if not catalogue.get(id).can(*needed):
             raise UnsuitableModel("This model cannot answer such messages.", model=id, task=task, needed=[*needed])
-    known = {model.provider for model in catalogue}
+    known = {name for model in catalogue for name in (model.provider, model.vendor)}
     for provider in wanted.excluded_providers:
         if provider not in known:
-            raise UnknownProvider("No model has this provider.", provider=provider, known=sorted(known))
+            raise UnknownProvider("No model has this provider or vendor.", provider=provider, known=sorted(known))
 
 
 def write(preferences: Preferences) -> dict[str, Value]:

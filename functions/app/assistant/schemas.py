@@ -94,7 +94,9 @@ class PreferencesBody(RequestBody):
         default=None, description="No message that a model is chosen for costs more"
     )
     excluded_providers: list[Annotated[str, Field(min_length=1, max_length=80)]] = Field(
-        default_factory=list, max_length=MOST_EXCLUDED, description="As GET /v1/models names them; they get no text"
+        default_factory=list,
+        max_length=MOST_EXCLUDED,
+        description="Providers or vendors of GET /v1/models",
     )
     rules: list[RouteRuleBody] = Field(default_factory=list, max_length=MOST_RULES)
 

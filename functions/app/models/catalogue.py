@@ -5,7 +5,7 @@ know accounts, HTTP and how a price becomes a charge.
 """
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Literal, cast, get_args
@@ -13,9 +13,9 @@ from typing import Final, Literal, cast, get_args
 from app.kit.deployment import LONGEST_REQUEST_S
 from app.kit.errors import Failure, Rejection
 from app.kit.tables import Table
-from app.models.vendors.vendor import PLATFORM, Dialect
 from app.models.measured import figures
 from app.models.measured.figures import NONE, Figures
+from app.models.vendors.vendor import PLATFORM, Dialect
 
 Capability = Literal["text", "vision", "reasoning", "embedding", "image"]
 Bucket = Literal["input", "cached_input", "cache_write", "output", "reasoning", "image"]
@@ -115,6 +115,10 @@ class Model:
     def can(self, *wanted: Capability) -> bool:
         """Whether the model has all of these capabilities."""
         return self.capabilities.issuperset(wanted)
+
+    def of_any(self, names: Collection[str]) -> bool:
+        """Whether its provider, or the vendor that is asked for it, is among these."""
+        return self.provider in names or self.vendor in names
 
 
 @dataclass(frozen=True, slots=True)

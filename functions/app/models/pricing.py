@@ -22,7 +22,7 @@ class Demand:
     """The most that a request can use, by the parameters that are really sent (T-10).
 
     `input_tokens` is an upper bound of the prompt's text; `images` are counted by the model's own maximum (T-17).
-    Fallbacks of a provider in `without` are not asked.
+    Fallbacks of a provider or vendor in `without` are not asked.
     """
 
     input_tokens: int
@@ -48,7 +48,7 @@ class PriceBook:
 
     def chain(self, model: Model, demand: Demand) -> list[Model]:
         """The models that may answer it: `model`, and those of its fallbacks that the demand allows."""
-        return [one for one in self.catalogue.chain(model) if one is model or one.provider not in demand.without]
+        return [one for one in self.catalogue.chain(model) if one is model or not one.of_any(demand.without)]
 
     def worst(self, model: Model, demand: Demand) -> Micro:
         """The most that this request can cost when `model` itself answers."""
