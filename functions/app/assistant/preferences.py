@@ -39,9 +39,9 @@ class UnknownProvider(Rejection):
 
 @dataclass(frozen=True, slots=True)
 class Preferences:
-    """`defaults` are ids of models by task. `most_per_message` is micro-credits, None for no bound. `excluded_providers`
-    are providers or vendors that are sent nothing, not even when another one fails. `updated_at` is RFC 3339, None if
-    never written.
+    """`defaults` are ids of models by task. `most_per_message` is micro-credits, None for no bound.
+    `excluded_providers` are providers or vendors that are sent nothing, not even when another one fails. `updated_at`
+    is RFC 3339, None if never written.
     """
 
     optimize: Optimize = "balanced"
