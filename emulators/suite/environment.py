@@ -69,6 +69,9 @@ def function_variables(ports: Ports, *, users_own: bool) -> FunctionVariables:
         # Newcomers and tests sign up with addresses that nobody verifies.
         "WELCOME_BONUS_CHECKS": "off",
     }
+    if not users_own:
+        # Tests have vendors fail on purpose, again and again.
+        defaults["MODEL_CIRCUIT_FAILURES"] = "1000"
     if "AI_PLATFORM_API_KEY" not in users:
         defaults["AI_PLATFORM_BASE_URL"] = origin(ports.models) + "/v1"
         users.pop("AI_PLATFORM_BASE_URL", None)

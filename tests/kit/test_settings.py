@@ -48,6 +48,7 @@ def test_every_variable_is_read() -> None:
         "AI_PLATFORM_BASE_URL": "https://models.example/v1/",
         "MODEL_FIRST_TOKEN_SECONDS": "7",
         "MODEL_SILENCE_SECONDS": "8",
+        "MODEL_CIRCUIT_FAILURES": "6",
     }
     settings = Settings.read(Environment({**GOOD, **variables}))
     assert settings.api == ApiSettings(frozenset({"https://a.example"}), timeout_s=60)
@@ -55,7 +56,7 @@ def test_every_variable_is_read() -> None:
     assert settings.bonus == BonusSettings(credits(9), credits(2), credits(3), checks=False, min_age_us=minutes(4))
     patience = Patience(first_s=7, idle_s=8, tick_s=4)
     platform = Vendor(PLATFORM, "Platform", "https://models.example/v1", "AI_PLATFORM_API_KEY", "key")
-    assert settings.models == ModelsSettings({PLATFORM: platform}, patience=patience)
+    assert settings.models == ModelsSettings({PLATFORM: platform}, patience=patience, circuit_failures=6)
 
 
 @pytest.mark.parametrize(
@@ -83,6 +84,7 @@ def test_every_variable_is_read() -> None:
         ("API_TIMEOUT_SECONDS", "301"),
         ("MODEL_FIRST_TOKEN_SECONDS", "301"),
         ("MODEL_SILENCE_SECONDS", "301"),
+        ("MODEL_CIRCUIT_FAILURES", "1"),
         ("API_TIMEOUT_SECONDS", "9" * 5_000),
         ("AI_PLATFORM_BASE_URL", "http://[::1"),
         ("AI_PLATFORM_BASE_URL", "https://"),

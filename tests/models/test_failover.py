@@ -25,7 +25,7 @@ from app.models.gateway import AnsweredBy, Delta, Gateway, Message, ModelEvent, 
 from app.models.health import REFUSED, ModelHealth
 from app.models.settings import Patience
 from support.clock import ManualClock
-from support.lines import one_vendor
+from support.lines import no_breakers, one_vendor
 from support.raw_vendor import END, Reply, event, replying, stream, text
 from support.slow_network import Script, SlowTime, Step
 
@@ -46,7 +46,7 @@ class Desk:
         self.catalogue: Catalogue = load()
         self.clock = ManualClock()
         self.health = ModelHealth(self.clock.now_us)
-        self.gateway = Gateway(self.catalogue, lines=one_vendor(base_url), health=self.health)
+        self.gateway = Gateway(self.catalogue, lines=one_vendor(base_url), health=self.health, breakers=no_breakers())
 
     def events(self, model: str = "small", *, account: str = "a", patience: Patience = BRIEF) -> list[ModelEvent]:
         question = Question(self.catalogue.get(model), [Message("user", "Hi")], 9, account=account, patience=patience)
@@ -280,7 +280,7 @@ class SlowDesk:
     def __post_init__(self) -> None:
         self.health = ModelHealth(lambda: self.script.time.at_us)
         lines = one_vendor("http://vendor/v1", network=self.script, concurrency=self.script.time)
-        self.gateway = Gateway(self.catalogue, lines=lines, health=self.health)
+        self.gateway = Gateway(self.catalogue, lines=lines, health=self.health, breakers=no_breakers())
 
     def events(self, model: str = "small") -> list[ModelEvent]:
         question = Question(self.catalogue.get(model), [Message("user", "Hi")], 9, patience=Patience())

@@ -33,7 +33,7 @@ from app.models.health import ModelHealth
 from app.models.settings import Patience
 from app.models.usage import NOTHING, Reported, latest
 from support.clock import ManualClock
-from support.lines import one_vendor
+from support.lines import no_breakers, one_vendor
 from support.vendor import Vendor
 
 BRIEF = Patience(connect_s=5, first_s=1, idle_s=1, tick_s=5)
@@ -51,7 +51,7 @@ class Desk:
 
     def with_key(self, key: str) -> Gateway:
         lines = one_vendor(self.vendor.base_url, key=key)
-        return Gateway(self.catalogue, lines=lines, health=self.health)
+        return Gateway(self.catalogue, lines=lines, health=self.health, breakers=no_breakers())
 
     def question(self, text: str = "What is a ledger?", *, model: str = "large", most: int = 12) -> Question:
         return Question(self.catalogue.get(model), [Message("user", text)], most, patience=BRIEF)
@@ -207,7 +207,9 @@ class TestBeforeTheFirstText:
         assert len(desk.vendor.requests()) == 1
 
     def test_nobody_at_the_address(self, desk: Desk) -> None:
-        gateway = Gateway(desk.catalogue, lines=one_vendor("http://127.0.0.1:9/v1"), health=desk.health)
+        gateway = Gateway(
+            desk.catalogue, lines=one_vendor("http://127.0.0.1:9/v1"), health=desk.health, breakers=no_breakers()
+        )
         with pytest.raises(ModelFault, match="reached"):
             list(gateway.stream(desk.question(), VendorCall()))
 

@@ -10,7 +10,7 @@ from app.models.gateway import Counted, Delta, Gateway, Message, ModelEvent, Que
 from app.models.health import ModelHealth
 from app.models.transport import Stopped
 from support.clock import ManualClock
-from support.lines import one_vendor
+from support.lines import no_breakers, one_vendor
 from support.raw_vendor import END, event, text
 from support.slow_network import Script, SlowTime, Step
 
@@ -28,7 +28,7 @@ class Asked:
         self.network = Script(self.time, [*answers])
         lines = one_vendor("http://vendor.example/v1", network=self.network, concurrency=self.time)
         catalogue = load()
-        gateway = Gateway(catalogue, lines=lines, health=ModelHealth(ManualClock().now_us))
+        gateway = Gateway(catalogue, lines=lines, health=ModelHealth(ManualClock().now_us), breakers=no_breakers())
         self.events: list[ModelEvent] = []
         self.failure: Exception | None = None
         try:
@@ -83,7 +83,7 @@ class TestACallerInAHurry:
         time, catalogue = SlowTime(), load()
         network = Script(time, [[STREAM, text("Hi"), pause, USAGE, *often(COMMENT, 1)]])
         lines = one_vendor("http://vendor.example/v1", network=network, concurrency=time)
-        gateway = Gateway(catalogue, lines=lines, health=ModelHealth(ManualClock().now_us))
+        gateway = Gateway(catalogue, lines=lines, health=ModelHealth(ManualClock().now_us), breakers=no_breakers())
         call, told = gateway.call(), 0
         events = gateway.stream(Question(catalogue.get("large"), [Message("user", "Hi")], 12), call)
         while not isinstance(next(events), Delta):

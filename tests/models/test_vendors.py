@@ -226,10 +226,11 @@ class Shop:
     world: World
     cheap: Replies
     dear: Replies
+    user: str = "alice"
     conversation: str = field(init=False)
 
     def __post_init__(self) -> None:
-        self.client = self.world.client()
+        self.client = self.world.client(self.user)
         begun = self.client.post("/v1/chat/conversations", json={}).json
         assert begun is not None
         self.conversation = begun["id"]
@@ -302,6 +303,23 @@ class TestAMessage:
         with shop(tmp_path, cheap=[said]) as world:
             _, answer = world.ask("small")
         assert answer["model"] == "small"
+
+
+class TestAVendorThatFailsForSeveralUsers:
+    def test_is_left_alone_which_the_answer_and_the_catalogue_say(self, tmp_path: Path) -> None:
+        with shop(tmp_path, cheap=[FULL], MODEL_CIRCUIT_FAILURES="2") as world:
+            Shop(world.world, world.cheap, world.dear, user="bob").ask()
+            world.ask()
+            asked = len(world.cheap.asked)
+            _, answer = world.ask()
+            assert len(world.cheap.asked) == asked
+            models = world.models()
+        assert (answer["model"], answer["route"], answer["route_reason"]) == ("large", "fallback", "model_resting")
+        small, large = models["small"], models["large"]
+        assert (small["health"], small["usable"], small["unusable_because"]) == ("down", False, "down")
+        assert (small["success"], small["first_text_ms"]) == (0, None)
+        assert (large["success"], large["usable"]) == (1, True)
+        assert large["first_text_ms"] >= 0
 
 
 class TestWithoutTheKeyOfAVendor:

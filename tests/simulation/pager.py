@@ -9,7 +9,9 @@ import structlog
 
 from simulation.machine.kernel import Kernel, Process
 
-_ERROR = 40
+_WARNING = 30
+_HEARD = ("model_passed_over",)
+"""Warnings that the auditor asks for."""
 
 
 @dataclass
@@ -25,7 +27,7 @@ class Pager:
         before = structlog.get_config()
         structlog.configure(
             processors=[self._rings],
-            wrapper_class=structlog.make_filtering_bound_logger(_ERROR),
+            wrapper_class=structlog.make_filtering_bound_logger(_WARNING),
             cache_logger_on_first_use=False,
         )
         try:
@@ -37,6 +39,7 @@ class Pager:
         """The lines with this event that a process wrote."""
         return [line for writer, line in self.calls if writer is process and line["event"] == event]
 
-    def _rings(self, _: object, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-        self.calls.append((self.kernel.current, line))
+    def _rings(self, _: object, level: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        if level != "warning" or line["event"] in _HEARD:
+            self.calls.append((self.kernel.current, line))
         raise structlog.DropEvent

@@ -1,7 +1,8 @@
-"""Lines to model vendors for tests of the gateway."""
+"""Lines to model vendors, and circuits that stay closed, for tests of the gateway."""
 
 from app.kit.concurrency import Concurrency
 from app.kit.network.sockets import Network
+from app.models.circuits.breakers import Breakers
 from app.models.vendors.lines import VendorLines
 from app.models.vendors.vendor import PLATFORM, Vendor
 
@@ -11,3 +12,8 @@ def one_vendor(
 ) -> VendorLines:
     """The line to the one vendor of the catalogue that comes with the project."""
     return VendorLines({PLATFORM: Vendor(PLATFORM, "", base_url, key=key)}, network=network, concurrency=concurrency)
+
+
+def no_breakers() -> Breakers:
+    """Circuits that no test opens."""
+    return Breakers(lambda: 0, most=1000)

@@ -2,6 +2,7 @@
 
     ModelFault (a Fault: 503)             the vendor failed; `blame` says whose fault it is
     ├── ModelBusy                         no room, or asked too often; with the vendor's Retry-After
+    │   └── ModelResting                  it failed too often lately, and is not asked
     ├── ModelTimeout                      nothing arrived in time
     ├── ModelBroke                        the answer is unreadable, cut off, or holds an error
     ├── EmptyAnswer                       it came to its end without a visible character
@@ -79,6 +80,13 @@ class ModelBusy(ModelFault):
 
     code = "model_busy"
     told = "The model is busy. Nothing was charged; trying again a little later may help."
+
+
+class ModelResting(ModelBusy):
+    """The model failed several times in a row, and so did whoever could answer in its place: nobody was asked."""
+
+    code = "model_resting"
+    told = "The model has failed several times and is left alone for a moment. Nothing was charged; try again later."
 
 
 class ModelTimeout(ModelFault):

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from flask_openapi import APIBlueprint
 
     from app.models.catalogue import Catalogue
+    from app.models.circuits.breakers import Breakers
     from app.models.gateway import Gateway
     from app.models.health import ModelHealth
     from app.models.pricing import PriceBook
@@ -53,6 +54,13 @@ class ModelsFeature(Feature):
         return ModelHealth(self._ports.clock.now_us)
 
     @once
+    def breakers(self) -> "Breakers":
+        """The circuits of the models."""
+        from app.models.circuits.breakers import Breakers
+
+        return Breakers(self._ports.clock.now_us, most=self._settings.circuit_failures)
+
+    @once
     def gateway(self) -> "Gateway":
         """The gateway to the model vendors."""
         from app.models.gateway import Gateway
@@ -60,9 +68,9 @@ class ModelsFeature(Feature):
 
         ports = self._ports
         lines = VendorLines(self._settings.vendors, network=ports.network, concurrency=ports.concurrency)
-        return Gateway(self.catalogue, lines=lines, health=self.health)
+        return Gateway(self.catalogue, lines=lines, health=self.health, breakers=self.breakers)
 
     def routes(self) -> "Sequence[APIBlueprint]":
         from app.models import routes
 
-        return [routes.routes(late(lambda: self.catalogue), late(lambda: self.health))]
+        return [routes.routes(late(lambda: self.catalogue), late(lambda: self.health), late(lambda: self.breakers))]

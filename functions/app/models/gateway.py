@@ -19,7 +19,8 @@ from app.kit.errors import Rejection
 from app.models import faults
 from app.models.catalogue import Catalogue, Model
 from app.models.chunks import AnsweredBy, ChunkEvent, ChunkReader, Counted, Delta, Finished, Thought
-from app.models.faults import Blame, ContentRefused, ModelFault, ModelRefused, PromptTooLong
+from app.models.circuits.breakers import Breakers
+from app.models.faults import Blame, ContentRefused, ModelFault, ModelRefused, ModelResting, PromptTooLong
 from app.models.finishes import FinishKind, kind_of
 from app.models.health import ModelHealth
 from app.models.settings import Patience
@@ -84,10 +85,11 @@ ModelEvent = ChunkEvent | Silence
 class Gateway:
     """Asks models, each over the line to its vendor."""
 
-    def __init__(self, catalogue: Catalogue, *, lines: VendorLines, health: ModelHealth) -> None:
+    def __init__(self, catalogue: Catalogue, *, lines: VendorLines, health: ModelHealth, breakers: Breakers) -> None:
         self._catalogue = catalogue
         self._lines = lines
         self._health = health
+        self._breakers = breakers
 
     def call(self) -> VendorCall:
         """The handle by which another thread stops an answer."""
@@ -98,16 +100,20 @@ class Gateway:
 
         Raises:
             ModelFault: no model of the chain answered, or one failed after its first text.
+            ModelResting: all of them failed too often lately, and none was asked.
             Rejection: the vendor refuses the prompt.
             ModelMisconfigured: our key, balance or catalogue is wrong, and a person is alarmed.
             Stopped: `call` was stopped.
         """
-        asking = _Asking([one for one in self._catalogue.chain(question.model) if question.asks(one)])
+        asking = _Asking([one for one in self._catalogue.chain(question.model) if question.asks(one)], self._breakers)
         while True:
-            model, started = asking.model, False
+            model, started, clock = asking.model, False, self._lines.concurrency
+            took_us = -clock.monotonic_us()
             try:
                 for event in self._once(question, asking, call):
-                    started = started or isinstance(event, Delta)
+                    if not started and isinstance(event, Delta):
+                        started, took_us = True, took_us + clock.monotonic_us()
+                        self._breakers.spoke(model.id)
                     yield event
             except (ModelFault, PromptTooLong, ContentRefused, ModelRefused) as failure:
                 self._note(failure, model, question.account)
@@ -117,8 +123,13 @@ class Gateway:
                 yield Silence()
                 if asking.wait_s:
                     call.pause(asking.wait_s)
+            except BaseException:
+                # The user left or stopped it, or we are at fault: that tells nothing of the model.
+                self._breakers.left(model.id)
+                raise
             else:
-                self._health.answered(model.id)
+                self._health.answered(model.id, took_us)
+                self._breakers.answered(model.id)
                 return
 
     def _note(self, failure: ModelFault | Rejection, model: Model, account: str) -> None:
@@ -126,6 +137,10 @@ class Gateway:
         whose, rule = faults.blame_of(failure), faults.rule_of(failure)
         if rule.alarm:
             _log.error("model_needs_attention", model=model.id, blame=whose, reason=failure.detail)
+        if rule.sick:
+            self._breakers.failed(model.id, account)
+        else:
+            self._breakers.left(model.id)
         if whose is Blame.RETIRED_MODEL:
             self._health.gone(model.id)
         elif rule.sick:
@@ -201,15 +216,26 @@ class Gateway:
 
 
 class _Asking:
-    """Which model is asked, and which one next: the first one at most twice, each of its fallbacks once."""
+    """Which model is asked, and which one next: the first one at most twice, each of its fallbacks once.
 
-    def __init__(self, chain: Sequence[Model]) -> None:
-        self.model = chain[0]
+    A model whose circuit lets no request out is passed over.
+
+    Raises:
+        ModelResting: the circuits of all of them are open.
+    """
+
+    def __init__(self, chain: Sequence[Model], breakers: Breakers) -> None:
         self.because = ""
         """The code of the failure for which the first model does not answer."""
         self.wait_s = 0
-        self._fallbacks = deque(chain[1 : MOST_TRIES - 1])
-        self._twice = True
+        self._breakers = breakers
+        self._left = deque(chain[: MOST_TRIES - 1])
+        found = self._next()
+        if found is None:
+            wait_s = min(breakers.wait_s(one.id) for one in chain[: MOST_TRIES - 1])
+            raise ModelResting("whoever may answer failed too often", Blame.CAPACITY, retry_after_s=max(wait_s, 1))
+        self.model = found
+        self._twice = found is chain[0]
 
     def goes_on(self, failure: ModelFault | Rejection) -> bool:
         """Whether somebody is asked after this failure, as the error policy says: then `model` and `wait_s` say who."""
@@ -217,12 +243,29 @@ class _Asking:
         self.wait_s = (failure.retry_after_s or 0) if isinstance(failure, ModelFault) else 0
         if rule.again and self._twice and self.wait_s <= LONGEST_WAIT_S:
             self._twice = False
-            return True
-        if not rule.next or not self._fallbacks:
-            return False
+            if self._takes(self.model):
+                return True
         self.because = self.because or failure.code
-        self.model, self.wait_s, self._twice = self._fallbacks.popleft(), 0, False
+        found = self._next() if rule.next else None
+        if found is None:
+            return False
+        self.model, self.wait_s, self._twice = found, 0, False
         return True
+
+    def _next(self) -> Model | None:
+        """The next model of the chain whose circuit lets a request out."""
+        while self._left:
+            model = self._left.popleft()
+            if self._takes(model):
+                return model
+            self.because = self.because or ModelResting.code
+        return None
+
+    def _takes(self, model: Model) -> bool:
+        if self._breakers.take(model.id):
+            return True
+        _log.warning("model_passed_over", model=model.id)
+        return False
 
 
 def _patience(usual: Patience, model: Model, vendor: Vendor) -> Patience:

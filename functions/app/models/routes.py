@@ -7,26 +7,27 @@ from flask_openapi import APIBlueprint, Tag
 
 from app.kit.money import to_decimal
 from app.models.catalogue import BUCKETS, Bucket, Catalogue, Model
+from app.models.circuits.breakers import Breakers
 from app.models.health import HealthState, ModelHealth
 from app.models.schemas import ModelAnswer, ModelsAnswer, PricesAnswer, TierAnswer, Unusable
 
 _TAG: Final = Tag(name="models", description="What can be asked, and what it costs")
 
 
-def routes(catalogue: Catalogue, health: ModelHealth) -> APIBlueprint:
+def routes(catalogue: Catalogue, health: ModelHealth, breakers: Breakers) -> APIBlueprint:
     blueprint = APIBlueprint("models", __name__, abp_tags=[_TAG])
 
     @blueprint.get("/models", summary="The catalogue", responses={200: ModelsAnswer})
     def list_models() -> ModelsAnswer:
-        return ModelsAnswer(
-            price_book=catalogue.version, items=[_model(model, catalogue, health) for model in catalogue]
-        )
+        items = [_model(model, catalogue, health, breakers) for model in catalogue]
+        return ModelsAnswer(price_book=catalogue.version, items=items)
 
     return blueprint
 
 
-def _model(model: Model, catalogue: Catalogue, health: ModelHealth) -> ModelAnswer:
-    state = health.of(model.id)
+def _model(model: Model, catalogue: Catalogue, health: ModelHealth, breakers: Breakers) -> ModelAnswer:
+    state: HealthState = "down" if breakers.state(model.id) == "open" else health.of(model.id)
+    recent = health.recent(model.id)
     unusable = _unusable(model, state, closed=model.id in catalogue.closed)
     return ModelAnswer(
         id=model.id,
@@ -40,6 +41,8 @@ def _model(model: Model, catalogue: Catalogue, health: ModelHealth) -> ModelAnsw
         tiers=[TierAnswer(above_input_tokens=t.above_input_tokens, prices=_prices(t.prices)) for t in model.tiers],
         fallbacks=[*model.fallbacks],
         health=state,
+        success=round(recent.answered / recent.requests, 2) if recent.requests else None,
+        first_text_ms=None if recent.first_text_us is None else recent.first_text_us // 1000,
         usable=unusable is None,
         unusable_because=unusable,
     )

@@ -41,6 +41,12 @@ class ModelAnswer(ResponseBody):
     tiers: list[TierAnswer]
     fallbacks: list[str]
     health: Literal["up", "degraded", "down"] = Field(description="As this instance saw it in the last ten minutes")
+    success: float | None = Field(
+        description="The part that it answered of its last requests, 20 in ten minutes at most; null where none"
+    )
+    first_text_ms: int | None = Field(
+        description="How long its answers among them took to their first text, the median; null when there was none"
+    )
     usable: bool = Field(description="Whether a conversation may use it")
     unusable_because: Unusable | None = Field(
         description="Why it may not: its vendor's key is missing, it writes no text, or it has failed lately"

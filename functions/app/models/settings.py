@@ -29,12 +29,14 @@ class Patience:
 @dataclass(frozen=True, slots=True)
 class ModelsSettings:
     """`vendors` are those that a model may name, by id. `catalogue` is the deployment's own price book over them; None
-    for the one that comes with the project, whose models are all of the vendor `PLATFORM`.
+    for the one that comes with the project, whose models are all of the vendor `PLATFORM`. A model that failed
+    `circuit_failures` times in a row is left alone.
     """
 
     vendors: Mapping[str, Vendor]
     catalogue: "Catalogue | None" = None
     patience: Patience = Patience()
+    circuit_failures: int = 5
 
     @property
     def asked(self) -> tuple[Vendor, ...]:
@@ -56,6 +58,7 @@ class ModelsSettings:
         return cls(
             vendors=vendors,
             catalogue=catalogue,
+            circuit_failures=env.whole("MODEL_CIRCUIT_FAILURES", 5, at_least=2, at_most=1000),
             patience=Patience(first_s=first_s, idle_s=idle_s, tick_s=max(1, min(10, idle_s // 2))),
         )
 

@@ -27,6 +27,8 @@ _MARGIN_US: Final = 20 * SECOND
 _MOST_OUTPUT: Final = 16_384
 _MOST_ANSWER: Final = 512 * 1024
 _MOST_FALLBACKS: Final = 2
+_FAILURES: Final = 5
+"""So many failures of a model leave it alone."""
 _PATIENT_S: Final = 2
 """A longer Retry-After is left to another model."""
 _HEARD_US: Final = SECOND * 8 // 10
@@ -37,6 +39,7 @@ _BY_USER: Final = (
     "client_gone_before_first_token",
     "client_gone_partial",
 )
+_RESTING: Final = "model_resting"
 _UNSETTLED: Final = ("crashed", "reservation_lost")
 
 Found = Iterator[str]
@@ -93,8 +96,10 @@ class Askings:
             _doubt(met)
         if turn["reason"] in _UNSETTLED or stood_still or (voids and self._world.faults.stall):
             return  # Whoever stood still cannot tell silence, or a connection closed before, from one that broke.
-        course = _course(met, turn)
+        passed = [str(line["model"]) for line in self._world.pager.about("model_passed_over", asker)]
+        course = _course(met, turn, deque(passed))
         yield from course.wrong
+        yield from self._passed_over(instance, passed)
         by_user = turn["reason"] in _BY_USER
         if course.expected is not None and not by_user and not late:
             yield f"ended as {turn['reason']}, and {course.expected.id} was not asked after {course.last}"
@@ -113,6 +118,13 @@ class Askings:
         odd = isinstance(course.last, VendorAnswer) and KINDS.get(course.last.finish or "") == "unknown"
         if exactly and odd and not self._world.pager.about("unknown_finish_reason", asker):
             yield "nobody was told of a finish that nobody knows"
+
+    def _passed_over(self, instance: Instance | None, models: list[str]) -> Found:
+        """A model is passed over when it failed several times on this instance, and for no other reason."""
+        bad = [vendor_id for _, vendor_id, sick in self._outcomes(instance) if sick] if instance else []
+        for model in models:
+            if sum(one in ("", BOOK[model].vendor_id) for one in bad) < _FAILURES:
+                yield f"{model} was passed over, and had failed less than {_FAILURES} times"
 
     def _sick(self, asker: Process, course: _Course, turn: Fields) -> Found:
         """Only a failure of the vendor's or of ours makes a model sick, and for those of this instance alone."""
@@ -163,13 +175,16 @@ def _doubt(met: list[VendorAnswer | Failing]) -> None:
         last.unsure = True
 
 
-def _course(met: list[VendorAnswer | Failing], turn: Fields) -> _Course:
-    """Follows what the vendor did, as the table of `simulation.outside.truth` says."""
+def _course(met: list[VendorAnswer | Failing], turn: Fields, passed: deque[str]) -> _Course:
+    """Follows what the vendor did, as the table of `simulation.outside.truth` says. `passed`: who was passed over."""
     course = _Course(BOOK[text_field(turn, "model")])
     asked = next((one for one in met if isinstance(one, VendorAnswer)), None)
     chain = [BOOK[id] for id in course.first.fallbacks if asked is None or _paid(BOOK[id], asked, turn)]
-    left, model, twice = deque(chain[:_MOST_FALLBACKS]), course.first, True
-    course.expected = model
+    left = deque([course.first, *chain[:_MOST_FALLBACKS]])
+    course.expected = _next(left, passed)
+    model = course.expected or course.first
+    twice = model is course.first
+    course.because = "" if twice else _RESTING
     for one in met:
         if isinstance(one, VendorAnswer) and (one.model != model.vendor_id or course.expected is None):
             course.wrong.append(f"{one.model} was asked, and not {course.expected and course.expected.id}")
@@ -181,15 +196,23 @@ def _course(met: list[VendorAnswer | Failing], turn: Fields) -> _Course:
             course.failed.append((model, failing))
         if failing is None or (isinstance(one, VendorAnswer) and one.texts):
             continue
-        follows = failing.follows
-        if follows.again and twice and failing.wait_s <= _PATIENT_S:
-            twice = False
-            course.expected = model
-        elif follows.next and left and asked is not None:
+        again, twice = failing.follows.again and twice and failing.wait_s <= _PATIENT_S, False
+        course.expected = _next(deque([model]), passed) if again else None
+        if course.expected is None and failing.follows.next and asked is not None:
             course.because = course.because or failing.code
-            model, twice = left.popleft(), False
-            course.expected = model
+            course.expected = _next(left, passed)
+        model = course.expected or model
     return course
+
+
+def _next(left: deque[Priced], passed: deque[str]) -> Priced | None:
+    """The first who is not passed over."""
+    while left:
+        model = left.popleft()
+        if not passed or passed[0] != model.id:
+            return model
+        passed.popleft()
+    return None
 
 
 def _paid(model: Priced, asked: VendorAnswer, turn: Fields) -> bool:

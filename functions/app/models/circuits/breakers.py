@@ -1,0 +1,73 @@
+"""The circuits of all models, as this instance knows them.
+
+A model is of one vendor, so each circuit is one of a vendor and a model.
+"""
+
+import threading
+from collections.abc import Callable
+from typing import Final
+
+from app.kit import telemetry
+from app.models.circuits import circuit as circuits
+from app.models.circuits.circuit import CLOSED, Circuit, CircuitState
+
+_log = telemetry.log("models")
+_SECOND_US: Final = 1_000_000
+
+
+class Breakers:
+    """Thread-safe. `most` failures in a row open a circuit."""
+
+    def __init__(self, now_us: Callable[[], int], *, most: int) -> None:
+        self._now_us = now_us
+        self._most = most
+        self._lock = threading.Lock()
+        self._known: dict[str, Circuit] = {}
+
+    def state(self, model: str) -> CircuitState:
+        """What a model's circuit is now."""
+        return circuits.state(self._known.get(model, CLOSED), self._now_us())
+
+    def wait_s(self, model: str) -> int:
+        """In how many seconds a request to it may go out."""
+        return -(-circuits.waits_us(self._known.get(model, CLOSED), self._now_us()) // _SECOND_US)
+
+    def take(self, model: str) -> bool:
+        """Whether a request may go out to this model. It must then be followed by one of the methods below."""
+        with self._lock:
+            found, now_us = self._known.get(model, CLOSED), self._now_us()
+            if not circuits.admits(found, now_us):
+                return False
+            if found is not CLOSED:
+                self._known[model] = circuits.asked(found, now_us)
+            return True
+
+    def spoke(self, model: str) -> None:
+        """Notes the first text of an answer."""
+        self._move(model, circuits.spoke)
+
+    def answered(self, model: str) -> None:
+        """Notes a complete answer."""
+        self._move(model, circuits.answered)
+
+    def failed(self, model: str, account: str) -> None:
+        """Notes a failure that is not the user's, which this account met."""
+        now_us = self._now_us()
+        self._move(model, lambda found: circuits.failed(found, account, now_us, most=self._most))
+
+    def left(self, model: str) -> None:
+        """Notes that a request told nothing of the model."""
+        self._move(model, circuits.left)
+
+    def _move(self, model: str, move: Callable[[Circuit], Circuit]) -> None:
+        with self._lock:
+            before = self._known.get(model, CLOSED)
+            after = move(before)
+            if after is before:
+                return
+            self._known[model] = after
+        if after.openings > before.openings:
+            pause_s = (after.until_us - self._now_us()) // _SECOND_US
+            _log.warning("circuit_opened", model=model, seconds=pause_s, openings=after.openings)
+        elif before.openings and not after.openings:
+            _log.info("circuit_closed", model=model)
