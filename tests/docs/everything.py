@@ -66,6 +66,9 @@ def run(vendor: Vendor) -> Everything:
     account(world, verified)
     seal_often(world)
     administrate(world)
+    for user in ("alice", "bob") * 3:
+        world.system.models.breakers.failed("vision", user)
+    world.system.models.breakers.settle()
     work = assembled(world)
     operate(world, work)
     world.clock.advance(minutes=20)

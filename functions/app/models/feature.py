@@ -12,11 +12,12 @@ if TYPE_CHECKING:
     from flask_openapi import APIBlueprint
 
     from app.models.catalogue import Catalogue
-    from app.models.circuits.breakers import Breakers
+    from app.models.circuits.shared import SharedBreakers
     from app.models.gateway import Gateway
     from app.models.health import ModelHealth
     from app.models.pricing import PriceBook
     from app.models.settings import Patience
+    from app.orchestration.sweeper import Chore
 
 
 class ModelsFeature(Feature):
@@ -54,11 +55,12 @@ class ModelsFeature(Feature):
         return ModelHealth(self._ports.clock.now_us)
 
     @once
-    def breakers(self) -> "Breakers":
-        """The circuits of the models."""
-        from app.models.circuits.breakers import Breakers
+    def breakers(self) -> "SharedBreakers":
+        """The circuits of the models, shared with the other instances."""
+        from app.models.circuits.shared import SharedBreakers
 
-        return Breakers(self._ports.clock.now_us, most=self._settings.circuit_failures)
+        ports, most = self._ports, self._settings.circuit_failures
+        return SharedBreakers(ports.clock.now_us, lambda: ports.realtime, ports.concurrency, most=most)
 
     @once
     def gateway(self) -> "Gateway":
@@ -69,6 +71,17 @@ class ModelsFeature(Feature):
         ports = self._ports
         lines = VendorLines(self._settings.vendors, network=ports.network, concurrency=ports.concurrency)
         return Gateway(self.catalogue, lines=lines, health=self.health, breakers=self.breakers)
+
+    def chores(self) -> "Sequence[Chore]":
+        from app.orchestration.sweeper import Chore
+
+        return [Chore("model status", lambda _: self._show_status(), realtime=True)]
+
+    def _show_status(self) -> int:
+        from app.models.circuits.shared import show_status
+
+        offered = [model.id for model in self.catalogue if model.id not in self.catalogue.closed]
+        return show_status(self._ports.realtime, offered, self._ports.clock.now_us())
 
     def routes(self) -> "Sequence[APIBlueprint]":
         from app.models import routes

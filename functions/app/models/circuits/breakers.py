@@ -5,6 +5,7 @@ A model is of one vendor, so each circuit is one of a vendor and a model.
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from app.kit import telemetry
@@ -23,6 +24,8 @@ class Breakers:
         self._most = most
         self._lock = threading.Lock()
         self._known: dict[str, Circuit] = {}
+        self._changed_us: dict[str, int] = {}
+        """When a circuit last opened or closed, here or elsewhere."""
 
     def state(self, model: str) -> CircuitState:
         """What a model's circuit is now."""
@@ -59,6 +62,24 @@ class Breakers:
         """Notes that a request told nothing of the model."""
         self._move(model, circuits.left)
 
+    def known(self, model: str) -> tuple[Circuit, int]:
+        """A model's circuit, and when it last opened or closed."""
+        with self._lock:
+            return self._known.get(model, CLOSED), self._changed_us.get(model, 0)
+
+    def adopt(self, model: str, theirs: Circuit, at_us: int) -> None:
+        """Takes over what another instance knew at `at_us`, if nothing has happened here since."""
+        with self._lock:
+            if at_us <= self._changed_us.get(model, 0):
+                return
+            latest_us = self._now_us() + circuits.LONGEST_PAUSE_US
+            if theirs.openings or self._known.get(model, CLOSED).openings:
+                self._known[model] = replace(theirs, until_us=min(theirs.until_us, latest_us))
+            self._changed_us[model] = min(at_us, latest_us)
+
+    def _changed(self, model: str) -> None:
+        """Called when a circuit has opened or closed."""
+
     def _move(self, model: str, move: Callable[[Circuit], Circuit]) -> None:
         with self._lock:
             before = self._known.get(model, CLOSED)
@@ -66,8 +87,13 @@ class Breakers:
             if after is before:
                 return
             self._known[model] = after
+            if after.openings == before.openings:
+                return
+            # A later change has a later time, also where the clock stands still.
+            self._changed_us[model] = max(self._now_us(), self._changed_us.get(model, 0) + 1)
+        self._changed(model)
         if after.openings > before.openings:
             pause_s = (after.until_us - self._now_us()) // _SECOND_US
             _log.warning("circuit_opened", model=model, seconds=pause_s, openings=after.openings)
-        elif before.openings and not after.openings:
+        else:
             _log.info("circuit_closed", model=model)
