@@ -10,7 +10,7 @@ from app.credits.core import lots
 from app.credits.core.account import MAX_LOTS, MOST_LOTS, Account, Lot, LotSource
 from app.credits.core.commands import Adjust, Clawback, Deposit, Grant, Posting, Refund, Reverse
 from app.credits.core.entry import EntryDraft, Kind, LotLine
-from app.credits.core.rejections import BalanceTooLarge, PaymentNotDeposited, ReturnedAlready, TooManyLots
+from app.credits.core.rejections import BalanceTooLarge, CreditsHeld, PaymentNotDeposited, ReturnedAlready, TooManyLots
 from app.credits.core.returns import left_to_reverse, lots_of
 from app.kit.errors import ensure
 from app.kit.money import MAX_MICRO
@@ -114,6 +114,15 @@ def _take(account: Account, amount: int, chosen: list[Lot]) -> _Effect:
     return _Effect(-amount, kept, lines, missing)
 
 
+def _take_back(account: Account, amount: int, chosen: list[Lot]) -> _Effect:
+    """Takes from the chosen lots, then from others that expire, and makes a debt of the rest.
+
+    Nobody owes what stands beside the debt and expires: another deposit would pay for it first.
+    """
+    others = [lot for lot in account.lots if lot.expires_at_us is not None and not lot.frozen and lot not in chosen]
+    return _take(account, amount, [*chosen, *sorted(others, key=lots.burn_order)])
+
+
 def _claw_back(account: Account, command: Clawback) -> _Effect:
     deposit = command.deposit
     if deposit is None:
@@ -144,7 +153,11 @@ def _reverse(account: Account, command: Reverse, at_us: int) -> _Effect:
     left = left_to_reverse(entry, command.returned)
     if entry.amount > 0:
         named = lots_of(entry.draft, command.later)
-        return _take(account, left, [lot for lot in account.lots if lot.id in named])
+        chosen = [lot for lot in account.lots if lot.id in named]
+        if left > sum(lot.free for lot in chosen) and any(lot.held and lot.expires_at_us for lot in chosen):
+            # As a debt it would be paid by a deposit, and what is held would expire when it is free again.
+            raise CreditsHeld(entry.id)
+        return _take_back(account, left, chosen)
     # What was taken returns to its lots. What had become debt comes in as a new lot, which pays debt first.
     debt = min(left, max(0, entry.draft.debt))
     new = LotLine(_lot_id(account), debt, LotSource.REFUND.value)

@@ -149,6 +149,19 @@ class ReturnedAlready(Rejection):
         )
 
 
+class CreditsHeld(Rejection):
+    """What a reversal takes back is held by running answers, and would expire when they let go of it."""
+
+    status = 409
+    code = "credits_held"
+    title = "Credits held"
+
+    def __init__(self, transaction_id: str) -> None:
+        super().__init__(
+            "Running answers hold credits of this entry; reverse it when they have ended", transaction_id=transaction_id
+        )
+
+
 class NothingToReverse(Rejection):
     """The entry named cannot be reversed, or nothing of it is left to reverse."""
 
