@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.chat import conversation as conversations
+from app.chat.branching.tree import Tree
 from app.chat.conversation import MOST_BYTES, MOST_TURNS, SHORTENED, Conversation, Exchange, fit, titled
 from app.chat.prompting import prompt, texts
 from app.kit.clock import to_rfc3339
@@ -22,7 +23,9 @@ exchanges = st.lists(st.tuples(said, said), max_size=40).map(
 
 
 def made(window: tuple[Exchange, ...] = (), system_prompt: str = "") -> Conversation:
-    return Conversation("c", "", None, system_prompt, "buffer", to_rfc3339(0), to_rfc3339(0), window=window)
+    return Conversation(
+        "c", "", None, system_prompt, "buffer", to_rfc3339(0), to_rfc3339(0), window=window, tree=Tree()
+    )
 
 
 @given(exchanges, st.integers(0, 100_000))

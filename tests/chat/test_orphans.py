@@ -127,14 +127,16 @@ class TestAKilledFunction:
 
 
 class TestTwoAnswersAtOnce:
-    def test_both_enter_the_window_and_both_are_paid(self, world: ChatWorld) -> None:
-        """Two tabs: the later settlement sees what the earlier one wrote."""
+    def test_both_enter_the_tree_and_both_are_paid(self, world: ChatWorld) -> None:
+        """Two tabs: the later settlement sees what the earlier one wrote, and its branch is the active one."""
         conversation = world.conversation()
         one, two = world.ask(conversation, "First?"), world.ask(conversation, "Second?")
         two.over()
         one.over()
-        window = world.chat.read("alice", conversation.id).window
-        assert {exchange.question for exchange in window} == {"First?", "Second?"}
+        [placed] = world.chat.branch("alice", conversation.id, 10).turns
+        assert (placed.turn.question, len(placed.siblings)) == ("First?", 2)
+        [other] = world.chat.branch("alice", conversation.id, 10, leaf=placed.siblings[0]).turns
+        assert (other.turn.question, other.siblings) == ("Second?", placed.siblings)
         assert len(world.charges()) == 2
 
     def test_a_rename_in_between_is_kept(self, world: ChatWorld) -> None:

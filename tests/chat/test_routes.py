@@ -152,9 +152,10 @@ class TestAMessageAsJson:
         world.clock.advance(seconds=1)
         second = ask(alice, id, "Two?")
         page = js(alice.get(f"{messages(id)}?limit=1"))
-        assert page["items"] == [second]
+        assert page["items"] == [{**second, "siblings": [second["message_id"]], "position": 1}]
         rest = js(alice.get(f"{messages(id)}?cursor={page['next_cursor']}"))
-        assert rest == {"items": [first], "next_cursor": None}
+        [item] = rest["items"]
+        assert (item["message_id"], rest["next_cursor"]) == (first["message_id"], None)
 
     def test_repeated_under_its_key_is_the_same_answer(self, alice: Caller) -> None:
         """T-64."""

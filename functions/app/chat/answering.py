@@ -348,7 +348,7 @@ class Answering:
             settlement = self._settling.settle(
                 attempt.opened.call,
                 CallEnd(finish.ending, attempt.mode, meter.measured(), turn.reserved),
-                record(turn, finish, answer),
+                record(turn, finish, answer, attempt.opened.place),
             )
         except Failure:
             # Whether the last try was written is not known, so the live text names no cost.

@@ -29,6 +29,7 @@ def send_message(chat: Chat, call: Invocation) -> Mapping[str, object]:
         max_cost=body.max_cost,
         key=body.idempotency_key,
         request_id=call.request_id,
+        parent=body.parent,
     )
     over = chat.answer(ask, Mode.JSON).over()
     return serializers.message(over.turn, over.end).model_dump(mode="json")

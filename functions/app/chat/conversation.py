@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from app.chat.branching.tree import FIRST, Spent, Tree, read_spent, stored_tree
 from app.kit.stores.documents import Fields, Value, list_field, text_field, unknown
 
 MOST_TURNS: Final = 24
 MOST_BYTES: Final = 96 * 1024
 """Of the window: far below Firestore's megabyte, and within the context of every text model of the catalogue."""
 
-_EXCHANGE: Final = frozenset({"message_id", "question", "answer"})
+_EXCHANGE: Final = frozenset({"message_id", "question", "answer", "spent"})
 OPEN: Final = "open"
 DELETING: Final = "deleting"
 _TITLE_LENGTH: Final = 60
@@ -34,6 +35,8 @@ class Exchange:
     answer: str
     others: Fields = field(default_factory=dict)
     """What is stored with it and is not known here: another version of the code wrote it. It is kept."""
+    spent: Spent | None = None
+    """What its branch had cost up to and with it; None where that is not known."""
 
     @property
     def size(self) -> int:
@@ -56,8 +59,27 @@ class Exchange:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where a message is put: the turn that it answers, what its model sees of the branch, and what that has cost.
+
+    `adopted`: the turns of the time before trees, in their order, when the message branches off from among them.
+    """
+
+    parent: str
+    window: tuple[Exchange, ...]
+    spent: Spent | None
+    adopted: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Conversation:
-    """Times are RFC 3339 text. `model` None: the first of the catalogue that fits a message."""
+    """Times are RFC 3339 text. `model` None: the first of the catalogue that fits a message.
+
+    `tree` has the turns that ended, and `leaf` the last one of the active branch, whose recent turns are in `window`,
+    and which cost `branch` up to there; `spent` is the cost of all turns. `tree` is None until the first message to a
+    conversation of the time before trees; while `trunk` is set, it lacks the turns of that time, which are a chain in
+    order of time. What these cost together is not known.
+    """
 
     id: str
     title: str
@@ -68,6 +90,59 @@ class Conversation:
     updated_at: str
     archived: bool = False
     window: tuple[Exchange, ...] = ()
+    tree: Tree | None = None
+    trunk: bool = True
+    leaf: str = FIRST
+    branch: Spent | None = None
+    spent: Spent | None = None
+
+    @property
+    def end(self) -> Place:
+        """The end of the active branch, where a message is put that names no parent."""
+        return Place(self.leaf, self.window, self.branch)
+
+    def place(self, parent: str) -> Place | None:
+        """The place behind a turn; None when its document must be asked, or those of the turns before it."""
+        if parent == FIRST:
+            return Place(FIRST, (), Spent())
+        if parent == self.leaf:
+            return self.end
+        ids = [one.message_id for one in self.window]
+        if parent not in ids or self.tree is None or parent not in self.tree:
+            return None
+        kept = self.window[: ids.index(parent) + 1]
+        enough = len(kept) in (len(self.window), *range(MOST_TURNS // 2, MOST_TURNS))
+        whole = enough or self.tree.nodes().parents.get(kept[0].message_id) == FIRST
+        return Place(parent, kept, kept[-1].spent) if whole else None
+
+    def adopting(self, chain: Sequence[str]) -> "Conversation":
+        """The conversation whose tree has the turns of the time before trees as well, which are given in order."""
+        if not self.trunk or not chain:
+            return self
+        return replace(self, tree=(self.tree or Tree()).adopting(chain), trunk=False)
+
+    def grown(self, id: str, place: Place, exchange: Exchange | None, own: Spent, at: str) -> "Conversation":
+        """The conversation after a turn ended at `place` and cost its `own`; `exchange` is what the model sees of it.
+
+        The turn becomes the end of the active branch. One without an answer does so only where it goes on with that
+        branch: a second answer that failed does not hide the first one. Neither does one that was answered before.
+        """
+        adopted = self.adopting(place.adopted)
+        tree = (adopted.tree or Tree()).joined(id, place.parent)
+        spent = None if self.spent is None else self.spent + own
+        joined = replace(adopted, tree=tree, spent=spent)
+        again = self.tree is not None and id in self.tree
+        if again and id != self.leaf and tree.nodes().children.get(id):
+            return joined
+        if exchange is None and place.parent != self.leaf:
+            return joined
+        branch = None if place.spent is None else place.spent + own
+        moved = replace(joined, leaf=id, branch=branch)
+        if exchange is None:
+            return moved
+        if place.parent != self.leaf:
+            moved = replace(moved, window=place.window)
+        return moved.after(replace(exchange, spent=branch), at)
 
     def after(self, exchange: Exchange, at: str) -> "Conversation":
         """The conversation after one more turn, in which a turn stands once however often it is recorded.
@@ -120,8 +195,9 @@ def _beside_others(exchange: Exchange, left: int, most_bytes: int) -> Exchange |
 
 
 def write(conversation: Conversation) -> dict[str, Value]:
-    """The document."""
+    """The document. What a conversation of the time before trees lacks is not written."""
     return {
+        **_write_tree(conversation),
         "state": OPEN,
         "title": conversation.title,
         "model": conversation.model,
@@ -131,17 +207,41 @@ def write(conversation: Conversation) -> dict[str, Value]:
         "updated_at": conversation.updated_at,
         "archived": conversation.archived,
         "window": [
-            {**one.others, "message_id": one.message_id, "question": one.question, "answer": one.answer}
+            {
+                **one.others,
+                "message_id": one.message_id,
+                "question": one.question,
+                "answer": one.answer,
+                "spent": _write_spent(one.spent),
+            }
             for one in conversation.window
         ],
     }
+
+
+def _write_tree(conversation: Conversation) -> dict[str, Value]:
+    if conversation.tree is None:
+        return {}
+    return {
+        "tree": conversation.tree.text,
+        "trunk": conversation.trunk,
+        "leaf": conversation.leaf,
+        "branch": _write_spent(conversation.branch),
+        "spent": _write_spent(conversation.spent),
+    }
+
+
+def _write_spent(spent: Spent | None) -> list[Value] | None:
+    return None if spent is None else spent.write()
 
 
 def read(id: str, fields: Fields) -> Conversation | None:
     """The value of a document; None while the conversation is being deleted."""
     if text_field(fields, "state") != OPEN:
         return None
-    model = fields.get("model")
+    model, tree = fields.get("model"), stored_tree(fields)
+    window = tuple(one for value in list_field(fields, "window") if (one := _exchange(value)) is not None)
+    last = window[-1].message_id if window else FIRST
     return Conversation(
         id=id,
         title=text_field(fields, "title"),
@@ -151,7 +251,12 @@ def read(id: str, fields: Fields) -> Conversation | None:
         created_at=text_field(fields, "created_at"),
         updated_at=text_field(fields, "updated_at"),
         archived=fields.get("archived") is True,
-        window=tuple(one for value in list_field(fields, "window") if (one := _exchange(value)) is not None),
+        window=window,
+        tree=tree,
+        trunk=tree is None or fields.get("trunk") is True,
+        leaf=last if tree is None else text_field(fields, "leaf"),
+        branch=read_spent(fields.get("branch")),
+        spent=read_spent(fields.get("spent")),
     )
 
 
@@ -169,7 +274,7 @@ def _exchange(value: Value) -> Exchange | None:
     message_id, question, answer = (value.get(name) for name in ("message_id", "question", "answer"))
     if not (isinstance(message_id, str) and isinstance(question, str) and isinstance(answer, str)):
         return None
-    exchange = Exchange(message_id, question, answer, unknown(value, _EXCHANGE))
+    exchange = Exchange(message_id, question, answer, unknown(value, _EXCHANGE), read_spent(value.get("spent")))
     return exchange if exchange.tellable else None
 
 

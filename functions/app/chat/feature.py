@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from app.api.callables import CallableHandler
     from app.assistant.feature import AssistantFeature
+    from app.chat.branching.branches import Branches
     from app.chat.live.due_streams import StreamSweep
     from app.chat.live.instances import Instances
     from app.chat.live.running import Running
@@ -78,6 +79,7 @@ class ChatFeature(Feature):
         )
         return Chat(
             store=self._store,
+            branches=self._branches,
             opening=self._opening,
             answering=answering,
             catalogue=needs.models.catalogue,
@@ -123,12 +125,19 @@ class ChatFeature(Feature):
         return ChatStore(self._documents)
 
     @once
+    def _branches(self) -> "Branches":
+        from app.chat.branching.branches import Branches
+
+        return Branches(self._store, self._ports.clock)
+
+    @once
     def _opening(self) -> "Opening":
         from app.chat.opening import Opening
 
         ports, needs = self._ports, self.needs
         return Opening(
             store=self._store,
+            branches=self._branches,
             reserving=needs.metering.reserving,
             orphans=needs.metering.orphans,
             book=needs.models.book,

@@ -6,7 +6,8 @@ from typing import Final
 from app.assistant.choice import AUTO, Chosen
 from app.assistant.choosing import Asked, Choosing
 from app.chat import turn as turns
-from app.chat.conversation import Conversation
+from app.chat.branching.branches import Branches
+from app.chat.conversation import Conversation, Place
 from app.chat.live.instances import Instances
 from app.chat.paid_turn import abandoned, paid_call
 from app.chat.prompting import prompt, texts
@@ -32,7 +33,10 @@ _NEW: Final = Conversation(id="", title="", model=None, system_prompt="", memory
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A message as a user sends it. `max_cost` is micro-credits; `key` makes a repeat give the same answer."""
+    """A message as a user sends it. `max_cost` is micro-credits; `key` makes a repeat give the same answer.
+
+    `parent` is the turn that it answers, or empty for a first message; None: the last turn of the active branch.
+    """
 
     uid: str
     conversation_id: str
@@ -42,11 +46,13 @@ class Ask:
     max_cost: int | None = None
     key: str | None = None
     request_id: str = ""
+    parent: str | None = None
 
     @property
     def hash(self) -> str:
         """Digest of what makes two messages the same."""
-        return digest([self.content, [*self.images], self.model, self.max_cost])
+        parent = [] if self.parent is None else [self.parent]
+        return digest([self.content, [*self.images], self.model, self.max_cost, *parent])
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +64,7 @@ class Opened:
     model: Model
     messages: tuple[Message, ...]
     grant: Granted
+    place: Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +74,7 @@ class _Plan:
     messages: tuple[Message, ...]
     quote: Quote
     chosen: Chosen | None = None
+    place: Place = _NEW.end
 
 
 class Opening:
@@ -80,6 +88,7 @@ class Opening:
         self,
         *,
         store: ChatStore,
+        branches: Branches,
         reserving: Reserving,
         orphans: Orphans,
         book: PriceBook,
@@ -91,6 +100,7 @@ class Opening:
         lease_us: int,
     ) -> None:
         self._store = store
+        self._branches = branches
         self._reserving = reserving
         self._orphans = orphans
         self._book = book
@@ -104,9 +114,11 @@ class Opening:
     def open(self, ask: Ask, stopwatch: Stopwatch) -> Opened | Turn:
         """Reserves for the answer; or, for a key that was answered before, that turn.
 
-        Costs one read for the conversation. Whether the key is known shows in the reserving commit itself.
+        Costs one read for the conversation, and one call more for a parent whose branch the window does not hold.
+        Whether the key is known shows in the reserving commit itself.
 
         Raises:
+            NoSuchMessage, ParentNotEnded, ConversationFull: it cannot be put where it should be.
             NoSuchConversation, UnknownModel, UnsuitableModel, PromptTooLong, InsufficientCredits, MaxCostTooLow
             KeyReused: the key came with another message.
             CallInProgress: the first request with this key is still running, or nobody knows yet that it is not.
@@ -166,8 +178,12 @@ class Opening:
         self, ask: Ask, conversation: Conversation, message_id: str, last: tuple[Turn, Document] | None
     ) -> Opened:
         """Reserves for the first attempt, or for the one that follows `last`."""
+        if last is not None and last[0].parent is not None:
+            ask = replace(ask, parent=last[0].parent)  # Its first attempt may be the end of the branch by now.
         plan = self._plan(ask, conversation)
         draft = self._draft(ask, plan, message_id, attempt=1 if last is None else last[0].attempt + 1)
+        if last is not None:
+            draft = replace(draft, request_hash=last[0].request_hash)
         call = paid_call(draft, ask.request_id)
 
         others = {} if last is None else turns.others(last[1].fields)
@@ -177,9 +193,15 @@ class Opening:
 
         replaces = None if last is None else last[1].version
         grant = self._reserving.reserve(call, plan.quote, begun, lease_us=self._lease_us, replaces=replaces)
-        return Opened(_granted(draft, grant), call, plan.model, plan.messages, grant)
+        return Opened(_granted(draft, grant), call, plan.model, plan.messages, grant, plan.place)
 
     def _plan(self, ask: Ask, conversation: Conversation, most_output: int = MOST_OUTPUT) -> _Plan:
+        place = self._branches.place(ask.uid, conversation, ask.parent)
+        plan = self._plan_with(ask, replace(conversation, window=place.window), most_output)
+        return replace(plan, place=place)
+
+    def _plan_with(self, ask: Ask, conversation: Conversation, most_output: int) -> _Plan:
+        """The plan of a message to a model that sees the conversation's window."""
         if (ask.model or conversation.model) == AUTO:
             return self._chosen(ask, conversation, most_output)
         model, route = self._model(ask, conversation)
@@ -242,6 +264,9 @@ class Opening:
             instance=self._instance,
             created_at=to_rfc3339(now_us),
             lease_until=to_rfc3339(now_us + self._lease_us),
+            parent=plan.place.parent,
+            before=plan.place.spent,
+            loose=True,
         )
 
 

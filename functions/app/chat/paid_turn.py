@@ -6,7 +6,7 @@ from typing import Final
 
 from app.chat import conversation as conversations
 from app.chat import turn as turns
-from app.chat.conversation import Exchange
+from app.chat.conversation import Exchange, Place
 from app.chat.live.due_streams import Shown
 from app.chat.live.flusher import cancel_path
 from app.chat.live.stream_mirror import Closing, StreamMirror, stream_path
@@ -16,7 +16,7 @@ from app.credits.public import Reference, Seen
 from app.kit import telemetry
 from app.kit.errors import Fault, Rejection
 from app.kit.money import to_decimal
-from app.kit.stores.documents import Document, Query, Replace, Unchanged, Value
+from app.kit.stores.documents import Document, Query, Replace, Value
 from app.kit.stores.realtime import Json, Realtime
 from app.metering.billing import Ending, Mode
 from app.metering.orphans import Orphan
@@ -110,8 +110,9 @@ def live_end(end: End) -> Closing:
     )
 
 
-def record(turn: Turn, finish: Finish, answer: str) -> OwnerRecord:
-    """Writes the end of a turn, and an answer that is done into the conversation's window.
+def record(turn: Turn, finish: Finish, answer: str, place: Place) -> OwnerRecord:
+    """Writes the end of a turn, joins it to the conversation's tree at its `place`, and shows later models an answer
+    that is done.
 
     When the conversation is gone or being deleted, the turn is deleted too: it may have been written after the deletion
     listed the messages. The conversation's version is a precondition of every end, so that no turn appears again below
@@ -124,11 +125,11 @@ def record(turn: Turn, finish: Finish, answer: str) -> OwnerRecord:
         if stored is None or found is None:
             return OwnerEnd(None)
         end = ended(finish, answer, settlement)
-        if not end.answer or end.state != "done":
-            return OwnerEnd(turns.write_end(end), [Unchanged(stored.path, stored.version)])
-        after = found.after(Exchange(turn.id, turn.question, end.answer), end.ended_at)
+        told = end.answer and end.state == "done"
+        exchange = Exchange(turn.id, turn.question, end.answer) if told else None
+        after = found.grown(turn.id, place, exchange, end.spent, end.ended_at)
         over = Replace(stored.path, conversations.write(after), stored.version, keep_others=True)
-        return OwnerEnd(turns.write_end(end), [over])
+        return OwnerEnd({**turns.write_end(end), "loose": False}, [over])
 
     return OwnerRecord(written, reads=(conversation_path(turn.account, turn.conversation_id),))
 

@@ -1,6 +1,7 @@
 """`/chat/...`: conversations, messages answered as JSON or as a stream, cancel."""
 
 import functools
+from collections.abc import Sequence
 from typing import Final
 
 import flask
@@ -9,12 +10,14 @@ from flask_openapi import APIBlueprint, Tag
 from app.api.auth import caller, spends
 from app.api.context import request_id, wanted
 from app.api.idempotency import REPLAYED, idempotency_key, takes_key
-from app.api.paging import Cursors, time_and_id
+from app.api.paging import Cursors, as_id, time_and_id
 from app.api.schemas import Page, PageParameters, Problem
 from app.api.streaming import sse_of, streams
 from app.chat import serializers
 from app.chat.opening import Ask
 from app.chat.schemas import (
+    BranchParameters,
+    BranchTurn,
     CancelAnswer,
     ConversationAnswer,
     ConversationChange,
@@ -23,6 +26,7 @@ from app.chat.schemas import (
     MessagePath,
     NewConversation,
     NewMessage,
+    Regeneration,
 )
 from app.chat.service import Amendment, Chat, ConversationDraft
 from app.metering.billing import Mode
@@ -35,8 +39,8 @@ class ConversationPage(Page[ConversationAnswer]):
     """Conversations, the most recently used first."""
 
 
-class MessagePage(Page[MessageAnswer]):
-    """Turns, the newest first."""
+class MessagePage(Page[BranchTurn]):
+    """Turns of one branch, the last one first."""
 
 
 def routes(chat: Chat) -> APIBlueprint:
@@ -68,7 +72,7 @@ def _conversations(blueprint: APIBlueprint, chat: Chat) -> None:
         "/conversations/<conversation_id>", summary="Rename, archive, change", responses={200: ConversationAnswer}
     )
     def change(path: ConversationPath, body: ConversationChange) -> ConversationAnswer:
-        amendment = Amendment(body.title, body.archived, body.model, body.system_prompt)
+        amendment = Amendment(body.title, body.archived, body.model, body.system_prompt, body.active_leaf)
         return serializers.conversation(chat.amend(caller().uid, path.conversation_id, amendment))
 
     @blueprint.delete(
@@ -83,13 +87,19 @@ def _conversations(blueprint: APIBlueprint, chat: Chat) -> None:
 
 
 def _messages(blueprint: APIBlueprint, chat: Chat) -> None:
-    @blueprint.get("/conversations/<conversation_id>/messages", summary="Its turns", responses={200: MessagePage})
-    def list_turns(path: ConversationPath, query: PageParameters) -> MessagePage:
+    @blueprint.get(
+        "/conversations/<conversation_id>/messages",
+        summary="Its turns",
+        description="The active branch, or the one through the turn `leaf`. A page may be short before the last one.",
+        responses={200: MessagePage},
+    )
+    def list_turns(path: ConversationPath, query: BranchParameters) -> MessagePage:
         uid = caller().uid
-        cursors = Cursors("messages", time_and_id, (uid, path.conversation_id))
-        turns = chat.turns(uid, path.conversation_id)
-        page, more = cursors.listed(turns, lambda turn: serializers.message(turn, turn.end), query.limit, query.cursor)
-        return MessagePage(items=[*page], next_cursor=more)
+        cursors = Cursors("messages", _id, (uid, path.conversation_id, query.leaf))
+        after = cursors.read(query.cursor)
+        page = chat.branch(uid, path.conversation_id, query.limit, query.leaf, None if after is None else after[0])
+        more = None if page.after is None else cursors.write((page.after,))
+        return MessagePage(items=[serializers.placed(one) for one in page.turns], next_cursor=more)
 
     @blueprint.post(
         "/conversations/<conversation_id>/messages",
@@ -102,7 +112,6 @@ def _messages(blueprint: APIBlueprint, chat: Chat) -> None:
     @streams
     @spends
     def answer(path: ConversationPath, body: NewMessage) -> flask.Response:
-        streamed = wanted(_STREAM, "application/json", default="application/json") == _STREAM
         ask = Ask(
             uid=caller().uid,
             conversation_id=path.conversation_id,
@@ -112,17 +121,23 @@ def _messages(blueprint: APIBlueprint, chat: Chat) -> None:
             max_cost=body.max_cost,
             key=idempotency_key(),
             request_id=request_id(),
+            parent=body.parent,
         )
-        begun = chat.answer(ask, Mode.STREAM if streamed else Mode.JSON)
-        if streamed:
-            response = sse_of(begun.events, functools.partial(serializers.frames, request_id=request_id()))
-        else:
-            over = begun.over()
-            text = serializers.message(over.turn, over.end).model_dump_json()
-            response = flask.Response(text, mimetype="application/json")
-        if begun.replayed:
-            response.headers[REPLAYED] = "true"
-        return response
+        return _answered(chat, ask)
+
+    @blueprint.post(
+        "/messages/<message_id>/regenerate",
+        summary="Ask the same again",
+        description="Its answer stands beside the first one. Answered and paid as a message is.",
+        responses={200: MessageAnswer, 402: Problem, 403: Problem, 429: Problem},
+    )
+    @takes_key
+    @streams
+    @spends
+    def regenerate(path: MessagePath, body: Regeneration) -> flask.Response:
+        key, who = idempotency_key(), caller().uid
+        ask = Ask(who, "", "", model=body.model, max_cost=body.max_cost, key=key, request_id=request_id())
+        return _answered(chat, chat.again(ask, path.message_id))
 
     @blueprint.post(
         "/messages/<message_id>/cancel",
@@ -133,3 +148,24 @@ def _messages(blueprint: APIBlueprint, chat: Chat) -> None:
     def cancel(path: MessagePath) -> tuple[CancelAnswer, int]:
         turn = chat.cancel(caller().uid, path.message_id)
         return serializers.cancelled(path.message_id, turn), 202 if turn is None else 200
+
+
+def _answered(chat: Chat, ask: Ask) -> flask.Response:
+    """The answer as the request accepts it: JSON, or events."""
+    streamed = wanted(_STREAM, "application/json", default="application/json") == _STREAM
+    begun = chat.answer(ask, Mode.STREAM if streamed else Mode.JSON)
+    if streamed:
+        response = sse_of(begun.events, functools.partial(serializers.frames, request_id=request_id()))
+    else:
+        over = begun.over()
+        text = serializers.message(over.turn, over.end).model_dump_json()
+        response = flask.Response(text, mimetype="application/json")
+    if begun.replayed:
+        response.headers[REPLAYED] = "true"
+    return response
+
+
+def _id(parts: Sequence[object]) -> tuple[str]:
+    """The shape of a place in a branch."""
+    (id,) = parts
+    return (as_id(id),)

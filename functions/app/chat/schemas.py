@@ -11,12 +11,14 @@ from app.api.schemas import (
     Id,
     MessageId,
     ModelId,
+    PageParameters,
     Parameters,
     RequestBody,
     ResponseBody,
     Timestamp,
 )
 from app.assistant.schemas import ChoiceAnswer
+from app.chat.branching.tree import FIRST
 from app.chat.turn import FinishReason, TurnState
 
 MOST_CONTENT = 100_000
@@ -29,6 +31,16 @@ ImageUrl = Annotated[
 ]
 Memory = Annotated[
     Literal["buffer"], Field(description="`buffer`: the model sees the recent turns, as many as its window holds")
+]
+
+
+ParentId = Annotated[
+    Literal["root"] | MessageId,
+    Field(
+        description="The turn that is answered: an edit names the parent of the turn that it changes, and `root` makes "
+        "a new first message. Left out: the last turn of the active branch",
+        examples=["root"],
+    ),
 ]
 
 
@@ -60,6 +72,17 @@ class ConversationChange(RequestBody):
     archived: bool | None = None
     model: ModelId | None = None
     system_prompt: SystemPrompt | None = None
+    active_leaf: Annotated[
+        MessageId | None, Field(description="A turn; the branch through it, down to its newest leaf, becomes active")
+    ] = None
+
+
+class SpentAnswer(ResponseBody):
+    """What some turns cost together. Hidden reasoning is part of `output_tokens`, cached tokens of `input_tokens`."""
+
+    cost: CreditAmount
+    input_tokens: int
+    output_tokens: int
 
 
 class ConversationAnswer(ResponseBody):
@@ -71,6 +94,8 @@ class ConversationAnswer(ResponseBody):
     system_prompt: str
     memory: Memory
     archived: bool
+    active_leaf: Id | None = Field(description="The last turn of the active branch, as far as it has ended")
+    spent: SpentAnswer | None = Field(description="All turns of all branches; null when it has turns from before")
     created_at: Timestamp
     updated_at: Timestamp
 
@@ -82,6 +107,25 @@ class NewMessage(RequestBody):
     images: list[ImageUrl] = Field(default_factory=list, max_length=8)
     model: ModelId | None = None
     max_cost: AmountIn | None = None
+    parent_id: ParentId | None = None
+
+    @property
+    def parent(self) -> str | None:
+        """The parent as `Ask` names it."""
+        return FIRST if self.parent_id == "root" else self.parent_id
+
+
+class Regeneration(RequestBody):
+    """The same question again, as a sibling of the first answer. It costs what a message costs."""
+
+    model: ModelId | None = None
+    max_cost: AmountIn | None = None
+
+
+class BranchParameters(PageParameters):
+    """`?leaf=`: a turn; the branch through it, down to its newest leaf. Left out: the active branch."""
+
+    leaf: MessageId | None = None
 
 
 class CallableMessage(NewMessage):
@@ -141,6 +185,15 @@ class MessageAnswer(ResponseBody):
     created_at: Timestamp
     ended_at: Timestamp | None
     error: TurnError | None
+    parent_id: Id | None = Field(description="The turn that it answers; null for a first message, or one from before")
+    branch: SpentAnswer | None = Field(description="Its branch up to and with it; null when it has turns from before")
+
+
+class BranchTurn(MessageAnswer):
+    """A turn in its tree. Its siblings answer the same parent."""
+
+    siblings: list[Id] = Field(description="In the order in which they came, this turn among them")
+    position: int = Field(description="Its place among its siblings, from 1")
 
 
 class CancelAnswer(ResponseBody):

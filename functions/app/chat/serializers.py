@@ -1,13 +1,24 @@
 """Turns and answers as clients see them: JSON objects, SSE frames. Shared by routes and callables."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import assert_never
 
 from app.api.streaming import ServerSentEvent as Frame
 from app.assistant import serializers as assistant
 from app.chat.answering import AnswerEvent, Over, Start, Text, Tick
+from app.chat.branching.branches import Placed
+from app.chat.branching.tree import Spent
 from app.chat.conversation import Conversation
-from app.chat.schemas import CancelAnswer, ConversationAnswer, MessageAnswer, TurnError, UsageAnswer
+from app.chat.schemas import (
+    BranchTurn,
+    CancelAnswer,
+    ConversationAnswer,
+    MessageAnswer,
+    SpentAnswer,
+    TurnError,
+    UsageAnswer,
+)
 from app.chat.turn import End, Turn
 from app.kit.money import to_decimal
 
@@ -21,6 +32,8 @@ def conversation(found: Conversation) -> ConversationAnswer:
         system_prompt=found.system_prompt,
         memory="buffer",
         archived=found.archived,
+        active_leaf=found.leaf or None,
+        spent=spent(found.spent),
         created_at=found.created_at,
         updated_at=found.updated_at,
     )
@@ -52,7 +65,23 @@ def message(turn: Turn, end: End | None) -> MessageAnswer:
         created_at=turn.created_at,
         ended_at=None if end is None else end.ended_at,
         error=_error(end),
+        parent_id=turn.parent or None,
+        branch=spent(replace(turn, end=end).branch),
     )
+
+
+def placed(found: Placed) -> BranchTurn:
+    """A turn in its tree."""
+    told = message(found.turn, found.turn.end).model_copy(update={"parent_id": found.parent or None})
+    position = found.siblings.index(found.turn.id) + 1
+    return BranchTurn(**dict(told), siblings=[*found.siblings], position=position)
+
+
+def spent(found: Spent | None) -> SpentAnswer | None:
+    """What some turns cost together; None where it is not known."""
+    if found is None:
+        return None
+    return SpentAnswer(cost=to_decimal(found.cost), input_tokens=found.input_tokens, output_tokens=found.output_tokens)
 
 
 def cancelled(message_id: str, turn: Turn | None) -> CancelAnswer:
@@ -69,12 +98,10 @@ def cancelled(message_id: str, turn: Turn | None) -> CancelAnswer:
 
 def usage(end: End) -> dict[str, int]:
     """Token counts by the names of the API: cached tokens are part of the input, reasoning is part of the output."""
-    counts = end.usage
-    cached = counts.get("cached_input", 0)
     return {
-        "input_tokens": counts.get("input", 0) + cached + counts.get("cache_write", 0),
-        "output_tokens": counts.get("output", 0) + counts.get("reasoning", 0) + counts.get("image", 0),
-        "cached_tokens": cached,
+        "input_tokens": end.spent.input_tokens,
+        "output_tokens": end.spent.output_tokens,
+        "cached_tokens": end.usage.get("cached_input", 0),
     }
 
 
@@ -133,6 +160,7 @@ def _start(turn: Turn) -> Mapping[str, object]:
         **chosen,
         "message_id": turn.id,
         "conversation_id": turn.conversation_id,
+        "parent_id": turn.parent or None,
         "model": turn.model,
         "route": turn.route,
         "reserved": to_decimal(turn.reserved),

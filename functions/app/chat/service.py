@@ -10,6 +10,8 @@ from typing import Final, TypeVar
 from app.assistant.choice import AUTO
 from app.chat import deletion
 from app.chat.answering import Answer, Answering
+from app.chat.branching.branches import Branches, BranchPage
+from app.chat.branching.tree import Spent, Tree
 from app.chat.conversation import Conversation
 from app.chat.live.flusher import cancel_path
 from app.chat.live.running import Running
@@ -53,6 +55,7 @@ class Amendment:
     archived: bool | None = None
     model: str | None = None
     system_prompt: str | None = None
+    leaf: str | None = None
 
 
 class Chat:
@@ -62,6 +65,7 @@ class Chat:
         self,
         *,
         store: ChatStore,
+        branches: Branches,
         opening: Opening,
         answering: Answering,
         catalogue: Catalogue,
@@ -73,6 +77,7 @@ class Chat:
         pause: Pause,
     ) -> None:
         self._store = store
+        self._branches = branches
         self._rows = GuardedRows(store.documents, clock)
         self._opening = opening
         self._answering = answering
@@ -100,6 +105,10 @@ class Chat:
             memory=draft.memory,
             created_at=now,
             updated_at=now,
+            tree=Tree(),
+            trunk=False,
+            branch=Spent(),
+            spent=Spent(),
         )
         self._store.create(uid, conversation)
         return conversation
@@ -113,13 +122,21 @@ class Chat:
         return self._store.conversations(uid, self._rows)
 
     def amend(self, uid: str, conversation_id: str, amendment: Amendment) -> Conversation:
-        """Changes what the amendment names: title, archived, model, system prompt."""
+        """Changes what the amendment names: title, archived, model, system prompt, and which branch is active.
+
+        Raises:
+            NoSuchMessage, ParentNotEnded: the leaf is no turn that a branch can end with.
+        """
         self._check_model(amendment.model)
         changes = {
-            name: value for name in Amendment.__dataclass_fields__ if (value := getattr(amendment, name)) is not None
+            name: value
+            for name in Amendment.__dataclass_fields__
+            if name != "leaf" and (value := getattr(amendment, name)) is not None
         }
 
         def change(found: Conversation, stored: Document) -> Conversation:
+            if amendment.leaf is not None:
+                found = self._branches.to(uid, found, amendment.leaf)
             changed = replace(found, **changes, updated_at=max(found.updated_at, self._now()))
             self._store.replace(stored, changed)
             return changed
@@ -139,9 +156,29 @@ class Chat:
         self._with_turns(uid, conversation_id, bury)
 
     def turns(self, uid: str, conversation_id: str) -> Listing[Turn]:
-        """The turns of a conversation, newest first."""
+        """The turns of all branches of a conversation, newest first."""
         self._store.conversation(uid, conversation_id)
         return self._store.turns(uid, conversation_id, self._rows)
+
+    def branch(
+        self, uid: str, conversation_id: str, limit: int, leaf: str | None = None, after: str | None = None
+    ) -> BranchPage:
+        """A page of a branch, see `Branches.page`."""
+        return self._branches.page(uid, conversation_id, limit, leaf, after)
+
+    def again(self, ask: Ask, message_id: str) -> Ask:
+        """The question of a turn once more, at the same place: `ask` says whose, and all but its conversation, content,
+        images and parent.
+
+        Raises:
+            NoSuchMessage, NoSuchConversation: there is none, or it is another user's.
+        """
+        turn = self._store.find_turn(ask.uid, message_id)
+        conversation = self.read(ask.uid, turn.conversation_id)
+        parent = self._branches.grown_from(ask.uid, conversation, turn)
+        return replace(
+            ask, conversation_id=turn.conversation_id, content=turn.question, images=turn.images, parent=parent
+        )
 
     def answer(self, ask: Ask, mode: Mode) -> Answer:
         """The answer to a message, see `Answering.answer`."""

@@ -14,6 +14,8 @@ from app.kit.stores.rows import GuardedRows
 
 BATCH: Final = 200
 """Messages deleted in one commit; Firestore takes 500 writes."""
+MOST_LOOSE: Final = 100
+"""Turns of one conversation that are told at once while they run, or after their functions died."""
 
 
 def conversation_path(uid: str, conversation_id: str) -> str:
@@ -93,6 +95,23 @@ class ChatStore:
         """The newest first."""
         query = Query(f"{conversation_path(uid, conversation_id)}/messages", order_by=("-created_at",))
         return Listing(self.documents, rows, "turns_list", query, lambda stored: turns.read(stored.fields))
+
+    def turns_with(self, uid: str, conversation_id: str, ids: Sequence[str]) -> list[Document]:
+        """The documents of these turns, in this order; those that are gone are left out."""
+        paths = [turn_path(uid, conversation_id, id) for id in ids]
+        return [stored for stored in (self.documents.get_all(paths) if paths else ()) if stored is not None]
+
+    def by_time(self, uid: str, conversation_id: str, limit: int, after: Document | None = None) -> list[Document]:
+        """Turns, the newest first, behind `after`."""
+        place = () if after is None else (after.fields.get("created_at"), after.id)
+        collection = f"{conversation_path(uid, conversation_id)}/messages"
+        return self.documents.query(Query(collection, order_by=("-created_at",), limit=limit, start_after=place))
+
+    def loose(self, uid: str, conversation_id: str) -> list[Document]:
+        """The turns that the tree does not have yet, at most `MOST_LOOSE`, the newest first."""
+        collection = f"{conversation_path(uid, conversation_id)}/messages"
+        where = (Where("loose", "==", True),)
+        return self.documents.query(Query(collection, where, ("-created_at",), MOST_LOOSE))
 
     def find_turn(self, uid: str, message_id: str) -> Turn:
         """A turn of this user, in whichever conversation.

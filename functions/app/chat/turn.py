@@ -14,8 +14,18 @@ from typing import Final, Literal, cast, get_args
 
 from app.assistant import choice as choices
 from app.assistant.choice import Chosen
+from app.chat.branching.tree import Spent, read_spent
 from app.kit.errors import ensure
-from app.kit.stores.documents import Fields, Value, int_field, list_field, map_field, text_field, unknown
+from app.kit.stores.documents import (
+    Fields,
+    Value,
+    int_field,
+    list_field,
+    map_field,
+    optional_text,
+    text_field,
+    unknown,
+)
 
 TurnState = Literal["running", "done", "error"]
 FinishReason = Literal["stop", "length", "budget", "cancelled", "error"]
@@ -56,11 +66,22 @@ class End:
     problem: TurnProblem | None = None
     route_reason: str = ""
 
+    @property
+    def spent(self) -> Spent:
+        """Its cost and tokens: cached ones are part of the input, reasoning is part of the output."""
+        count = self.usage.get
+        read = count("input", 0) + count("cached_input", 0) + count("cache_write", 0)
+        return Spent(self.cost, read, count("output", 0) + count("reasoning", 0) + count("image", 0))
+
 
 @dataclass(frozen=True, slots=True)
 class Turn:
     """A turn. `end` is None while it runs; `reserved` is micro-credits; times are RFC 3339 text. `choice` tells why the
     model was chosen, None where the user named it or it is the default.
+
+    `parent` is the turn that it answers, empty for a first message, and None in a turn that was written before
+    conversations were trees. `before` is what its branch cost up to the parent, None where that is not known. `loose`:
+    the tree of its conversation does not have it yet, because it has not ended, or its function died.
     """
 
     id: str
@@ -81,6 +102,16 @@ class Turn:
     lease_until: str
     end: End | None = None
     choice: Chosen | None = None
+    parent: str | None = None
+    before: Spent | None = None
+    loose: bool = False
+
+    @property
+    def branch(self) -> Spent | None:
+        """What its branch has cost up to and with it; None where that is not known."""
+        if self.before is None or self.end is None:
+            return self.before
+        return self.before + self.end.spent
 
     @property
     def state(self) -> TurnState:
@@ -117,7 +148,11 @@ def write(turn: Turn) -> dict[str, Value]:
         "lease_until": turn.lease_until,
         "state": "running",
         "choice": None if turn.choice is None else choices.write(turn.choice),
+        "before": None if turn.before is None else turn.before.write(),
+        "loose": turn.loose,
     }
+    if turn.parent is not None:
+        fields["parent"] = turn.parent
     return fields if turn.end is None else {**fields, **write_end(turn.end)}
 
 
@@ -172,6 +207,9 @@ def read(fields: Fields) -> Turn:
         created_at=text_field(fields, "created_at"),
         lease_until=text_field(fields, "lease_until"),
         choice=None if fields.get("choice") is None else choices.read(map_field(fields, "choice")),
+        parent=optional_text(fields, "parent"),
+        before=read_spent(fields.get("before")),
+        loose=fields.get("loose") is True,
         end=None if text_field(fields, "state") == "running" else _read_end(fields),
     )
 

@@ -1,8 +1,9 @@
 """What must be true of the window of a conversation at each of its moves, and of what a vendor is sent of it.
 
-A window holds what was said, newest first, each turn once and in order: at most 24 turns of 96 KiB together. A turn of
-more than an eighth of that is shortened in its middle rather than that it pushes out others; ordinary ones stay whole,
-and the oldest go first. A blank turn is never told, because vendors refuse a request in which a message is blank.
+A window holds what was said on the active branch, newest first, each turn once and in order: at most 24 turns of 96 KiB
+together. A turn of more than an eighth of that is shortened in its middle rather than that it pushes out others;
+ordinary ones stay whole, and the oldest go first. A blank turn is never told, because vendors refuse a request in which
+a message is blank.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,6 +27,8 @@ _BEFORE_US: Final = 30_000_000
 
 Said = tuple[str, str]
 """A question and its answer."""
+Held = dict[str, Said]
+"""The turns of a window by their ids, in order."""
 Found = Iterator[str]
 
 
@@ -34,49 +37,79 @@ class Windows:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._held: dict[str, list[tuple[int, list[Said]]]] = {}
+        self._held: dict[str, list[tuple[int, Held]]] = {}
         """By path, each window that a conversation has had and since when."""
-        self._begun: dict[str, tuple[str, int]] = {}
-        """By question, the path of its conversation and when its turn was recorded."""
+        self._begun: dict[str, tuple[str, str, int]] = {}
+        """By question, the path of its conversation, the turn that it answers and when its turn was recorded."""
         self.found: list[str] = []
         world.documents.watchers.append(self._committed)
         world.outside.models.watchers.append(self._asked)
 
     def _committed(self, changes: list[Change]) -> None:
-        answered: dict[str, list[Said]] = {}
+        answered: dict[str, Fields] = {}
         for path, before, after in changes:
             conversation, below, _ = path.partition("/messages/")
             if not below or after is None:
                 continue
             if after["state"] == "running":
                 began_us = from_rfc3339(text_field(after, "created_at"))
-                self._begun[text_field(after, "question")] = conversation, began_us
-            elif after["state"] == "done" and before is not None and before["state"] != "done":
-                exchange = text_field(after, "question"), text_field(after, "answer")
-                if _tellable(exchange):
-                    answered.setdefault(conversation, []).append(exchange)
+                self._begun[text_field(after, "question")] = conversation, text_field(after, "parent"), began_us
+            elif after["state"] == "done" != (before or after)["state"] and _tellable(_said(after)):
+                answered[conversation] = after
         for path, before, after in changes:
             if "/conversations/" in path and path.count("/") == 3 and after is not None and after["state"] == OPEN:
-                self._moved(path, before, after, answered.pop(path, []))
-        for path, said in answered.items():
+                self._moved(path, before, after, answered.pop(path, None))
+        for path, turn in answered.items():
             stored = self._world.documents.real.get(path)
             if stored is not None and stored.fields["state"] == OPEN:
-                self.found.append(f"{path} was not told that {said} was answered")
+                self.found.append(f"{path} was not told that {_said(turn)} was answered")
 
-    def _moved(self, path: str, before: Fields | None, after: Fields, answered: list[Said]) -> None:
-        was, now = [] if before is None else _window(before), _window(after)
-        self._held.setdefault(path, []).append((self._world.kernel.now_us, now))
+    def _moved(self, path: str, before: Fields | None, after: Fields, answered: Fields | None) -> None:
+        was, now = {} if before is None else _window(before), [*_window(after).values()]
+        self._held.setdefault(path, []).append((self._world.kernel.now_us, _window(after)))
         blank = [one for one in now if not _tellable(one)]
-        for why in _judged(now, [*filter(_tellable, was), *answered]):
-            self.found.append(f"the window of {path} {why}")
-        if blank and answered:
+        said = [[*was.values()]]
+        if answered is not None and before is not None:
+            said = self._said_before(path, before, answered, was)
+            if after["leaf"] == answered["id"]:
+                said = [[*one, _said(answered)] for one in said]
+            elif not self._answers(path, text_field(answered, "id")):
+                self.found.append(f"{path} does not end with the answer to {_said(answered)[0][:30]}")
+        whys = [[*_judged(now, [*filter(_tellable, one)])] for one in said]
+        self.found += [f"the window of {path} {why}" for why in min(whys, key=len)]
+        if blank and answered is not None:
             self.found.append(f"the window of {path} holds a blank turn: {blank}")
+
+    def _said_before(self, path: str, before: Fields, turn: Fields, was: Held) -> list[list[Said]]:
+        """What may count as said before a turn: what the window held if it goes on there, and otherwise its branch."""
+        parent = text_field(turn, "parent")
+        if before.get("leaf", parent) == parent or self._answers(path, text_field(turn, "id")):
+            return [[*was.values()]]
+        return [*self._branches(path, parent, [window for _, window in self._held.get(path, [])])]
+
+    def _branches(self, path: str, parent: str, windows: Sequence[Held]) -> Iterator[list[Said]]:
+        """What was said up to `parent`, as windows tell it that hold it, and as the documents do."""
+        for window in windows:
+            ids = [*window]
+            if parent in ids:
+                yield [window[one] for one in ids[: ids.index(parent) + 1]]
+        said: list[Said] = []
+        while stored := self._world.documents.real.get(f"{path}/messages/{parent}") if parent else None:
+            if stored.fields["state"] == "done" and _tellable(_said(stored.fields)):
+                said.insert(0, _said(stored.fields))
+            parent = text_field(stored.fields, "parent")
+        yield said
+
+    def _answers(self, path: str, turn: str) -> bool:
+        """Whether there is an answer to this turn."""
+        found = self._world.documents.real.all().items()
+        return any(at.startswith(f"{path}/messages/") and one.fields.get("parent") == turn for at, one in found)
 
     def _asked(self, asked: VendorAnswer) -> None:
         """The vendor is sent a window that the conversation had when its turn began, and nothing that is blank."""
         if asked.question not in self._begun:
             return
-        path, began_us = self._begun[asked.question]
+        path, parent, began_us = self._begun[asked.question]
         told = [*zip(asked.prompt[0:-1:2], asked.prompt[1:-1:2])]
         if not all(map(_tellable, told)):
             self.found.append(f"{asked.model} was sent a blank message of {path}: {told}")
@@ -84,8 +117,10 @@ class Windows:
         held = self._held.get(path, [])
         ends = [*(at_us for at_us, _ in held[1:]), self._world.kernel.now_us + 1]
         read = [window for (_, window), end_us in zip(held, ends) if end_us > began_us - _BEFORE_US]
-        if held and told not in [[*filter(_tellable, window)] for window in read]:
-            self.found.append(f"{asked.model} was sent {_brief(told)} of {path}, which held {[*map(_brief, read)]}")
+        sent = [[*filter(_tellable, window.values())] for window in read]
+        branches = self._branches(path, parent, [window for _, window in held])
+        if held and told not in sent and all([*_judged(told, one)] for one in branches):
+            self.found.append(f"{asked.model} was sent {_brief(told)} of {path}, which held {[*map(_brief, sent)]}")
 
 
 def _judged(now: list[Said], said: list[Said]) -> Found:
@@ -135,9 +170,13 @@ def _is_part(told: str, said: str) -> bool:
     return begins.startswith(head) and ends.endswith(tail) and SHORTENED not in tail
 
 
-def _window(conversation: Fields) -> list[Said]:
+def _window(conversation: Fields) -> Held:
     held = [as_map(one) for one in list_field(conversation, "window")]
-    return [(text_field(one, "question"), text_field(one, "answer")) for one in held]
+    return {text_field(one, "message_id"): _said(one) for one in held}
+
+
+def _said(turn: Fields) -> Said:
+    return text_field(turn, "question"), text_field(turn, "answer")
 
 
 def _tellable(said: Said) -> bool:
