@@ -100,6 +100,7 @@ def talk(world: World, vendor: Vendor) -> None:
     alice.get(path)
     alice.get(f"{path}/messages")
     alice.get("/v1/chat/conversations")
+    alice.get("/v1/chat/search?q=another")
     alice.delete(path)
     world.system.orchestration.run_lane("default")
 

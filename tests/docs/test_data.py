@@ -200,9 +200,15 @@ def test_claims_are_those_that_are_read() -> None:
 
 
 def _index(one: Mapping[str, Any]) -> str:
-    fields = [("-" if field["order"] == "DESCENDING" else "") + field["fieldPath"] for field in one["fields"]]
+    fields = [_mark(field) for field in one["fields"]]
     scope = " (group)" if one["queryScope"] == "COLLECTION_GROUP" else ""
     return f"{one['collectionGroup']}{scope}: {', '.join(fields)}"
+
+
+def _mark(field: Mapping[str, str]) -> str:
+    if "arrayConfig" in field:
+        return f"{field['fieldPath']} contains"
+    return ("-" if field["order"] == "DESCENDING" else "") + field["fieldPath"]
 
 
 def _places(rules: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, set[str]]]:

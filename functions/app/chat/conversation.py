@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from app.chat.branching.tree import FIRST, Spent, Tree, read_spent, stored_tree
+from app.chat.search.words import beginnings
 from app.kit.stores.documents import Fields, Value, list_field, text_field, unknown
 
 MOST_TURNS: Final = 24
@@ -89,6 +90,7 @@ class Conversation:
     created_at: str
     updated_at: str
     archived: bool = False
+    pinned: bool = False
     window: tuple[Exchange, ...] = ()
     tree: Tree | None = None
     trunk: bool = True
@@ -206,6 +208,8 @@ def write(conversation: Conversation) -> dict[str, Value]:
         "created_at": conversation.created_at,
         "updated_at": conversation.updated_at,
         "archived": conversation.archived,
+        "pinned": conversation.pinned,
+        "words": [*beginnings(conversation.title)],
         "window": [
             {
                 **one.others,
@@ -251,6 +255,7 @@ def read(id: str, fields: Fields) -> Conversation | None:
         created_at=text_field(fields, "created_at"),
         updated_at=text_field(fields, "updated_at"),
         archived=fields.get("archived") is True,
+        pinned=fields.get("pinned") is True,
         window=window,
         tree=tree,
         trunk=tree is None or fields.get("trunk") is True,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from app.chat.live.stream_mirror import StreamMirror
     from app.chat.opening import Opening
     from app.chat.paid_turn import AbandonedTurns
+    from app.chat.search.finding import Finding
     from app.chat.service import Chat, Orders
     from app.chat.store import ChatStore
     from app.credits.routes.schemas import OperationPrice, PricedOperation
@@ -131,6 +132,12 @@ class ChatFeature(Feature):
         return Branches(self._store, self._ports.clock)
 
     @once
+    def _finding(self) -> "Finding":
+        from app.chat.search.finding import Finding
+
+        return Finding(self._store, self._ports.clock)
+
+    @once
     def _opening(self) -> "Opening":
         from app.chat.opening import Opening
 
@@ -192,8 +199,9 @@ class ChatFeature(Feature):
 
     def routes(self) -> "Sequence[APIBlueprint]":
         from app.chat import routes
+        from app.chat.search import routes as search
 
-        return [routes.routes(late(lambda: self.service))]
+        return [routes.routes(late(lambda: self.service)), search.routes(late(lambda: self._finding))]
 
     def callables(self) -> "Mapping[str, CallableHandler]":
         from app.chat import callables

@@ -10,6 +10,7 @@ from app.chat.conversation import Exchange, Place
 from app.chat.live.due_streams import Shown
 from app.chat.live.flusher import cancel_path
 from app.chat.live.stream_mirror import Closing, StreamMirror, stream_path
+from app.chat.search.words import words
 from app.chat.store import ChatStore, NoSuchMessage, conversation_path, overdue, turn_path
 from app.chat.turn import End, FinishReason, Turn, TurnProblem, TurnState
 from app.credits.public import Reference, Seen
@@ -129,7 +130,8 @@ def record(turn: Turn, finish: Finish, answer: str, place: Place) -> OwnerRecord
         exchange = Exchange(turn.id, turn.question, end.answer) if told else None
         after = found.grown(turn.id, place, exchange, end.spent, end.ended_at)
         over = Replace(stored.path, conversations.write(after), stored.version, keep_others=True)
-        return OwnerEnd({**turns.write_end(end), "loose": False}, [over])
+        sought: list[Value] = [*words(turn.question, end.answer)]
+        return OwnerEnd({**turns.write_end(end), "loose": False, "words": sought}, [over])
 
     return OwnerRecord(written, reads=(conversation_path(turn.account, turn.conversation_id),))
 

@@ -11,7 +11,7 @@ from app.api.auth import caller, spends
 from app.api.context import request_id, wanted
 from app.api.idempotency import REPLAYED, idempotency_key, takes_key
 from app.api.paging import Cursors, as_id, time_and_id
-from app.api.schemas import Page, PageParameters, Problem
+from app.api.schemas import Page, Problem
 from app.api.streaming import sse_of, streams
 from app.chat import serializers
 from app.chat.opening import Ask
@@ -21,6 +21,7 @@ from app.chat.schemas import (
     CancelAnswer,
     ConversationAnswer,
     ConversationChange,
+    ConversationFilter,
     ConversationPath,
     MessageAnswer,
     MessagePath,
@@ -58,10 +59,13 @@ def _conversations(blueprint: APIBlueprint, chat: Chat) -> None:
         return serializers.conversation(chat.create(caller().uid, draft)), 201
 
     @blueprint.get("/conversations", summary="Your conversations", responses={200: ConversationPage})
-    def list_all(query: PageParameters) -> ConversationPage:
+    def list_all(query: ConversationFilter) -> ConversationPage:
         uid = caller().uid
-        cursors = Cursors("conversations", time_and_id, (uid,))
-        page, more = cursors.listed(chat.list(uid), serializers.conversation, query.limit, query.cursor)
+        # A list without filters keeps the cursors that it has always had.
+        filters = () if query.archived is query.pinned is None else (query.archived, query.pinned)
+        cursors = Cursors("conversations", time_and_id, (uid, *filters))
+        listing = chat.list(uid, archived=query.archived, pinned=query.pinned)
+        page, more = cursors.listed(listing, serializers.conversation, query.limit, query.cursor)
         return ConversationPage(items=[*page], next_cursor=more)
 
     @blueprint.get("/conversations/<conversation_id>", summary="One conversation", responses={200: ConversationAnswer})
@@ -69,10 +73,12 @@ def _conversations(blueprint: APIBlueprint, chat: Chat) -> None:
         return serializers.conversation(chat.read(caller().uid, path.conversation_id))
 
     @blueprint.patch(
-        "/conversations/<conversation_id>", summary="Rename, archive, change", responses={200: ConversationAnswer}
+        "/conversations/<conversation_id>",
+        summary="Change, or switch branches",
+        responses={200: ConversationAnswer},
     )
     def change(path: ConversationPath, body: ConversationChange) -> ConversationAnswer:
-        amendment = Amendment(body.title, body.archived, body.model, body.system_prompt, body.active_leaf)
+        amendment = Amendment(body.title, body.archived, body.pinned, body.model, body.system_prompt, body.active_leaf)
         return serializers.conversation(chat.amend(caller().uid, path.conversation_id, amendment))
 
     @blueprint.delete(

@@ -70,6 +70,7 @@ class ConversationChange(RequestBody):
 
     title: Title | None = None
     archived: bool | None = None
+    pinned: bool | None = None
     model: ModelId | None = None
     system_prompt: SystemPrompt | None = None
     active_leaf: Annotated[
@@ -94,6 +95,7 @@ class ConversationAnswer(ResponseBody):
     system_prompt: str
     memory: Memory
     archived: bool
+    pinned: bool
     active_leaf: Id | None = Field(description="The last turn of the active branch, as far as it has ended")
     spent: SpentAnswer | None = Field(description="All turns of all branches; null when it has turns from before")
     created_at: Timestamp
@@ -120,6 +122,13 @@ class Regeneration(RequestBody):
 
     model: ModelId | None = None
     max_cost: AmountIn | None = None
+
+
+class ConversationFilter(PageParameters):
+    """`?archived=&pinned=`: those alone that are so, or are not. Left out: all of them."""
+
+    archived: bool | None = None
+    pinned: bool | None = None
 
 
 class BranchParameters(PageParameters):

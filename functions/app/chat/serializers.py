@@ -32,6 +32,7 @@ def conversation(found: Conversation) -> ConversationAnswer:
         system_prompt=found.system_prompt,
         memory="buffer",
         archived=found.archived,
+        pinned=found.pinned,
         active_leaf=found.leaf or None,
         spent=spent(found.spent),
         created_at=found.created_at,

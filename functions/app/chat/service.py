@@ -53,6 +53,7 @@ class Amendment:
 
     title: str | None = None
     archived: bool | None = None
+    pinned: bool | None = None
     model: str | None = None
     system_prompt: str | None = None
     leaf: str | None = None
@@ -117,12 +118,12 @@ class Chat:
         """One conversation."""
         return self._store.conversation(uid, conversation_id)[0]
 
-    def list(self, uid: str) -> Listing[Conversation]:
-        """Conversations, the most recently used first."""
-        return self._store.conversations(uid, self._rows)
+    def list(self, uid: str, *, archived: bool | None = None, pinned: bool | None = None) -> Listing[Conversation]:
+        """Conversations, the most recently used first; see `ChatStore.conversations`."""
+        return self._store.conversations(uid, self._rows, archived=archived, pinned=pinned)
 
     def amend(self, uid: str, conversation_id: str, amendment: Amendment) -> Conversation:
-        """Changes what the amendment names: title, archived, model, system prompt, and which branch is active.
+        """Changes what the amendment names: title, archived, pinned, model, system prompt, and which branch is active.
 
         Raises:
             NoSuchMessage, ParentNotEnded: the leaf is no turn that a branch can end with.

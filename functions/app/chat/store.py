@@ -1,16 +1,28 @@
 """Where conversations and turns are stored, and every query on them. It decides nothing."""
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Final, TypeVar
 
 from app.chat import conversation as conversations
 from app.chat import turn as turns
 from app.chat.conversation import Conversation
 from app.chat.turn import Turn
 from app.kit.errors import NotFound
-from app.kit.stores.documents import Create, Delete, Document, Documents, Query, Replace, Where, Write
+from app.kit.stores.documents import (
+    Create,
+    Delete,
+    Document,
+    Documents,
+    Query,
+    Replace,
+    Where,
+    Write,
+    list_field,
+)
 from app.kit.stores.listing import Listing
 from app.kit.stores.rows import GuardedRows
+
+T = TypeVar("T")
 
 BATCH: Final = 200
 """Messages deleted in one commit; Firestore takes 500 writes."""
@@ -71,10 +83,38 @@ class ChatStore:
         stored = self.documents.get(conversation_path(uid, conversation_id))
         return stored is not None and conversations.read(conversation_id, stored.fields) is not None
 
-    def conversations(self, uid: str, rows: GuardedRows) -> Listing[Conversation]:
-        """The most recently used first."""
-        query = Query(f"users/{uid}/conversations", order_by=("-updated_at",))
-        return Listing(self.documents, rows, "conversations_list", query, _conversation)
+    def conversations(
+        self, uid: str, rows: GuardedRows, *, archived: bool | None = None, pinned: bool | None = None
+    ) -> Listing[Conversation]:
+        """The most recently used first; those alone that are archived or pinned, or are not."""
+        where = [] if archived is None else [Where("archived", "==", archived)]
+        where += [Where("pinned", "==", True)] if pinned else []
+        query = Query(f"users/{uid}/conversations", tuple(where), ("-updated_at",))
+
+        def read(stored: Document) -> Conversation | None:
+            # Conversations of before have no field `pinned`, so a query for those that are not would pass them over.
+            found = _conversation(stored)
+            return None if found is None or (pinned is False and found.pinned) else found
+
+        return Listing(self.documents, rows, "conversations_list", query, read)
+
+    def titled(self, uid: str, words: Sequence[str], rows: GuardedRows) -> Listing[Conversation]:
+        """The conversations whose titles have all these words, the most recently used first."""
+        where = (Where("words", "array_contains", words[0]),)
+        query = Query(f"users/{uid}/conversations", where, ("-updated_at",))
+        return Listing(self.documents, rows, "conversations_list", query, _having(words, _conversation))
+
+    def told(self, uid: str, words: Sequence[str], rows: GuardedRows) -> Listing[Turn]:
+        """The turns of a user, in whichever conversation, that have all these words, the newest first."""
+        where = (Where("account", "==", uid), Where("words", "array_contains", words[0]))
+        query = Query("messages", where, ("-created_at",), group=True)
+        return Listing(self.documents, rows, "turns_list", query, _having(words, lambda row: turns.read(row.fields)))
+
+    def conversations_with(self, uid: str, ids: Sequence[str], rows: GuardedRows) -> list[Conversation]:
+        """These conversations, but for those that are gone or being deleted."""
+        found = self.documents.get_all([conversation_path(uid, id) for id in ids]) if ids else []
+        stored = [one for one in found if one is not None]
+        return [one for one in rows.decoded("conversations_list", stored, _conversation) if one is not None]
 
     def create(self, uid: str, conversation: Conversation) -> None:
         """Writes a new conversation."""
@@ -136,6 +176,16 @@ class ChatStore:
     def delete(self, paths: Sequence[str]) -> None:
         """Deletes the documents at these paths, whether they are there or not."""
         self.documents.commit([Delete(path) for path in paths])
+
+
+def _having(words: Sequence[str], read: Callable[[Document], T | None]) -> Callable[[Document], T | None]:
+    """Reads a row that has all these words; the query has looked for the first one alone."""
+
+    def found(stored: Document) -> T | None:
+        has = {*list_field(stored.fields, "words")}
+        return read(stored) if has.issuperset(words) else None
+
+    return found
 
 
 def _conversation(stored: Document) -> Conversation | None:

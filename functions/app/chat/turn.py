@@ -15,6 +15,7 @@ from typing import Final, Literal, cast, get_args
 from app.assistant import choice as choices
 from app.assistant.choice import Chosen
 from app.chat.branching.tree import Spent, read_spent
+from app.chat.search.words import words
 from app.kit.errors import ensure
 from app.kit.stores.documents import (
     Fields,
@@ -150,6 +151,7 @@ def write(turn: Turn) -> dict[str, Value]:
         "choice": None if turn.choice is None else choices.write(turn.choice),
         "before": None if turn.before is None else turn.before.write(),
         "loose": turn.loose,
+        "words": [*words(turn.question, "" if turn.end is None else turn.end.answer)],
     }
     if turn.parent is not None:
         fields["parent"] = turn.parent
@@ -180,7 +182,7 @@ def write_end(end: End) -> dict[str, Value]:
 
 def others(stored: Fields) -> dict[str, Value]:
     """What a document holds that is not known here; the attempt that takes its place keeps it."""
-    return unknown(stored, _NAMES)
+    return unknown(stored, {*_NAMES, "words"})
 
 
 _NAMES: Final = frozenset(one.name for kind in (Turn, End) for one in dataclasses.fields(kind))
