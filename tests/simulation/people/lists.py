@@ -57,7 +57,8 @@ def _operations(state: str) -> _List:
 
 
 def _messages(conversation: str) -> _List:
-    front = {"created_at": _FUTURE, "state": "done"}
+    # Rows that no tree has are met by a list of the turns that are loose.
+    front: Mapping[str, Value] = {"created_at": _FUTURE, "state": "done", "loose": True}
     path = f"/v1/chat/conversations/{conversation}/messages"
     collection = f"users/user0/conversations/{conversation}/messages"
     return _List(path, "user0", collection, "message_id", job="turns_list", spoilt="reserved", front=front)
@@ -143,7 +144,21 @@ class Reader:
     def _rows(self, one: _List) -> dict[str, Version]:
         """What the list shows, by id."""
         found = [row for row in self._stored(one) if JUNK not in row.path and one.shows(row.fields)]
+        if one.job == "turns_list":
+            branch = self._branch(one.collection)
+            found = [row for row in found if branch is None or row.id in branch]
         return {row.id if one.name != "id" else str(row.fields.get("id", row.id)): row.version for row in found}
+
+    def _branch(self, collection: str) -> set[str] | None:
+        """The turns of the active branch of a conversation; None where all turns are a chain by time."""
+        conversation = self._world.documents.real.get(collection.removesuffix("/messages"))
+        if conversation is None or conversation.fields.get("tree") is None:
+            return None
+        branch, turn = set[str](), str(conversation.fields["leaf"])
+        while turn and (stored := self._world.documents.real.get(f"{collection}/{turn}")):
+            branch.add(turn)
+            turn = str(stored.fields.get("parent", ""))
+        return branch
 
     def _junk(self, one: _List) -> list[str]:
         found = [row.path for row in self._stored(one) if JUNK + "front" in row.path]
