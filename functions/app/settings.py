@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from app.api.settings import ApiSettings
+from app.assistant.settings import AssistantSettings
 from app.bonus.settings import BonusSettings
 from app.credits.settings import CreditsSettings
 from app.kit.deployment import Deployment
@@ -19,6 +20,7 @@ class Settings:
     credits: CreditsSettings
     bonus: BonusSettings
     models: ModelsSettings
+    assistant: AssistantSettings
 
     @classmethod
     def read(cls, env: Environment) -> "Settings":
@@ -33,4 +35,5 @@ class Settings:
             credits=CreditsSettings.read(env),
             bonus=BonusSettings.read(env),
             models=ModelsSettings.read(env),
+            assistant=AssistantSettings.read(env),
         )

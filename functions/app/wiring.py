@@ -95,7 +95,7 @@ class System(Locked):
     def assistant(self) -> "AssistantFeature":
         from app.assistant.feature import AssistantFeature
 
-        return AssistantFeature(self.ports, self.models)
+        return AssistantFeature(self.ports, self.settings.assistant, self.models)
 
     @once
     def chat(self) -> "ChatFeature":

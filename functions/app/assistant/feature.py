@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from app.assistant.settings import AssistantSettings
 from app.feature import Feature, late
 from app.kit.once import once
 from app.ports import Ports
@@ -12,15 +13,21 @@ if TYPE_CHECKING:
 
     from app.assistant.choosing import Choosing
     from app.assistant.preferences import PreferencesStore
+    from app.assistant.routing import RouteRule
     from app.models.feature import ModelsFeature
 
 
 class AssistantFeature(Feature):
     """It stands below chat, which asks it."""
 
-    def __init__(self, ports: Ports, models: "ModelsFeature") -> None:
+    def __init__(self, ports: Ports, settings: AssistantSettings, models: "ModelsFeature") -> None:
         super().__init__()
-        self._ports, self._models = ports, models
+        self._ports, self._settings, self._models = ports, settings, models
+
+    @property
+    def rules(self) -> "Sequence[RouteRule]":
+        """The operator's rules for the path of messages."""
+        return self._settings.rules
 
     @once
     def choosing(self) -> "Choosing":

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from app.api.callables import CallableHandler
     from app.assistant.feature import AssistantFeature
     from app.chat.branching.branches import Branches
+    from app.chat.forecast.forecaster import Forecaster
     from app.chat.live.due_streams import StreamSweep
     from app.chat.live.instances import Instances
     from app.chat.live.running import Running
@@ -91,6 +92,14 @@ class ChatFeature(Feature):
             orders=needs.orders,
             pause=full_jitter(ports.concurrency, ports.draw),
         )
+
+    @once
+    def forecaster(self) -> "Forecaster":
+        """What is said of messages before they are sent."""
+        from app.chat.forecast.forecaster import Forecaster
+
+        assistant = self.needs.assistant
+        return Forecaster(opening=self._opening, preferences=assistant.preferences.of, rules=assistant.rules)
 
     @once
     def instance(self) -> str:
@@ -199,9 +208,14 @@ class ChatFeature(Feature):
 
     def routes(self) -> "Sequence[APIBlueprint]":
         from app.chat import routes
+        from app.chat.forecast import routes as forecasts
         from app.chat.search import routes as search
 
-        return [routes.routes(late(lambda: self.service)), search.routes(late(lambda: self._finding))]
+        return [
+            routes.routes(late(lambda: self.service)),
+            search.routes(late(lambda: self._finding)),
+            forecasts.routes(late(lambda: self.forecaster)),
+        ]
 
     def callables(self) -> "Mapping[str, CallableHandler]":
         from app.chat import callables

@@ -19,7 +19,7 @@ from app.kit.errors import AlreadyExists, KeyReused, Rejection
 from app.kit.ids import Ids, derived
 from app.kit.stopwatch import Stopwatch
 from app.kit.stores.documents import Document, Fields
-from app.metering.estimate import Prompt
+from app.metering.estimate import Estimate, Lengths, Prompt, estimate
 from app.metering.orphans import Orphans
 from app.metering.paid_call import PaidCall, reservation_id
 from app.metering.quote import MOST_OUTPUT, Granted, Quote, demand, quote
@@ -146,9 +146,23 @@ class Opening:
         Raises:
             NoSuchConversation, UnknownModel, UnsuitableModel, PromptTooLong, MaxCostTooLow: as `open`.
         """
+        return self._plan_of(ask, max_output_tokens).quote
+
+    def _plan_of(self, ask: Ask, max_output_tokens: int | None) -> _Plan:
         conversation = _NEW if not ask.conversation_id else self._store.conversation(ask.uid, ask.conversation_id)[0]
         most = MOST_OUTPUT if max_output_tokens is None else max_output_tokens
-        return self._plan(ask, conversation, most).quote
+        return self._plan(ask, conversation, most)
+
+    def estimate(
+        self, ask: Ask, expected: Lengths, max_output_tokens: int | None = None
+    ) -> tuple[Estimate, Chosen | None]:
+        """What this message will probably cost, by the same quote, and why its model was chosen. Writes nothing.
+
+        Raises:
+            The same as `quote`.
+        """
+        plan = self._plan_of(ask, max_output_tokens)
+        return estimate(self._book, plan.quote, Prompt.of(texts(plan.messages)), expected), plan.chosen
 
     def _repeat(
         self, ask: Ask, conversation: Conversation, found: tuple[Turn, Document], error: Exception

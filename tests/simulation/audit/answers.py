@@ -36,7 +36,7 @@ def turns(world: World, known: Known, records: Records) -> Found:
         for entry in records.entries(uid):
             if entry.draft.reference.type == "message":
                 charged.setdefault(entry.draft.reference.id, []).append(entry)
-    chat = records.documents("users/")
+    chat = [one for one in records.documents("users/") if "/conversations/" in one.path]
     gone = deletions.gone(known, chat)
     left = [one for one in chat if "/messages/" in one.path and one.path.partition("/messages/")[0] not in gone]
     yield from deletions.remains(known, chat)

@@ -1,0 +1,34 @@
+"""What a deployment decides about the path that messages take."""
+
+from dataclasses import dataclass
+from typing import cast, get_args
+
+from app.assistant.classify.classification import Route
+from app.assistant.routing import MOST_PRIORITY, RouteRule
+from app.kit.environment import BadSetting, Environment
+from app.models.measured.tasks import TASKS
+
+
+@dataclass(frozen=True, slots=True)
+class AssistantSettings:
+    """`rules` are the operator's, which count before a user's of the same priority."""
+
+    rules: tuple[RouteRule, ...] = ()
+
+    @classmethod
+    def read(cls, env: Environment) -> "AssistantSettings":
+        """Reads `task=route@priority`, separated by commas; the priority may be left out. Raises `BadSetting`."""
+        return cls(tuple(_rule(word.strip()) for word in env.text("ROUTING_RULES", "").split(",") if word.strip()))
+
+
+def _rule(word: str) -> RouteRule:
+    task, _, rest = word.partition("=")
+    route, at, priority = rest.partition("@")
+    number = priority if at else "0"
+    whole = number.isascii() and number.isdigit() and int(number) <= MOST_PRIORITY
+    if task not in TASKS or route not in get_args(Route) or not whole:
+        raise BadSetting(
+            f"ROUTING_RULES should hold rules such as research=agent@10: a task ({', '.join(TASKS)}), quick or agent, "
+            f"and a priority up to {MOST_PRIORITY}; it holds {word!r}"
+        )
+    return RouteRule(task, cast(Route, route), int(number))
