@@ -9,10 +9,11 @@ import pytest
 
 from app.kit.errors import Unavailable
 from app.kit.google.users import AuthUsers, UserRecord
+from app.kit.network.http import ConnectionPool, HttpClient, NoResponse, Retries
 
 
 class Toolkit:
-    """A server that gives its `answers` in turn, the last one for ever, and keeps what it was asked."""
+    """A server that gives its `answers` in turn, the last one for ever, and keeps what it was asked. None hangs up."""
 
     def __init__(self) -> None:
         self.answers: list[tuple[int, object]] = []
@@ -26,6 +27,9 @@ class Toolkit:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 toolkit.asked.append((self.path, self.headers["Authorization"], body))
                 status, answer = toolkit.answers.pop(0) if len(toolkit.answers) > 1 else toolkit.answers[0]
+                if answer is None:
+                    self.close_connection = True
+                    return
                 content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(content)))
@@ -117,6 +121,26 @@ class TestALookUp:
     ) -> None:
         with pytest.raises(Unavailable):
             users_with(answer, toolkit=toolkit).find("alice")
+
+    def test_whose_answer_was_lost_is_tried_again(self, toolkit: Toolkit) -> None:
+        users = users_with((200, None), found(disabled=True), toolkit=toolkit)
+        assert users.find("alice") == UserRecord(True, 0, None)
+        assert len(toolkit.asked) == 2
+
+    def test_asks_nothing_when_its_time_is_over(self, toolkit: Toolkit) -> None:
+        """Tries, and a new token, share one time: whoever waits for the look-up of another waits no longer."""
+        client = HttpClient(ConnectionPool(toolkit.base), 1)
+        toolkit.answers = [found()]
+        with pytest.raises(NoResponse):
+            client.request("POST", "/x", (), b"{}", Retries(True, frozenset(), 1, ends_us=0))
+        assert toolkit.asked == []
+
+    @pytest.mark.parametrize("token", ["with\nnewline", "", "\u00e9"])
+    def test_with_a_token_that_no_header_can_hold_is_unavailable(self, toolkit: Toolkit, token: str) -> None:
+        account = Account()
+        account.token = token
+        with pytest.raises(Unavailable):
+            AuthUsers("demo-x", account, base=toolkit.base).find("alice")
 
     def test_is_tried_twice(self, toolkit: Toolkit) -> None:
         users = users_with((503, {}), found(disabled=True), toolkit=toolkit)

@@ -153,6 +153,8 @@ class FirebaseTokens:
             from app.kit import telemetry  # late: a callable's module is loaded by every function's cold start
 
             telemetry.log("api").warning("user_not_looked_up", reason=str(fault))
+            with self._lock:
+                known = self._recall(digest)  # The token may have ended meanwhile.
         return self._remembered(digest, known or self._verified(token), recent=recent)
 
     def _look_up(self, token: str, digest: bytes, known: _Verdict | None, told: Future[Principal]) -> Principal:

@@ -126,9 +126,7 @@ class BalanceMirror:
         comparing = _Comparing(self)
         try:
             for job, grace_us in _LOOKS:
-                record = self._documents.get(f"{COLLECTION}/{job}")
-                begun = record is not None and bool(record.fields.get("after"))
-                query = _written(0 if begun else now_us - _FIRST_LOOK_US, now_us - grace_us)
+                query = _written(self._since_us(job, now_us), now_us - grace_us)
                 self._rows.follow(job, query, comparing.compare, limit=limit)
         finally:
             done = comparing.result()
@@ -142,6 +140,17 @@ class BalanceMirror:
             log = telemetry.log("credits")
             log.warning("mirrors_differed", accounts=len(done.differing), lag_us=done.worst_lag_us)
         return done
+
+    def _since_us(self, job: str, now_us: int) -> int:
+        """The time of change at which a job began. It is kept, so that nobody is left out while none was compared."""
+        record = self._documents.get(f"{COLLECTION}/{job}")
+        since = record.fields.get("since") if record else None
+        if isinstance(since, str):
+            return from_rfc3339(since)
+        begun = record is not None and bool(record.fields.get("after"))
+        began_us = 0 if begun else now_us - _FIRST_LOOK_US
+        self._documents.commit([Merge(f"{COLLECTION}/{job}", {"since": to_rfc3339(began_us)})])
+        return began_us
 
     def last_comparison(self) -> LastComparison | None:
         """What the scheduled comparison found when it last had something to compare."""

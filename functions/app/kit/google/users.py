@@ -7,9 +7,10 @@ https://cloud.google.com/identity-platform/docs/reference/rest/v1/projects.accou
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
+from app.kit.clock import seconds
 from app.kit.errors import Unavailable, ensure
 from app.kit.google.credentials import AccessToken, Credential, Owner
 from app.kit.network.http import ConnectionPool, HttpClient, NoResponse, Response, Retries
@@ -18,7 +19,9 @@ EMULATOR: Final = "FIREBASE_AUTH_EMULATOR_HOST"
 """The variable that firebase_admin and the Firebase CLI use."""
 ORIGIN: Final = "https://identitytoolkit.googleapis.com"
 TRY_S: Final = 1.0
-"""Patience of one try; there are two, so that a look-up takes about two seconds at most."""
+"""Patience of one step of a try; there are two tries."""
+WHOLE_US: Final = seconds(2) - 100_000
+"""How long a look-up may take in all. Whoever waits for another's look-up waits for two seconds."""
 _RETRIES: Final = Retries(lost=True, statuses=frozenset((500, 502, 503, 504)), most=1)
 """To ask twice changes nothing."""
 
@@ -42,7 +45,7 @@ class AuthUsers:
         from google.auth.exceptions import GoogleAuthError
 
         self._failures = (NoResponse, GoogleAuthError)
-        pool = ConnectionPool(base)
+        pool = self._pool = ConnectionPool(base)
         self._client = HttpClient(pool, TRY_S)
         self._token = Owner() if credential is None else AccessToken(credential, base, TRY_S)
         self._path = f"{pool.path}/v1/projects/{project}/accounts:lookup"
@@ -62,15 +65,16 @@ class AuthUsers:
         return record_of(response.body, uid)
 
     def _send(self, body: bytes) -> Response:
+        ends_us = self._pool.concurrency.monotonic_us() + WHOLE_US
         token = self._token.headers()
-        response = self._post(body, token)
+        response = self._post(body, token, ends_us)
         if response.status == 401 and self._token.renewed(token):
-            response = self._post(body, self._token.headers())
+            response = self._post(body, self._token.headers(), ends_us)
         return response
 
-    def _post(self, body: bytes, token: dict[str, str]) -> Response:
+    def _post(self, body: bytes, token: dict[str, str], ends_us: int) -> Response:
         headers = (("content-type", "application/json"), *token.items())
-        return self._client.request("POST", self._path, headers, body, _RETRIES)
+        return self._client.request("POST", self._path, headers, body, replace(_RETRIES, ends_us=ends_us))
 
 
 def connect() -> AuthUsers:
@@ -109,5 +113,5 @@ def record_of(body: bytes, uid: str) -> UserRecord | None:
         claims = json.loads(found.get("customAttributes") or "{}")
         role = claims.get("role")
         return UserRecord(found.get("disabled") is True, int(found.get("validSince", 0)), role)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         raise Unavailable("Firebase Auth answered with something else than users") from error

@@ -75,12 +75,13 @@ class ConnectionPool:
         return HttpConnection(self._network.connect(self._host, self._port, tls=self._tls, timeout_s=timeout_s))
 
     def keep(self, connection: HttpConnection) -> None:
-        """Takes a connection back after a complete response."""
+        """Takes a connection back after a complete response; the one that was idle for longest may go for it."""
         connection.http.start_next_cycle()
-        connection.idle_since_us = self.concurrency.monotonic_us()
+        now_us = connection.idle_since_us = self.concurrency.monotonic_us()
         with self._lock:
             self._kept.append(connection)
-            spare = self._kept.popleft() if len(self._kept) > self._most_kept else None
+            old = now_us - self._kept[0].idle_since_us >= self._kept_for_us
+            spare = self._kept.popleft() if old or len(self._kept) > self._most_kept else None
         if spare is not None:
             spare.wire.close()
 
@@ -118,13 +119,15 @@ class Retries:
     """What is tried again, besides a connection that could not be made (once).
 
     `lost`: a request whose response was lost (once); only for what may happen twice. `statuses`: refusals, up to
-    `most` times; the first at once, the next ones after 2, 4, ... times `backoff_us`.
+    `most` times; the first at once, the next ones after 2, 4, ... times `backoff_us`. `ends_us` is the monotonic time
+    at which the request is given up with all its tries.
     """
 
     lost: bool
     statuses: frozenset[int]
     most: int
     backoff_us: int = 0
+    ends_us: int | None = None
 
 
 class HttpClient:
@@ -141,22 +144,29 @@ class HttpClient:
         """The response, whatever its status. `target` is a path with its query.
 
         Raises:
-            NoResponse: there is none, or it is no HTTP.
+            NoResponse: there is none, or it is no HTTP, or the request can be none.
         """
         length = () if body is None else (("content-length", str(len(body))),)
-        head = h11.Request(method=method, target=target, headers=[("host", self._pool.authority), *headers, *length])
+        try:
+            head = h11.Request(
+                method=method, target=target, headers=[("host", self._pool.authority), *headers, *length]
+            )
+        except (h11.LocalProtocolError, UnicodeError) as error:
+            raise NoResponse(f"the request is no HTTP ({type(error).__name__})") from error
         unreached = lost = False
         refused = 0
         while True:
             try:
-                connection = self._pool.kept() or self._pool.connect(self._timeout_s)
-            except OSError as error:
-                if unreached:
+                # Where one kept connection was dead, others of its age may be.
+                kept = None if lost else self._pool.kept()
+                connection = kept or self._pool.connect(self._patience_s(retries.ends_us))
+            except (OSError, UnicodeError) as error:
+                if unreached or isinstance(error, UnicodeError):
                     raise NoResponse(f"it cannot be reached ({type(error).__name__})") from error
                 unreached = True
                 continue
             try:
-                response = self._exchange(connection, head, body)
+                response = self._exchange(connection, head, body, retries.ends_us)
             except (OSError, h11.RemoteProtocolError) as error:
                 connection.wire.close()
                 if lost or not retries.lost:
@@ -169,10 +179,21 @@ class HttpClient:
                 self._pool.concurrency.sleep_us(retries.backoff_us << refused)
             refused += 1
 
-    def _exchange(self, connection: HttpConnection, head: h11.Request, body: bytes | None) -> Response:
+    def _patience_s(self, ends_us: int | None) -> float:
+        """How long the next step may take; raises TimeoutError when the time of the whole request is over."""
+        if ends_us is None:
+            return self._timeout_s
+        left_s = (ends_us - self._pool.concurrency.monotonic_us()) / 1_000_000
+        if left_s <= 0:
+            raise TimeoutError
+        return min(self._timeout_s, left_s)
+
+    def _exchange(
+        self, connection: HttpConnection, head: h11.Request, body: bytes | None, ends_us: int | None
+    ) -> Response:
         http, wire = connection.http, connection.wire
         sent = (head, h11.Data(data=body), h11.EndOfMessage()) if body else (head, h11.EndOfMessage())
-        wire.send(b"".join(http.send(event) or b"" for event in sent), self._timeout_s)
+        wire.send(b"".join(http.send(event) or b"" for event in sent), self._patience_s(ends_us))
         status, headers, content = 0, {}, []
         while True:
             event = http.next_event()
@@ -185,7 +206,7 @@ class HttpClient:
             elif isinstance(event, h11.ConnectionClosed):
                 raise ConnectionResetError("the server hung up")
             elif event is h11.NEED_DATA:
-                http.receive_data(wire.receive(self._timeout_s))
+                http.receive_data(wire.receive(self._patience_s(ends_us)))
         if connection.reusable:
             self._pool.keep(connection)
         else:

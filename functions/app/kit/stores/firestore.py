@@ -18,6 +18,7 @@ import grpc
 from google.api_core import exceptions
 from google.api_core.grpc_helpers import wrap_errors
 from google.api_core.retry import Retry, if_exception_type
+from google.api_core.timeout import TimeToDeadlineTimeout
 from google.auth.exceptions import GoogleAuthError
 from google.cloud.firestore_v1.services.firestore import FirestoreClient
 from google.cloud.firestore_v1.services.firestore.transports import FirestoreGrpcTransport
@@ -106,13 +107,11 @@ class PlainCalls:
     """
 
     def __init__(self, channel: grpc.Channel) -> None:
-        self.get_document = _RETRY(
-            wrap_errors(
-                channel.unary_unary(
-                    "/google.firestore.v1.Firestore/GetDocument",
-                    request_serializer=_PbGetRequest.SerializeToString,
-                    response_deserializer=_PbDocument.FromString,
-                )
+        self._get_document = wrap_errors(
+            channel.unary_unary(
+                "/google.firestore.v1.Firestore/GetDocument",
+                request_serializer=_PbGetRequest.SerializeToString,
+                response_deserializer=_PbDocument.FromString,
             )
         )
         self.commit = wrap_errors(
@@ -122,6 +121,12 @@ class PlainCalls:
                 response_deserializer=_PbCommitResponse.FromString,
             )
         )
+
+    def get_document(self, request: Message, *, metadata: Sequence[tuple[str, str]]) -> _RawDocument:
+        """The document. All tries together take `_TIMEOUT_S`, so each may take what is left of it."""
+        within = TimeToDeadlineTimeout(timeout=_TIMEOUT_S)
+        raw: _RawDocument = _RETRY(within(self._get_document))(request, metadata=metadata)
+        return raw
 
 
 class FirestoreDocuments:
@@ -146,9 +151,7 @@ class FirestoreDocuments:
             name = self._name(path)
             routing = ("x-goog-request-params", f"name={quote(name, '')}")
             try:
-                raw = self._plain.get_document(
-                    _PbGetRequest(name=name), timeout=_TIMEOUT_S, metadata=(*self._metadata, routing)
-                )
+                raw = self._plain.get_document(_PbGetRequest(name=name), metadata=(*self._metadata, routing))
             except exceptions.NotFound:
                 return None
         return self._document(raw)

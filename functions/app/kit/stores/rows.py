@@ -105,7 +105,7 @@ class GuardedRows:
 
         def stays(row: BrokenRow) -> bool:
             # What a run beside this one listed since may be about a newer state of the row.
-            return row.path not in served or row.last_us > now_us
+            return row.path not in served or row not in was.broken
 
         self._list.keep(job, was, JobRecord(after, now_us), met, stays)
         return self._job_run(job, run, complete)
