@@ -103,6 +103,7 @@ OTHERWISE: Final = {
     "sealed": "a copy of what the archive has",
     "jobs of proofs": "signed as a whole: what somebody added is not ours",
     "breaches": "signed by parts, and otherwise only merged into",
+    "users/preferences": "its owner puts it whole: what is inside is what was put",
 }
 
 SEEN: Final = "2027-01-14T08:30:00.000000Z"
