@@ -1,5 +1,6 @@
 """What Firestore's refusals mean: a lost race is tried again, a mistake of the deployment is logged as our error."""
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import cast
 
@@ -169,11 +170,18 @@ def test_a_plain_read_is_repeated_while_nobody_is_there_and_a_commit_never() -> 
     assert [(method, patience) for method, patience, _ in channel.asked] == [("Commit", 15)]
 
 
-def test_a_plain_call_says_where_it_goes() -> None:
+def test_a_plain_call_says_where_it_goes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Google's front end routes by these headers, https://google.aip.dev/client-libraries/4222."""
+    monkeypatch.delenv("FIRESTORE_EMULATOR_HOST", raising=False)
     channel = Channel()
     over(channel).get("accounts/al ice@\u00e9")
     asked = channel.asked[0][2]
     assert asked["google-cloud-resource-prefix"] == "projects/demo/databases/(default)"
     named = "projects%2Fdemo%2Fdatabases%2F%28default%29%2Fdocuments%2Faccounts%2Fal%20ice%40%C3%A9"
     assert asked["x-goog-request-params"] == f"name={named}"
+    channel = Channel()
+    with contextlib.suppress(AttributeError):  # It answers a commit with a document.
+        over(channel).commit([Merge("accounts/alice", {"a": 1})])
+    asked = channel.asked[0][2]
+    assert asked["x-goog-request-params"] == "database=projects%2Fdemo%2Fdatabases%2F%28default%29"
+    assert "authorization" not in asked, "the owner of the emulator is nobody in production"

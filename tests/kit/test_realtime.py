@@ -192,6 +192,11 @@ class TestTokens:
             realtime.get("n")
         assert script.tokens == ["Bearer token-1", "Bearer token-2", "Bearer token-2", "Bearer token-3"]
 
+    def test_one_that_is_refused_for_a_write_is_renewed_as_well(self, script: Script) -> None:
+        script.says = [Said(401), Said(204, b"")]
+        FirebaseRealtime(script.rest(_Counted())).update({"n": 1})  # type: ignore[no-untyped-call]  # as above
+        assert script.asked == [("PATCH", None)] * 2
+
     def test_threads_fetch_one_together(self, script: Script) -> None:
         script.says = [Said(200, b"1")] * 8
         rest = script.rest(_Counted())  # type: ignore[no-untyped-call]  # as above
