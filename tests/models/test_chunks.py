@@ -30,7 +30,7 @@ def test_a_count_before_the_last_text_proves_no_end() -> None:
     counted = text("a", usage={"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2})
     with pytest.raises(ModelBroke):
         reader_of(counted, text("b")).end()
-    count = {"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}}
+    count: dict[str, object] = {"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}}
     reader_of(counted, text("b"), count).end()
 
 
