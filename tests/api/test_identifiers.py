@@ -47,6 +47,8 @@ ODD: Final = {
 """Ids of users may be these; other ids may not. Half a character is no JSON, and another letter in an address."""
 
 FREE_TEXT: Final = {
+    "excluded_providers.[]": "compared with the names of the catalogue",
+    "q": "cut into words, which are looked up as values",
     "title": "stored as a value and never part of a path",
     "system_prompt": "stored as a value and sent to the vendor",
     "content": "stored as a value and sent to the vendor",

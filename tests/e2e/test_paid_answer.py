@@ -124,7 +124,8 @@ class TestStreaming:
         answer = whole.json()
         assert text_of(frames) == answer["answer"]
         assert frames[-1].data["cost"] == answer["cost"]
-        assert person.turn(conversation, answer["message_id"]) == answer
+        turn = person.turn(conversation, answer["message_id"])
+        assert {**turn, **answer} == turn, "a list tells of its place in the tree as well"
 
     def test_a_conversation_goes_on(self, person: Person) -> None:
         conversation = person.begin()
