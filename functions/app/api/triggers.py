@@ -10,7 +10,7 @@ import functools
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from cloudevents.http import CloudEvent
 from firebase_functions.options import FirestoreOptions
@@ -18,7 +18,9 @@ from firebase_functions.private.manifest import EventTrigger, ManifestEndpoint
 from firebase_functions.private.path_pattern import PathPattern
 
 from app.kit.errors import ensure
-from app.kit.stores.documents import Fields
+
+if TYPE_CHECKING:
+    from app.kit.stores.documents import Fields
 
 WRITTEN: Final = "google.cloud.firestore.document.v1.written"
 TriggerHandler = Callable[["DocumentWritten"], None]
@@ -32,7 +34,7 @@ class DocumentWritten:
     id: str
     """The event's id, one for all functions that a write triggers: a key needs the function's name too (T-45)."""
     params: Mapping[str, str]
-    fields: Fields | None
+    fields: "Fields | None"
     """The fields after the write; None when the document was deleted."""
 
 
@@ -92,7 +94,7 @@ def _read(raw: CloudEvent, pattern: PathPattern) -> DocumentWritten:
     return DocumentWritten(attributes["id"], pattern.extract_matches(attributes["document"]), _fields(raw.get_data()))
 
 
-def _fields(payload: object) -> Fields | None:
+def _fields(payload: object) -> "Fields | None":
     # Imported late, like the next: only this function needs them.
     from google.events.cloud.firestore import DocumentEventData  # type: ignore[import-untyped]  # ships no types
 

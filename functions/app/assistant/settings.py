@@ -1,19 +1,19 @@
 """What a deployment decides about the path that messages take."""
 
 from dataclasses import dataclass
-from typing import cast, get_args
+from typing import TYPE_CHECKING, cast, get_args
 
-from app.assistant.classify.classification import Route
-from app.assistant.routing import MOST_PRIORITY, RouteRule
 from app.kit.environment import BadSetting, Environment
-from app.models.measured.tasks import TASKS
+
+if TYPE_CHECKING:
+    from app.assistant.routing import RouteRule
 
 
 @dataclass(frozen=True, slots=True)
 class AssistantSettings:
     """`rules` are the operator's, which count before a user's of the same priority."""
 
-    rules: tuple[RouteRule, ...] = ()
+    rules: "tuple[RouteRule, ...]" = ()
 
     @classmethod
     def read(cls, env: Environment) -> "AssistantSettings":
@@ -21,7 +21,12 @@ class AssistantSettings:
         return cls(tuple(_rule(word.strip()) for word in env.text("ROUTING_RULES", "").split(",") if word.strip()))
 
 
-def _rule(word: str) -> RouteRule:
+def _rule(word: str) -> "RouteRule":
+    # Late: without rules of an operator no function loads the router at its start.
+    from app.assistant.classify.classification import Route
+    from app.assistant.routing import MOST_PRIORITY, RouteRule
+    from app.models.measured.tasks import TASKS
+
     task, _, rest = word.partition("=")
     route, at, priority = rest.partition("@")
     number = priority if at else "0"
