@@ -1,10 +1,11 @@
 """Cold start: from a fresh process to the first answer, against a bare firebase-functions hello world.
 
-    python bench/cold_start.py [--runs 9]
+    python bench/cold_start.py [--runs 25]
 
-Served by functions-framework with gunicorn, as in production; the two are started in turns, so that a busy machine
-slows both. Dependencies are three tiny servers, so that health has somebody to ask. CPU is that of the master and the
-worker together. The container's download and sandbox are not part of it. Fails when a ratio is above the bound.
+Served by functions-framework with gunicorn, as in production; the two are started in turns, and a ratio is the median
+of the ratios of neighbours, because a machine that is shared slows down and speeds up within a run. Dependencies are
+three tiny servers, so that health has somebody to ask. CPU is that of the master and the worker together. The
+container's download and sandbox are not part of it. Fails when a ratio is above the bound.
 """
 
 import argparse
@@ -28,7 +29,7 @@ import psutil
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 PORT: Final = 24400
-BOUND: Final = 1.3
+BOUND: Final = 1.10
 HEALTH: Final = "/v1/monitoring/health"
 HELLO: Final = """
 from firebase_functions import https_fn
@@ -76,7 +77,7 @@ class _Quiet(BaseHTTPRequestHandler):
 def main() -> int:
     """Measures, prints, and returns 1 when the bound does not hold."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--runs", type=int, default=9)
+    parser.add_argument("--runs", type=int, default=25)
     runs: int = parser.parse_args().runs
     environment = _environment(_dependency())
     ours: list[Start] = []
@@ -145,9 +146,9 @@ def _report(bare: list[Start], ours: list[Start], environment: Mapping[str, str]
     print(f"{'':24}{'wall median (min)':>20}{'cpu median (min)':>20}{'memory':>10}")
     for name, found in (("hello world", bare), ("api, first health", ours)):
         print(f"{name:24}{_seconds([s.wall_s for s in found])}{_seconds([s.cpu_s for s in found])}{_memory(found)}")
-    wall = _median([s.wall_s for s in ours]) / _median([s.wall_s for s in bare])
-    cpu = _median([s.cpu_s for s in ours]) / _median([s.cpu_s for s in bare])
-    print(f"{'ratio':24}{wall:>18.2f} x{cpu:>18.2f} x   (n = {len(ours)}, bound {BOUND})")
+    wall = _median([mine.wall_s / hello.wall_s for mine, hello in zip(ours, bare, strict=True)])
+    cpu = _median([mine.cpu_s / hello.cpu_s for mine, hello in zip(ours, bare, strict=True)])
+    print(f"{'ratio of neighbours':24}{wall:>18.2f} x{cpu:>18.2f} x   (n = {len(ours)}, bound {BOUND})")
     listing = subprocess.run(
         [sys.executable, "-c", LISTING], cwd=ROOT / "functions", env=dict(environment), check=True, capture_output=True
     )

@@ -15,7 +15,7 @@ function that is to be deployed under a name of its own also gets its line in `m
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, NamedTuple, TypeVar, cast
 
 from app.kit.once import Locked
 
@@ -39,8 +39,7 @@ class Figure:
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Invariant:
+class Invariant(NamedTuple):
     """Something that must hold of what is stored. `broken` looks at a bounded sample and names what breaks it.
 
     Evaluated with every scrape of the metrics, as `invariant_broken{invariant}`; `broken` must read few documents.

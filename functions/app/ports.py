@@ -5,7 +5,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from app.kit.clock import Clock
 from app.kit.concurrency import Concurrency
@@ -42,8 +42,7 @@ Probe = Callable[[], None]
 """Returns when the dependency answers, and raises `Unavailable` with words for the public when it does not."""
 
 
-@dataclass(frozen=True, slots=True)
-class Dependency:
+class Dependency(NamedTuple):
     """A service that this backend calls. Without an essential one nothing works; without another one a part does."""
 
     name: str

@@ -1,6 +1,6 @@
 """The settings of all features, read and checked together. Each feature's own stand in its `settings.py`."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from app.api.settings import ApiSettings
 from app.assistant.settings import AssistantSettings
@@ -11,8 +11,7 @@ from app.kit.environment import Environment
 from app.models.settings import ModelsSettings
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(NamedTuple):
     """One deployment."""
 
     deployment: Deployment

@@ -8,7 +8,6 @@ taken is back.
 import contextlib
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any, Final
 
 from app.credits.core.account import AccountStatus
@@ -183,7 +182,7 @@ class Siege:
     def _key_retired(self, uid: str) -> Found:
         """A deployment signs with another key; an instance of the one before must not sign for longer than a day."""
         kernel, old = self._kernel, self._any()
-        new = self._deployed(replace(old.settings, signing_key=_NEXT, retired_keys=(_PRESENT.public,)))
+        new = self._deployed(old.settings._replace(signing_key=_NEXT, retired_keys=(_PRESENT.public,)))
         new.publish_key()
         new.post(uid, Deposit("new-key", 1, "stripe", Reference("payment", "new-key")))
         kernel.run(kernel.now_us + 30 * 3_600_000_000)

@@ -1,13 +1,12 @@
 """What a deployment decides about its HTTP edge."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from app.kit.deployment import LONGEST_REQUEST_S
 from app.kit.environment import Environment
 
 
-@dataclass(frozen=True, slots=True)
-class ApiSettings:
+class ApiSettings(NamedTuple):
     """`origins`: web origins whose pages may call the API; empty for any. `timeout_s`: when a request is killed.
     `relay_header`: in which header a relay (Firebase Hosting) tells its client's address; None where there is none.
     """

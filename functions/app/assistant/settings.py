@@ -1,7 +1,6 @@
 """What a deployment decides about the path that messages take."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast, get_args
+from typing import TYPE_CHECKING, NamedTuple, cast, get_args
 
 from app.kit.environment import BadSetting, Environment
 
@@ -9,8 +8,7 @@ if TYPE_CHECKING:
     from app.assistant.routing import RouteRule
 
 
-@dataclass(frozen=True, slots=True)
-class AssistantSettings:
+class AssistantSettings(NamedTuple):
     """`rules` are the operator's, which count before a user's of the same priority."""
 
     rules: "tuple[RouteRule, ...]" = ()

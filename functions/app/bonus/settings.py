@@ -1,14 +1,13 @@
 """How large the welcome bonus is, and when which part of it is given. Amounts are micro-credits."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from app.kit.clock import minutes
 from app.kit.environment import BadSetting, Environment
 from app.kit.money import credits
 
 
-@dataclass(frozen=True, slots=True)
-class BonusSettings:
+class BonusSettings(NamedTuple):
     """`on_verified` and `on_purchase` are parts of `amount`; the rest is given when the account opens.
 
     Without `checks` every account gets all of it when it opens.

@@ -1,15 +1,14 @@
 """What a deployment decides about credits. Amounts are micro-credits; a credit costs USD 0.024 at list price."""
 
 import base64
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from app.kit.clock import minutes
 from app.kit.environment import BadSetting, Environment, decode_key32
 from app.kit.money import credits
 
 
-@dataclass(frozen=True, slots=True)
-class CreditsSettings:
+class CreditsSettings(NamedTuple):
     """`signing_key` is the seed of the Ed25519 key that signs entries; `retired_keys` are public keys, in base64url,
     that signed before. `low_threshold`: below how much a new account is warned. `chain_checks`: accounts that
     each sweep verifies in turn.

@@ -1,8 +1,7 @@
 """Which Firebase project this process belongs to, and whether it runs on the emulators."""
 
 import json
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from app.kit.environment import BadSetting, Environment
 
@@ -11,8 +10,7 @@ LONGEST_REQUEST_S: Final = 300
 EMULATOR_HOSTS = ("FIREBASE_AUTH_EMULATOR_HOST", "FIRESTORE_EMULATOR_HOST", "FIREBASE_DATABASE_EMULATOR_HOST")
 
 
-@dataclass(frozen=True, slots=True)
-class Deployment:
+class Deployment(NamedTuple):
     """One deployment. `bucket`: of Cloud Storage, where checkpoints are archived."""
 
     project: str

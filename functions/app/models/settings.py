@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from app.kit.deployment import LONGEST_REQUEST_S
 from app.kit.environment import BadSetting, Environment
@@ -26,8 +26,7 @@ class Patience:
     tick_s: int = 10
 
 
-@dataclass(frozen=True, slots=True)
-class ModelsSettings:
+class ModelsSettings(NamedTuple):
     """`vendors` are those that a model may name, by id. `catalogue` is the deployment's own price book over them; None
     for the one that comes with the project, whose models are all of the vendor `PLATFORM`. A model that failed
     `circuit_failures` times in a row is left alone.
