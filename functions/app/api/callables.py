@@ -10,8 +10,8 @@ import io
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, TypeVar
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 import flask
 from firebase_functions.https_fn import CallableRequest, FunctionsErrorCode, HttpsError
@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 Body = TypeVar("Body", bound="BaseModel")
 
 
-@dataclass(frozen=True, slots=True)
-class Invocation:
+class Invocation(NamedTuple):
     """One call of a signed-in user, as a handler sees it."""
 
     who: Principal

@@ -7,8 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import flask
 
@@ -33,8 +32,7 @@ def take_or_make(environ: Mapping[str, object], ids: Ids) -> str:
     return accepted(given if isinstance(given, str) else None) or ids.new("req")
 
 
-@dataclass(frozen=True, slots=True)
-class Client:
+class Client(NamedTuple):
     """Where a call came from, as far as it is known. `address` is the client's. `relay` is the machine that told it to
     us, None where Google's front end saw the client itself: then nobody could make the address up.
     """

@@ -7,8 +7,7 @@ Refuses to know users, bodies and features.
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from werkzeug.wrappers import Response
 
@@ -40,15 +39,14 @@ _SECURITY: Final[Mapping[str, str]] = {
 """Set unless the answer sets them itself (the documentation page needs its own scripts)."""
 
 
-@dataclass(frozen=True, slots=True)
-class EdgePolicy:
+class EdgePolicy(NamedTuple):
     """What differs between deployments.
 
     `origins`: the web origins whose scripts may call the API; empty means any, which is safe because the API reads
     no cookie: a foreign page has no token to send. `relay_header`: see `context.client_of`.
     """
 
-    origins: frozenset[str] = field(default_factory=frozenset)
+    origins: frozenset[str] = frozenset()
     relay_header: str | None = None
 
 

@@ -9,8 +9,7 @@ it (a test compares the two), and with `retry`, which that decorator cannot set
 import functools
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar, cast
 
 from cloudevents.http import CloudEvent
 from firebase_functions.options import FirestoreOptions
@@ -27,8 +26,7 @@ TriggerHandler = Callable[["DocumentWritten"], None]
 Function = TypeVar("Function", bound=Callable[..., object])
 
 
-@dataclass(frozen=True, slots=True)
-class DocumentWritten:
+class DocumentWritten(NamedTuple):
     """A document was created, changed or deleted. Delivered at least once, in any order (T-44, T-46)."""
 
     id: str

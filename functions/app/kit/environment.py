@@ -8,8 +8,7 @@ import base64
 import binascii
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 from app.kit.errors import Failure
@@ -25,8 +24,7 @@ class BadSetting(Failure):
     """A variable of the environment is missing or makes no sense. The message names it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Environment:
+class Environment(NamedTuple):
     """The variables of one process. Every method raises `BadSetting` for a value that it cannot accept."""
 
     variables: Mapping[str, str]

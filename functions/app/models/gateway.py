@@ -10,7 +10,7 @@ import json
 from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import Final, Literal
 
@@ -270,11 +270,11 @@ class _Asking:
 
 def _patience(usual: Patience, model: Model, vendor: Vendor) -> Patience:
     """How long this model is waited for: its own patience where the catalogue gives it one, else its vendor's."""
-    return replace(
-        usual,
+    return Patience(
         connect_s=vendor.connect_seconds or usual.connect_s,
         first_s=model.first_token_seconds or vendor.first_token_seconds or usual.first_s,
         idle_s=model.silence_seconds or vendor.silence_seconds or usual.idle_s,
+        tick_s=usual.tick_s,
     )
 
 

@@ -1,7 +1,6 @@
 """Which model vendors are asked, and at which prices."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,8 +12,7 @@ if TYPE_CHECKING:
     from app.models.catalogue import Catalogue
 
 
-@dataclass(frozen=True, slots=True)
-class Patience:
+class Patience(NamedTuple):
     """Seconds: to connect, of silence before the first text, of silence after it, and between two ticks.
 
     Comments and hidden reasoning are no silence. A tick is what a caller hears while the vendor is silent.

@@ -7,8 +7,7 @@ Light on imports, because a cold instance answers its first health question with
 import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from app.kit.clock import Clock, seconds, to_rfc3339
 from app.kit.errors import Unavailable
@@ -22,8 +21,7 @@ FRESH_US: Final = seconds(5)
 """A verdict is reused for this long: the route is public, and its callers must not load the dependencies."""
 
 
-@dataclass(frozen=True, slots=True)
-class HealthReport:
+class HealthReport(NamedTuple):
     """The verdict. `failing` gives the reason for each dependency that fails, in words for the public."""
 
     status: HealthStatus
