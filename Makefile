@@ -3,7 +3,8 @@ PYTHON ?= python3.11
 PY := .venv/bin/python
 UV := .local/uv/bin/uv
 SUITE := $(PY) -m emulators.suite
-COMPILE := $(UV) pip compile pyproject.toml --python 3.11 --generate-hashes --no-header --no-annotate --quiet
+COMPILE_IN := $(UV) pip compile --python 3.11 --generate-hashes --no-header --no-annotate --quiet
+COMPILE := $(COMPILE_IN) pyproject.toml
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run stop test check demo bench simulate mutants lock format doctor
@@ -15,8 +16,8 @@ setup: ## install everything (Python packages, npm packages, Java, emulators)
 	@$(PYTHON) emulators/suite/install.py
 	@$(SUITE) setup
 
-run: setup ## start the local suite; FRESH=1 forgets the data, PORT_OFFSET=1100 moves all ports
-	@exec $(SUITE) run $(if $(FRESH),--fresh)
+run: setup ## start the local suite; FRESH=1 forgets the data, PORT_OFFSET=1100 moves all ports, MODEL=local adds a real model
+	@exec $(SUITE) run $(if $(FRESH),--fresh) $(if $(MODEL),--model $(MODEL))
 
 stop: setup ## stop the suite that `make run` started
 	@$(SUITE) stop
@@ -42,6 +43,8 @@ mutants: setup ## plant known faults one at a time and see the simulator find th
 lock: setup ## resolve pyproject.toml and package.json into the lock files
 	@$(COMPILE) -o functions/requirements.txt
 	@$(COMPILE) --group dev -o requirements-dev.txt
+	@$(COMPILE_IN) training/requirements.in -o training/requirements.txt
+	@$(COMPILE_IN) --no-deps emulators/local_model/requirements.in -o emulators/local_model/requirements.txt
 	@npm install --package-lock-only --ignore-scripts --no-audit --no-fund --loglevel error
 	@$(PY) -m emulators.suite.check --strip-addresses
 

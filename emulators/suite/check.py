@@ -19,8 +19,13 @@ _DATABASE_RULES = ("-m", "rtdb_emulator.rules", "check", "database.rules.json")
 _BIN = VENV_PYTHON.parent
 _NPM_LOCK = ROOT / "package-lock.json"
 _ADDRESS = re.compile(r'\n\s*"resolved": "[^"]*",')
-# lock file -> what `uv pip compile` is told besides pyproject.toml
-_LOCKS = {"functions/requirements.txt": (), "requirements-dev.txt": ("--group", "dev")}
+# lock file -> what `uv pip compile` is told
+_LOCKS = {
+    "functions/requirements.txt": ("pyproject.toml",),
+    "requirements-dev.txt": ("pyproject.toml", "--group", "dev"),
+    "training/requirements.txt": ("training/requirements.in",),
+    "emulators/local_model/requirements.txt": ("emulators/local_model/requirements.in", "--no-deps"),
+}
 
 
 @dataclass(frozen=True)
@@ -47,13 +52,13 @@ def _python_locks() -> str:
         with tempfile.TemporaryDirectory() as folder:
             fresh = Path(folder) / lock.name
             shutil.copy(lock, fresh)
-            command = [str(UV), "pip", "compile", "pyproject.toml", "--python", "3.11", "--generate-hashes", "--quiet"]
+            command = [str(UV), "pip", "compile", "--python", "3.11", "--generate-hashes", "--quiet"]
             command += ["--no-header", "--no-annotate", *options, "-o", str(fresh)]
             done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
             if done.returncode:
                 return f"{name} could not be resolved: {done.stderr.strip()}"
             if fresh.read_text() != lock.read_text():
-                return f"{name} is not what pyproject.toml asks for: run `make lock`"
+                return f"{name} is not what {options[0]} asks for: run `make lock`"
     return ""
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from emulators.local_model import installation as local_model
 from emulators.suite import screen
 from emulators.suite.chromium import ensure_chromium
 from emulators.suite.doctor import examine
@@ -39,6 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     running = commands.add_parser("run", help="start everything, print one table, stop on Ctrl-C")
     _add_offset(running)
     running.add_argument("--fresh", action="store_true", help="forget the data of earlier runs")
+    running.add_argument("--model", choices=["local"], help="serve a small real model beside the simulator")
     running.add_argument(
         "--for-tests", action="store_true", help="no demo users, no schedules, no keys of yours, nothing kept"
     )
@@ -93,6 +95,7 @@ def _run(chosen: argparse.Namespace) -> int:
             fresh=chosen.fresh or chosen.for_tests,
             lasting=not chosen.for_tests,
             users_own=not chosen.for_tests,
+            local_model=chosen.model == "local",
             schedules=not chosen.for_tests,
             reload=not chosen.no_reload,
             owner=chosen.owner,
@@ -110,6 +113,7 @@ def _stop(chosen: argparse.Namespace) -> int:
 def _test(chosen: argparse.Namespace) -> int:
     _setup(argparse.Namespace(retry_downloads=False))
     ensure_chromium()
+    local_model.install()
     given = chosen.pytest[1:] if chosen.pytest[:1] == ["--"] else chosen.pytest
     # One worker has the tests that need the suite, the other all the rest.
     command = [sys.executable, "-m", "pytest", "-n", "2", *given]

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from emulators.suite.install import LOCAL, ROOT
+from emulators.suite.install import LOCAL, ROOT, Unable
 from emulators.suite.jars import Jar
 from emulators.suite.java import Java
 from emulators.suite.places import BUCKET, DATABASE_NAMESPACE, PROJECT, Places, Ports, origin
@@ -56,9 +56,17 @@ class FunctionVariables:
     def simulates_models(self) -> bool:
         return self.values["AI_PLATFORM_API_KEY"] == LOCAL_KEY
 
+    @property
+    def local_model(self) -> str:
+        """The address of the local model, empty when it is not served."""
+        return self.values.get("LLAMACPP_BASE_URL", "") if "MODEL_CATALOGUE" in self.values else ""
 
-def function_variables(ports: Ports, *, users_own: bool) -> FunctionVariables:
-    """Defaults, overlaid by what the user set. Not `users_own`: a test suite, which must not spend anyone's money."""
+
+def function_variables(ports: Ports, *, users_own: bool, book: Path | None = None) -> FunctionVariables:
+    """Defaults, overlaid by what the user set. Not `users_own`: a test suite, which must not spend anyone's money.
+
+    `book` is the book of models with the local one. Raises `Unable` when the user has named another.
+    """
     known = frozenset((*SECRETS, *_read_env(FUNCTIONS / ".env.example")))
     users = _users_variables(known) if users_own else {}
     defaults = {
@@ -75,6 +83,12 @@ def function_variables(ports: Ports, *, users_own: bool) -> FunctionVariables:
     if "AI_PLATFORM_API_KEY" not in users:
         defaults["AI_PLATFORM_BASE_URL"] = origin(ports.models) + "/v1"
         users.pop("AI_PLATFORM_BASE_URL", None)
+    if book is not None:
+        if "MODEL_CATALOGUE" in users:
+            raise Unable(
+                "MODEL=local adds a model to the project's own book: unset MODEL_CATALOGUE or leave MODEL out."
+            )
+        defaults |= {"MODEL_CATALOGUE": str(book), "LLAMACPP_BASE_URL": origin(ports.local_model) + "/v1"}
     return FunctionVariables({**defaults, **users}, known)
 
 

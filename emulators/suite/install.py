@@ -64,7 +64,7 @@ def install() -> None:
     """Bring the checkout's tools up to date. Safe to call at any time, and from several processes at once."""
     _require_python()
     _require_node()
-    with _alone():
+    with alone():
         for step in STEPS:
             if not step.is_done():
                 step.perform()
@@ -92,11 +92,11 @@ def _require_node() -> None:
 
 
 def _install_uv(log: Path) -> None:
-    _run([sys.executable, "-m", "venv", "--clear", str(LOCAL / "uv")], log)
+    run_command([sys.executable, "-m", "venv", "--clear", str(LOCAL / "uv")], log)
     pinned = LOCAL / "uv" / "requirements.txt"
     pinned.write_text(pinned_requirement(REQUIREMENTS.read_text(), "uv"))
     pip = [str(LOCAL / "uv" / "bin" / "python"), "-m", "pip", "install", "--quiet", "--require-hashes", "--no-deps"]
-    _run([*pip, "-r", str(pinned)], log)
+    run_command([*pip, "-r", str(pinned)], log)
 
 
 def pinned_requirement(lock: str, name: str) -> str:
@@ -110,9 +110,9 @@ def pinned_requirement(lock: str, name: str) -> str:
 def _install_python_packages(log: Path) -> None:
     if not _venv_fits():
         shutil.rmtree(ROOT / ".venv", ignore_errors=True)
-        _run([str(UV), "venv", "--quiet", "--python", sys.executable, str(ROOT / ".venv")], log)
+        run_command([str(UV), "venv", "--quiet", "--python", sys.executable, str(ROOT / ".venv")], log)
     sync = [str(UV), "pip", "sync", "--quiet", "--python", str(VENV_PYTHON), "--require-hashes"]
-    _run([*sync, str(REQUIREMENTS)], log)
+    run_command([*sync, str(REQUIREMENTS)], log)
 
 
 def _venv_fits() -> bool:
@@ -127,7 +127,7 @@ def _venv_fits() -> bool:
 def _install_npm_packages(log: Path) -> None:
     if not _npm_packages_are_current():
         # No package that we use needs its install script, and none of them should run unasked.
-        _run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], log)
+        run_command(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], log)
 
 
 def _npm_packages_are_current() -> bool:
@@ -151,7 +151,7 @@ def _link_functions_venv() -> None:
         link.symlink_to(Path("..") / ".venv")
 
 
-def _run(command: list[str], log: Path) -> None:
+def run_command(command: list[str], log: Path) -> None:
     """Run one command with its output in `log`; on failure say which, and show the end of what it wrote."""
     environment = {**os.environ, "UV_PYTHON_DOWNLOADS": "never"}
     environment.pop("VIRTUAL_ENV", None)
@@ -167,7 +167,8 @@ def _run(command: list[str], log: Path) -> None:
 
 
 @contextlib.contextmanager
-def _alone() -> Iterator[None]:
+def alone() -> Iterator[None]:
+    """Nobody else of this checkout installs anything meanwhile."""
     LOCAL.mkdir(exist_ok=True)
     with (LOCAL / "setup.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

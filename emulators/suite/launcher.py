@@ -10,9 +10,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import psutil
 
+from emulators.local_model import installation as local_model
 from emulators.suite import registry, screen, seed
 from emulators.suite.environment import FUNCTIONS, write_configuration
 from emulators.suite.functions_source import deployed_functions
@@ -97,12 +99,17 @@ class _Run:
             # Without the rest, the mirror of a run that was killed would only contradict the new one.
             self._places.database_file.unlink(missing_ok=True)
         write_configuration(self._places, self._plan.ports, self._plan.variables)
+        if self._plan.options.local_model:
+            local_model.install()
+            local_model.write_book(Path(self._plan.variables.values["MODEL_CATALOGUE"]))
 
     def _start(self) -> None:
         self._launch("firebase", self._plan.cli_command(), self._plan.cli_environment())
+        environment = {**os.environ, MARK: self._places.mark, "PYTHONPATH": str(ROOT)}
         if self._plan.variables.simulates_models:
-            environment = {**os.environ, MARK: self._places.mark, "PYTHONPATH": str(ROOT)}
             self._launch("model-vendor", self._plan.vendor_command(), environment)
+        if self._plan.options.local_model:
+            self._launch("local-model", self._plan.local_model_command(), environment)
         self._publish(self._state(ready=False))
 
     def _launch(self, name: str, command: list[str], environment: dict[str, str]) -> None:
@@ -121,6 +128,9 @@ class _Run:
         if self._plan.variables.simulates_models:
             wait_for_http(wait, "the model vendor simulator", origin(ports.models) + "/healthz")
             screen.tell(f"model vendor simulator answers on {ports.models}")
+        if self._plan.options.local_model:
+            wait_for_http(wait, "the local model", origin(ports.local_model) + "/health")
+            screen.tell(f"local model answers on {ports.local_model}")
         wait_for_ports(wait, ports, EMULATORS)
         functions = wait_for_functions(wait, ports, deployed_functions(FUNCTIONS / "main.py"))
         screen.tell(f"{len(functions)} functions loaded: {', '.join(functions)}")

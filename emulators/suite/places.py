@@ -28,6 +28,7 @@ class Ports:
     hub: int = 4400
     logging: int = 4500
     models: int = 4010
+    local_model: int = 4020
     hosting: int = 5000
     functions: int = 5001
     firestore: int = 8080

@@ -4,6 +4,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from emulators.local_model import installation as local_model
 from emulators.suite import registry
 from emulators.suite.environment import FunctionVariables, cli_environment, function_variables
 from emulators.suite.install import ROOT
@@ -22,6 +23,7 @@ class Options:
     fresh: forget the data first.
     lasting: keep the data for the next start.
     users_own: use the user's keys and settings, and make demo users.
+    local_model: serve a small real model too.
     schedules: fire scheduled functions.
     reload: load the functions again when their source changes.
     owner: end when this process does.
@@ -32,6 +34,7 @@ class Options:
     fresh: bool = False
     lasting: bool = True
     users_own: bool = True
+    local_model: bool = False
     schedules: bool = True
     reload: bool = True
     owner: int | None = None
@@ -59,7 +62,7 @@ class Plan:
             places=Places(claim.offset),
             ports=ports,
             worker_ports=claim.worker_ports,
-            variables=function_variables(ports, users_own=options.users_own),
+            variables=function_variables(ports, users_own=options.users_own, book=_book(options, claim)),
             jars=find_jars(download=False),
             java=find_java(),
         )
@@ -90,3 +93,10 @@ class Plan:
 
     def vendor_command(self) -> list[str]:
         return [sys.executable, "-m", "emulators.model_vendor", "--port", str(self.ports.models)]
+
+    def local_model_command(self) -> list[str]:
+        return local_model.command(self.ports.local_model)
+
+
+def _book(options: Options, claim: registry.Claim) -> Path | None:
+    return Places(claim.offset).work / "catalogue.toml" if options.local_model else None

@@ -86,6 +86,7 @@ def _rows(ports: Ports, variables: FunctionVariables, jars: Mapping[str, Jar]) -
         models = _Row(
             "models", variables.values.get("AI_PLATFORM_BASE_URL", "the vendor's default"), "your vendor, your key"
         )
+    local = [_Row("local model", url, "real, and very small")] if (url := variables.local_model) else []
     return [
         _Row("api", demo_address(ports), "ours"),
         _Row("hosting", origin(ports.hosting), GOOGLE),
@@ -97,4 +98,5 @@ def _rows(ports: Ports, variables: FunctionVariables, jars: Mapping[str, Jar]) -
         _Row("tasks", origin(ports.tasks), GOOGLE),
         _Row("eventarc", origin(ports.eventarc), GOOGLE),
         models,
+        *local,
     ]

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from app.models.catalogue import parse
+from emulators.local_model.installation import write_book
 from emulators.suite import cli, registry
 from emulators.suite.environment import function_variables
 from emulators.suite.functions_source import deployed_functions
@@ -114,6 +116,18 @@ class TestVariables:
         monkeypatch.setenv("AI_PLATFORM_BASE_URL", "https://models.example.com/v1")
         values = function_variables(Ports.at(1000), users_own=True).values
         assert values["AI_PLATFORM_BASE_URL"] == "http://127.0.0.1:5010/v1"
+
+    def test_the_local_model_joins_the_book_of_the_project(self, tmp_path: Path) -> None:
+        book = tmp_path / "catalogue.toml"
+        write_book(book)
+        assert [model.vendor for model in parse(book.read_text()) if model.id == "local"] == ["llamacpp"]
+        values = function_variables(Ports.at(1100), users_own=False, book=book).values
+        assert (values["MODEL_CATALOGUE"], values["LLAMACPP_BASE_URL"]) == (str(book), "http://127.0.0.1:5120/v1")
+
+    def test_a_book_of_the_users_own_is_not_replaced(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        monkeypatch.setenv("MODEL_CATALOGUE", "mine.toml")
+        with pytest.raises(Unable, match="unset MODEL_CATALOGUE"):
+            function_variables(Ports(), users_own=True, book=tmp_path / "catalogue.toml")
 
     def test_the_ledger_key_is_made_once(self) -> None:
         first = function_variables(Ports(), users_own=False).values["LEDGER_SIGNING_KEY"]
