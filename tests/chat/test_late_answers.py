@@ -1,11 +1,17 @@
 """Answers that end after their reservation was given back: free, recorded once, and never over another attempt."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+import pytest
+
+from app.chat.live.stream_mirror import PARKED_US, TRIES, Closing, Coalescer, send
 from app.chat.turn import Turn
-from app.kit.errors import Conflict
+from app.kit.errors import Conflict, Unavailable
 from app.kit.stores.documents import Replace, Write
+from app.kit.stores.realtime import Json
 from support.chat_world import ChatWorld, read_texts
+from support.clock import ManualClock
+from support.memory import MemoryRealtime
 
 
 def test_one_that_meets_another_writer_is_recorded_all_the_same(world: ChatWorld) -> None:
@@ -52,3 +58,34 @@ def test_one_does_not_write_over_the_attempt_that_took_its_place(world: ChatWorl
     assert turn.end.reason == "completed"
     assert -world.charges()[0].amount == turn.end.cost > 0
     assert world.reserved() == 0
+
+
+@pytest.mark.parametrize("ending", ["closed", "left"])
+@pytest.mark.parametrize("failures", [1, TRIES])
+def test_live_text_that_is_sent_again_is_not_written_over_a_later_attempt(ending: str, failures: int) -> None:
+    """T-111: an update failed; by the time that it is sent again, another instance answers anew."""
+    clock, realtime = ManualClock(), MemoryRealtime()
+    first, second = Coalescer(clock), Coalescer(clock)
+    first.open("alice", "m", "small", attempt=1)
+    first.append("m", "the first ")
+    if ending == "closed":
+        first.close("m", Closing("error", "error", "0"))
+    realtime.before_write.append(_refuse)
+    for _ in range(failures):
+        assert send(first, realtime)
+    realtime.before_write.clear()
+    if ending == "left":
+        first.leave("m", attempt=1)
+    second.open("alice", "m", "small", attempt=2)
+    second.append("m", "the second ")
+    assert send(second, realtime)
+    shown = realtime.get("users/alice/streams/m")
+    clock.advance(us=PARKED_US)
+    send(first, realtime)
+    assert realtime.get("users/alice/streams/m") == shown
+    assert not first.busy
+    assert not send(first, realtime)
+
+
+def _refuse(values: Mapping[str, Json]) -> None:
+    raise Unavailable(f"the database is gone: {len(values)}")

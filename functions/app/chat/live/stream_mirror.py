@@ -2,9 +2,9 @@
 
 All streams of an instance are written in one multi-path update every 120 ms, and the end of a stream at once: no stream
 is written more than ten times in a second. Chunks are appended under growing keys and never rewritten with other words.
-An update whose result is unknown is sent again unchanged. An answer never fails because its live text cannot be
-written: a stream that missed an update is written whole once the database takes it again. What its instance cannot
-mend, the sweep does (`due_streams`).
+An update whose result is unknown is sent again unchanged, less the ended streams of which the database already shows a
+later attempt. An answer never fails because its live text cannot be written: a stream that missed an update is written
+whole once the database takes it again. What its instance cannot mend, the sweep does (`due_streams`).
 """
 
 import threading
@@ -141,7 +141,22 @@ class Batch:
     values: dict[str, Json]
     streams: dict[str, _MirroredStream]
     closed: dict[str, _MirroredStream]
+    parked: bool
     tries: int = 0
+
+    def ended(self) -> list[tuple[str, _MirroredStream]]:
+        """Streams whose answers are over: another instance may answer those messages anew."""
+        return [(id, stream) for id, stream in self.streams.items() if stream.closing is not None]
+
+    def leave(self, message_id: str, attempt: int) -> None:
+        """Writes nothing of this attempt, if it holds it."""
+        stream = self.streams.get(message_id)
+        if stream is not None and stream.attempt == attempt:
+            within = f"{stream_path(stream.uid, message_id)}/"
+            # New maps, because another thread may be sending these.
+            self.streams = {id: one for id, one in self.streams.items() if one is not stream}
+            self.closed = {id: one for id, one in self.closed.items() if one is not stream}
+            self.values = {at: value for at, value in self.values.items() if not f"{at}/".startswith(within)}
 
 
 class Coalescer:
@@ -199,6 +214,8 @@ class Coalescer:
             stream = self._live.get(message_id)
             if stream is not None and stream.attempt == attempt:
                 self._forget({message_id: stream})
+            if self._unsent is not None:
+                self._unsent.leave(message_id, attempt)
 
     def live(self, message_id: str) -> bool:
         """Whether something of the stream may have to be written soon. It is not where the database refused it."""
@@ -236,7 +253,7 @@ class Coalescer:
             for id, stream in streams.items():
                 self._dirty.pop(id, None)
                 stream.parked_until_us = None
-            self._unsent = Batch(values, streams, closed)
+            self._unsent = Batch(values, streams, closed, bool(parked))
             return self._unsent
 
     def _due(self) -> list[str]:
@@ -361,6 +378,10 @@ def send(coalescer: Coalescer, realtime: Realtime, *, ends_only: bool = False) -
     if batch is None:
         return False
     try:
+        for message_id, stream in batch.ended() if batch.tries or batch.parked else []:
+            there = realtime.get(f"{stream_path(stream.uid, message_id)}/attempt")
+            if isinstance(there, int) and there > stream.attempt:
+                coalescer.leave(message_id, attempt=stream.attempt)
         realtime.update(batch.values)
     except Fault as fault:
         coalescer.failed(batch)
