@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from simulation.audit.crowds import Crowds
 from simulation.audit.keys import repeated
 from simulation.audit.records import Records
+from simulation.people.choosy import Choosy
 from simulation.people.crowd import Crowd
 from simulation.people.janitor import Janitor
 from simulation.people.returning import Reaper, Returning
@@ -25,6 +26,7 @@ class Chatting:
         self._returning = Returning(world, known, Reaper(world))
         self._talker = Talker(world, known)
         self._janitor = Janitor(world)
+        self._choosy = Choosy(world, known)
 
     def come(self) -> None:
         """Decides who comes in this seed."""
@@ -32,9 +34,11 @@ class Chatting:
         self._returning.comes()
         self._talker.comes()
         self._janitor.comes()
+        self._choosy.comes()
 
     def verdict(self, records: Records) -> Iterator[str]:
         """What any of them could complain of, once all is quiet."""
         yield from self._crowds.verdict(records)
         yield from repeated(self._world, self._returning.keys, records)
         yield from self._talker.verdict()
+        yield from self._choosy.verdict(records)
