@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from app.credits.core.commands import Outcome
-from app.credits.core.rejections import BalanceTooLarge, InsufficientCredits
+from app.credits.core.rejections import BalanceTooLarge, CreditsHeldByAnswers
 from app.credits.ledger.group_commit import MAX_REMEMBERED
 from app.credits.ledger.step import Participant
 from app.kit.errors import AlreadyExists, Conflict, KeyReused, Unavailable
@@ -72,7 +72,7 @@ class TestGroupCommit:
         asked = [reserve(f"r{index}", credits(100)) for index in range(12)]
         done = crowd.run([partial(world.credits.reserve, "alice", one) for one in asked])
         refused = [future.exception() for future in done if future.exception()]
-        assert [type(error) for error in refused] == [InsufficientCredits] * 2
+        assert [type(error) for error in refused] == [CreditsHeldByAnswers] * 2
         assert len(crowd.commits) == 2
         assert world.audit("alice").reserved == credits(1000)
 

@@ -49,7 +49,7 @@ def lies(other: str, conversations: list[str], messages: list[str]) -> list[Lie]
     ]
     for field, value in (("amount", "-1"), ("amount", "1e9"), ("amount", None), ("purpose", 7), ("expires_in", -5)):
         body = {"amount": "1", "purpose": "api", "expires_in": 600, field: value}
-        found.append(Lie("POST", "/v1/credits/reserve", frozenset({400, 402, 422}), body, key=f"wrong {field}"))
+        found.append(Lie("POST", "/v1/credits/reserve", frozenset({400, 402, 422, 429}), body, key=f"wrong {field}"))
     body = {"reservation_id": f"{message}.1"}
     found.append(Lie("POST", "/v1/credits/release-reservation", frozenset({404, 422}), body, key="theirs"))
     return found

@@ -206,7 +206,7 @@ def _amount(random: Random) -> Question:
     path = random.choice(("/v1/credits/reserve", "/v1/credits/check-insufficient"))
     if path.endswith("insufficient"):
         body = {"amount": body["amount"]}
-    return Question(HttpRequest("POST", path, body=json.dumps(body).encode()), (200, 402, 422), reads=False)
+    return Question(HttpRequest("POST", path, body=json.dumps(body).encode()), (200, 402, 422, 429), reads=False)
 
 
 def _cursor(random: Random) -> Question:
@@ -247,7 +247,7 @@ def _answer(random: Random, conversation: str) -> Question:
     accept, streams = random.choice(_STREAMS)
     path = f"/v1/chat/conversations/{conversation}/messages"
     request = HttpRequest("POST", path, headers={"Accept": accept})
-    return Question(request, (200, 402, 404, 422), reads=False, wants=EVENTS if streams else JSON, keeps=True)
+    return Question(request, (200, 402, 404, 422, 429), reads=False, wants=EVENTS if streams else JSON, keeps=True)
 
 
 def _body(random: Random) -> Question:

@@ -40,6 +40,9 @@ MAX_DISPUTES: Final = 100
 NOTICE_DAYS: Final = (30, 7, 1)
 """A lot that expires is announced this many days before (T-49)."""
 
+SET_ASIDE: Final = "reservation"
+"""The `reference_type` of what a user has set aside, and not of an answer that is being given."""
+
 _SEPARATOR: Final = "\x1f"
 _DAY_US: Final = minutes(24 * 60)
 
@@ -206,6 +209,18 @@ class Account:
         """What can be spent at that time. No other function may compute this (T-37)."""
         spendable = sum(lot.spendable(at_us) for lot in self.lots)
         return max(0, min(spendable, self.balance - self.reserved))
+
+    def held_by_answers(self, at_us: int) -> int:
+        """How much more could be spent at that time if all running answers ended without a charge.
+
+        What its user has set aside is not of it, and neither is what would be frozen or expired when it is free.
+        """
+        answers = [open for open in self.reservations if open.reference_type != SET_ASIDE]
+        spendable = {lot.id for lot in self.lots if not lot.frozen and not lot.expired(at_us)}
+        back = sum(hold.amount for open in answers for hold in open.holds if hold.lot_id in spendable)
+        free = sum(lot.spendable(at_us) for lot in self.lots) + back
+        left = self.balance - self.reserved + sum(open.amount for open in answers)
+        return max(0, min(free, left) - self.available(at_us))
 
     def reservation(self, id: str) -> Reservation | None:
         """The open reservation of that id."""

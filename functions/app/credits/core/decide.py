@@ -52,6 +52,7 @@ from app.credits.core.rejections import (
     ReservationTooLarge,
     ReservationUnknown,
     TooManyReservations,
+    lacking,
 )
 from app.credits.core.returns import counted, finished_payment, nothing_to_freeze
 from app.kit.errors import KeyReused, Rejection, ensure
@@ -196,7 +197,7 @@ def _reserve(book: _Book, command: Reserve) -> CommandVerdict:
         raise TooManyReservations("Resolve some of the open reservations first", limit=MAX_OPEN)
     available = account.available(book.at_us)
     if available < command.at_least:
-        raise InsufficientCredits(required=command.at_least, available=available)
+        raise lacking(required=command.at_least, available=available, held=account.held_by_answers(book.at_us))
     amount = min(command.ceiling, available, book.rules.max_reservation)
     holds = lots.pick(account.lots, amount, book.at_us)
     reservation = Reservation(

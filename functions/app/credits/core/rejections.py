@@ -1,7 +1,12 @@
 """The rejections of the credit system; the name of each class says what happened."""
 
+from typing import Final
+
 from app.kit.errors import Forbidden, NotFound, Rejection
 from app.kit.money import MAX_MICRO, to_decimal
+
+HELD_FOR_S: Final = 5
+"""Seconds after which a request is tried again whose credits running answers hold: most answers are shorter."""
 
 
 class InsufficientCredits(Rejection):
@@ -22,6 +27,31 @@ class InsufficientCredits(Rejection):
         )
         self.required = required
         self.available = available
+
+
+class CreditsHeldByAnswers(InsufficientCredits):
+    """There is enough, but running answers hold it. What they do not use comes back when they end, so it is told as a
+    wait and not as a lack of credits.
+    """
+
+    status = 429
+    code = "credits_held_by_running_answers"
+    title = "Running answers hold these credits"
+
+    def __init__(self, *, required: int, available: int, held: int) -> None:
+        super().__init__(required=required, available=available)
+        self.detail = (
+            f"This needs {to_decimal(required)} credits; {to_decimal(available)} are available, and your running "
+            f"answers hold {to_decimal(held)}. What they do not use comes back when they end"
+        )
+        self.fields = {**self.fields, "held": to_decimal(held), "retry_after_s": HELD_FOR_S}
+
+
+def lacking(*, required: int, available: int, held: int) -> InsufficientCredits:
+    """The refusal of what needs more than is available, where running answers hold so much of the rest."""
+    if available + held >= required:
+        return CreditsHeldByAnswers(required=required, available=available, held=held)
+    return InsufficientCredits(required=required, available=available)
 
 
 class ReservationTooLarge(Rejection):

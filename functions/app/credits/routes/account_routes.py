@@ -11,7 +11,7 @@ from app.api.context import request_id
 from app.api.idempotency import Idempotency, idempotency_key, idempotent
 from app.api.schemas import Problem
 from app.credits.balance_mirror import BalanceMirror
-from app.credits.core.account import Closed, Reservation
+from app.credits.core.account import SET_ASIDE, Closed, Reservation
 from app.credits.core.commands import Reserve
 from app.credits.core.entry import Reference
 from app.credits.core.rejections import ReservationTooLarge
@@ -161,7 +161,7 @@ def _add_reservations(blueprint: APIBlueprint, parts: CreditsRoutes) -> None:
         uid, key = caller().uid, idempotency_key()
         id = parts.ids.new("rsv") if key is None else derived("rsv", uid, key)
         expires_in = credits.settings.reservation_expiry_us if body.expires_in is None else seconds(body.expires_in)
-        reference = Reference("reservation", id, request_id())
+        reference = Reference(SET_ASIDE, id, request_id())
         made = credits.reserve(uid, Reserve(id, body.amount, body.amount, body.purpose, reference, expires_in))
         return _open_answer(made), 201
 
