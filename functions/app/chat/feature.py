@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from app.api.callables import CallableHandler
     from app.assistant.feature import AssistantFeature
     from app.chat.branching.branches import Branches
+    from app.chat.export.exporting import Exporting
     from app.chat.forecast.forecaster import Forecaster
     from app.chat.live.due_streams import StreamSweep
     from app.chat.live.instances import Instances
@@ -147,6 +148,12 @@ class ChatFeature(Feature):
         return Finding(self._store, self._ports.clock)
 
     @once
+    def _exporting(self) -> "Exporting":
+        from app.chat.export.exporting import Exporting
+
+        return Exporting(self._store, self._branches, self._ports.clock)
+
+    @once
     def _opening(self) -> "Opening":
         from app.chat.opening import Opening
 
@@ -208,12 +215,14 @@ class ChatFeature(Feature):
 
     def routes(self) -> "Sequence[APIBlueprint]":
         from app.chat import routes
+        from app.chat.export import routes as exports
         from app.chat.forecast import routes as forecasts
         from app.chat.search import routes as search
 
         return [
             routes.routes(late(lambda: self.service)),
             search.routes(late(lambda: self._finding)),
+            exports.routes(late(lambda: self._exporting)),
             forecasts.routes(late(lambda: self.forecaster)),
         ]
 

@@ -141,6 +141,10 @@ class ChatStore:
         paths = [turn_path(uid, conversation_id, id) for id in ids]
         return [stored for stored in (self.documents.get_all(paths) if paths else ()) if stored is not None]
 
+    def stored_turns(self, uid: str, conversation_id: str, ids: Sequence[str]) -> list[Document | None]:
+        """The documents of these turns, in this order; None for one that is gone."""
+        return self.documents.get_all([turn_path(uid, conversation_id, id) for id in ids])
+
     def by_time(self, uid: str, conversation_id: str, limit: int, after: Document | None = None) -> list[Document]:
         """Turns, the newest first, behind `after`."""
         place = () if after is None else (after.fields.get("created_at"), after.id)

@@ -4,7 +4,7 @@ A page costs three Firestore calls, however many turns and branches there are: t
 that the tree does not have yet, and the turns of the page.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Final
@@ -20,6 +20,8 @@ from app.kit.errors import Rejection
 from app.kit.stores.documents import Document
 from app.kit.stores.rows import GuardedRows
 
+MOST_READ: Final = 50
+"""Turns of the time before trees that are in memory at once while they are counted."""
 _JOB: Final = "turns_list"
 
 
@@ -56,6 +58,28 @@ class BranchPage:
 
     turns: list[Placed]
     after: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """A conversation and the order of all its turns, those that run among them. `last` ends its active branch."""
+
+    conversation: Conversation
+    nodes: Nodes
+    numbers: Mapping[str, int]
+
+    @property
+    def last(self) -> str:
+        return _last(self.conversation, self.nodes, None)
+
+    def branch(self, leaf: str | None) -> list[str]:
+        """The turns of the active branch, or of the one through `leaf`, the first one first.
+
+        Raises:
+            NoSuchMessage: `leaf` is none of its turns.
+        """
+        path = self.nodes.up(_last(self.conversation, self.nodes, leaf))
+        return [turn for turn in path if turn in self.numbers][::-1]
 
 
 class Branches:
@@ -111,6 +135,28 @@ class Branches:
         if len(found) == MOST_TURNS:
             raise ConversationFull(f"A conversation of more than {MOST_TURNS} turns cannot be branched.")
         return tuple(turn.id for turn in reversed(found) if turn.parent is None)
+
+    def outline(self, uid: str, conversation_id: str) -> Outline:
+        """All turns in their order, also those whose documents cannot be read.
+
+        Raises:
+            NoSuchConversation
+        """
+        conversation, _ = self._store.conversation(uid, conversation_id)
+        if conversation.trunk:
+            conversation = conversation.adopting(self._old(uid, conversation_id))
+        loose = reversed(self._store.loose(uid, conversation_id))
+        nodes = _nodes(conversation).with_others([(one.id, str(one.fields.get("parent") or FIRST)) for one in loose])
+        return Outline(conversation, nodes, {turn: number for number, turn in enumerate(nodes.parents)})
+
+    def _old(self, uid: str, conversation_id: str) -> list[str]:
+        """The turns of the time before trees, the oldest first, without reading what they say."""
+        found: list[str] = []
+        after: Document | None = None
+        while page := self._store.by_time(uid, conversation_id, MOST_READ, after):
+            found += [one.id for one in page if one.fields.get("parent") is None]
+            after = page[-1]
+        return found[::-1]
 
     def grown_from(self, uid: str, conversation: Conversation, turn: Turn) -> str:
         """The parent of a turn, also of one of the time before trees."""

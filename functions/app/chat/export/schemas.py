@@ -1,0 +1,72 @@
+"""What the export takes and returns. The JSON is a format of its own, which other programs may read."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from app.api.schemas import MessageId, Parameters, ResponseBody, Timestamp
+from app.chat.schemas import TurnError, UsageAnswer
+
+
+class ExportParameters(Parameters):
+    """`?format=&leaf=`: a turn; Markdown shows the branch through it, down to its newest leaf."""
+
+    format: Literal["json", "markdown"] = "json"
+    leaf: MessageId | None = Field(default=None, description="For Markdown. Left out: the active branch")
+
+
+class ExportedConversation(ResponseBody):
+    """The settings of a conversation. `active_leaf` is the number of a turn."""
+
+    id: str
+    title: str
+    model: str | None
+    system_prompt: str
+    memory: str
+    archived: bool
+    pinned: bool
+    active_leaf: int | None
+    created_at: Timestamp
+    updated_at: Timestamp
+
+
+class ExportedAnswer(ResponseBody):
+    """What a turn holds. `cost` is in credits; `transaction_id` names the entry of the ledger."""
+
+    content: str
+    images: list[str]
+    status: str
+    answer: str | None
+    model: str
+    route: str
+    route_reason: str | None
+    finish_reason: str | None
+    reason: str | None
+    usage: UsageAnswer | None
+    estimated: bool
+    cost: str | None
+    transaction_id: str | None
+    created_at: Timestamp
+    ended_at: Timestamp | None
+    error: TurnError | None
+
+
+class ExportedTurn(ResponseBody):
+    """A turn in its place. Turns are counted from 0, and stand behind the one that they answer."""
+
+    number: int
+    parent: int | None = Field(description="The turn that it answers; null for a first message")
+    id: str
+    unavailable: Literal["unreadable", "missing"] | None = Field(
+        description="Why there is nothing but its place: its document is spoilt, or gone"
+    )
+    turn: ExportedAnswer | None
+
+
+class ConversationExport(ResponseBody):
+    """A whole conversation with all its branches."""
+
+    format: Literal["credits.conversation"]
+    version: Literal[1]
+    conversation: ExportedConversation
+    turns: list[ExportedTurn]
