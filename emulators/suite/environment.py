@@ -56,11 +56,6 @@ class FunctionVariables:
     def simulates_models(self) -> bool:
         return self.values["AI_PLATFORM_API_KEY"] == LOCAL_KEY
 
-    @property
-    def local_model(self) -> str:
-        """The address of the local model, empty when it is not served."""
-        return self.values.get("LLAMACPP_BASE_URL", "") if "MODEL_CATALOGUE" in self.values else ""
-
 
 def function_variables(ports: Ports, *, users_own: bool, book: Path | None = None) -> FunctionVariables:
     """Defaults, overlaid by what the user set. Not `users_own`: a test suite, which must not spend anyone's money.
@@ -88,7 +83,7 @@ def function_variables(ports: Ports, *, users_own: bool, book: Path | None = Non
             raise Unable(
                 "MODEL=local adds a model to the project's own book: unset MODEL_CATALOGUE or leave MODEL out."
             )
-        defaults |= {"MODEL_CATALOGUE": str(book), "LLAMACPP_BASE_URL": origin(ports.local_model) + "/v1"}
+        users |= {"MODEL_CATALOGUE": str(book), "LLAMACPP_BASE_URL": origin(ports.local_model) + "/v1"}
     return FunctionVariables({**defaults, **users}, known)
 
 

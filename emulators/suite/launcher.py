@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import psutil
 
@@ -101,7 +100,7 @@ class _Run:
         write_configuration(self._places, self._plan.ports, self._plan.variables)
         if self._plan.options.local_model:
             local_model.install()
-            local_model.write_book(Path(self._plan.variables.values["MODEL_CATALOGUE"]))
+            local_model.write_book(self._places.book)
 
     def _start(self) -> None:
         self._launch("firebase", self._plan.cli_command(), self._plan.cli_environment())
@@ -139,7 +138,7 @@ class _Run:
         plan = self._plan
         problem = seed.seed(plan.ports) if plan.options.users_own else None
         self._publish(self._state(ready=True))
-        screen.table(plan.places, plan.variables, plan.jars)
+        screen.table(plan.places, plan.variables, plan.jars, local_model=plan.options.local_model)
         if problem:
             screen.warn(problem)
         screen.tell("up; Ctrl-C stops everything" + (" and keeps the data" if plan.options.lasting else ""))

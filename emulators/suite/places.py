@@ -92,6 +92,11 @@ class Places:
         return self.work / "state.json"
 
     @property
+    def book(self) -> Path:
+        """The book of models with the local one, where that is served."""
+        return self.work / "catalogue.toml"
+
+    @property
     def config(self) -> Path:
         # Beside firebase.json: the CLI resolves every path in it against its folder.
         return ROOT / f"firebase.local-{self.offset}.json"

@@ -56,13 +56,14 @@ class Plan:
     @classmethod
     def of(cls, options: Options, claim: registry.Claim) -> "Plan":
         """Raises `Unable` when something that the run needs is missing."""
-        ports = Ports.at(claim.offset)
+        ports, places = Ports.at(claim.offset), Places(claim.offset)
+        book = places.book if options.local_model else None
         return cls(
             options=options,
-            places=Places(claim.offset),
+            places=places,
             ports=ports,
             worker_ports=claim.worker_ports,
-            variables=function_variables(ports, users_own=options.users_own, book=_book(options, claim)),
+            variables=function_variables(ports, users_own=options.users_own, book=book),
             jars=find_jars(download=False),
             java=find_java(),
         )
@@ -96,7 +97,3 @@ class Plan:
 
     def local_model_command(self) -> list[str]:
         return local_model.command(self.ports.local_model)
-
-
-def _book(options: Options, claim: registry.Claim) -> Path | None:
-    return Places(claim.offset).work / "catalogue.toml" if options.local_model else None

@@ -1,7 +1,7 @@
 """What a person sees: progress while the suite starts, then one table, then only trouble."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rich import box
@@ -46,11 +46,14 @@ class _Row:
     whose: str
 
 
-def table(places: Places, variables: FunctionVariables, jars: Mapping[str, Jar]) -> None:
+def table(places: Places, variables: FunctionVariables, jars: Mapping[str, Jar], *, local_model: bool) -> None:
     """Each service with its address and maker, the users that can sign in, and what to try first."""
     ports = Ports.at(places.offset)
     _console.print()
-    _console.print(_services(ports, variables, jars))
+    rows = _rows(ports, variables, jars)
+    if local_model:
+        rows.append(_Row("local model", origin(ports.local_model) + "/v1", "real, and very small"))
+    _console.print(_services(rows))
     _console.print(f"  sign in as    [bold]{DEMO.email}[/bold]   password  [bold]{DEMO.password}[/bold]")
     _console.print(f"  or, as admin  {ADMIN.email}  password  {ADMIN.password}")
     _console.print(f"  logs in {places.logs.relative_to(ROOT)}/    data in {places.data.relative_to(ROOT)}/\n")
@@ -68,11 +71,11 @@ def table(places: Places, variables: FunctionVariables, jars: Mapping[str, Jar])
     _console.print()
 
 
-def _services(ports: Ports, variables: FunctionVariables, jars: Mapping[str, Jar]) -> Table:
+def _services(rows: Sequence[_Row]) -> Table:
     grid = Table(title="The suite is running", title_justify="left", box=box.SIMPLE_HEAD)
     for heading in ("service", "address", "whose"):
         grid.add_column(heading, overflow="fold")
-    for row in _rows(ports, variables, jars):
+    for row in rows:
         grid.add_row(row.service, row.url, row.whose)
     return grid
 
@@ -86,7 +89,6 @@ def _rows(ports: Ports, variables: FunctionVariables, jars: Mapping[str, Jar]) -
         models = _Row(
             "models", variables.values.get("AI_PLATFORM_BASE_URL", "the vendor's default"), "your vendor, your key"
         )
-    local = [_Row("local model", url, "real, and very small")] if (url := variables.local_model) else []
     return [
         _Row("api", demo_address(ports), "ours"),
         _Row("hosting", origin(ports.hosting), GOOGLE),
@@ -98,5 +100,4 @@ def _rows(ports: Ports, variables: FunctionVariables, jars: Mapping[str, Jar]) -
         _Row("tasks", origin(ports.tasks), GOOGLE),
         _Row("eventarc", origin(ports.eventarc), GOOGLE),
         models,
-        *local,
     ]

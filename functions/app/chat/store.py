@@ -138,8 +138,8 @@ class ChatStore:
 
     def turns_with(self, uid: str, conversation_id: str, ids: Sequence[str]) -> list[Document]:
         """The documents of these turns, in this order; those that are gone are left out."""
-        paths = [turn_path(uid, conversation_id, id) for id in ids]
-        return [stored for stored in (self.documents.get_all(paths) if paths else ()) if stored is not None]
+        found = self.stored_turns(uid, conversation_id, ids) if ids else []
+        return [stored for stored in found if stored is not None]
 
     def stored_turns(self, uid: str, conversation_id: str, ids: Sequence[str]) -> list[Document | None]:
         """The documents of these turns, in this order; None for one that is gone."""
