@@ -180,7 +180,7 @@ def firebase_identity(uid: str) -> Identity:
     try:
         user = auth.get_user(uid)
     except auth.UserNotFoundError:
-        return Identity(uid)
+        return Identity(uid, active=False)
     except (exceptions.FirebaseError, GoogleAuthError, ValueError) as error:
         raise Unavailable(f"Auth did not answer: {error}") from error
     provider = user.provider_data[0] if user.provider_data else None
@@ -192,6 +192,7 @@ def firebase_identity(uid: str) -> Identity:
         email=user.email,
         email_verified=bool(user.email_verified) and not user.disabled,
         created_at_us=int(created_ms) * 1000,
+        active=not user.disabled,
     )
 
 

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What the identity provider knows of a user; no `email` when it knows nobody of that id."""
+    """What the identity provider knows of a user; no `email` when it knows nobody of that id. `active`: there is such a
+    user, who is not disabled.
+    """
 
     uid: str
     provider: str | None = None
@@ -33,6 +35,7 @@ class Identity:
     email: str | None = None
     email_verified: bool = False
     created_at_us: int = 0
+    active: bool = True
 
 
 Identities = Callable[[str], Identity]

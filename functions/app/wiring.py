@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from app.bonus.feature import BonusFeature
     from app.chat.feature import ChatFeature
     from app.credits.feature import CreditsFeature
+    from app.keys.feature import KeysFeature
     from app.metering.feature import MeteringFeature
     from app.models.feature import ModelsFeature
     from app.monitoring.feature import MonitoringFeature
@@ -53,7 +54,7 @@ class System(Locked):
     @once
     def features(self) -> tuple[Feature, ...]:
         """All of them, the lower ones first."""
-        named = (self.credits, self.bonus, self.models, self.metering, self.assistant, self.chat)
+        named = (self.credits, self.bonus, self.models, self.metering, self.keys, self.assistant, self.chat)
         watching = (self.monitoring, self.orchestration_admin)
         return (*named, *watching, *(build(self) for build in self._plugins))
 
@@ -90,6 +91,12 @@ class System(Locked):
         from app.metering.feature import MeteringFeature
 
         return MeteringFeature(self.ports, self.outbox, self.credits, self.models)
+
+    @once
+    def keys(self) -> "KeysFeature":
+        from app.keys.feature import KeysFeature
+
+        return KeysFeature(self.ports)
 
     @once
     def assistant(self) -> "AssistantFeature":
@@ -164,7 +171,11 @@ class System(Locked):
         from app.api.app import Edges, create_app
 
         self.ports.start_logging()
-        edges = Edges(self.ports.verify_token, self.ports.clock, self.settings.deployment.project)
+        project = self.settings.deployment.project
+        # Late: an instance that is sent no key builds nothing for them.
+        edges = Edges(
+            self.ports.verify_token, self.ports.clock, project, verify_key=lambda key: self.keys.verifier(key)
+        )
         return create_app([blueprint for feature in self.features for blueprint in feature.routes()], edges)
 
     def call(self, name: str, request: "CallableRequest[object]") -> object:

@@ -49,6 +49,7 @@ ODD: Final = {
 FREE_TEXT: Final = {
     "excluded_providers.[]": "compared with the names of the catalogue",
     "q": "cut into words, which are looked up as values",
+    "name": "stored as a value of the key",
     "title": "stored as a value and never part of a path",
     "system_prompt": "stored as a value and sent to the vendor",
     "content": "stored as a value and sent to the vendor",

@@ -10,6 +10,7 @@ import pytest
 
 from app.chat import conversation as conversations
 from app.credits.ledger import document as accounts
+from app.keys import api_key
 from app.kit.stores.broken_rows import BrokenRows
 from app.kit.stores.documents import Create, Document, Fields, Merge, Opaque, Replace, Value, Version, map_field
 from app.models.faults import ModelFault
@@ -91,6 +92,7 @@ WRITTEN_AGAIN: Final[Mapping[str, Callable[[str, Fields], Fields]]] = {
     "sagas": lambda path, fields: sagas.to_fields(sagas.from_document(Document(path, fields, Version(1)))),
     "users/conversations": conversation,
     "jobs": job,
+    "api_keys": lambda path, fields: api_key.write(api_key.read(path.rpartition("/")[2], fields)),
 }
 """How a document becomes a value and a document again. Its own unknown fields are the commit's (`keep_others`)."""
 
@@ -125,6 +127,7 @@ NESTED: Final = {
     "sagas: timeline.*",
     "users/conversations: window.*",
     "jobs: broken.*",
+    "api_keys: older.*",
 }
 """What the run must show; it may show more."""
 

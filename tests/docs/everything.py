@@ -63,6 +63,7 @@ def run(vendor: Vendor) -> Everything:
     )
     world = World(ports=ports, variables=variables)
     talk(world, vendor)
+    make_keys(world)
     account(world, verified)
     seal_often(world)
     administrate(world)
@@ -103,6 +104,16 @@ def talk(world: World, vendor: Vendor) -> None:
     alice.get("/v1/chat/search?q=another")
     alice.delete(path)
     world.system.orchestration.run_lane("default")
+
+
+def make_keys(world: World) -> None:
+    """An API key that is used, rotated and listed, and one that is deleted."""
+    alice = world.client("alice")
+    first, second = (_json(alice.post("/v1/keys", json={"name": name})) for name in ("first", "second"))
+    assert Caller(world.system.edge, first["key"]).get("/v1/credits/balance").status_code == 200
+    assert alice.post(f"/v1/keys/{first['id']}/rotate", json={}).status_code == 200
+    assert alice.delete(f"/v1/keys/{second['id']}").status_code == 204
+    assert [key["id"] for key in _json(alice.get("/v1/keys"))["items"]] == [first["id"]]
 
 
 def account(world: World, verified: set[str]) -> None:

@@ -25,7 +25,9 @@ _INFO: Final = Info(
     version="1.0.0",
     description="An AI assistant in which every answer is paid in credits that the user can check.",
 )
-_TOKEN: Final = SecurityScheme(type="http", scheme="bearer", bearerFormat="JWT", description="A Firebase ID token.")
+_TOKEN: Final = SecurityScheme(
+    type="http", scheme="bearer", bearerFormat="JWT", description="A Firebase ID token, or an API key."
+)
 # The document stands at {base}/v1/docs/openapi.json, and a relative server is resolved against that: the same
 # document is right behind the function's own URL, behind Hosting and on the emulators.
 _SERVER: Final = Server(url="../..", description="Where this document was fetched from")
@@ -38,6 +40,7 @@ class Edges:
     verify_token: auth.TokenVerifier
     clock: Clock = field(default_factory=SystemClock)
     project: str = ""
+    verify_key: auth.KeyVerifier = auth.no_keys
 
 
 class _Application(OpenAPI):
@@ -90,7 +93,7 @@ def create_app(mounts: Sequence[APIBlueprint], edges: Edges) -> OpenAPI:
     app.openapi_version = openapi.VERSION
     app.url_map.merge_slashes = False
     app.url_map.redirect_defaults = False
-    app.before_request(_guard(edges.verify_token))
+    app.before_request(_guard(edges.verify_token, edges.verify_key))
     app.register_error_handler(Exception, _answer_error)
     root = APIBlueprint("v1", __name__, url_prefix=PREFIX)
     for blueprint in (*mounts, docs.routes()):
@@ -107,14 +110,19 @@ def _trace(project: str) -> dict[str, str]:
     return {"logging.googleapis.com/trace": f"projects/{project}/traces/{trace_id}"}
 
 
-def _guard(verify: auth.TokenVerifier) -> Callable[[], None]:
+def _guard(verify: auth.TokenVerifier, verify_key: auth.KeyVerifier) -> Callable[[], None]:
     def guard() -> None:
         request = flask.request
         if request.url_rule is None or request.method == "OPTIONS":
             return
         view = flask.current_app.view_functions[request.url_rule.endpoint]
         authorization = request.headers.get("Authorization")
-        flask.g.principal = auth.admit(view, authorization, verify)
+        key = auth.api_key(authorization)
+        if key is None:
+            flask.g.principal = auth.admit(view, authorization, verify)
+        else:
+            scope = auth.scope_of(request.method, request.url_rule.rule)
+            flask.g.principal = auth.admit_key(view, key, verify_key, scope)
         flask.g.look_up = lambda: verify(auth.bearer_token(authorization), freshness=auth.Freshness.NOW)
         bodies.check_body(request, view)
 

@@ -1,7 +1,7 @@
-"""Authentication: bearer tokens become principals, and every route needs one unless it is marked as public.
+"""Authentication: bearer tokens and API keys become principals; every route needs one unless it is marked as public.
 
-Owns the `Authorization` header and the marks on route handlers. Refuses to know how a token is verified (that is
-`app.api.firebase_tokens`) and what a user owns.
+Owns the `Authorization` header, the marks on route handlers and what keys may do. Refuses to know how a token or a key
+is verified (that is `app.api.firebase_tokens` and `app.keys`) and what a user owns.
 """
 
 import re
@@ -23,6 +23,11 @@ _USER_ID: Final = re.compile(r"(?!__)[^/.#$\[\]\x00-\x1f\x7f\ud800-\udfff]{1,128
 _PUBLIC: Final = "__credits_public__"
 _ROLES: Final = "__credits_roles__"
 _SPENDS: Final = "__credits_spends__"
+KEY_PREFIX: Final = "sk-"
+"""How API keys begin; no ID token does."""
+
+Scope = Literal["chat", "models", "credits:read"]
+"""What an API key may be used for: conversations, models and estimates, reading credits."""
 
 
 class Freshness(Enum):
@@ -39,7 +44,8 @@ class Freshness(Enum):
 @dataclass(frozen=True, slots=True)
 class Principal:
     """A signed-in caller. `role` is `user` unless the caller was looked up for this request (`only`, `require`): the
-    role in a token may be an hour old, so nobody is shown it (T-95).
+    role in a token may be an hour old, so nobody is shown it (T-95). `scopes` are those of the API key that was sent,
+    None where it was an ID token.
     """
 
     uid: str
@@ -47,6 +53,7 @@ class Principal:
     email: str | None = None
     email_verified: bool = False
     sign_in_provider: str | None = None
+    scopes: frozenset[Scope] | None = None
 
 
 class TokenInvalid(Unauthenticated):
@@ -68,6 +75,47 @@ class UserIdUnusable(Forbidden):
 
     code = "user_id_unusable"
     title = "This user's id cannot be used here"
+
+
+class ApiKeyInvalid(Unauthenticated):
+    """No key of ours: it never was one, or it was deleted, rotated away, or its user is disabled."""
+
+    code = "api_key_invalid"
+    title = "The API key is not valid"
+
+
+class ApiKeyExpired(Unauthenticated):
+    """The key has expired. Only who holds the whole key is told so."""
+
+    code = "api_key_expired"
+    title = "The API key has expired"
+
+
+class OutOfScope(Forbidden):
+    """The key is good, but not for this address."""
+
+    code = "api_key_out_of_scope"
+    title = "The API key does not allow this"
+
+
+KeyVerifier = Callable[[str], Principal]
+"""Turns the text of an API key into its user, with the key's scopes. Raises `ApiKeyInvalid`, `ApiKeyExpired`."""
+
+
+def no_keys(_: str) -> Principal:
+    """The `KeyVerifier` of an application that has no keys."""
+    raise ApiKeyInvalid("This API key does not exist.")
+
+
+def scope_of(method: str, rule: str) -> Scope | None:
+    """The scope that a key needs for this route; None where no key suffices, such as for keys themselves."""
+    if rule.startswith("/v1/chat/"):
+        return "chat"
+    if rule == "/v1/models" or rule.startswith("/v1/models/"):
+        return "models"
+    if rule.startswith("/v1/credits/") and method in ("GET", "HEAD"):
+        return "credits:read"
+    return None
 
 
 class TokenVerifier(Protocol):
@@ -124,6 +172,8 @@ def spends(view: View) -> View:
 
 def require(*roles: Role) -> None:
     """Looks the caller of the request being served up, and raises Forbidden unless they have one of these roles now."""
+    if caller().scopes is not None:
+        raise OutOfScope("This takes no API keys. Send a Firebase ID token.")
     present = cast(Callable[[], Principal], flask.g.look_up)()
     if present.role not in roles:
         raise Forbidden("Your role does not allow this.", required=list(roles))
@@ -159,6 +209,30 @@ def admit(view: Callable[..., object], authorization: str | None, verify: TokenV
     if roles and principal.role not in roles:
         raise Forbidden("Your role does not allow this.", required=list(roles))
     return principal
+
+
+def admit_key(view: Callable[..., object], key: str, verify: KeyVerifier, scope: Scope | None) -> Principal | None:
+    """The principal that may run `view` with this API key, None where it is public. Roles are for people only.
+
+    Raises:
+        ApiKeyInvalid, ApiKeyExpired: the key does not count.
+        OutOfScope: it counts, but not here.
+    """
+    if is_public(view):
+        return None
+    principal = verify(key)
+    if roles_of(view) or scope is None:
+        raise OutOfScope("This address takes no API keys. Send a Firebase ID token.")
+    if scope not in (principal.scopes or ()):
+        raise OutOfScope("This API key does not have the scope that this address needs.", required=scope)
+    return principal
+
+
+def api_key(authorization: str | None) -> str | None:
+    """The API key in an `Authorization` header; None where it holds something else, or nothing."""
+    scheme, _, token = (authorization or "").strip().partition(" ")
+    key = token.strip()
+    return key if scheme.lower() == "bearer" and key.startswith(KEY_PREFIX) else None
 
 
 def bearer_token(authorization: str | None) -> str:

@@ -34,6 +34,7 @@ MessageId = Annotated[str, _id("message", "A message")]
 TransactionId = Annotated[str, _id("transaction", "An entry of the ledger")]
 ReservationId = Annotated[str, _id("reservation", "A reservation")]
 CorrectionId = Annotated[str, _id("correction", "A proposed correction")]
+ApiKeyId = Annotated[str, _id("api-key", "An API key, without its secret", r"^key_[0-9a-z]{26}$")]
 OperationId = Annotated[str, _id("operation", "An operation of the queue")]
 AuditedId = Annotated[
     str,
