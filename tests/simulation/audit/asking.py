@@ -79,12 +79,18 @@ class Askings:
     def _committed(self, changes: list[Change]) -> None:
         asker = self._world.kernel.current
         met = self._vendor.met.get(asker) if asker is not None else None
-        if not met or asker is None:
-            return
         for path, before, after in changes:
             ends = before is not None and before.get("state") == "running" and after is not None
             if ends and "/messages/" in path and after is not None and after["state"] != "running":
-                self._found += [f"{path}: {one}" for one in self._ended(asker, met, after)]
+                if met and asker is not None:
+                    self._found += [f"{path}: {one}" for one in self._ended(asker, met, after)]
+                elif after["reason"] == "length_limit":
+                    _doubt(self._given(text_field(after, "id")))
+
+    def _given(self, message: str) -> list[VendorAnswer | Failing]:
+        """What was answered to a message whose end another process commits than the one that asked."""
+        question = self._known.questions.get(message)
+        return [one for one in self._vendor.answers if one.question == question]
 
     def _ended(self, asker: Process, met: list[VendorAnswer | Failing], turn: Fields) -> Found:
         instance, began_us = asker.instance, from_rfc3339(text_field(turn, "created_at"))

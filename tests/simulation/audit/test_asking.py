@@ -24,7 +24,8 @@ class Observed:
 
     def __init__(self) -> None:
         self.world = World(0, CALM)
-        self.askings = Askings(self.world, Known())
+        self.known = Known()
+        self.askings = Askings(self.world, self.known)
         self.instance = self.world.backends[0].instance
         self.health = self.world.backends[0].system.models.health
 
@@ -58,6 +59,16 @@ def test_nobody_knows_what_was_heeded_of_an_answer_whose_time_was_up(*, stood_st
     if stood_still:
         observed.instance.frozen_us = observed.world.kernel.now_us
     observed.ends(process, "length_limit")
+    assert answer.unsure
+
+
+def test_nobody_knows_what_was_heeded_when_another_process_ends_the_turn_for_want_of_time() -> None:
+    observed = Observed()
+    asker, ender = (Process(name, lambda: None, observed.instance) for name in ("asks", "ends"))
+    answer = VendorAnswer(0, "sim-small", "why?", ("why?",), 9, asker, ["a "], 1, Count(1, 1), True, "stop")
+    observed.world.outside.models.answers.append(answer)
+    observed.known.questions["m"] = "why?"
+    assert observed.ends(ender, "length_limit") == []
     assert answer.unsure
 
 

@@ -296,7 +296,7 @@ class ModelVendor:
         yield Arrival(0, _head(_KINDS[0] + _CHUNKED))
         for index in range(8):
             word = one_token(answer.number, index, "x" * _FLOOD)
-            yield replace(self._piece(word, 1_000), tokens=_FLOOD // 20)
+            yield replace(self._piece(word, 1_000), tokens=1 + len(word) // 20)
 
     def _piece(self, text: str, after_us: int) -> Arrival:
         chunk = event({"choices": [{"index": 0, "delta": {"content": text}}]})
