@@ -106,7 +106,7 @@ def test_a_key_that_the_archive_lacks_is_kept_there_by_the_next_sweep(world: Cre
     world.credits.account("alice")
     world.credits.publish_key()
     del world.archive[f"keys/{world.signer.kid}.json"]
-    world.credits.publish_key()
+    world.system.orchestration.sweep()
     assert f"keys/{world.signer.kid}.json" in world.archive
 
 

@@ -232,6 +232,14 @@ class TestAStoreThatFails:
         assert stored(gallery, "one")["cost"] == settled.cost > 0
         assert money.audit("alice").reserved == 0
 
+    def test_three_times_in_a_row_loses_no_settlement(self, money: CreditsWorld) -> None:
+        """T-9: a store that fails for a moment gives no answer away."""
+        gallery = Gallery(money)
+        task = gallery.begin("one")
+        whole(task.meter)
+        with failing(gallery, Unavailable("no answer"), after=False, times=3):
+            assert gallery.end(task, Ending.COMPLETED).cost > 0
+
     def test_at_every_try_makes_the_call_the_sweeps(self, money: CreditsWorld) -> None:
         """T-9: nothing is known of it until its lease is over, and then it is free."""
         gallery = Gallery(money)

@@ -1,11 +1,12 @@
 """Tickets and slots in the Realtime Database: what is read and written, and what a trigger and a leaving runner see."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pytest
 
 from app.kit.clock import seconds
 from app.kit.errors import Unavailable
+from app.kit.stores.documents import Write
 from app.kit.stores.realtime import Json
 from app.orchestration.queue.admission import Wanted
 from app.orchestration.queue.doorbell import LANES, QUEUE, SLOTS, WINDOW, TakenSlot
@@ -258,3 +259,27 @@ class TestTheDepth:
         asked.bell.wake("lane", asked.now_us, [f"w{number}" for number in range(10_000)])
         asked.bell.ring("lane", [ticket(1)])
         assert asked.bell.depth("lane", asked.now_us).more
+
+
+class TestACommit:
+    def test_that_is_refused_rings_for_nothing(self) -> None:
+        """T-38: nobody is sent to an operation that does not exist."""
+        counter = Counter()
+
+        def refuse(_: Sequence[Write]) -> None:
+            raise Unavailable("refused")
+
+        counter.shop.documents.before_commit.append(refuse)
+        with pytest.raises(Unavailable):
+            counter.shop.queue.enqueue(order())
+        assert counter.written == []
+
+    def test_has_happened_before_anybody_hears_of_its_operations(self) -> None:
+        counter = Counter()
+        stored: list[list[str]] = []
+        counter.shop.realtime.before_write.append(
+            lambda _: stored.append([path for path in counter.shop.documents.all() if path.startswith("operations/")])
+        )
+        operation = counter.shop.queue.enqueue(order())
+        assert stored
+        assert all(paths == [f"operations/{operation}"] for paths in stored)

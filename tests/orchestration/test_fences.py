@@ -2,9 +2,13 @@
 
 import pytest
 
-from app.kit.errors import Conflict
+from app.kit.clock import minutes
+from app.kit.errors import Conflict, InvariantViolation
 from app.kit.stores.documents import Create, Document
+from app.orchestration.queue import operation as operations
 from app.orchestration.queue.handler import Done, Handler, LeaseOver, Run, RunOutcome
+from app.orchestration.queue.operation import Operation
+from app.orchestration.queue.operation_document import from_document
 from orchestration.shop import Shop, order
 from support.memory import Change
 
@@ -56,3 +60,23 @@ class TestAFence:
         shop.drain()
         assert runs == [1, 2]
         assert shop.documents.get("effects/late") is None
+
+
+def test_a_claim_holds_nothing_once_a_newer_one_was_made() -> None:
+    """T-85: the operation runs again, and its old runner may neither renew nor end it."""
+    shop = Shop([Handler("work", lambda run: Done())])
+    stored = shop.documents.get(f"operations/{shop.queue.enqueue(order())}")
+    assert stored is not None
+    first = _claimed(from_document(stored), shop.clock.now_us())
+    second = _claimed(first, shop.clock.now_us() + minutes(5))
+    assert [operations.holds(second, one.token) for one in (first, second)] == [False, True]
+    with pytest.raises(InvariantViolation):
+        operations.succeed(second, token=first.token, now_us=0, result=None)
+    with pytest.raises(InvariantViolation):
+        operations.renew(second, token=first.token, now_us=0, lease_us=1)
+
+
+def _claimed(operation: Operation, now_us: int) -> Operation:
+    claimed = operations.claim(operation, owner="somebody", now_us=now_us, lease_us=minutes(1), tries=5)
+    assert isinstance(claimed, Operation)
+    return claimed

@@ -1,8 +1,10 @@
 """Instances are whole systems that share nothing but what their ports lead to."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from app.api.auth import Principal
+from app.kit.errors import Unavailable
+from app.kit.stores.documents import Write
 from simulation.edge import HttpRequest, serve
 from simulation.instance import Backend
 from simulation.machine.kernel import CALM
@@ -49,3 +51,15 @@ def test_one_routed_application_serves_each_request_with_its_own_instance() -> N
     assert first.system.app is second.system.app
     assert first.credits is not second.credits
     assert third.credits is not first.credits
+
+
+def test_a_payment_that_no_instance_could_store_is_told_again() -> None:
+    world = World(0, CALM)
+    world.documents.tries.append(_refuse)
+    run(world, lambda: world.rail.pay(world.rail.open("key", "saga_of_nobody", 5)))
+    [invoice] = world.rail.invoices.values()
+    assert not invoice.told
+
+
+def _refuse(_: Sequence[Write]) -> None:
+    raise Unavailable("the store is away")
