@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.assistant.choice import Chosen, NoModelFits, Offer, choose, read, write
+from app.assistant.choice import Chosen, ModelsResting, NoModelFits, Offer, choose, read, write
 from app.assistant.preferences import Optimize, Preferences
 from app.metering.estimate import Lengths, Prompt, estimate
 from app.metering.quote import demand, quote
@@ -99,6 +99,20 @@ def test_nobody_is_chosen_where_nobody_may_answer() -> None:
     assert {one["because"] for one in refused.value.fields["left_out"]} == {"excluded_provider"}  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("budget", [None, 10**9])
+def test_whoever_waits_for_models_that_are_down_is_told_for_how_long(budget: int | None) -> None:
+    offers = [replace(offer(LARGE, "down"), wait_s=40), replace(offer(SMALL, "down"), wait_s=7)]
+    with pytest.raises(ModelsResting) as refused:
+        choose("code", Preferences(), offers, budget=budget)
+    assert (refused.value.code, refused.value.retry_after_s) == ("model_unavailable", 7)
+
+
+def test_waiting_for_what_costs_too_much_is_not_advised() -> None:
+    """It would be refused all the same when it is up again."""
+    with pytest.raises(NoModelFits):
+        choose("code", Preferences(), [offer(LARGE, "down"), offer(SMALL)], budget=1)
+
+
 OFFERS = st.lists(
     st.builds(
         lambda model, code, speed, health: offer(measured(model, code, speed), health),
@@ -119,8 +133,12 @@ def test_the_choice_may_answer_and_names_all_the_others(
     wishes = Preferences(optimize, defaults={"code": "small"})
     try:
         chosen = choose("code", wishes, offers, budget=budget)
+    except ModelsResting:
+        fitting = [one for one in offers if budget is None or one.estimate.quote.needed <= budget]
+        assert {one.health for one in fitting} == {"down"}
+        return
     except NoModelFits:
-        assert all(one.health == "down" or (budget or 0) < one.estimate.quote.needed for one in offers)
+        assert all((budget or 0) < one.estimate.quote.needed for one in offers)
         return
     [taken] = [one for one in offers if one.model.id == chosen.model]
     assert taken.health != "down"

@@ -134,6 +134,57 @@ def test_nobody_at_all_is_a_clear_refusal(alice: Caller) -> None:
     assert {one["because"] for one in problem["left_out"]} == {"excluded_provider"}
 
 
+class TestAModelThatFails:
+    """Alice and bob leave the choice to us: the cheapest model, `small`, or another one."""
+
+    @pytest.fixture
+    def bob(self, world: World, alice: Caller) -> Caller:
+        bob = world.client("bob")
+        for client in (alice, bob):
+            prefer(client, optimize="cost")
+        return bob
+
+    @staticmethod
+    def fails(vendor: Vendor, clients: list[Caller], times: int, model: str = "small") -> None:
+        """The model breaks for each of them in turn, and is whole again. They ask for it by name."""
+        vendor.arrange("status=500", model=f"sim-{model}", times=None)
+        vendor.arrange("status=500", model="sim-large", times=None)
+        for number in range(times):
+            client = clients[number % len(clients)]
+            client.post(begin(client, model=model), json={"content": CODE})
+        vendor.reset()
+
+    def test_for_one_user_alone_is_chosen_for_all(
+        self, world: World, vendor: Vendor, alice: Caller, bob: Caller
+    ) -> None:
+        """T-109: five failures in a row, and more."""
+        self.fails(vendor, [alice], 6)
+        listed = {one["id"]: one for one in (alice.get("/v1/models").json or {})["items"]}
+        assert (listed["small"]["health"], listed["small"]["usable"]) == ("down", True), "it is told as it is"
+        for client in (alice, bob):
+            assert ask(client, begin(client, model="auto"))["model"] == "small"
+
+    def test_for_several_users_is_not_chosen_until_its_pause_is_over(
+        self, world: World, vendor: Vendor, alice: Caller, bob: Caller
+    ) -> None:
+        self.fails(vendor, [alice, bob], 3)
+        told = ask(bob, begin(bob, model="auto"))
+        assert told["model"] == "reasoning"
+        assert {one["model"]: one["why_not"] for one in told["choice"]["alternatives"]}["small"] == "down"
+        world.clock.advance(seconds=20)
+        assert ask(bob, begin(bob, model="auto"))["model"] == "small", "it is tried again, or it would stay shut"
+
+    def test_with_all_others_is_waited_for(self, world: World, vendor: Vendor, alice: Caller, bob: Caller) -> None:
+        for model in ("small", "large", "vision", "reasoning"):
+            self.fails(vendor, [alice, bob], 6, model)
+        answer = bob.post(begin(bob, model="auto"), json={"content": CODE})
+        problem = answer.json or {}
+        assert (answer.status_code, problem["code"]) == (503, "model_unavailable")
+        assert 1 <= int(answer.headers["Retry-After"]) <= 40
+        assert (alice.get("/v1/credits/balance").json or {})["reserved"] == "0"
+        assert (bob.get("/v1/credits/balance").json or {})["reserved"] == "0"
+
+
 def test_preferences_cost_a_read_for_auto_alone(world: World, alice: Caller) -> None:
     plain, auto = begin(alice, model="small"), begin(alice, model="auto")
     ask(alice, plain), ask(alice, auto)

@@ -68,7 +68,8 @@ def run(vendor: Vendor) -> Everything:
     seal_often(world)
     administrate(world)
     for user in ("alice", "bob") * 3:
-        world.system.models.breakers.failed("vision", user)
+        if permit := world.system.models.breakers.take("vision"):
+            world.system.models.breakers.failed(permit, user)
     world.system.models.breakers.settle()
     work = assembled(world)
     operate(world, work)

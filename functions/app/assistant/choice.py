@@ -14,6 +14,7 @@ from app.kit.money import to_decimal
 from app.kit.stores.documents import Fields, Value, as_map, int_field, list_field, optional_text, text_field
 from app.metering.estimate import Estimate
 from app.models.catalogue import Model
+from app.models.faults import Blame, ModelFault
 from app.models.health import HealthState
 from app.models.measured.tasks import TASKS, Task
 
@@ -29,19 +30,28 @@ WhyNot = Literal["excluded_provider", "down", "over_budget", "degraded"]
 
 
 class NoModelFits(Rejection):
-    """No model may answer: those that could are left out by the user, or are down."""
+    """No model may answer: those that could are left out by the user, or cost more than the budget."""
 
     status = 422
     code = "no_model_fits"
     title = "No model fits"
 
 
+class ModelsResting(ModelFault):
+    """Whoever may answer has failed several times lately, and is left alone for a moment: nobody was asked."""
+
+    told = (
+        "Every model that may answer has failed several times and is left alone. Nothing was charged; try again later."
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A model that can answer the message, what that costs, and how the model has been doing."""
+    """A model that can answer the message, what that costs, and how the model does; it may be asked in `wait_s`."""
 
     estimate: Estimate
     health: HealthState = "up"
+    wait_s: int = 0
 
     @property
     def model(self) -> Model:
@@ -84,9 +94,12 @@ def choose(
 
     Raises:
         NoModelFits: the user's preferences and the budget leave nobody.
+        ModelsResting: whoever they leave is down.
     """
     barred = {offer.model.id: why for offer in offers if (why := _why_not(offer, preferences, budget))}
     free = [offer for offer in offers if offer.model.id not in barred]
+    if waits := [offer.wait_s for offer in offers if not free and barred[offer.model.id] == "down"]:
+        raise ModelsResting("all models that fit are down", Blame.CAPACITY, retry_after_s=max(min(waits), 1))
     if not free:
         raise NoModelFits(
             "No model can answer this within your preferences.",
@@ -117,10 +130,10 @@ def _prices(offer: Offer, budget: int | None) -> tuple[int, int, int]:
 def _why_not(offer: Offer, preferences: Preferences, budget: int | None) -> WhyNot | None:
     if offer.model.of_any(preferences.excluded_providers):
         return "excluded_provider"
-    if offer.health == "down":
-        return "down"
     if budget is not None and offer.estimate.quote.needed > budget:
         return "over_budget"
+    if offer.health == "down":
+        return "down"
     return None
 
 

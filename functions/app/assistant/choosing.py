@@ -11,7 +11,8 @@ from app.kit.errors import Rejection
 from app.metering.estimate import Lengths, Prompt, estimate
 from app.metering.quote import Quote
 from app.models.catalogue import Model, UnsuitableModel
-from app.models.health import ModelHealth
+from app.models.circuits.breakers import Breakers
+from app.models.health import HealthState, ModelHealth
 from app.models.pricing import PriceBook
 
 
@@ -45,8 +46,11 @@ def lengths(found: Classification) -> Lengths:
 class Choosing:
     """Chooses models. `preferences` reads those of a user, which is the only thing that a choice reads."""
 
-    def __init__(self, *, book: PriceBook, health: ModelHealth, preferences: Callable[[str], Preferences]) -> None:
+    def __init__(
+        self, *, book: PriceBook, breakers: Breakers, health: ModelHealth, preferences: Callable[[str], Preferences]
+    ) -> None:
         self._book = book
+        self._breakers = breakers
         self._health = health
         self._preferences = preferences
 
@@ -54,7 +58,8 @@ class Choosing:
         """The model for this message, and the bounds that the preferences set.
 
         Raises:
-            NoModelFits: preferences, health and budget leave nobody.
+            NoModelFits: preferences and budget leave nobody.
+            ModelsResting: whoever they leave has failed too often lately.
             UnsuitableModel, PromptTooLong: no model of the catalogue can answer this.
         """
         wishes = self._preferences(message.uid)
@@ -76,7 +81,21 @@ class Choosing:
             except Rejection as rejection:
                 refusal = rejection
             else:
-                offers.append(Offer(estimate(self._book, quoted, prompt, expected), self._health.of(model.id)))
+                price = estimate(self._book, quoted, prompt, expected)
+                offers.append(Offer(price, self._state(model.id), self._breakers.wait_s(model.id)))
         if not offers:
             raise refusal or UnsuitableModel("No model of the catalogue can do this.")
         return offers
+
+    def _state(self, model: str) -> HealthState:
+        """How a model does as far as a choice goes: what one user alone met decides for nobody else.
+
+        A model whose pause is over counts as well until somebody has tried it: without a probe it would stay shut.
+        """
+        match self._breakers.state(model):
+            case "open":
+                return "down"
+            case "half_open":
+                return "degraded" if self._breakers.wait_s(model) else "up"
+            case "closed":
+                return "up" if self._health.well(model) else "degraded"

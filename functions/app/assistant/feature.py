@@ -34,7 +34,10 @@ class AssistantFeature(Feature):
         """Chooses the models of messages."""
         from app.assistant.choosing import Choosing
 
-        return Choosing(book=self._models.book, health=self._models.health, preferences=self.preferences.of)
+        models = self._models
+        return Choosing(
+            book=models.book, breakers=models.breakers, health=models.health, preferences=self.preferences.of
+        )
 
     @once
     def preferences(self) -> "PreferencesStore":

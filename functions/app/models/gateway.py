@@ -20,6 +20,7 @@ from app.models import faults
 from app.models.catalogue import Catalogue, Model
 from app.models.chunks import AnsweredBy, ChunkEvent, ChunkReader, Counted, Delta, Finished, Thought
 from app.models.circuits.breakers import Breakers
+from app.models.circuits.circuit import Permit
 from app.models.faults import Blame, ContentRefused, ModelFault, ModelRefused, ModelResting, PromptTooLong
 from app.models.finishes import FinishKind, kind_of
 from app.models.health import ModelHealth
@@ -106,47 +107,50 @@ class Gateway:
             Stopped: `call` was stopped.
         """
         asking = _Asking([one for one in self._catalogue.chain(question.model) if question.asks(one)], self._breakers)
+        failed = False
         while True:
-            model, started, clock = asking.model, False, self._lines.concurrency
-            took_us = -clock.monotonic_us()
+            model, permit, clock = asking.model, asking.permit, self._lines.concurrency
+            first_text_us = None
             try:
+                if failed:
+                    yield Silence()
+                    asking.pause(call)
+                began_us = clock.monotonic_us()
                 for event in self._once(question, asking, call):
-                    if not started and isinstance(event, Delta):
-                        started, took_us = True, took_us + clock.monotonic_us()
-                        self._breakers.spoke(model.id)
+                    if first_text_us is None and isinstance(event, Delta):
+                        first_text_us = clock.monotonic_us() - began_us
+                        self._breakers.spoke(permit)
                     yield event
             except (ModelFault, PromptTooLong, ContentRefused, ModelRefused) as failure:
-                self._note(failure, model, question.account)
-                if started or not asking.goes_on(failure):
+                self._note(failure, permit, question.account)
+                if first_text_us is not None or not asking.goes_on(failure):
                     raise
+                failed = True
                 _log.warning("model_retried", model=model.id, next=asking.model.id, reason=failure.detail)
-                yield Silence()
-                if asking.wait_s:
-                    call.pause(asking.wait_s)
             except BaseException:
                 # The user left or stopped it, or we are at fault: that tells nothing of the model.
-                self._breakers.left(model.id)
+                self._breakers.left(permit)
                 raise
             else:
-                self._health.answered(model.id, took_us)
-                self._breakers.answered(model.id)
+                self._health.answered(model.id, first_text_us)
+                self._breakers.answered(permit)
                 return
 
-    def _note(self, failure: ModelFault | Rejection, model: Model, account: str) -> None:
+    def _note(self, failure: ModelFault | Rejection, permit: Permit, account: str) -> None:
         """Health and alarms, as the error policy says. What a user's request caused makes no model sick."""
-        whose, rule = faults.blame_of(failure), faults.rule_of(failure)
+        whose, rule, model = faults.blame_of(failure), faults.rule_of(failure), permit.model
         if rule.alarm:
-            _log.error("model_needs_attention", model=model.id, blame=whose, reason=failure.detail)
+            _log.error("model_needs_attention", model=model, blame=whose, reason=failure.detail)
         if rule.sick:
-            self._breakers.failed(model.id, account)
+            self._breakers.failed(permit, account)
         else:
-            self._breakers.left(model.id)
+            self._breakers.left(permit)
         if whose is Blame.RETIRED_MODEL:
-            self._health.gone(model.id)
+            self._health.gone(model, account)
         elif rule.sick:
-            self._health.failed(model.id)
-        elif self._health.refused(model.id, account):
-            _log.error("model_refused_everybody", model=model.id, blame=whose)
+            self._health.failed(model, account)
+        elif self._health.refused(model, account):
+            _log.error("model_refused_everybody", model=model, blame=whose)
 
     def _once(self, question: Question, asking: "_Asking", call: VendorCall) -> Generator[ModelEvent, None, None]:
         model = asking.model
@@ -227,45 +231,54 @@ class _Asking:
     def __init__(self, chain: Sequence[Model], breakers: Breakers) -> None:
         self.because = ""
         """The code of the failure for which the first model does not answer."""
-        self.wait_s = 0
+        self._wait_s = 0
         self._breakers = breakers
-        self._left = deque(chain[: MOST_TRIES - 1])
+        self._left = deque(chain)
+        self._most = MOST_TRIES - 1
         found = self._next()
         if found is None:
-            wait_s = min(breakers.wait_s(one.id) for one in chain[: MOST_TRIES - 1])
+            wait_s = min(breakers.wait_s(one.id) for one in chain)
             raise ModelResting("whoever may answer failed too often", Blame.CAPACITY, retry_after_s=max(wait_s, 1))
-        self.model = found
-        self._twice = found is chain[0]
+        self.model, self.permit = found
+        self._twice = self.model is chain[0]
 
     def goes_on(self, failure: ModelFault | Rejection) -> bool:
-        """Whether somebody is asked after this failure, as the error policy says: then `model` and `wait_s` say who."""
+        """Whether somebody is asked after this failure, as the error policy says: then `model` and `permit` say who."""
         rule = faults.rule_of(failure)
-        self.wait_s = (failure.retry_after_s or 0) if isinstance(failure, ModelFault) else 0
-        if rule.again and self._twice and self.wait_s <= LONGEST_WAIT_S:
+        self._wait_s = (failure.retry_after_s or 0) if isinstance(failure, ModelFault) else 0
+        if rule.again and self._twice and self._wait_s <= LONGEST_WAIT_S:
             self._twice = False
-            if self._takes(self.model):
+            if permit := self._takes(self.model):
+                self.permit = permit
                 return True
         self.because = self.because or failure.code
         found = self._next() if rule.next else None
         if found is None:
             return False
-        self.model, self.wait_s, self._twice = found, 0, False
+        self.model, self.permit = found
+        self._wait_s, self._twice = 0, False
         return True
 
-    def _next(self) -> Model | None:
-        """The next model of the chain whose circuit lets a request out."""
-        while self._left:
+    def pause(self, call: VendorCall) -> None:
+        """Waits as long as the vendor wanted before `model` is asked."""
+        if self._wait_s:
+            call.pause(self._wait_s)
+
+    def _next(self) -> tuple[Model, Permit] | None:
+        """The next model of the chain whose circuit lets a request out; None also when enough were asked."""
+        while self._left and self._most:
             model = self._left.popleft()
-            if self._takes(model):
-                return model
+            if permit := self._takes(model):
+                self._most -= 1
+                return model, permit
             self.because = self.because or ModelResting.code
         return None
 
-    def _takes(self, model: Model) -> bool:
-        if self._breakers.take(model.id):
-            return True
-        _log.warning("model_passed_over", model=model.id)
-        return False
+    def _takes(self, model: Model) -> Permit | None:
+        permit = self._breakers.take(model.id)
+        if permit is None:
+            _log.warning("model_passed_over", model=model.id)
+        return permit
 
 
 def _patience(usual: Patience, model: Model, vendor: Vendor) -> Patience:

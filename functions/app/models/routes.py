@@ -26,9 +26,10 @@ def routes(catalogue: Catalogue, health: ModelHealth, breakers: Breakers) -> API
 
 
 def _model(model: Model, catalogue: Catalogue, health: ModelHealth, breakers: Breakers) -> ModelAnswer:
-    state: HealthState = "down" if breakers.state(model.id) == "open" else health.of(model.id)
+    resting = breakers.state(model.id) == "open"
+    state: HealthState = "down" if resting else health.of(model.id)
     recent = health.recent(model.id)
-    unusable = _unusable(model, state, closed=model.id in catalogue.closed)
+    unusable = _unusable(model, closed=model.id in catalogue.closed, resting=resting)
     return ModelAnswer(
         id=model.id,
         name=model.name,
@@ -48,13 +49,13 @@ def _model(model: Model, catalogue: Catalogue, health: ModelHealth, breakers: Br
     )
 
 
-def _unusable(model: Model, state: HealthState, *, closed: bool) -> Unusable | None:
+def _unusable(model: Model, *, closed: bool, resting: bool) -> Unusable | None:
     """Why a conversation may not use the model."""
     if closed:
         return "vendor_not_configured"
     if not model.can("text"):
         return "no_text"
-    return "down" if state == "down" else None
+    return "down" if resting else None
 
 
 def _prices(prices: Mapping[Bucket, int]) -> PricesAnswer:

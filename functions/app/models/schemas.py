@@ -49,7 +49,7 @@ class ModelAnswer(ResponseBody):
     )
     usable: bool = Field(description="Whether a conversation may use it")
     unusable_because: Unusable | None = Field(
-        description="Why it may not: its vendor's key is missing, it writes no text, or it has failed lately"
+        description="Why it may not: its vendor's key is missing, it writes no text, or it fails for several users"
     )
 
 

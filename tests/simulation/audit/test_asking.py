@@ -85,7 +85,7 @@ def test_a_model_that_an_instance_standing_still_could_not_hear_may_be_sick(*, s
     observed.reads(read)
     [answer] = observed.world.outside.models.answers
     answer.failing = Failing("request")
-    observed.health.failed("small")
+    observed.health.failed("small", "anybody")
     later = Process("asks", lambda: None, observed.instance)
     observed.world.outside.models.met[later] = [VendorAnswer(1, "sim-small", "why?", ("why?",), 9, later)]
     observed.instance.frozen_us = 0

@@ -46,8 +46,8 @@ class Forecaster:
         """The forecast of a message, if it were sent now.
 
         Raises:
-            NoSuchConversation, UnknownModel, UnsuitableModel, PromptTooLong, MaxCostTooLow, NoModelFits: the message
-                would be refused likewise.
+            NoSuchConversation, UnknownModel, UnsuitableModel, PromptTooLong, MaxCostTooLow, NoModelFits,
+                ModelsResting: the message would be refused likewise.
         """
         found = classify(ask.content, bool(ask.images))
         way = routed(found, user=self._preferences(ask.uid).rules, admin=self._rules)

@@ -5,12 +5,11 @@ A model is of one vendor, so each circuit is one of a vendor and a model.
 
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Final
 
 from app.kit import telemetry
 from app.models.circuits import circuit as circuits
-from app.models.circuits.circuit import CLOSED, Circuit, CircuitState
+from app.models.circuits.circuit import CLOSED, Circuit, CircuitState, Permit
 
 _log = telemetry.log("models")
 _SECOND_US: Final = 1_000_000
@@ -35,58 +34,62 @@ class Breakers:
         """In how many seconds a request to it may go out."""
         return -(-circuits.waits_us(self._known.get(model, CLOSED), self._now_us()) // _SECOND_US)
 
-    def take(self, model: str) -> bool:
-        """Whether a request may go out to this model. It must then be followed by one of the methods below."""
+    def take(self, model: str) -> Permit | None:
+        """Lets a request out to this model, if one may go out. It must be followed by one of the methods below."""
         with self._lock:
             found, now_us = self._known.get(model, CLOSED), self._now_us()
             if not circuits.admits(found, now_us):
-                return False
-            if found is not CLOSED:
-                self._known[model] = circuits.asked(found, now_us)
-            return True
+                return None
+            self._known[model] = found = circuits.asked(found, now_us)
+            return circuits.permit(found, model)
 
-    def spoke(self, model: str) -> None:
+    def spoke(self, permit: Permit) -> None:
         """Notes the first text of an answer."""
-        self._move(model, circuits.spoke)
+        self._move(permit, circuits.spoke)
 
-    def answered(self, model: str) -> None:
+    def answered(self, permit: Permit) -> None:
         """Notes a complete answer."""
-        self._move(model, circuits.answered)
+        self._move(permit, circuits.answered)
 
-    def failed(self, model: str, account: str) -> None:
+    def failed(self, permit: Permit, account: str) -> None:
         """Notes a failure that is not the user's, which this account met."""
         now_us = self._now_us()
-        self._move(model, lambda found: circuits.failed(found, account, now_us, most=self._most))
+        self._move(permit, lambda found: circuits.failed(found, account, now_us, most=self._most))
 
-    def left(self, model: str) -> None:
+    def left(self, permit: Permit) -> None:
         """Notes that a request told nothing of the model."""
-        self._move(model, circuits.left)
+        self._move(permit, circuits.left)
 
     def known(self, model: str) -> tuple[Circuit, int]:
         """A model's circuit, and when it last opened or closed."""
         with self._lock:
             return self._known.get(model, CLOSED), self._changed_us.get(model, 0)
 
-    def adopt(self, model: str, theirs: Circuit, at_us: int) -> None:
-        """Takes over what another instance knew at `at_us`, if nothing has happened here since."""
+    def adopt(self, model: str, theirs: Circuit, at_us: int) -> bool:
+        """Takes over what another instance knew at `at_us` by its clock, if nothing has happened here since.
+
+        Returns False when that cannot be true.
+        """
         with self._lock:
-            if at_us <= self._changed_us.get(model, 0):
-                return
-            latest_us = self._now_us() + circuits.LONGEST_PAUSE_US
-            if theirs.openings or self._known.get(model, CLOSED).openings:
-                self._known[model] = replace(theirs, until_us=min(theirs.until_us, latest_us))
-            self._changed_us[model] = min(at_us, latest_us)
+            now_us = self._now_us()
+            if not circuits.believable(theirs, at_us, now_us):
+                return False
+            # What was heard is compared by the clock that told it, so that no node is news twice.
+            if at_us > self._changed_us.get(model, 0):
+                self._known[model] = circuits.heard(self._known.get(model, CLOSED), theirs, at_us, now_us)
+                self._changed_us[model] = at_us
+            return True
 
     def _changed(self, model: str) -> None:
         """Called when a circuit has opened or closed."""
 
-    def _move(self, model: str, move: Callable[[Circuit], Circuit]) -> None:
+    def _move(self, permit: Permit, move: Callable[[Circuit], Circuit]) -> None:
+        model = permit.model
         with self._lock:
             before = self._known.get(model, CLOSED)
-            after = move(before)
-            if after is before:
+            if permit.generation != before.generation:
                 return
-            self._known[model] = after
+            self._known[model] = after = move(before)
             if after.openings == before.openings:
                 return
             # A later change has a later time, also where the clock stands still.

@@ -17,12 +17,14 @@ from app.kit.errors import Fault
 from app.kit.stores.realtime import Json, Realtime
 from app.models.circuits import circuit as circuits
 from app.models.circuits.breakers import Breakers
-from app.models.circuits.circuit import Circuit
+from app.models.circuits.circuit import Circuit, Permit
 
 HEAR_US: Final = seconds(5)
 _NODES: Final = "models/circuits"
 _STATUS: Final = "system/status"
 _WORDS: Final = {"closed": "up", "half_open": "degraded", "open": "down"}
+_MOST: Final = 1 << 53
+"""What a node holds is smaller: JavaScript and the database keep such numbers exactly."""
 _UNFIT: Final = re.compile(r"[.$#\[\]/%]")
 
 _log = telemetry.log("models")
@@ -38,13 +40,15 @@ class SharedBreakers(Breakers):
         self._realtime = realtime
         self._concurrency = concurrency
         self._heard_us = 0
+        self._odd: frozenset[str] = frozenset()
+        """The models of nodes that were nonsense when they were read last."""
         self._tasks: list[Task] = []
 
-    def take(self, model: str) -> bool:
+    def take(self, model: str) -> Permit | None:
         now_us = self._now_us()
-        if now_us - self._heard_us >= HEAR_US:
+        if not 0 <= now_us - self._heard_us < HEAR_US:
             self._heard_us = now_us
-            self._beside("circuits-heard", self._hear)
+            self._listen()
         return super().take(model)
 
     def settle(self) -> None:
@@ -53,9 +57,19 @@ class SharedBreakers(Breakers):
             task.join()
 
     def _changed(self, model: str) -> None:
-        self._beside("circuit-told", lambda: self._tell(model))
+        try:
+            self._beside("circuit-told", lambda: self._tell(model))
+        except RuntimeError as failure:
+            _log.warning("circuit_not_told", model=model, reason=str(failure))
+
+    def _listen(self) -> None:
+        try:
+            self._beside("circuits-heard", self._hear)
+        except RuntimeError as failure:
+            _log.warning("circuits_not_heard", reason=str(failure))
 
     def _beside(self, name: str, body: Callable[[], None]) -> None:
+        """Raises RuntimeError where the process may start no more threads."""
         self._tasks = [*self._tasks[-8:], self._concurrency.start(name, body)]
 
     def _tell(self, model: str) -> None:
@@ -73,18 +87,16 @@ class SharedBreakers(Breakers):
         except Fault as fault:
             _log.warning("circuits_not_heard", reason=str(fault))
             return
-        for model, (circuit, at_us) in read(found).items():
-            self.adopt(model, circuit, at_us)
+        nodes = read(found)
+        odd = {model for model, node in nodes.items() if node is None or not self.adopt(model, *node)}
+        for model in sorted(odd - self._odd):
+            _log.warning("circuit_node_ignored", model=model[:80])
+        self._odd = frozenset(odd)
 
 
-def read(found: Json) -> dict[str, tuple[Circuit, int]]:
-    """The circuits in the nodes by model, each with the time of its last change; without what cannot be read."""
-    circuits_found = {}
-    for key, node in found.items() if isinstance(found, dict) else ():
-        openings, until_us, at_us = (_whole(node, name) for name in ("openings", "until", "at"))
-        if openings is not None and until_us is not None and at_us is not None:
-            circuits_found[unquote(key)] = (Circuit(openings=openings, until_us=until_us if openings else 0), at_us)
-    return circuits_found
+def read(found: Json) -> dict[str, tuple[Circuit, int] | None]:
+    """The circuits in the nodes by model, each with the time of its last change; None for what cannot be read."""
+    return {unquote(key): _node(node) for key, node in found.items()} if isinstance(found, dict) else {}
 
 
 def key_of(model: str) -> str:
@@ -92,12 +104,13 @@ def key_of(model: str) -> str:
     return _UNFIT.sub(lambda one: f"%{ord(one[0]):02X}", model)
 
 
-def status_of(models: Iterable[str], found: Mapping[str, tuple[Circuit, int]], now_us: int) -> dict[str, Json]:
+def status_of(models: Iterable[str], found: Mapping[str, tuple[Circuit, int] | None], now_us: int) -> dict[str, Json]:
     """What `/system/status` shows of these models. `status`: `ok`, or `down` when all are, else `degraded`."""
     states: dict[str, Json] = {}
     for model in models:
-        circuit, _ = found.get(model, (circuits.CLOSED, 0))
-        states[key_of(model)] = _WORDS[circuits.state(circuit, now_us)]
+        circuit, at_us = found.get(model) or (circuits.CLOSED, 0)
+        known = circuit if circuits.believable(circuit, at_us, now_us) else circuits.CLOSED
+        states[key_of(model)] = _WORDS[circuits.state(circuits.heard(circuits.CLOSED, known, at_us, now_us), now_us)]
     kinds = {str(state) for state in states.values()}
     status = "ok" if kinds <= {"up"} else "down" if kinds == {"down"} else "degraded"
     return {"status": status, "models": states}
@@ -117,6 +130,13 @@ def show_status(realtime: Realtime, models: Iterable[str], now_us: int) -> int:
     return int(bool(changed))
 
 
+def _node(node: Json) -> tuple[Circuit, int] | None:
+    openings, until_us, at_us = (_whole(node, name) for name in ("openings", "until", "at"))
+    if openings is None or until_us is None or at_us is None:
+        return None
+    return Circuit(openings=openings, until_us=until_us if openings else 0), at_us
+
+
 def _whole(node: Json, name: str) -> int | None:
     value = node.get(name) if isinstance(node, dict) else None
-    return value if type(value) is int and value >= 0 else None
+    return value if type(value) is int and 0 <= value < _MOST else None
