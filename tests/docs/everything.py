@@ -71,6 +71,8 @@ def run(vendor: Vendor) -> Everything:
         if permit := world.system.models.breakers.take("vision"):
             world.system.models.breakers.failed(permit, user)
     world.system.models.breakers.settle()
+    world.clock.advance(seconds=11)
+    assert world.system.models.breakers.take("vision")
     work = assembled(world)
     operate(world, work)
     world.clock.advance(minutes=20)

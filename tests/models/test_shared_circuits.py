@@ -1,16 +1,19 @@
 """What one instance learned of a model, the others know; and everybody may read how the models do."""
 
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import ClassVar
 
 import pytest
 from structlog.testing import capture_logs
 
-from app.kit.concurrency import Task, Threads
+from app.kit.concurrency import Signal, Task, Threads
 from app.kit.errors import Unavailable
-from app.kit.stores.realtime import Json
-from app.models.circuits.circuit import LONGEST_PAUSE_US, Circuit
-from app.models.circuits.shared import SharedBreakers, key_of, read, status_of
+from app.kit.stores.realtime import Json, Realtime
+from app.models.circuits.circuit import LONGEST_PAUSE_US, Circuit, Permit
+from app.models.circuits.nodes import Told, key_of, read
+from app.models.circuits.shared import CLAIM_S, SharedBreakers, status_of
 from support.memory import MemoryRealtime
 from support.world import World
 
@@ -29,6 +32,11 @@ class Away(MemoryRealtime):
 
 def breakers_of(world: World) -> SharedBreakers:
     return world.instance().models.breakers
+
+
+def over(world: World, realtime: Realtime) -> SharedBreakers:
+    """The circuits of one more instance, which has this database."""
+    return SharedBreakers(world.clock.now_us, lambda: realtime, world.ports.concurrency, world.ports.ids, most=5)
 
 
 def opens(breakers: SharedBreakers, model: str = "small") -> None:
@@ -123,7 +131,7 @@ class TestACircuitOfOneInstance:
 
         world = World()
         realtime = Counting()
-        breakers = SharedBreakers(world.clock.now_us, lambda: realtime, world.ports.concurrency, most=5)
+        breakers = over(world, realtime)
         for _ in range(10):
             breakers.take("small")
         breakers.settle()
@@ -137,11 +145,11 @@ class TestACircuitOfOneInstance:
         assert len(reads) == 2
         world.clock.advance(seconds=-3600)
         hears(breakers)
-        assert len(reads) == 3, "a clock that went back does not stop it"
+        assert reads.count("models/circuits") == 3, "a clock that went back does not stop it"
 
     def test_is_its_own_while_the_database_does_not_answer(self) -> None:
         world = World()
-        breakers = SharedBreakers(world.clock.now_us, Away, world.ports.concurrency, most=5)
+        breakers = over(world, Away())
         opens(breakers)
         hears(breakers)
         assert not breakers.take("small")
@@ -152,10 +160,175 @@ class TestACircuitOfOneInstance:
                 raise RuntimeError("can't start new thread")
 
         world = World()
-        breakers = SharedBreakers(world.clock.now_us, lambda: world.realtime, Full(), most=5)
+        breakers = SharedBreakers(world.clock.now_us, lambda: world.realtime, Full(), world.ports.ids, most=5)
         opens(breakers)
         assert breakers.state("small") == "open"
         assert breakers.take("large")
+
+
+class Probing:
+    """Several instances that know of a circuit whose pause is over."""
+
+    def __init__(self, instances: int = 3) -> None:
+        self.world = World()
+        self.instances = [breakers_of(self.world) for _ in range(instances)]
+        opens(self.instances[0])
+        for breakers in self.instances:
+            hears(breakers)
+        self.world.clock.advance(seconds=10)
+
+    def permits(self, *, of: int = 0) -> list[Permit]:
+        """Those that the instances give, of whom everybody is asked twice; from the instance `of` on."""
+        asked = self.instances[of:] * 2
+        permits = [permit for breakers in asked if (permit := breakers.take("small"))]
+        for breakers in self.instances:
+            breakers.settle()
+        return permits
+
+    def probe(self) -> Permit:
+        """The only one."""
+        [probe] = self.permits()
+        assert probe.probe
+        return probe
+
+
+class TestAProbe:
+    def test_is_one_for_all_instances(self) -> None:
+        probing = Probing()
+        probing.probe()
+        for _ in range(11):
+            probing.world.clock.advance(seconds=5)
+            assert probing.permits() == []
+        probing.world.clock.advance(seconds=5)
+        probing.probe()
+
+    @pytest.mark.parametrize("threads", [2, 8])
+    def test_is_one_for_instances_that_ask_at_once(self, threads: int) -> None:
+        probing, found = Probing(threads), []
+        start = threading.Barrier(threads)
+
+        def ask(breakers: SharedBreakers) -> None:
+            start.wait()
+            found.append(breakers.take("small"))
+
+        asking = [threading.Thread(target=ask, args=(breakers,)) for breakers in probing.instances]
+        for one in asking:
+            one.start()
+        for one in asking:
+            one.join()
+        assert len([permit for permit in found if permit]) == 1
+
+    def test_that_is_answered_lets_the_requests_of_all_out(self) -> None:
+        probing = Probing()
+        probing.instances[0].answered(probing.probe())
+        probing.instances[0].settle()
+        probing.world.clock.advance(seconds=5)
+        permits = probing.permits()
+        assert len(permits) == 6, "whoever asks for a probe learns that none is needed, and goes out"
+        assert not any(permit.probe for permit in permits)
+
+    def test_that_fails_keeps_those_of_all_in(self) -> None:
+        probing = Probing()
+        probing.instances[0].failed(probing.probe(), "carol")
+        probing.instances[0].settle()
+        probing.world.clock.advance(seconds=19)
+        assert probing.permits(of=1) == []
+        assert [breakers.state("small") for breakers in probing.instances[1:]] == ["open"] * 2
+        probing.world.clock.advance(seconds=1)
+        probing.probe()
+
+    def test_whose_user_left_makes_room_on_all_instances(self) -> None:
+        probing = Probing()
+        first = probing.probe()
+        probing.instances[0].left(first)
+        probing.instances[0].settle()
+        [second] = [permit for breakers in probing.instances[:1] if (permit := breakers.take("small"))]
+        probing.instances[0].left(second)
+        probing.instances[0].settle()
+        probing.world.clock.advance(seconds=5)
+        [third] = probing.permits(of=1)
+        probing.instances[0].left(first)
+        probing.instances[0].settle()
+        assert third.probe
+        assert probing.permits() == [], "an end that comes late frees nothing that is another's"
+
+    def test_of_an_instance_that_died_is_waited_for_a_minute(self) -> None:
+        probing = Probing()
+        probing.probe()
+        del probing.instances[0]
+        probing.world.clock.advance(seconds=60)
+        probing.probe()
+
+    @pytest.mark.parametrize("until", [10**15, "x", None, -1, 10**400])
+    def test_waits_for_no_lease_that_is_nonsense(self, until: Json) -> None:
+        probing = Probing()
+        probing.world.realtime.update(
+            {"models/circuits/small/probe_by": "ins_x.1", "models/circuits/small/probe_until": until}
+        )
+        probing.probe()
+
+    def test_is_the_instances_own_while_the_database_does_not_answer(self) -> None:
+        world = World()
+        for realtime in (Away(), MemoryRealtime()):
+            breakers = over(world, realtime)
+            opens(breakers)
+            world.clock.advance(seconds=10)
+            permit = breakers.take("small")
+            assert permit is not None
+            breakers.left(permit)
+            breakers.settle()
+            assert breakers.take("small")
+
+    def test_waits_for_a_second_at_most(self) -> None:
+        """A database that hangs holds up no message: the instance sends its own probe then."""
+        world, hangs = World(), threading.Event()
+
+        class Hanging(MemoryRealtime):
+            def transact(self, path: str, decide: Callable[[Json], Json]) -> Json:
+                hangs.wait(30)
+                return super().transact(path, decide)
+
+        class Impatient(Threads):
+            waited: ClassVar[list[float | None]] = []
+
+            def signal(self) -> Signal:
+                waited = self.waited
+
+                class Wait(threading.Event):
+                    def wait(self, timeout: float | None = None) -> bool:
+                        waited.append(timeout)
+                        return super().wait(0)
+
+                return Wait()
+
+        realtime = Hanging()
+        breakers = SharedBreakers(world.clock.now_us, lambda: realtime, Impatient(), world.ports.ids, most=5)
+        opens(breakers)
+        world.clock.advance(seconds=10)
+        assert breakers.take("small")
+        assert Impatient.waited == [CLAIM_S]
+        hangs.set()
+        breakers.settle()
+
+    def test_is_the_only_request_that_waits_for_the_database(self) -> None:
+        world, asked = World(), []
+
+        class Watched(MemoryRealtime):
+            def transact(self, path: str, decide: Callable[[Json], Json]) -> Json:
+                asked.append(path)
+                return super().transact(path, decide)
+
+        breakers = over(world, Watched())
+        for _ in range(9):
+            breakers.take("small")
+        opens(breakers)
+        for _ in range(9):
+            breakers.take("small")
+        assert asked == []
+        world.clock.advance(seconds=10)
+        for _ in range(9):
+            breakers.take("small")
+        assert asked == ["models/circuits/small"]
 
 
 class TestANodeThatIsNonsense:
@@ -219,7 +392,7 @@ class TestANode:
 
 
 class TestTheStatus:
-    OPEN, TRIED = (Circuit(openings=1, until_us=9), 1), (Circuit(openings=1, until_us=3), 1)
+    OPEN, TRIED = Told(Circuit(openings=1, until_us=9), 1), Told(Circuit(openings=1, until_us=3), 1)
 
     @pytest.mark.parametrize(
         ("found", "status", "models"),
@@ -228,13 +401,11 @@ class TestTheStatus:
             ({"a": OPEN}, "degraded", ["down", "up"]),
             ({"a": OPEN, "b": TRIED}, "degraded", ["down", "degraded"]),
             ({"a": OPEN, "b": OPEN, "gone": TRIED}, "down", ["down", "down"]),
-            ({"a": None, "b": (Circuit(openings=1, until_us=10**17), 10**17)}, "ok", ["up", "up"]),
-            ({"a": (Circuit(openings=1, until_us=10**17), 1), "b": OPEN}, "degraded", ["up", "down"]),
+            ({"a": None, "b": Told(Circuit(openings=1, until_us=10**17), 10**17)}, "ok", ["up", "up"]),
+            ({"a": Told(Circuit(openings=1, until_us=10**17), 1), "b": OPEN}, "degraded", ["up", "down"]),
         ],
     )
-    def test_follows_from_the_circuits(
-        self, found: dict[str, tuple[Circuit, int] | None], status: str, models: list[str]
-    ) -> None:
+    def test_follows_from_the_circuits(self, found: dict[str, Told | None], status: str, models: list[str]) -> None:
         assert status_of(("a", "b"), found, 5) == {"status": status, "models": dict(zip("ab", models, strict=True))}
 
     def test_is_shown_by_the_sweep(self) -> None:

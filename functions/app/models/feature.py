@@ -60,7 +60,7 @@ class ModelsFeature(Feature):
         from app.models.circuits.shared import SharedBreakers
 
         ports, most = self._ports, self._settings.circuit_failures
-        return SharedBreakers(ports.clock.now_us, lambda: ports.realtime, ports.concurrency, most=most)
+        return SharedBreakers(ports.clock.now_us, lambda: ports.realtime, ports.concurrency, ports.ids, most=most)
 
     @once
     def gateway(self) -> "Gateway":

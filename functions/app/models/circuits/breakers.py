@@ -60,6 +60,10 @@ class Breakers:
         """Notes that a request told nothing of the model."""
         self._move(permit, circuits.left)
 
+    def put_off(self, permit: Permit, until_us: int) -> None:
+        """Notes that a probe was not sent, and that the next one may be until then."""
+        self._move(permit, lambda found: circuits.put_off(found, until_us))
+
     def known(self, model: str) -> tuple[Circuit, int]:
         """A model's circuit, and when it last opened or closed."""
         with self._lock:

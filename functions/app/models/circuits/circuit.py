@@ -117,6 +117,11 @@ def left(circuit: Circuit) -> Circuit:
     return replace(circuit, probe_until_us=0)
 
 
+def put_off(circuit: Circuit, until_us: int) -> Circuit:
+    """After a probe was not sent, because somebody else has sent one; the next one may go out at `until_us`."""
+    return replace(circuit, probe_until_us=until_us)
+
+
 def believable(theirs: Circuit, at_us: int, now_us: int) -> bool:
     """Whether another instance can have seen its circuit change to `theirs` at `at_us` by its clock.
 
