@@ -3,17 +3,21 @@
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from app.kit.concurrency import Signal, Task, Threads
 from app.kit.errors import Unavailable
 from app.kit.stores.realtime import Json, Realtime
+from app.models.circuits.breakers import Breakers
 from app.models.circuits.circuit import LONGEST_PAUSE_US, Circuit, Permit
 from app.models.circuits.nodes import Told, key_of, read
-from app.models.circuits.shared import CLAIM_S, SharedBreakers, status_of
+from app.models.circuits.shared import CLAIM_S, HEAR_US, SharedBreakers, status_of
+from support.clock import ManualClock
 from support.memory import MemoryRealtime
 from support.world import World
 
@@ -365,6 +369,29 @@ class TestANodeThatIsNonsense:
                 hears(breakers)
                 world.clock.advance(seconds=5)
         assert told == ignored, "it was well in between"
+
+
+ANY_NODE: Final = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=4), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+class TestAnyNode:
+    NUMBERS = st.integers(-2, 3) | st.integers(-400 * S, 400 * S).map(lambda offset: ManualClock().now_us() + offset)
+
+    @given(ANY_NODE | st.fixed_dictionaries(dict.fromkeys(("openings", "until", "at"), NUMBERS | ANY_NODE)))
+    def test_keeps_a_model_shut_for_five_minutes_at_most(self, node: Json) -> None:
+        clock = ManualClock()
+        breakers = Breakers(clock.now_us, most=5)
+        for _ in range(LONGEST_PAUSE_US // HEAR_US + 1):
+            if told := read({"small": node})["small"]:
+                breakers.adopt("small", *told)
+            if breakers.take("small"):
+                return
+            clock.advance(seconds=5)
+        pytest.fail("it is shut for ever")
 
 
 class TestANode:
