@@ -105,6 +105,8 @@ def talk(world: World, vendor: Vendor) -> None:
     alice.get(f"{path}/messages")
     alice.get("/v1/chat/conversations")
     alice.get("/v1/chat/search?q=another")
+    shared = _json(alice.post(f"{path}/share"))["path"]
+    assert world.client(None).get(shared).status_code == 200
     alice.delete(path)
     world.system.orchestration.run_lane("default")
 

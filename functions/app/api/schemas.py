@@ -52,6 +52,8 @@ ModelId = Annotated[str, _id("model", "An id of GET /v1/models", r"^[A-Za-z0-9][
 BreachId = Annotated[
     str, _id("breach", "`checkpoints`, or `account-` and a user", r"^(checkpoints|account-[A-Za-z0-9_.-]{1,128})$")
 ]
+ShareToken = Annotated[str, _id("share", "Names what is shared", r"^shr_[0-9a-hjkmnp-tv-z]{26}$")]
+"""128 random bits in base 32. Whoever has it can read what is shared."""
 AssetId = Annotated[str, _id("asset", "A file of the documentation page", r"^[a-z-]+\.(css|js|svg|html)$")]
 
 

@@ -79,7 +79,7 @@ class Conversation:
     `tree` has the turns that ended, and `leaf` the last one of the active branch, whose recent turns are in `window`,
     and which cost `branch` up to there; `spent` is the cost of all turns. `tree` is None until the first message to a
     conversation of the time before trees; while `trunk` is set, it lacks the turns of that time, which are a chain in
-    order of time. What these cost together is not known.
+    order of time. What these cost together is not known. `share` is the token under which a branch of it can be read.
     """
 
     id: str
@@ -97,6 +97,7 @@ class Conversation:
     leaf: str = FIRST
     branch: Spent | None = None
     spent: Spent | None = None
+    share: str | None = None
 
     @property
     def end(self) -> Place:
@@ -209,6 +210,7 @@ def write(conversation: Conversation) -> dict[str, Value]:
         "updated_at": conversation.updated_at,
         "archived": conversation.archived,
         "pinned": conversation.pinned,
+        "share": conversation.share,
         "words": [*beginnings(conversation.title)],
         "window": [
             {
@@ -243,7 +245,7 @@ def read(id: str, fields: Fields) -> Conversation | None:
     """The value of a document; None while the conversation is being deleted."""
     if text_field(fields, "state") != OPEN:
         return None
-    model, tree = fields.get("model"), stored_tree(fields)
+    model, share, tree = fields.get("model"), fields.get("share"), stored_tree(fields)
     window = tuple(one for value in list_field(fields, "window") if (one := _exchange(value)) is not None)
     last = window[-1].message_id if window else FIRST
     return Conversation(
@@ -262,6 +264,7 @@ def read(id: str, fields: Fields) -> Conversation | None:
         leaf=last if tree is None else text_field(fields, "leaf"),
         branch=read_spent(fields.get("branch")),
         spent=read_spent(fields.get("spent")),
+        share=share if isinstance(share, str) else None,
     )
 
 

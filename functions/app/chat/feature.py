@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from app.chat.paid_turn import AbandonedTurns
     from app.chat.search.finding import Finding
     from app.chat.service import Chat, Orders
+    from app.chat.sharing.sharing import Sharing
     from app.chat.store import ChatStore
     from app.credits.routes.schemas import OperationPrice, PricedOperation
     from app.kit.stores.documents import Documents
@@ -154,6 +155,20 @@ class ChatFeature(Feature):
         return Exporting(self._store, self._branches, self._ports.clock)
 
     @once
+    def _sharing(self) -> "Sharing":
+        from app.chat.sharing.sharing import Sharing
+        from app.kit.optimistic import full_jitter
+
+        ports = self._ports
+        return Sharing(
+            store=self._store,
+            branches=self._branches,
+            clock=ports.clock,
+            ids=ports.ids,
+            pause=full_jitter(ports.concurrency, ports.draw),
+        )
+
+    @once
     def _opening(self) -> "Opening":
         from app.chat.opening import Opening
 
@@ -218,11 +233,13 @@ class ChatFeature(Feature):
         from app.chat.export import routes as exports
         from app.chat.forecast import routes as forecasts
         from app.chat.search import routes as search
+        from app.chat.sharing import routes as shares
 
         return [
             routes.routes(late(lambda: self.service)),
             search.routes(late(lambda: self._finding)),
             exports.routes(late(lambda: self._exporting)),
+            shares.routes(late(lambda: self._sharing)),
             forecasts.routes(late(lambda: self.forecaster)),
         ]
 

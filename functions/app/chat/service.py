@@ -16,12 +16,13 @@ from app.chat.conversation import Conversation
 from app.chat.live.flusher import cancel_path
 from app.chat.live.running import Running
 from app.chat.opening import Ask, Opening
+from app.chat.sharing.share import share_path
 from app.chat.store import ChatStore
 from app.chat.turn import Turn
 from app.kit.clock import Clock, to_rfc3339
 from app.kit.ids import Ids
 from app.kit.optimistic import Pause, optimistic
-from app.kit.stores.documents import Document, Write
+from app.kit.stores.documents import Delete, Document, Write
 from app.kit.stores.listing import Listing
 from app.kit.stores.realtime import Realtime
 from app.kit.stores.rows import GuardedRows
@@ -147,12 +148,13 @@ class Chat:
     def delete(self, uid: str, conversation_id: str) -> None:
         """Deletes a conversation with its messages: for its user at once, and from the store by an operation.
 
-        A turn that is still running is settled as usual; its document is deleted when it ends.
+        Its share ends at once. A turn that is still running is settled as usual; its document is deleted when it ends.
         """
 
-        def bury(_: Conversation, stored: Document) -> None:
+        def bury(found: Conversation, stored: Document) -> None:
             order = self._orders([deletion.order(uid, conversation_id)])
-            self._store.bury(stored, self._now(), order)
+            shared = [Delete(share_path(found.share))] if found.share is not None else []
+            self._store.bury(stored, self._now(), [*order, *shared])
 
         self._with_turns(uid, conversation_id, bury)
 
