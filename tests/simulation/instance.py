@@ -35,15 +35,13 @@ WELCOME: Final = 40_000_000
 ON_VERIFIED: Final = 5_000_000
 PER_CROWD: Final = 3
 VARIABLES: Final = ENVIRONMENT | {
-    "AI_PLATFORM_BASE_URL": "https://models.example/v1",
-    "MODEL_CATALOGUE": str(book.PATH),
+    **book.VARIABLES,
     "WELCOME_BONUS_CHECKS": "on",
     "WELCOME_BONUS_AMOUNT": "50",
     "WELCOME_BONUS_ON_VERIFIED": "5",
     "WELCOME_BONUS_ON_PURCHASE": "5",
     "WELCOME_BONUS_PER_CROWD_DAILY": str(PER_CROWD),
 }
-"""The book is named so that it is read once per process."""
 
 
 class Archive:

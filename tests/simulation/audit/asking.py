@@ -185,7 +185,7 @@ def _course(met: list[VendorAnswer | Failing], turn: Fields, passed: deque[str])
     """Follows what the vendor did, as the table of `simulation.outside.truth` says. `passed`: who was passed over."""
     course = _Course(BOOK[text_field(turn, "model")])
     asked = next((one for one in met if isinstance(one, VendorAnswer)), None)
-    chain = [BOOK[id] for id in course.first.fallbacks if asked is None or _paid(BOOK[id], asked, turn)]
+    chain = [one for one in course.first.chain() if asked is None or _paid(one, asked, turn)]
     left = deque([course.first, *chain[:_MOST_FALLBACKS]])
     course.expected = _next(left, passed)
     model = course.expected or course.first

@@ -87,7 +87,7 @@ def underreserved(asked: VendorAnswer, turn: Fields, most: int) -> Iterator[str]
     model = BOOK[text_field(turn, "model")]
     read = tokenizer.most(asked.prompt)
     written = min(_MOST_OUTPUT, model.max_output_tokens, max(_LEAST_OUTPUT, model.context_tokens - read))
-    chain = [model, *(BOOK[name] for name in model.fallbacks)]
+    chain = [model, *model.chain()]
     worst = max(min(read, one.context_tokens) * one.read + written * one.write for one in chain) // _MILLION
     if int_field(turn, "reserved") < min(worst, most):
         yield f"{turn['reserved']} are reserved for {asked.question[-60:]!r}, which may cost {worst}: {most} were there"

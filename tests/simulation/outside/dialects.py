@@ -10,6 +10,7 @@ from typing import ClassVar, Final, Literal
 
 from emulators.model_vendor.animals import ANIMALS, Cumulative, WithFinish, WrongTotal
 from emulators.model_vendor.zoo import Animal, Json, Said, plain
+from simulation.outside.book import STRANGERS
 from simulation.outside.truth import Count
 
 Told = Literal["both", "written", "neither"]
@@ -169,6 +170,13 @@ class DatedName(Odd):
         return {**super().head(said), "model": f"{said.model}-2026-11-29"}
 
 
+class NameOfAnothers(Odd):
+    """Answers under a name by which another vendor has a model, of another price."""
+
+    def head(self, said: Said) -> Json:
+        return {**super().head(said), "model": STRANGERS[said.model]}
+
+
 class CountsEarly(WithFinish, Odd):
     """A count with the last of its words, before the finish."""
 
@@ -191,8 +199,8 @@ _ODD: Final[Sequence[Animal]] = (
     FinishAsObject(),
     RawBytes(),
     HalfCharacters(),
-    PoorerReport(),
-    OtherNames(),
+    *((PoorerReport(),) * 4),
+    *((OtherNames(),) * 3),
     Floats(),
     Absurd(),
     Zeros(),
@@ -201,11 +209,14 @@ _ODD: Final[Sequence[Animal]] = (
     NumberedBlocks(),
     Refusals(),
     DatedName(),
+    *((NameOfAnothers(),) * 4),
     CountsEarly(),
     *((Cumulative(),) * 8),
 )
 
 
+UNCOUNTED: Final[Sequence[Animal]] = (Absurd(), Zeros())
+"""Those of whose counts nothing can be believed."""
 _MEANING: Final = ("usage", "finish", "report", "choice", "chunk", "delta", "piece", "opening")
 
 

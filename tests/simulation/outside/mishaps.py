@@ -61,6 +61,8 @@ _PLAIN: Final = (
     Arrival(0, None, fails=CUT),
     Arrival(FOR_EVER, None, fails=SILENT),
 )
+OVERLOADED: Final = _PLAIN[1]
+BROKEN: Final = _PLAIN[0]
 _ERRORS: Final = json.loads((_GOLDEN / "errors.json").read_text())
 _RECORDED: Final = tuple(_body(row["status"], row["body"], Failing(row["blame"])) for row in _ERRORS["recorded"])
 _QUOTES: Final = tuple(
@@ -112,7 +114,9 @@ def _choice(**fields: object) -> Mapping[str, object]:
 
 BARE_DONE: Final = Arrival(0, in_chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n", fails=CUT)
 """What a proxy sends when the server behind it broke."""
-BREAKS: Final = (
+FAILED: Final = _error(_choice(finish_reason="error"), "broken")
+"""A finish that is none."""
+CUTS: Final = (
     Arrival(0, None, fails=CUT),
     Arrival(FOR_EVER, None, fails=SILENT),
     Arrival(0, in_chunk(b'data: {"choi') + in_chunk(b"\n\n"), fails=CUT),
@@ -121,7 +125,7 @@ BREAKS: Final = (
     _error({"error": {"code": "content_filter"}}, "moderation"),
     _error({"type": "error", "error": {"type": "overloaded_error"}}, "capacity", b"error"),
     _error(_choice(error={"code": 502, "message": "upstream"}), "broken"),
-    _error(_choice(finish_reason="error"), "broken"),
+    FAILED,
     _error(_choice(finish_reason="insufficient_system_resource"), "capacity"),
     _error({"choices": None, "base_resp": {"status_code": 1000, "status_msg": "unknown error"}}, "broken"),
 )
@@ -145,7 +149,7 @@ def behind_the_finish(random: Random) -> Arrival:
     """What may come behind a finish and before a count: rubbish, a cut, or an error that the vendor tells."""
     return random.choice(
         (
-            Arrival(0, in_chunk(b"data: {broken\n\n"), fails=CUT),
+            *((Arrival(0, in_chunk(b"data: {broken\n\n"), fails=CUT),) * 3),
             Arrival(0, in_chunk(b"data: 7\n\n") + b"0\r\n\r\n"),
             Arrival(0, None, fails=CUT),
             _error({"error": {"code": "overloaded"}}, "capacity"),

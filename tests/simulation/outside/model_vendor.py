@@ -13,12 +13,12 @@ from typing import Final, cast
 from emulators.model_vendor.zoo import Animal, Said
 from simulation.machine.kernel import START_US, Kernel, Process
 from simulation.outside import mishaps, tokenizer
-from simulation.outside.book import DIALECTS
-from simulation.outside.dialects import Odd, counts_with, habits, pieces, truth, widens
-from simulation.outside.mishaps import BARE_DONE, BREAKS, FINISHES, ODD_FINISHES, event
+from simulation.outside.bodies import CHUNKED, Body, head
+from simulation.outside.book import BY_VENDOR, DIALECTS, HOSTS, KEYS
+from simulation.outside.dialects import UNCOUNTED, Odd, counts_with, habits, pieces, truth, widens
+from simulation.outside.mishaps import BARE_DONE, CUTS, FINISHES, ODD_FINISHES, event
 from simulation.outside.truth import SECOND, TAIL_S, Arrival, Count, Failing, in_chunk
 
-_CHUNKED: Final = "Transfer-Encoding: chunked\r\n"
 _KINDS: Final = (
     *(("Content-Type: text/event-stream\r\n",) * 6),
     "content-type: Text/Event-Stream; charset=utf-8\r\n",
@@ -27,15 +27,12 @@ _KINDS: Final = (
     "",
 )
 """Streams are sent under many types, and under none."""
-_ENDS: Final = {
-    "chunked": b"0\r\n\r\n",
-    "trailers": b"0\r\nX-Cost: 0.2\r\n\r\n",
-}
-"""What tells that a body is over."""
 _HABITS: Final = {dialect: habits(dialect) for dialect in {*DIALECTS.values()}}
 _SLOW_US: Final = 25 * SECOND
 SLOWLY: Final = "Slowly, please"
 """A question that begins so is answered at length and slowly, for a minute or more."""
+BREAKS: Final = "Break "
+"""A question that has this before the name of a model breaks the server of that model, whoever asks."""
 _THOUGHT: Final = "Hm. "
 _LETTERS: Final = ("", "", "", "é", "漢字", "привет", "(data:image/png;base64," + "iVBORw0KGgo" * 20 + "==)")
 """What hangs on each word of an answer: nothing, or something of another script; or a picture."""
@@ -112,6 +109,14 @@ class VendorAnswer:
         self.done = self.done or one.done
 
 
+@dataclass(frozen=True)
+class Away:
+    """A model has no room until a time, and says so so late."""
+
+    until_us: int
+    slow_us: int
+
+
 class ModelVendor:
     """What all connections lead to."""
 
@@ -124,6 +129,8 @@ class ModelVendor:
         """Hear of every question when it arrives."""
         self.unread: dict[str, str] = {}
         """Questions that came over a connection which had been closed before, and the model that was asked."""
+        self.away: dict[str, Away] = {}
+        """Models whose vendor has no room for anybody."""
         self._crowded = kernel.random.choice(_POPULAR) if kernel.chance(0.3) else ""
         """A model that mostly has no room in the first minutes."""
 
@@ -132,18 +139,18 @@ class ModelVendor:
         number = answer_of(text)
         return number < len(self.answers) and len(text.split()) >= self.answers[number].planned > 0
 
-    def answer(self, request: bytes) -> tuple[VendorAnswer, Iterator[Arrival]]:
+    def answer(self, request: bytes, host: str) -> tuple[VendorAnswer, Iterator[Arrival]]:
         """What comes back for a whole request."""
-        answer = self._asked(request)
+        answer = self._asked(request, host)
         self.answers.append(answer)
         self.meets(answer)
         for hear in self.watchers:
             hear(answer)
         return answer, self._arrivals(answer)
 
-    def missed(self, request: bytes) -> VendorAnswer:
+    def missed(self, request: bytes, host: str) -> VendorAnswer:
         """A request that nobody reads: its connection was closed while it was kept."""
-        asked = self._asked(request)
+        asked = self._asked(request, host)
         asked.void = True
         self.meets(asked)
         self.unread[asked.question] = asked.model
@@ -154,17 +161,27 @@ class ModelVendor:
         if self._kernel.current is not None:
             self.met.setdefault(self._kernel.current, []).append(what)
 
-    def _asked(self, request: bytes) -> VendorAnswer:
-        asked = json.loads(request.partition(b"\r\n\r\n")[2])
+    def _asked(self, request: bytes, host: str) -> VendorAnswer:
+        top, _, body = request.partition(b"\r\n\r\n")
+        asked = json.loads(body)
         texts = tuple(_text(message["content"]) for message in asked["messages"])
         limit = asked.get("max_completion_tokens", asked.get("max_tokens"))
-        return VendorAnswer(len(self.answers), asked["model"], texts[-1], texts, limit, self._kernel.current)
+        found = VendorAnswer(len(self.answers), asked["model"], texts[-1], texts, limit, self._kernel.current)
+        whose = HOSTS[host]
+        if (BY_VENDOR[found.model].vendor, f"Bearer {KEYS.get(whose)}") != (whose, _authorization(top)):
+            found.sins.append(f"{whose} was asked for it, with {_authorization(top)}")
+        return found
 
     def _arrivals(self, answer: VendorAnswer) -> Iterator[Arrival]:
         random, faults = self._kernel.random, self._kernel.faults
         slowly = self._kernel.chance(0.04) or answer.question.startswith(SLOWLY)
         pace_us = _SLOW_US if slowly else random.choice((4_000, 40_000, 400_000))
-        if answer.model == self._crowded and self._kernel.now_us < _CROWDED_UNTIL_US and self._kernel.chance(0.5):
+        away = self.away.get(answer.model)
+        if away is not None and self._kernel.now_us < away.until_us:
+            yield replace(mishaps.OVERLOADED, after_us=away.slow_us)
+        elif f"{BREAKS}{BY_VENDOR[answer.model].id}" in answer.question:
+            yield mishaps.BROKEN
+        elif answer.model == self._crowded and self._kernel.now_us < _CROWDED_UNTIL_US and self._kernel.chance(0.5):
             yield mishaps.busy(random)
         elif self._kernel.chance(faults.vendor * 1.5):
             first, *more = mishaps.refusal(random)
@@ -172,6 +189,8 @@ class ModelVendor:
             yield from more
         elif answer.limit >= _ROOMY and self._kernel.chance(0.015):
             yield from self._flood(answer)
+        elif tokenizer.blank(answer.question) and self._kernel.chance(0.5):
+            yield from self._dressed(answer, random.choice(UNCOUNTED), pace_us)
         elif self._kernel.chance(0.75):
             yield from self._dressed(answer, random.choice(_HABITS[DIALECTS[answer.model]]), pace_us)
         else:
@@ -180,7 +199,7 @@ class ModelVendor:
     def _plain(self, answer: VendorAnswer, pace_us: int) -> Iterator[Arrival]:
         """The vendor of the documentation, as long as nothing goes wrong."""
         random, faults = self._kernel.random, self._kernel.faults
-        yield Arrival(random.randrange(pace_us), _head(_KINDS[0] + _CHUNKED))
+        yield Arrival(random.randrange(pace_us), head(_KINDS[0] + CHUNKED))
         rude = self._kernel.chance(faults.vendor / 4)
         odd = self._kernel.chance(0.04 + faults.vendor)
         wanted = self._wanted(pace_us) + (answer.limit if rude and answer.limit < 100 else 0)
@@ -195,15 +214,18 @@ class ModelVendor:
                 # A comment says that it still thinks; to whoever waits that is silence.
                 yield Arrival(random.choice((pace_us, 11 * SECOND)), in_chunk(b": thinking\n\n"))
             if self._kernel.chance(faults.vendor / 4):
-                yield random.choice(BREAKS)
+                yield random.choice(CUTS)
                 return
             yield self._piece(one_token(answer.number, index), random.randrange(pace_us))
+        if self._kernel.chance(0.06):
+            yield Arrival(random.randrange(pace_us), mishaps.FAILED.data, fails=mishaps.FAILED.fails)
+            return
         finish = self._word("length" if written < wanted else "whole")
         if odd and not (empty and self._kernel.chance(0.5)):
             finish = random.choice(ODD_FINISHES)
         end = event({"choices": [{"index": 0, "delta": {}, "finish_reason": finish}]})
         yield Arrival(0, end, finish=finish, tail_s=TAIL_S)
-        if self._kernel.chance(faults.vendor / 3):
+        if self._kernel.chance(0.1 + faults.vendor / 3):
             yield mishaps.behind_the_finish(random)
             return
         yield from self._reports(answer, written, pace_us)
@@ -233,7 +255,7 @@ class ModelVendor:
         random = self._kernel.random
         said, each = self._said(answer, animal, 0 if self._kernel.chance(0.03) else self._wanted(pace_us))
         answer.planned = len(said.pieces)
-        body = _Body(animal, said, self._framing(animal), random.choice(_KINDS))
+        body = Body(animal, said, self._framing(animal), random.choice(_KINDS))
         yield Arrival(random.randrange(pace_us), body.opening(), thoughts=animal.thoughts(said))
         # Signs with each chunk prove nothing, so such an answer breaks more often, but never waits as long as a tail.
         claims = isinstance(animal, Odd) and animal.claims
@@ -247,7 +269,7 @@ class ModelVendor:
                 # Nobody can tell one that breaks behind an opening report from one that had nothing to say.
                 bare = body.framing == "chunked" and not claims and (index > 0 or not animal.early)
                 bares = (BARE_DONE,) * (4 if animal.early else 2)
-                yield random.choice((*BREAKS[:2], *bares) if bare else BREAKS[:2])
+                yield random.choice((*CUTS[:2], *bares) if bare else CUTS[:2])
                 return
             counted = counts_with(animal, said, index)
             data, usage = body.framed(animal.piece(said, index)), truth(animal, counted) if counted else None
@@ -293,7 +315,7 @@ class ModelVendor:
 
     def _flood(self, answer: VendorAnswer) -> Iterator[Arrival]:
         """More text than anybody asked for, and no end."""
-        yield Arrival(0, _head(_KINDS[0] + _CHUNKED))
+        yield Arrival(0, head(_KINDS[0] + CHUNKED))
         for index in range(8):
             word = one_token(answer.number, index, "x" * _FLOOD)
             yield replace(self._piece(word, 1_000), tokens=1 + len(word) // 20)
@@ -333,43 +355,9 @@ class ModelVendor:
             yield Arrival(after_us, report, usage=count, counted=True)
 
 
-class _Body:
-    """The bytes of an animal's answer around what it says."""
-
-    def __init__(self, animal: Animal, said: Said, framing: str, kind: str) -> None:
-        self._animal, self._said, self._kind = animal, said, kind
-        self.framing = framing
-
-    def opening(self) -> bytes:
-        """The head, and what comes before the first text."""
-        return _head(self._kind + self._length()) + self.framed(self._animal.opening(self._said))
-
-    @property
-    def hangs_up(self) -> bool:
-        """Whether the connection ends with the body."""
-        return self.framing not in ("chunked", "trailers", "length")
-
-    def framed(self, data: bytes) -> bytes:
-        """A part of the body."""
-        return in_chunk(data) if self.framing in ("chunked", "trailers", "reset") and data else data
-
-    def end(self) -> bytes:
-        """What tells that the body is over."""
-        return _ENDS.get(self.framing, b"")
-
-    def _length(self) -> str:
-        if self.framing == "close":
-            return ""
-        if "length" not in self.framing:
-            return _CHUNKED
-        said, animal = self._said, self._animal
-        texts = b"".join(animal.piece(said, number) for number in range(len(said.pieces)))
-        size = len(animal.opening(said) + texts + animal.closing(said))
-        return f"Content-Length: {'9' if self.framing == 'length-too-long' else ''}{size}\r\n"
-
-
-def _head(fields: str) -> bytes:
-    return f"HTTP/1.1 200 OK\r\n{fields}\r\n".encode()
+def _authorization(top: bytes) -> str:
+    lines = (line.partition(":") for line in top.decode().split("\r\n"))
+    return next((value.strip() for name, _, value in lines if name.lower() == "authorization"), "")
 
 
 def _text(content: object) -> str:

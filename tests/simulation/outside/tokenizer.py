@@ -47,6 +47,11 @@ def question(name: str, tail: str) -> str:
     return f"{SAMPLES[name]}{_NEWLINE}{tail}"
 
 
+def blank(question: str) -> bool:
+    """Whether a question begins with a sample of white space."""
+    return not question.partition(_NEWLINE)[0].strip()
+
+
 def counted(text: str) -> int:
     """Tokens of a text."""
     sample, newline, tail = text.partition(_NEWLINE)

@@ -1,4 +1,4 @@
-"""Connections to the simulated model vendor: they cut its bytes anywhere, join them, break and are closed unseen.
+"""Connections to the simulated model vendors: they cut its bytes anywhere, join them, break and are closed unseen.
 
 They note what a reader does that no reader may: to read on for ever, and to leave before a count that has come.
 """
@@ -20,8 +20,8 @@ _SILENT_US: Final = 29 * SECOND
 class VendorConnection:
     """`app.kit.network.Connection`. A `receive` gets what arrived together, or a part of it, or more than that."""
 
-    def __init__(self, kernel: Kernel, vendor: ModelVendor) -> None:
-        self._kernel, self._vendor = kernel, vendor
+    def __init__(self, kernel: Kernel, vendor: ModelVendor, host: str) -> None:
+        self._kernel, self._vendor, self._host = kernel, vendor, host
         self._shut = GreenletSignal(kernel)
         self._arrivals: deque[Arrival] = deque()
         self._answer: VendorAnswer | None = None
@@ -44,10 +44,10 @@ class VendorConnection:
         self._arrivals.clear()
         if self._kept and self._kernel.chance(0.15):
             # The vendor closed this connection while it was kept, and that shows only now.
-            self._answer = self._vendor.missed(data)
+            self._answer = self._vendor.missed(data, self._host)
             self._arrivals.append(Arrival(self._kernel.random.randrange(200_000), None))
             return
-        self._answer, arrivals = self._vendor.answer(data)
+        self._answer, arrivals = self._vendor.answer(data, self._host)
         self._arrivals.extend(arrivals)
 
     def receive(self, timeout_s: float) -> bytes:
@@ -149,7 +149,7 @@ def _first_end(data: bytes) -> int:
 
 @dataclass(frozen=True)
 class VendorNetwork:
-    """`app.kit.network.Network`: every address is the vendor's."""
+    """`app.kit.network.Network`: every address is a vendor's, each of its own models."""
 
     kernel: Kernel
     vendor: ModelVendor
@@ -163,4 +163,4 @@ class VendorNetwork:
             self.kernel.sleep(round(timeout_s * SECOND))
             self.vendor.meets(Failing("unreached", slow=True))
             raise TimeoutError
-        return VendorConnection(self.kernel, self.vendor)
+        return VendorConnection(self.kernel, self.vendor, host)

@@ -19,7 +19,7 @@ from app.ports import Identity
 from simulation.audit.records import Records
 from simulation.devices import Http, Reading
 from simulation.instance import Backend
-from simulation.outside.book import BOOK
+from simulation.outside.book import BOOK, OPEN
 from simulation.workload import Known
 from simulation.world import World
 
@@ -151,7 +151,7 @@ def _dearer(turn: Document) -> Iterator[str]:
     if chosen is None or choice.get("model") != chosen.id:
         yield f"{turn.id} asks {turn.fields['model']}, chosen was {choice.get('model')}"
         return
-    if {str(one["model"]) for one in others} != BOOK.keys() - {chosen.id}:
+    if {str(one["model"]) for one in others} != OPEN.keys() - {chosen.id}:
         yield f"{turn.id} names {[one['model'] for one in others]} beside {chosen.id}"
     for one in others:
         free = BOOK.get(str(one["model"])) if one["why_not"] is None else None

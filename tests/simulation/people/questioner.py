@@ -9,6 +9,7 @@ from typing import Final
 from app.kit.errors import Failure
 from simulation.outside import tokenizer
 from simulation.outside.book import BOOK
+from simulation.outside.model_vendor import BREAKS
 from simulation.people.wish import Wish
 from simulation.workload import User
 
@@ -39,7 +40,10 @@ class Questioner(User):
             return Wish(tokenizer.question("grows", f"what is new, {key}?"), random.choice(_OTHERS[:3]))
         sample = tokenizer.question(random.choice(_USUAL), f"what is new, {key}?")
         if kind <= 7:
-            return Wish(sample, random.choice(_CHAINS), random.choice(_LIMITS))
+            model = random.choice(_CHAINS)
+            # Whoever answers in the place of a model that breaks must be paid as well.
+            sample = f"{sample} {BREAKS}{model}" if self._kernel.chance(0.5) else sample
+            return Wish(sample, model, random.choice(_LIMITS))
         return Wish(sample, random.choice(_OTHERS))
 
     def _when_to_come_back(self, message: str) -> int:

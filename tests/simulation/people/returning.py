@@ -35,6 +35,8 @@ _SWEPT_US: Final = 85_000_000
 QUIET_S: Final = 1_100
 """By then the storm is over, and so is every lease that began in it."""
 _QUIET: Final = (QUIET_S, QUIET_S + 200, QUIET_S + 400)
+_FROZEN_S: Final = (150, 150, 420)
+"""How long an instance stands still: until the next attempt begins, or beyond its end."""
 _SLOW_US: Final = 3 * SECOND
 """How long a write of a sweep is on its way that somebody overtakes."""
 MARK: Final = "of_a_later_version"
@@ -285,7 +287,7 @@ class Returning:
         if pieces < 3:
             return False
         if key.moment == "frozen" and pieces == 3:
-            backend.instance.frozen_us = self._kernel.now_us + 150 * SECOND
+            backend.instance.frozen_us = self._kernel.now_us + self._kernel.random.choice(_FROZEN_S) * SECOND
         if key.moment == "unwritten" and pieces == 3:
             # Five writes of live text are refused, one after another, and the answer goes on.
             self._world.realtime.outage.reason = "RESOURCE_EXHAUSTED"
