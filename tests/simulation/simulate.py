@@ -119,7 +119,7 @@ def _play(scenario: Scenario, world: World) -> Verdict:
     chatting.come()
     for number in range(scenario.users):
         user = User(world, known, f"user{number}")
-        for device in range(1 if town.crowded else scenario.devices):
+        for device in range(1 if town.crowded or chatting.crowded else scenario.devices):
             kernel.spawn(f"{user.uid}/{device}", partial(user.live, scenario.actions))
     people.come()
     _question(world, known, scenario.users)

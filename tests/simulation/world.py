@@ -59,20 +59,20 @@ class World:
                 kernel.after(kernel.random.randrange(400_000_000), self._forget)
         self._events = 0
 
-    def request(self, label: str, body: Callable[[Backend], T]) -> T | Failure:
-        """What a client gets from one instance, or the failure. Must be called by a process; waits for the end."""
+    def request(self, label: str, body: Callable[[Backend], T], backend: Backend | None = None) -> T | Failure:
+        """What a client gets from an instance, or the failure. Must be called by a process; waits for the end."""
         kernel, me = self.kernel, self.kernel.current
         assert me is not None
         outcome: list[T | Failure] = [Unavailable("the connection broke")]
-        backend = self._any()
+        served = backend or self._any()
 
         def run() -> None:
             try:
-                outcome[0] = body(backend)
+                outcome[0] = body(served)
             except Failure as failure:
                 outcome[0] = failure
 
-        kernel.spawn(label, run, backend.instance, lambda: kernel.unpark(me))
+        kernel.spawn(label, run, served.instance, lambda: kernel.unpark(me))
         kernel.park()
         return outcome[0]
 

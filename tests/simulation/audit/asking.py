@@ -7,6 +7,7 @@ Each turn is looked at in the commit that ends it, when the process that asked k
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain, zip_longest
 from typing import Final
 
 from app.kit.clock import from_rfc3339
@@ -28,7 +29,8 @@ _MOST_OUTPUT: Final = 16_384
 _MOST_ANSWER: Final = 512 * 1024
 _MOST_FALLBACKS: Final = 2
 _FAILURES: Final = 5
-"""So many failures of a model leave it alone."""
+_USERS: Final = 2
+"""So many failures of a model, met by so many users, leave it alone."""
 _PATIENT_S: Final = 2
 """A longer Retry-After is left to another model."""
 _HEARD_US: Final = SECOND * 8 // 10
@@ -105,7 +107,7 @@ class Askings:
         passed = [str(line["model"]) for line in self._world.pager.about("model_passed_over", asker)]
         course = _course(met, turn, deque(passed))
         yield from course.wrong
-        yield from self._passed_over(instance, passed)
+        yield from self._passed_over(passed)
         by_user = turn["reason"] in _BY_USER
         if course.expected is not None and not by_user and not late:
             yield f"ended as {turn['reason']}, and {course.expected.id} was not asked after {course.last}"
@@ -125,12 +127,25 @@ class Askings:
         if exactly and odd and not self._world.pager.about("unknown_finish_reason", asker):
             yield "nobody was told of a finish that nobody knows"
 
-    def _passed_over(self, instance: Instance | None, models: list[str]) -> Found:
-        """A model is passed over when it failed several times on this instance, and for no other reason."""
-        bad = [vendor_id for _, vendor_id, sick in self._outcomes(instance) if sick] if instance else []
+    def _passed_over(self, models: list[str]) -> Found:
+        """A model is passed over when it failed several times on one instance and for several users, and for no other
+        reason. Instances tell one another.
+        """
         for model in models:
-            if sum(one in ("", BOOK[model].vendor_id) for one in bad) < _FAILURES:
-                yield f"{model} was passed over, and had failed less than {_FAILURES} times"
+            failed = [*self._failed(BOOK[model])]
+            if len(failed) < _FAILURES or len({*failed} - {""}) + failed.count("") < _USERS:
+                yield f"{model} was passed over, and had failed {len(failed)} times, for {sorted({*failed})}"
+
+    def _failed(self, model: Priced) -> Iterator[str]:
+        """Whom each failure of a model met; empty for a connection, of which nobody knows whose it was."""
+        owners = {asked: self._known.conversations[id].split("/")[1] for id, asked in self._known.questions.items()}
+        for one in chain.from_iterable(self._vendor.met.values()):
+            if isinstance(one, Failing):
+                yield from ("",) if one.follows.sick else ()
+                continue
+            sick = one.stood_still or (one.failing is not None and one.failing.follows.sick)
+            if sick and one.model == model.vendor_id and not one.void:
+                yield owners.get(one.question, "")
 
     def _sick(self, asker: Process, course: _Course, turn: Fields) -> Found:
         """Only a failure of the vendor's or of ours makes a model sick, and for those of this instance alone."""
@@ -185,13 +200,13 @@ def _course(met: list[VendorAnswer | Failing], turn: Fields, passed: deque[str])
     """Follows what the vendor did, as the table of `simulation.outside.truth` says. `passed`: who was passed over."""
     course = _Course(BOOK[text_field(turn, "model")])
     asked = next((one for one in met if isinstance(one, VendorAnswer)), None)
-    chain = [one for one in course.first.chain() if asked is None or _paid(one, asked, turn)]
-    left = deque([course.first, *chain[:_MOST_FALLBACKS]])
-    course.expected = _next(left, passed)
+    others = [one for one in course.first.chain() if asked is None or _paid(one, asked, turn)]
+    left = deque([course.first, *others[:_MOST_FALLBACKS]])
+    course.expected = _begun(left, passed, met)
     model = course.expected or course.first
     twice = model is course.first
     course.because = "" if twice else _RESTING
-    for one in met:
+    for one, then in zip_longest(met, met[1:]):
         if isinstance(one, VendorAnswer) and (one.model != model.vendor_id or course.expected is None):
             course.wrong.append(f"{one.model} was asked, and not {course.expected and course.expected.id}")
         if isinstance(one, VendorAnswer) and one.void:
@@ -203,19 +218,29 @@ def _course(met: list[VendorAnswer | Failing], turn: Fields, passed: deque[str])
         if failing is None or (isinstance(one, VendorAnswer) and one.texts):
             continue
         again, twice = failing.follows.again and twice and failing.wait_s <= _PATIENT_S, False
-        course.expected = _next(deque([model]), passed) if again else None
+        course.expected = _next(deque([model]), passed, then) if again else None
         if course.expected is None and failing.follows.next and asked is not None:
             course.because = course.because or failing.code
-            course.expected = _next(left, passed)
+            course.expected = _next(left, passed, then)
         model = course.expected or model
     return course
 
 
-def _next(left: deque[Priced], passed: deque[str]) -> Priced | None:
-    """The first who is not passed over."""
+def _begun(left: deque[Priced], passed: deque[str], met: list[VendorAnswer | Failing]) -> Priced | None:
+    """Who is asked first. A fallback is asked once: where its answer follows a connection that failed, that one was to
+    the first model.
+    """
+    then = met[1] if len(met) > 1 and isinstance(met[0], Failing) else None
+    if isinstance(then, VendorAnswer) and [one.vendor_id for one in [*left][1:2]] == [then.model]:
+        return left.popleft()
+    return _next(left, passed, met[0])
+
+
+def _next(left: deque[Priced], passed: deque[str], then: VendorAnswer | Failing | None) -> Priced | None:
+    """The first who is not passed over. `then` is what came next: who was asked then was passed over later, if ever."""
     while left:
         model = left.popleft()
-        if not passed or passed[0] != model.id:
+        if not passed or passed[0] != model.id or (isinstance(then, VendorAnswer) and then.model == model.vendor_id):
             return model
         passed.popleft()
     return None

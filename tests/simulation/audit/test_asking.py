@@ -15,7 +15,8 @@ from simulation.workload import Known
 from simulation.world import World
 
 _REQUEST = (
-    b'POST / HTTP/1.1\r\n\r\n{"model": "sim-small", "messages": [{"role": "user", "content": "why?"}], "max_tokens": 9}'
+    b"POST / HTTP/1.1\r\nAuthorization: Bearer key-of-platform\r\n\r\n"
+    b'{"model": "sim-small", "messages": [{"role": "user", "content": "why?"}], "max_tokens": 9}'
 )
 
 
@@ -31,7 +32,7 @@ class Observed:
 
     def reads(self, read: Callable[[VendorConnection], None]) -> None:
         """A process of the instance asks and reads."""
-        connection = VendorConnection(self.world.kernel, self.world.outside.models)
+        connection = VendorConnection(self.world.kernel, self.world.outside.models, "models.example")
         self.world.kernel.spawn("reader", lambda: read(connection), self.instance)
         self.world.kernel.run(self.world.kernel.now_us + minutes(10))
 

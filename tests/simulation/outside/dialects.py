@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar, Final, Literal
 
-from emulators.model_vendor.animals import ANIMALS, Cumulative, WithFinish, WrongTotal
+from emulators.model_vendor.animals import ANIMALS, CacheBeside, CacheWrites, Cumulative, WithFinish, WrongTotal
 from emulators.model_vendor.zoo import Animal, Json, Said, plain
 from simulation.outside.book import STRANGERS
 from simulation.outside.truth import Count
@@ -224,6 +224,7 @@ def habits(dialect: str) -> list[Animal]:
     """All that a vendor may be whose model counts so; twice where it is more than a way to write lines."""
     tame = [one for _, one in sorted(ANIMALS.items()) if one.dialect in ("openai", dialect)]
     tame += [one for one in tame if any(getattr(type(one), name) is not getattr(Animal, name) for name in _MEANING)]
+    tame += [one for one in tame if isinstance(one, CacheBeside | CacheWrites)] * 2
     # Where the total is wrong, such a vendor's reasoning stands beside what it wrote, and the animal's does not.
     return [*(one for one in tame if dialect != "xai" or not isinstance(one, WrongTotal)), *_ODD]
 

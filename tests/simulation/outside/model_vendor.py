@@ -295,7 +295,7 @@ class ModelVendor:
             prompt=read,
             written=written * tokens + thought,
             reasoning=thought,
-            cached=random.choice((0, 0, read // 2)),
+            cached=random.choice((0, read // 2, read // 2)),
             finish=self._word("length" if written < wanted else "whole"),
         )
         if not (isinstance(animal, Odd) and animal.claims) and self._kernel.chance(0.08):

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from simulation.audit.crowds import Crowds
 from simulation.audit.keys import repeated
 from simulation.audit.records import Records
+from simulation.chat.neighbours import Neighbours
 from simulation.people.choosy import Choosy
 from simulation.people.crowd import Crowd
 from simulation.people.janitor import Janitor
@@ -27,6 +28,12 @@ class Chatting:
         self._talker = Talker(world, known)
         self._janitor = Janitor(world)
         self._choosy = Choosy(world, known)
+        self._neighbours = Neighbours(world, known)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether so many of them come that users make room: a seed costs what others cost."""
+        return self._neighbours.come
 
     def come(self) -> None:
         """Decides who comes in this seed."""
@@ -35,6 +42,7 @@ class Chatting:
         self._talker.comes()
         self._janitor.comes()
         self._choosy.comes()
+        self._neighbours.comes()
 
     def verdict(self, records: Records) -> Iterator[str]:
         """What any of them could complain of, once all is quiet."""
@@ -42,3 +50,4 @@ class Chatting:
         yield from repeated(self._world, self._returning.keys, records)
         yield from self._talker.verdict()
         yield from self._choosy.verdict(records)
+        yield from self._neighbours.verdict()
