@@ -54,6 +54,8 @@ class Known:
     """Messages that were sent, and what they say; no two say the same."""
     limits: dict[str, int] = field(default_factory=dict)
     """Messages that were sent with a limit of their own, in micro-credits."""
+    without: dict[str, frozenset[str]] = field(default_factory=dict)
+    """Messages that no model of these providers may answer, not even where another one fails."""
     left: dict[str, int] = field(default_factory=dict)
     """Messages whose reader hung up, and when."""
     keyed: dict[str, list[Told]] = field(default_factory=dict)

@@ -105,7 +105,8 @@ class Askings:
         if turn["reason"] in _UNSETTLED or stood_still or (voids and self._world.faults.stall):
             return  # Whoever stood still cannot tell silence, or a connection closed before, from one that broke.
         passed = [str(line["model"]) for line in self._world.pager.about("model_passed_over", asker)]
-        course = _course(met, turn, deque(passed))
+        without = self._known.without.get(text_field(turn, "id"), frozenset())
+        course = _course(met, turn, deque(passed), without)
         yield from course.wrong
         yield from self._passed_over(passed)
         by_user = turn["reason"] in _BY_USER
@@ -196,11 +197,14 @@ def _doubt(met: list[VendorAnswer | Failing]) -> None:
         last.unsure = True
 
 
-def _course(met: list[VendorAnswer | Failing], turn: Fields, passed: deque[str]) -> _Course:
-    """Follows what the vendor did, as the table of `simulation.outside.truth` says. `passed`: who was passed over."""
+def _course(met: list[VendorAnswer | Failing], turn: Fields, passed: deque[str], without: frozenset[str]) -> _Course:
+    """Follows what the vendor did, as the table of `simulation.outside.truth` says.
+
+    `passed`: who was passed over; `without`: providers that its user has left out.
+    """
     course = _Course(BOOK[text_field(turn, "model")])
     asked = next((one for one in met if isinstance(one, VendorAnswer)), None)
-    others = [one for one in course.first.chain() if asked is None or _paid(one, asked, turn)]
+    others = [one for one in course.first.chain(without) if asked is None or _paid(one, asked, turn)]
     left = deque([course.first, *others[:_MOST_FALLBACKS]])
     course.expected = _begun(left, passed, met)
     model = course.expected or course.first

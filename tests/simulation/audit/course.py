@@ -66,7 +66,8 @@ class Turns:
             return
         self.found += overasked(asked, turn)
         reservation = text_field(turn, "reservation_id")
-        self.found += underreserved(asked, turn, min(self._spendable.get(reservation, 0), self._limit(turn)))
+        without = self._known.without.get(text_field(turn, "id"), frozenset())
+        self.found += underreserved(asked, turn, min(self._spendable.get(reservation, 0), self._limit(turn)), without)
         before = self._asks.setdefault(text_field(turn, "reservation_id"), [])
         if any(one.texts for one in before):
             self.found.append(f"{asked.model} was asked {asked.question!r} again, after text had come")

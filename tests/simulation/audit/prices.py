@@ -13,13 +13,14 @@ from simulation.outside.book import BOOK, BY_VENDOR, Priced
 from simulation.outside.model_vendor import VendorAnswer
 from simulation.outside.truth import Count
 
-_BASIS: Final = {
+BASIS: Final = {
     row["reason"]: row["basis"]
     for ending, rows in tomllib.loads(billing.PATH.read_text()).items()
     if ending != "version"
     for mode, row in rows.items()
     if mode != "image"
 }
+"""By reason, what the billing table charges by."""
 _MOST_OUTPUT: Final = 16_384
 _LEAST_OUTPUT: Final = 16
 _MILLION: Final = 1_000_000
@@ -27,7 +28,7 @@ _MILLION: Final = 1_000_000
 
 def price(given: VendorAnswer, reason: str, delivered: int) -> int:
     """What an answer costs of which `delivered` pieces reached its reader, in micro-credits."""
-    basis = _BASIS.get(reason, "nothing")
+    basis = BASIS.get(reason, "nothing")
     if basis == "nothing" or not delivered:
         return 0
     used = _used(given, delivered)
@@ -80,14 +81,14 @@ def overasked(asked: VendorAnswer, turn: Fields) -> Iterator[str]:
         yield f"{asked.model} may write {asked.limit} for {asked.question[-60:]!r}, and {reserved} pay for {paid}"
 
 
-def underreserved(asked: VendorAnswer, turn: Fields, most: int) -> Iterator[str]:
+def underreserved(asked: VendorAnswer, turn: Fields, most: int, without: frozenset[str]) -> Iterator[str]:
     """Why less is reserved than the dearest model that may answer could cost, and than the `most` that could be set
     aside for it (T-20).
     """
     model = BOOK[text_field(turn, "model")]
     read = tokenizer.most(asked.prompt)
     written = min(_MOST_OUTPUT, model.max_output_tokens, max(_LEAST_OUTPUT, model.context_tokens - read))
-    chain = [model, *model.chain()]
+    chain = [model, *model.chain(without)]
     worst = max(min(read, one.context_tokens) * one.read + written * one.write for one in chain) // _MILLION
     if int_field(turn, "reserved") < min(worst, most):
         yield f"{turn['reserved']} are reserved for {asked.question[-60:]!r}, which may cost {worst}: {most} were there"

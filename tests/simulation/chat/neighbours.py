@@ -26,14 +26,16 @@ from simulation.world import World
 SECOND: Final = 1_000_000
 _NAMES: Final = ("ann", "bob", "cay", "dan")
 _MODELS: Final = ("thrifty", "thrifty", "grok")
+_TASKS: Final = ("chat", "writing", "reasoning", "code", "data_analysis", "research")
 _SLOW_US: Final = 8 * SECOND
 
 
 class _Phone(Http):
-    """An `Http` device whose user wants the cheapest model where one is chosen."""
+    """An `Http` device whose user has a model of their own for each task, and wants the cheapest besides."""
 
-    def wants_cheapest(self, backend: Backend) -> str:
-        body: dict[str, object] = {"optimize": "cost"}
+    def wants(self, backend: Backend, model: str) -> str:
+        """Decides so."""
+        body: dict[str, object] = {"optimize": "cost", "defaults": dict.fromkeys(_TASKS, model)}
         return str(self._told(self._ask(backend, "PUT", "/v1/models/preferences", body)).fields["optimize"])
 
 
@@ -153,8 +155,9 @@ class Neighbours:
         return self._world.faults == CALM
 
     def _chooses(self) -> None:
-        """Of somebody who has the cheapest chosen."""
-        if self._world.request("cay decides", self._phones["cay"].wants_cheapest, self._backend) != "cost":
+        """Of somebody who would have it chosen if it were well."""
+        phone, model = self._phones["cay"], self._model.id
+        if self._world.request("cay decides", lambda b: phone.wants(b, model), self._backend) != "cost":
             return
         self._begins("cay", "whoever is well?", model="auto")
         self._kernel.sleep(SECOND)

@@ -1,6 +1,7 @@
-"""Somebody who has the cheapest model chosen for each message, bounds what one may cost, and asks before they send it.
+"""Somebody who has models chosen for their messages, and asks before they send one what it would cost.
 
-What is right is computed from the price book and from what was asked and told.
+What they want of a choice differs by seed: the cheapest, the best or the fastest, for at most so much, and nobody of
+some providers, not even where another one fails. What is right stands in `simulation.chat`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,24 +14,31 @@ from app.chat.opening import Ask
 from app.chat.store import conversation_path
 from app.kit.ids import derived
 from app.kit.money import from_decimal, to_decimal
-from app.kit.stores.documents import Document, Fields, int_field
+from app.kit.stores.documents import Document, int_field
 from app.metering.billing import Mode
 from app.ports import Identity
 from simulation.audit.records import Records
+from simulation.chat.choices import Wishes, chosen
+from simulation.chat.estimates import Message, compared, estimated, routed, tabled
 from simulation.devices import Http, Reading
 from simulation.instance import Backend
-from simulation.outside.book import BOOK, OPEN
+from simulation.outside.book import BOOK, BY_VENDOR
+from simulation.outside.model_vendor import BREAKS
 from simulation.workload import Known
 from simulation.world import World
 
 SECOND: Final = 1_000_000
+_WANTED: Final = ("cost", "cost", "cost", "quality", "quality", "speed", "balanced")
 _BOUNDS: Final = (None, 20_000, 60_000, 400_000)
 """Micro-credits that a message may cost."""
+_WITHOUT: Final = ((), ("southern seas",), ("south",), ("northern works", "east"), ("simulator",))
+_MOST_OUTPUT: Final = (None, 20, 300)
 _ASKED: Final = (
     "Write a Python function that sorts a list",
     "Write a poem about rain",
     "Why is the sky blue, step by step",
     "Research the market for bicycles and write a report",
+    "Report on sales",
     "hm",
 )
 
@@ -39,21 +47,30 @@ _ASKED: Final = (
 class _Phone(Http):
     """An `Http` device that decides how models are chosen."""
 
-    def prefer(self, backend: Backend, bound: int | None) -> str:
-        """Wants the cheapest, for at most so much."""
-        body: dict[str, object] = {"optimize": "cost"}
-        if bound is not None:
-            body["most_per_message"] = to_decimal(bound)
+    def prefer(self, backend: Backend, wishes: Wishes) -> str:
+        """Decides how models are chosen."""
+        body: dict[str, object] = {"optimize": wishes.optimize, "excluded_providers": sorted(wishes.without)}
+        if wishes.bound is not None:
+            body["most_per_message"] = to_decimal(wishes.bound)
         return str(self._told(self._ask(backend, "PUT", "/v1/models/preferences", body)).fields["optimize"])
 
-    def forecast(self, backend: Backend, ask: Ask) -> Mapping[str, object]:
+    def forecast(self, backend: Backend, ask: Ask, asked: Message) -> Mapping[str, object]:
         """Who would answer, and what it would cost."""
         body = {"content": ask.content, "model": ask.model, "conversation_id": ask.conversation_id}
-        return self._told(self._ask(backend, "POST", "/v1/chat/estimate", body)).fields
+        return self._post(backend, "/v1/chat/estimate", {**body, "images": asked.pictures}, asked)
 
-    def compare(self, backend: Backend, content: str) -> Mapping[str, object]:
+    def compare(self, backend: Backend, asked: Message) -> Mapping[str, object]:
         """What every model would cost."""
-        return self._told(self._ask(backend, "POST", "/v1/models/estimate-cost", {"content": content})).fields
+        body = {"content": asked.content, "image": asked.pictures > 0}
+        return self._post(backend, "/v1/models/estimate-cost", body, asked)
+
+    def policy(self, backend: Backend) -> Mapping[str, object]:
+        """The billing table."""
+        return self._told(self._ask(backend, "GET", "/v1/billing/policy")).fields
+
+    def _post(self, backend: Backend, path: str, body: Mapping[str, object], asked: Message) -> Mapping[str, object]:
+        bounded = {} if asked.most_output is None else {"max_output_tokens": asked.most_output}
+        return self._told(self._ask(backend, "POST", path, {**body, **bounded})).fields
 
 
 class Choosy:
@@ -67,21 +84,28 @@ class Choosy:
         self._said: dict[str, tuple[str, int]] = {}
         """By message, the model that was to answer, and the most that was said it costs."""
         self._found: list[str] = []
+        self._dice = Random(f"choosy {self._kernel.seed}")
+        self.come = self._dice.random() < 0.35
+        without, wanted = frozenset(self._dice.choice(_WITHOUT)), self._dice.choice(_WANTED)
+        self._wishes = Wishes(wanted, self._dice.choice(_BOUNDS), without)
 
     def comes(self) -> None:
         """In the first minutes. Its own dice: a seed to which it does not come runs as if there were none."""
-        if Random(f"choosy {self._kernel.seed}").random() < 0.15:
+        if self.come:
             mail = f"{self.uid}@fourth.example"
             self._world.outside.people.known[self.uid] = Identity(self.uid, "google.com", "google-c", mail, True, 0)
-            delay_us = self._kernel.random.randrange(5, 200) * SECOND
+            delay_us = self._dice.randrange(5, 200) * SECOND
             self._kernel.after(delay_us, lambda: self._kernel.start(self.uid, self._live))
 
     def verdict(self, records: Records) -> Iterator[str]:
-        """What was said beforehand holds, and the choice is the cheapest."""
+        """What was said beforehand holds, the choice is right, and nobody was asked who was left out."""
         yield from self._found
+        for one in self._world.outside.models.answers:
+            if one.question.endswith(f"of {self.uid}") and BY_VENDOR[one.model].of(self._wishes.without):
+                yield f"{one.model} was asked {one.question!r}, and was left out"
         for turn in records.documents(f"users/{self.uid}/conversations/"):
             if turn.fields.get("route") == "auto":
-                yield from _dearer(turn)
+                yield from chosen(turn, self._wishes)
                 yield from self._more_than_said(turn)
 
     def _more_than_said(self, turn: Document) -> Iterator[str]:
@@ -101,37 +125,45 @@ class Choosy:
 
     def _ask_first(self, ask: Ask, message: str) -> None:
         """Compares models, and asks what this message would be."""
-        told = self._world.request("choosy compares", lambda backend: self._phone.compare(backend, ask.content))
+        pictures, most = self._dice.choice((0, 1)), self._dice.choice(_MOST_OUTPUT)
+        asked = Message(ask.content, pictures, most)
+        told = self._world.request("choosy compares", lambda backend: self._phone.compare(backend, asked))
         if isinstance(told, Mapping):
-            self._found += _disordered(told)
-        told = self._world.request("choosy estimates", lambda backend: self._phone.forecast(backend, ask))
+            self._found += compared(asked, told)
+        wishes = self._wishes
+        planned = Message(ask.content, alone=False, without=wishes.without, bound=wishes.bound)
+        told = self._world.request("choosy estimates", lambda backend: self._phone.forecast(backend, ask, planned))
         if isinstance(told, Mapping):
             estimate = cast(Mapping[str, object], told["estimate"])
-            self._found += _disordered({"estimates": [estimate]})
+            self._found += [*estimated(planned, estimate), *routed(told)]
             # A model may go down before the message is sent: the estimate of a model holds for that model.
             self._said[message] = (str(estimate["model"]), from_decimal(str(estimate["high"])))
 
     def _live(self) -> None:
         self._world.comes_online(self.uid)
         self._kernel.sleep(5 * SECOND)
-        bound = self._kernel.random.choice(_BOUNDS)
         begun = self._world.request("choosy begins", self._phone.begin)
-        told = self._world.request("choosy decides", lambda backend: self._phone.prefer(backend, bound))
-        if not isinstance(begun, str) or told != "cost":
+        told = self._world.request("choosy decides", lambda backend: self._phone.prefer(backend, self._wishes))
+        table = self._world.request("choosy reads", self._phone.policy)
+        if isinstance(table, Mapping):
+            self._found += tabled(table)
+        if not isinstance(begun, str) or told != self._wishes.optimize:
             return
-        for number, text in enumerate(self._kernel.random.sample(_ASKED, 3)):
-            self._say(begun, f"{text}, {number} of {self.uid}", number, bound)
+        for number, text in enumerate(self._dice.sample(_ASKED, 3)):
+            broken = f" {BREAKS}thrifty, {BREAKS}small, {BREAKS}grok" if self._dice.random() < 0.3 else ""
+            self._say(begun, f"{text},{broken} {number} of {self.uid}", number)
             self._kernel.sleep(SECOND)
 
-    def _say(self, conversation: str, content: str, number: int, bound: int | None) -> None:
+    def _say(self, conversation: str, content: str, number: int) -> None:
         ask = Ask(self.uid, conversation, content, model="auto", key=f"chosen-{number}")
         message = derived("msg", self.uid, conversation, f"chosen-{number}")
         self._known.conversations[message] = conversation_path(self.uid, conversation)
         self._known.questions[message] = content
-        if bound is not None:
-            self._known.limits[message] = bound
+        self._known.without[message] = self._wishes.without
+        if self._wishes.bound is not None:
+            self._known.limits[message] = self._wishes.bound
         self._ask_first(ask, message)
-        mode = self._kernel.random.choice((Mode.STREAM, Mode.JSON))
+        mode = self._dice.choice((Mode.STREAM, Mode.JSON))
         self._world.request("choosy says", lambda backend: self._phone.answer(backend, ask, mode, self._reading()))
 
     def _reading(self) -> Reading:
@@ -141,27 +173,3 @@ class Choosy:
                 self._known.whole.setdefault(identity, set()).add(whole)
 
         return Reading(lambda _: False, over)
-
-
-def _dearer(turn: Document) -> Iterator[str]:
-    """What is wrong with a choice by price: by the price book alone, whatever the backend thinks a message costs."""
-    choice = cast(Fields, turn.fields.get("choice") or {})
-    others = cast("list[Mapping[str, object]]", choice.get("alternatives") or [])
-    chosen = BOOK.get(str(turn.fields["model"]))
-    if chosen is None or choice.get("model") != chosen.id:
-        yield f"{turn.id} asks {turn.fields['model']}, chosen was {choice.get('model')}"
-        return
-    if {str(one["model"]) for one in others} != OPEN.keys() - {chosen.id}:
-        yield f"{turn.id} names {[one['model'] for one in others]} beside {chosen.id}"
-    for one in others:
-        free = BOOK.get(str(one["model"])) if one["why_not"] is None else None
-        if free and free.prices["input"] < chosen.prices["input"] and free.prices["output"] < chosen.prices["output"]:
-            yield f"{turn.id} was for {chosen.id} though {free.id} was free and is cheaper"
-
-
-def _disordered(told: Mapping[str, object]) -> Iterator[str]:
-    """Estimates of which a lower bound is above a higher one."""
-    for one in cast("list[Mapping[str, object]]", told["estimates"]):
-        amounts = [from_decimal(str(one[name])) for name in ("low", "expected", "p90", "high")]
-        if amounts != sorted(amounts):
-            yield f"the estimate of {one['model']} is not in order: {amounts}"
