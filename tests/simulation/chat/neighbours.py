@@ -184,7 +184,7 @@ class Neighbours:
         self._kernel.start(f"{name} asks", send)
         return question
 
-    def _says(self, name: str, text: str, model: str = "") -> tuple[str, Callable[[], object]]:
+    def _says(self, name: str, text: str, model: str = "") -> tuple[str, Callable[[], None]]:
         self._sent += 1
         key, conversation = f"{name}-{self._sent}", self._conversations[name]
         question = f"{text} {self._sent} of {name}"
@@ -197,7 +197,10 @@ class Neighbours:
         def answer(backend: Backend) -> None:
             self._phones[name].answer(backend, ask, Mode.JSON, self._reading)
 
-        return question, lambda: self._world.request(f"{name} asks", answer, self._backend)
+        def send() -> None:
+            self._world.request(f"{name} asks", answer, self._backend)
+
+        return question, send
 
     @property
     def _reading(self) -> Reading:
