@@ -68,7 +68,9 @@ class Turns:
         reservation = text_field(turn, "reservation_id")
         without = self._known.without.get(text_field(turn, "id"), frozenset())
         self.found += underreserved(asked, turn, min(self._spendable.get(reservation, 0), self._limit(turn)), without)
-        before = self._asks.setdefault(text_field(turn, "reservation_id"), [])
+        asks = self._asks.setdefault(text_field(turn, "reservation_id"), [])
+        # Whoever stood still meanwhile may ask for an attempt that another one has replaced.
+        before = [one for one in asks if one.asker is asked.asker or not self._world.faults.stall]
         if any(one.texts for one in before):
             self.found.append(f"{asked.model} was asked {asked.question!r} again, after text had come")
         if any(one.final or (one.once and one.model == asked.model) for one in before):
@@ -76,7 +78,7 @@ class Turns:
         unread = vendor.unread.pop(asked.question, asked.model)
         if unread != asked.model and self._world.faults == CALM:
             self.found.append(f"{asked.model} was asked {asked.question!r}, which {unread} had never read")
-        before.append(asked)
+        asks.append(asked)
 
     def _committed(self, changes: list[Change]) -> None:
         accounts = {path: (before, after) for path, before, after in changes if after and _is_account(path)}
