@@ -65,20 +65,30 @@ class Windows:
                 self.found.append(f"{path} was not told that {_said(turn)} was answered")
 
     def _moved(self, path: str, before: Fields | None, after: Fields, answered: Fields | None) -> None:
-        was, now = {} if before is None else _window(before), [*_window(after).values()]
+        now = [*_window(after).values()]
         self._held.setdefault(path, []).append((self._world.kernel.now_us, _window(after)))
-        blank = [one for one in now if not _tellable(one)]
+        if before is None:
+            return  # What was said before it was seen first is not known.
+        was, blank = _window(before), [one for one in now if not _tellable(one)]
         said = [[*was.values()]]
-        if answered is not None and before is not None:
+        if answered is not None:
             said = self._said_before(path, before, answered, was)
             if after["leaf"] == answered["id"]:
                 said = [[*one, _said(answered)] for one in said]
             elif not self._answers(path, text_field(answered, "id")):
                 self.found.append(f"{path} does not end with the answer to {_said(answered)[0][:30]}")
+        elif before.get("leaf") != after.get("leaf") and not self._goes_on(path, before, after):
+            # Its user has gone to another branch.
+            said = [*self._branches(path, text_field(after, "leaf"), [one for _, one in self._held[path][:-1]])]
         whys = [[*_judged(now, [*filter(_tellable, one)])] for one in said]
         self.found += [f"the window of {path} {why}" for why in min(whys, key=len)]
         if blank and answered is not None:
             self.found.append(f"the window of {path} holds a blank turn: {blank}")
+
+    def _goes_on(self, path: str, before: Fields, after: Fields) -> bool:
+        """Whether the end of the active branch answers the one before it."""
+        stored = self._world.documents.real.get(f"{path}/messages/{after['leaf']}")
+        return stored is not None and stored.fields["parent"] == before.get("leaf")
 
     def _said_before(self, path: str, before: Fields, turn: Fields, was: Held) -> list[list[Said]]:
         """What may count as said before a turn: what the window held if it goes on there, and otherwise its branch."""

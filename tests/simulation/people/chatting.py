@@ -8,6 +8,7 @@ from simulation.audit.crowds import Crowds
 from simulation.audit.keys import repeated
 from simulation.audit.records import Records
 from simulation.chat.neighbours import Neighbours
+from simulation.chat.rewriter import Rewriter
 from simulation.people.choosy import Choosy
 from simulation.people.crowd import Crowd
 from simulation.people.janitor import Janitor
@@ -29,11 +30,12 @@ class Chatting:
         self._janitor = Janitor(world)
         self._choosy = Choosy(world, known)
         self._neighbours = Neighbours(world, known)
+        self._rewriter = Rewriter(world, known)
 
     @property
     def crowded(self) -> bool:
         """Whether so many of them come that users make room: a seed costs what others cost."""
-        return self._neighbours.come
+        return self._neighbours.come or self._rewriter.come
 
     def come(self) -> None:
         """Decides who comes in this seed."""
@@ -43,6 +45,7 @@ class Chatting:
         self._janitor.comes()
         self._choosy.comes()
         self._neighbours.comes()
+        self._rewriter.comes()
 
     def verdict(self, records: Records) -> Iterator[str]:
         """What any of them could complain of, once all is quiet."""
@@ -51,3 +54,4 @@ class Chatting:
         yield from self._talker.verdict()
         yield from self._choosy.verdict(records)
         yield from self._neighbours.verdict()
+        yield from self._rewriter.found
