@@ -15,11 +15,11 @@ FAILED: Final = ("model_broke", "model_busy", "model_timeout", "model_unavailabl
 
 
 class Unsaid(Unavailable):
-    """A message that was not answered, and the code that tells why."""
+    """A message that was not answered, and the code that tells `why`."""
 
     def __init__(self, told: Told) -> None:
         super().__init__(str(told.fields.get("detail")))
-        self.code = str(told.fields.get("code"))
+        self.why = str(told.fields.get("code"))
 
 
 @dataclass(frozen=True)

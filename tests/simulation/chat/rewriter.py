@@ -157,7 +157,7 @@ class Rewriter:
         failed = False
         for _ in range(_TRIES):
             told = self._requests("says", lambda backend: self._desk.says(backend, path, body, key))
-            code = told.code if isinstance(told, Unsaid) else ""
+            code = told.why if isinstance(told, Unsaid) else ""
             if not isinstance(told, Failure):
                 return cast(Json, told)
             if failed and code == _IN_PROGRESS:
@@ -193,7 +193,7 @@ class Rewriter:
             return
         body = {"content": node.question, "model": stored.fields["model"], "parent_id": self._dice.choice(others)}
         told = self._requests("repeats", lambda backend: self._desk.says(backend, path, body, key))
-        if not isinstance(told, Failure) or (isinstance(told, Unsaid) and told.code not in ("", _REUSED)):
+        if not isinstance(told, Failure) or (isinstance(told, Unsaid) and told.why not in ("", _REUSED)):
             self.found.append(f"{key} was sent behind {body['parent_id']!r} as well, and answered {told}")
 
     def _goes_back(self) -> None:

@@ -210,7 +210,7 @@ class Returning:
             found += ["frozen"] * 12
         if self._world.faults.crash:
             found += [*_AT_COMMITS, "dead", "dead", "slow"]
-            found += ["giving up", "overtaken", "untold"] * 3
+            found += ["giving up", "overtaken", "untold"] * 3 + ["giving up"] * 4
         return found
 
     def _message(self, conversation: str, number: int, moment: str) -> None:
