@@ -45,6 +45,9 @@ def turns(world: World, known: Known, records: Records) -> Found:
             yield f"turn {answered} was answered and is gone"
         elif -sum(entry.amount for entry in charged.get(answered, [])) not in known.answers[answered]:
             yield f"turn {answered} was deleted, and what it cost is not what is charged"
+    for path in [one.path for one in left if "reserved" not in one.fields]:
+        yield f"{path} has the end of a turn, and not the turn"
+    left = [one for one in left if "reserved" in one.fields]
     for turn in left:
         yield from _turn(world, known, turn, charged.get(turn.id, []))
     held = {turn.id: turn for turn in left}

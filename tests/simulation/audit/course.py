@@ -116,6 +116,9 @@ class Turns:
             return
         if int_field(after, "attempt") < int_field(before, "attempt"):
             yield f"{path} went back from attempt {before['attempt']} to {after['attempt']}"
+        if int_field(after, "attempt") > int_field(before, "attempt"):
+            if after["reservation_id"] == before["reservation_id"]:
+                yield f"{path}: attempt {after['attempt']} has the reservation of the one before, who may still end it"
         late = before["reservation_id"] == after["reservation_id"] and after.get("reason") == "reservation_lost"
         if before["state"] == "error" and before["reason"] == "crashed" and late:
             # Whoever was taken for dead comes to its end after all. The text was read, and costs nothing.
