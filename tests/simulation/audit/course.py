@@ -114,11 +114,7 @@ class Turns:
             self._by.setdefault(text_field(after, "reservation_id"), by)
         if before is None:
             return
-        if int_field(after, "attempt") < int_field(before, "attempt"):
-            yield f"{path} went back from attempt {before['attempt']} to {after['attempt']}"
-        if int_field(after, "attempt") > int_field(before, "attempt"):
-            if after["reservation_id"] == before["reservation_id"]:
-                yield f"{path}: attempt {after['attempt']} has the reservation of the one before, who may still end it"
+        yield from _numbered(path, before, after)
         late = before["reservation_id"] == after["reservation_id"] and after.get("reason") == "reservation_lost"
         if before["state"] == "error" and before["reason"] == "crashed" and late:
             # Whoever was taken for dead comes to its end after all. The text was read, and costs nothing.
@@ -150,6 +146,15 @@ class Turns:
         age_us = self._world.kernel.now_us - from_rfc3339(text_field(turn, "created_at"))
         if age_us < self._longest_us - _SKEW:
             yield f"{path} was {how} after {age_us / 1e6:.0f} s, while its answer may still have been given"
+
+
+def _numbered(path: str, before: Fields, after: Fields) -> Found:
+    """Attempts are counted, and each has a reservation of its own: the one before may still end its own (T-11)."""
+    was, now = int_field(before, "attempt"), int_field(after, "attempt")
+    if now < was:
+        yield f"{path} went back from attempt {was} to {now}"
+    if now > was and after["reservation_id"] == before["reservation_id"]:
+        yield f"{path}: attempt {now} has the reservation of attempt {was}"
 
 
 def _gave_nothing(ended: Fields) -> bool:
