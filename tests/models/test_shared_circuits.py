@@ -10,15 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from app.kit.concurrency import Signal, Task, Threads
+from app.kit.concurrency import Concurrency, Signal, Task, Threads
 from app.kit.errors import Unavailable
 from app.kit.stores.realtime import Json, Realtime
 from app.models.circuits.breakers import Breakers
 from app.models.circuits.circuit import LONGEST_PAUSE_US, Circuit, Permit
 from app.models.circuits.nodes import Told, key_of, read
 from app.models.circuits.shared import CLAIM_S, HEAR_US, SharedBreakers, status_of
+from rtdb.harness import EmulatorProcess
 from support.clock import ManualClock
 from support.memory import MemoryRealtime
+from support.rtdb import realtime
 from support.world import World
 
 S = 1_000_000
@@ -38,9 +40,10 @@ def breakers_of(world: World) -> SharedBreakers:
     return world.instance().models.breakers
 
 
-def over(world: World, realtime: Realtime) -> SharedBreakers:
+def over(world: World, database: Realtime, concurrency: Concurrency | None = None) -> SharedBreakers:
     """The circuits of one more instance, which has this database."""
-    return SharedBreakers(world.clock.now_us, lambda: realtime, world.ports.concurrency, world.ports.ids, most=5)
+    ports = world.ports
+    return SharedBreakers(ports.clock.now_us, lambda: database, concurrency or ports.concurrency, ports.ids, most=5)
 
 
 def opens(breakers: SharedBreakers, model: str = "small") -> None:
@@ -134,8 +137,7 @@ class TestACircuitOfOneInstance:
                 super().update(values)
 
         world = World()
-        realtime = Counting()
-        breakers = over(world, realtime)
+        breakers = over(world, Counting())
         for _ in range(10):
             breakers.take("small")
         breakers.settle()
@@ -164,10 +166,27 @@ class TestACircuitOfOneInstance:
                 raise RuntimeError("can't start new thread")
 
         world = World()
-        breakers = SharedBreakers(world.clock.now_us, lambda: world.realtime, Full(), world.ports.ids, most=5)
+        breakers = over(world, world.realtime, Full())
         opens(breakers)
         assert breakers.state("small") == "open"
         assert breakers.take("large")
+
+
+def at_once(instances: list[SharedBreakers]) -> list[tuple[SharedBreakers, Permit]]:
+    """The permits that these give when all are asked at the same time."""
+    start, found = threading.Barrier(len(instances)), []
+
+    def ask(breakers: SharedBreakers) -> None:
+        start.wait()
+        if permit := breakers.take("small"):
+            found.append((breakers, permit))
+
+    asking = [threading.Thread(target=ask, args=(breakers,)) for breakers in instances]
+    for one in asking:
+        one.start()
+    for one in asking:
+        one.join()
+    return found
 
 
 class Probing:
@@ -208,19 +227,33 @@ class TestAProbe:
 
     @pytest.mark.parametrize("threads", [2, 8])
     def test_is_one_for_instances_that_ask_at_once(self, threads: int) -> None:
-        probing, found = Probing(threads), []
-        start = threading.Barrier(threads)
+        assert len(at_once(Probing(threads).instances)) == 1
 
-        def ask(breakers: SharedBreakers) -> None:
-            start.wait()
-            found.append(breakers.take("small"))
+    def test_is_one_for_all_connections_of_the_database(self) -> None:
+        """Each instance has its own, so nothing but the database decides."""
 
-        asking = [threading.Thread(target=ask, args=(breakers,)) for breakers in probing.instances]
-        for one in asking:
-            one.start()
-        for one in asking:
-            one.join()
-        assert len([permit for permit in found if permit]) == 1
+        class Patient(Threads):
+            def signal(self) -> Signal:
+                class Wait(threading.Event):
+                    def wait(self, timeout: float | None = None) -> bool:
+                        return super().wait(30)
+
+                return Wait()
+
+        world = World()
+        with EmulatorProcess() as process:
+            databases = [realtime(f"{process.url}/?ns=probes") for _ in range(5)]
+            instances = [over(world, database, Patient()) for database in databases]
+            opens(instances[0])
+            for breakers in instances:
+                hears(breakers)
+            world.clock.advance(seconds=10)
+            for _ in range(3):
+                [(breakers, permit)] = at_once(instances)
+                breakers.left(permit)
+                breakers.settle()
+                world.clock.advance(seconds=5)
+            assert databases[0].get("models/circuits/small/probe_by") is None
 
     def test_that_is_answered_lets_the_requests_of_all_out(self) -> None:
         probing = Probing()
@@ -273,8 +306,8 @@ class TestAProbe:
 
     def test_is_the_instances_own_while_the_database_does_not_answer(self) -> None:
         world = World()
-        for realtime in (Away(), MemoryRealtime()):
-            breakers = over(world, realtime)
+        for database in (Away(), MemoryRealtime()):
+            breakers = over(world, database)
             opens(breakers)
             world.clock.advance(seconds=10)
             permit = breakers.take("small")
@@ -305,8 +338,7 @@ class TestAProbe:
 
                 return Wait()
 
-        realtime = Hanging()
-        breakers = SharedBreakers(world.clock.now_us, lambda: realtime, Impatient(), world.ports.ids, most=5)
+        breakers = over(world, Hanging(), Impatient())
         opens(breakers)
         world.clock.advance(seconds=10)
         assert breakers.take("small")
