@@ -101,6 +101,7 @@ OTHERWISE: Final = {
     "audit_log": "never written again",
     "accounts/rollups": "only merged into",
     "users/conversations/messages": "a turn's maps belong to its end, which is written once; see below",
+    "completions": "written once, and deleted or merged into once",
     "checkpoints": "a copy of what the archive has",
     "sealed": "a copy of what the archive has",
     "jobs of proofs": "signed as a whole: what somebody added is not ours",

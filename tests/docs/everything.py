@@ -11,11 +11,14 @@ from typing import Any
 
 from werkzeug.test import TestResponse
 
+from app.chat.door.completion import CompletionAsk
 from app.credits.proofs.heads import LAYERS
 from app.credits.proofs.signing import Signer
 from app.kit.errors import Rejection
 from app.kit.stores.documents import Merge
 from app.kit.stores.rows import MOST_READ
+from app.metering.billing import Mode
+from app.models.gateway import Message
 from app.orchestration.assembly import Contributions, Orchestration, QueueDependencies, assemble
 from app.orchestration.queue.handler import Done, Handler, Lane, Run
 from app.orchestration.queue.inbox import Inbox
@@ -112,10 +115,19 @@ def talk(world: World, vendor: Vendor) -> None:
 
 
 def make_keys(world: World) -> None:
-    """An API key that is used, rotated and listed, and one that is deleted."""
+    """An API key that pays for a completion, is rotated and listed, and one that is deleted."""
     alice = world.client("alice")
     first, second = (_json(alice.post("/v1/keys", json={"name": name})) for name in ("first", "second"))
-    assert Caller(world.system.edge, first["key"]).get("/v1/credits/balance").status_code == 200
+    program = Caller(world.system.edge, first["key"])
+    asked = {"model": "small", "messages": [{"role": "user", "content": "Hi"}]}
+    for _ in range(2):
+        assert program.post("/v1/openai/chat/completions", json=asked, headers=KEY).status_code == 200
+    killed = world.system.chat.completions.answer(
+        CompletionAsk("alice", "small", (Message("user", "Hi"),)), Mode.STREAM
+    )
+    world.clock.advance(minutes=6)
+    world.system.orchestration.sweep()
+    killed.close()
     assert alice.post(f"/v1/keys/{first['id']}/rotate", json={}).status_code == 200
     assert alice.delete(f"/v1/keys/{second['id']}").status_code == 204
     assert [key["id"] for key in _json(alice.get("/v1/keys"))["items"]] == [first["id"]]

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from werkzeug.exceptions import HTTPException
 
 from app.api import auth, bodies, context, problems
+from app.api.openai import errors as openai_errors
 from app.api.reference import docs, openapi
 from app.kit import telemetry
 from app.kit.clock import Clock, SystemClock
@@ -138,5 +139,8 @@ def _answer_error(error: Exception) -> ResponseReturnValue:
         return error.get_response()
     described = problems.describe(error)
     problems.report(described, error)
-    response = described.response(context.request_id())
+    if openai_errors.is_door(flask.request.path):
+        response = openai_errors.response(described)
+    else:
+        response = described.response(context.request_id())
     return flask.Response(response.get_data(), response.status_code, response.headers)

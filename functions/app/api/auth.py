@@ -45,7 +45,7 @@ class Freshness(Enum):
 class Principal:
     """A signed-in caller. `role` is `user` unless the caller was looked up for this request (`only`, `require`): the
     role in a token may be an hour old, so nobody is shown it (T-95). `scopes` are those of the API key that was sent,
-    None where it was an ID token.
+    whose id is `api_key`; None and empty where it was an ID token.
     """
 
     uid: str
@@ -54,6 +54,7 @@ class Principal:
     email_verified: bool = False
     sign_in_provider: str | None = None
     scopes: frozenset[Scope] | None = None
+    api_key: str = ""
 
 
 class TokenInvalid(Unauthenticated):
@@ -109,9 +110,9 @@ def no_keys(_: str) -> Principal:
 
 def scope_of(method: str, rule: str) -> Scope | None:
     """The scope that a key needs for this route; None where no key suffices, such as for keys themselves."""
-    if rule.startswith("/v1/chat/"):
+    if rule.startswith(("/v1/chat/", "/v1/openai/chat/")):
         return "chat"
-    if rule == "/v1/models" or rule.startswith("/v1/models/"):
+    if rule in ("/v1/models", "/v1/openai/models") or rule.startswith(("/v1/models/", "/v1/openai/models/")):
         return "models"
     if rule.startswith("/v1/credits/") and method in ("GET", "HEAD"):
         return "credits:read"

@@ -76,6 +76,13 @@ def sse_of(events: Iterable[T], frames: Callable[[T], Sequence[ServerSentEvent |
     return _response(_Direct(iter(events), frames, context.request_id()))
 
 
+def sse_bytes(
+    events: Iterable[T], frames: Callable[[T], Sequence[bytes]], failure: Callable[[Exception], bytes]
+) -> Response:
+    """As `sse_of`, of frames that are written already. `failure` gives the last one after an error of the source."""
+    return _response(_Direct(iter(events), frames, context.request_id(), failure))
+
+
 def _response(frames: Iterator[bytes]) -> Response:
     return Response(
         frames,
@@ -92,12 +99,13 @@ class _Direct(Generic[T]):
     def __init__(
         self,
         events: Iterator[T],
-        frames: Callable[[T], Sequence[ServerSentEvent | None]],
+        frames: Callable[[T], Sequence[ServerSentEvent | bytes | None]],
         request_id: str,
+        failure: Callable[[Exception], bytes] | None = None,
     ) -> None:
         self._events = events
         self._frames = frames
-        self._request_id = request_id
+        self._failure = failure or (lambda error: _failure(error, request_id))
         self._context = contextvars.copy_context()
 
     def __iter__(self) -> Iterator[bytes]:
@@ -119,7 +127,7 @@ class _Direct(Generic[T]):
             # Closed even if the source is fine and only its event could not be encoded: nothing follows an error frame.
             broken, self._events = self._events, iter(())
             _close(broken)
-            return _failure(error, self._request_id)
+            return self._failure(error)
 
 
 class _Pumped:
@@ -202,7 +210,9 @@ def _alone(event: ServerSentEvent | None) -> Sequence[ServerSentEvent | None]:
     return (event,)
 
 
-def _encode(event: ServerSentEvent | None) -> bytes:
+def _encode(event: ServerSentEvent | bytes | None) -> bytes:
+    if isinstance(event, bytes):
+        return event
     return _KEEP_ALIVE if event is None else event.encode()
 
 

@@ -7,12 +7,12 @@ vendor that broke, money that ran out. It knows no HTTP, no prices and no tokens
 from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import Final, assert_never
+from typing import Final, Generic, Protocol, TypeVar, assert_never
 
 from app.chat.live.running import Running
 from app.chat.live.stream_mirror import Closing, StreamMirror
-from app.chat.opening import Ask, Opened, Opening
-from app.chat.paid_turn import CUT_OFF, UNKNOWN_END, Finish, ended, live_end, problem_of, record
+from app.chat.opening import Opened
+from app.chat.paid_turn import CUT_OFF, UNKNOWN_END, Finish, ended, live_end, problem_of
 from app.chat.prompting import texts
 from app.chat.turn import End, Turn
 from app.kit import telemetry
@@ -237,13 +237,22 @@ class _AnswerAttempt:
                 assert_never(kind)
 
 
-class Answering:
+AskT = TypeVar("AskT", contravariant=True)
+
+
+class Opens(Protocol[AskT]):
+    """Reserves for an answer, see `Opening.open`."""
+
+    def open(self, ask: AskT, stopwatch: Stopwatch, /) -> Opened | Turn: ...
+
+
+class Answering(Generic[AskT]):
     """Answers messages. `longest_us`: an answer is ended cleanly after so many microseconds."""
 
     def __init__(
         self,
         *,
-        opening: Opening,
+        opening: Opens[AskT],
         settling: Settling,
         gateway: Gateway,
         book: PriceBook,
@@ -263,7 +272,7 @@ class Answering:
         self._longest_us = longest_us
         self._patience = patience
 
-    def answer(self, ask: Ask, mode: Mode) -> Answer:
+    def answer(self, ask: AskT, mode: Mode) -> Answer:
         """Reserves for the message; the answer streams as its events are read.
 
         Raises:
@@ -275,7 +284,8 @@ class Answering:
         if isinstance(opened, Turn):
             return Answer(_replay(opened), replayed=True)
         images = sum(len(message.images) for message in opened.messages)
-        meter = Meter(self._book, opened.model, prompt=texts(opened.messages), granted=opened.grant, images=images)
+        prompt = [*texts(opened.messages), *opened.beside]
+        meter = Meter(self._book, opened.model, prompt=prompt, granted=opened.grant, images=images)
         deadline_us = self._clock.now_us() + self._longest_us
         attempt = _AnswerAttempt(opened, mode, meter, deadline_us, stopwatch, self._gateway.call())
         events = self._events(attempt)
@@ -335,6 +345,7 @@ class Answering:
             limits=attempt.opened.grant.limits,
             account=derived("acct", attempt.turn.account),
             patience=self._patience,
+            options=attempt.opened.options,
         )
 
     def _end(self, attempt: _AnswerAttempt, finish: Finish) -> End:
@@ -348,7 +359,7 @@ class Answering:
             settlement = self._settling.settle(
                 attempt.opened.call,
                 CallEnd(finish.ending, attempt.mode, meter.measured(), turn.reserved),
-                record(turn, finish, answer, attempt.opened.place),
+                attempt.opened.record(turn, finish, answer, attempt.opened.place),
             )
         except Failure:
             # Whether the last try was written is not known, so the live text names no cost.

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
     from app.api.callables import CallableHandler
     from app.assistant.feature import AssistantFeature
+    from app.chat.answering import Answering
     from app.chat.branching.branches import Branches
+    from app.chat.door.completion import CompletionAsk
     from app.chat.export.exporting import Exporting
     from app.chat.forecast.forecaster import Forecaster
     from app.chat.live.due_streams import StreamSweep
@@ -78,7 +80,7 @@ class ChatFeature(Feature):
             mirror=self.mirror,
             running=self.running,
             clock=ports.clock,
-            longest_us=seconds(max(needs.timeout_s - MARGIN_S, needs.timeout_s // 2)),
+            longest_us=self._longest_us,
             patience=needs.models.patience,
         )
         return Chat(
@@ -102,6 +104,45 @@ class ChatFeature(Feature):
 
         assistant = self.needs.assistant
         return Forecaster(opening=self._opening, preferences=assistant.preferences.of, rules=assistant.rules)
+
+    @once
+    def completions(self) -> "Answering[CompletionAsk]":
+        """Answers of OpenAI's clients. They stop their own, and nobody follows them in the Realtime Database."""
+        from app.chat.answering import Answering
+        from app.chat.door.completions import Completions, NoMirror
+        from app.chat.live.running import Running
+
+        ports, needs = self._ports, self.needs
+        opening = Completions(
+            documents=self._documents,
+            reserving=needs.metering.reserving,
+            book=needs.models.book,
+            clock=ports.clock,
+            ids=ports.ids,
+            lease_us=self._lease_us,
+        )
+        return Answering(
+            opening=opening,
+            settling=needs.metering.settling,
+            gateway=needs.models.gateway,
+            book=needs.models.book,
+            mirror=NoMirror(),
+            running=Running(),
+            clock=ports.clock,
+            longest_us=self._longest_us,
+            patience=needs.models.patience,
+        )
+
+    @property
+    def _lease_us(self) -> int:
+        """How long a function can live, with a margin, in microseconds."""
+        return seconds(self.needs.timeout_s + MARGIN_S)
+
+    @property
+    def _longest_us(self) -> int:
+        """An answer is ended cleanly after so many microseconds."""
+        timeout_s = self.needs.timeout_s
+        return seconds(max(timeout_s - MARGIN_S, timeout_s // 2))
 
     @once
     def instance(self) -> str:
@@ -184,7 +225,7 @@ class ChatFeature(Feature):
             ids=ports.ids,
             instance=self.instance,
             instances=self._instances,
-            lease_us=seconds(needs.timeout_s + MARGIN_S),
+            lease_us=self._lease_us,
         )
 
     @once
@@ -210,6 +251,11 @@ class ChatFeature(Feature):
     def _end_abandoned(self, limit: int) -> int:
         return self.needs.metering.orphans.sweep(self.turns, limit)
 
+    def _end_completions(self, limit: int) -> int:
+        from app.chat.door.completion import AbandonedCompletions
+
+        return self.needs.metering.orphans.sweep(AbandonedCompletions(), limit)
+
     def _tell_abandoned(self, limit: int) -> int:
         return self.needs.metering.orphans.tell(self.turns, limit)
 
@@ -230,6 +276,7 @@ class ChatFeature(Feature):
 
     def routes(self) -> "Sequence[APIBlueprint]":
         from app.chat import routes
+        from app.chat.door import routes as door
         from app.chat.export import routes as exports
         from app.chat.forecast import routes as forecasts
         from app.chat.search import routes as search
@@ -241,6 +288,7 @@ class ChatFeature(Feature):
             exports.routes(late(lambda: self._exporting)),
             shares.routes(late(lambda: self._sharing)),
             forecasts.routes(late(lambda: self.forecaster)),
+            door.routes(late(lambda: self.completions), late(lambda: self.needs.models.catalogue), self._ports.clock),
         ]
 
     def callables(self) -> "Mapping[str, CallableHandler]":
@@ -259,6 +307,7 @@ class ChatFeature(Feature):
 
         return [
             Chore("abandoned answers", self._end_abandoned),
+            Chore("abandoned completions", self._end_completions),
             Chore("abandoned answers told", self._tell_abandoned, realtime=True),
             Chore("live streams", self._look_at_streams, limit=1000, realtime=True),
         ]

@@ -1,6 +1,7 @@
 """Opens a paid answer: which model answers, what a repeated key means, and the turn that credits are reserved for."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from app.assistant.choice import AUTO, Chosen
@@ -9,7 +10,7 @@ from app.chat import turn as turns
 from app.chat.branching.branches import Branches
 from app.chat.conversation import Conversation, Place
 from app.chat.live.instances import Instances
-from app.chat.paid_turn import abandoned, paid_call
+from app.chat.paid_turn import Finish, abandoned, paid_call, record
 from app.chat.prompting import prompt, texts
 from app.chat.store import ChatStore
 from app.chat.turn import Turn
@@ -24,6 +25,7 @@ from app.metering.orphans import Orphans
 from app.metering.paid_call import PaidCall, reservation_id
 from app.metering.quote import MOST_OUTPUT, Granted, Quote, demand, quote
 from app.metering.reserving import Reserving, in_progress
+from app.metering.settling import OwnerRecord
 from app.models.catalogue import Capability, Model, UnsuitableModel
 from app.models.gateway import Message
 from app.models.pricing import PriceBook
@@ -55,9 +57,16 @@ class Ask:
         return digest([self.content, [*self.images], self.model, self.max_cost, *parent])
 
 
+Recording = Callable[[Turn, Finish, str, Place], OwnerRecord]
+"""How the end of a turn is written that finished so, with this answer, at its place in the conversation."""
+
+
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A turn that is reserved for and recorded, what its model is asked, and how much each model may write."""
+    """A turn that is reserved for and recorded, what its model is asked, and how much each model may write.
+
+    `options` are further parameters of the vendor's API, and `beside` texts in them that count as input.
+    """
 
     turn: Turn
     call: PaidCall
@@ -65,6 +74,9 @@ class Opened:
     messages: tuple[Message, ...]
     grant: Granted
     place: Place
+    options: Mapping[str, object] = field(default_factory=dict)
+    beside: tuple[str, ...] = ()
+    record: Recording = record
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,7 +69,7 @@ class Chat:
         store: ChatStore,
         branches: Branches,
         opening: Opening,
-        answering: Answering,
+        answering: Answering[Ask],
         catalogue: Catalogue,
         running: Running,
         realtime: Realtime,

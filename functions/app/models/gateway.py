@@ -56,7 +56,7 @@ class Question:
     """What a model is asked. `account` is an opaque name for the vendor's abuse detection.
 
     `limits` has the most output tokens of each model that may answer, by id; a fallback without one is not asked. When
-    it is empty, `max_output_tokens` holds for all of them.
+    it is empty, `max_output_tokens` holds for all of them. `options` are further parameters, sent as they are.
     """
 
     model: Model
@@ -65,6 +65,7 @@ class Question:
     limits: Mapping[str, int] = field(default_factory=dict)
     account: str = ""
     patience: Patience = field(default_factory=Patience)
+    options: Mapping[str, object] = field(default_factory=dict)
 
     def asks(self, model: Model) -> bool:
         """Whether `model` may answer."""
@@ -324,6 +325,7 @@ def _until_complete(
 
 def _body(question: Question, model: Model, vendor: Vendor) -> bytes:
     body: dict[str, object] = {
+        **question.options,
         "model": model.vendor_id,
         "messages": [_message(message) for message in question.messages],
         "stream": True,

@@ -14,6 +14,7 @@ from flask_openapi import OpenAPI
 from werkzeug.routing import Rule
 
 from app.api import auth, idempotency, problems, streaming
+from app.api.openai import errors as openai_errors
 from app.api.schemas import Problem
 
 JsonObject = dict[str, Any]  # an OpenAPI document; the tests validate it against the schema of OpenAPI 3.1
@@ -67,7 +68,9 @@ def routes_of(app: flask.Flask) -> Iterator[tuple[str, str, ViewFunction]]:
 def _build(app: OpenAPI) -> JsonObject:
     written = cast(JsonObject, app.api_doc)
     components = written["components"]
-    components["schemas"]["Problem"] = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    for shape in (Problem, openai_errors.OpenAIError):
+        name = "#/components/schemas/{model}"
+        components["schemas"][shape.__name__] = shape.model_json_schema(ref_template=name)
     _lift_definitions(components["schemas"])
     components["responses"] = {name: _problem_response(status) for status, name in _NAMES.items()}
     components["headers"] = {
@@ -87,7 +90,23 @@ def _build(app: OpenAPI) -> JsonObject:
         operation = written["paths"].get(path, {}).get(method)
         if operation is not None:
             _complete(operation, view)
+            if openai_errors.is_door(path):
+                _tell_as_openai(operation["responses"])
     return written
+
+
+def _tell_as_openai(responses: JsonObject) -> None:
+    """Gives error answers the shape, and those to what does not fit the status, that OpenAI's clients expect."""
+    if "422" in responses:
+        responses.setdefault("400", responses["422"])
+    for status in [status for status in responses if status >= "400"]:
+        response: JsonObject = {"description": _DESCRIPTIONS.get(int(status)) or HTTPStatus(int(status)).phrase}
+        response["content"] = {"application/json": {"schema": {"$ref": "#/components/schemas/OpenAIError"}}}
+        headers = response["headers"] = {"X-Request-Id": {"$ref": "#/components/headers/RequestId"}}
+        if status in ("409", "429", "503"):
+            name = "RetryAfterRunning" if status == "409" else "RetryAfter"
+            headers["Retry-After"] = {"$ref": f"#/components/headers/{name}"}
+        responses[status] = response
 
 
 def _complete(operation: JsonObject, view: ViewFunction) -> None:

@@ -1,0 +1,1 @@
+"""What the edge knows of the clients that OpenAI's API has."""

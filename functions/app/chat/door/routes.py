@@ -1,0 +1,172 @@
+"""`/openai/...`: what OpenAI's clients call with a changed base URL. Of a completion only its entry is stored."""
+
+import json
+from collections.abc import Generator
+from typing import Final
+
+import flask
+from flask_openapi import APIBlueprint, Tag
+
+from app.api import problems
+from app.api.auth import caller, spends
+from app.api.bodies import takes_images
+from app.api.context import request_id
+from app.api.idempotency import REPLAYED, idempotency_key, takes_key
+from app.api.openai import errors as openai_errors
+from app.api.openai.errors import OpenAIError
+from app.api.streaming import sse_bytes
+from app.chat.answering import Answer, AnswerEvent, Answering, Over, Text, Tick
+from app.chat.door import serializers
+from app.chat.door.completion import CompletionAsk
+from app.chat.door.schemas import (
+    ChatMessage,
+    CompletionAnswer,
+    CompletionBody,
+    OpenAIModel,
+    OpenAIModelPath,
+    OpenAIModels,
+    PicturePart,
+)
+from app.chat.turn import End, TurnProblem
+from app.kit.clock import Clock, seconds
+from app.kit.errors import Invalid
+from app.metering.billing import Mode
+from app.models.catalogue import Catalogue, Model, UnknownModel
+from app.models.gateway import Message
+
+_TAG: Final = Tag(name="openai", description="For OpenAI's clients: the same credits by a changed base URL")
+_OPTIONS: Final = (
+    *("temperature", "top_p", "presence_penalty", "frequency_penalty"),
+    *("stop", "seed", "reasoning_effort", "response_format"),
+)
+"""Parameters that the vendor gets as they are."""
+
+
+SILENT_US: Final = seconds(10)
+"""So long the status waits for the first text. Then a sign of life must go out, before somebody in between hangs up."""
+
+
+def routes(answering: Answering[CompletionAsk], catalogue: Catalogue, clock: Clock) -> APIBlueprint:
+    """The blueprint; see the module."""
+    blueprint = APIBlueprint("openai", __name__, abp_tags=[_TAG], url_prefix="/openai")
+
+    @blueprint.post(
+        "/chat/completions",
+        summary="A chat completion, paid in credits",
+        description="JSON, or with `stream` the chunks of OpenAI's API. A client that leaves pays for what it got.",
+        responses={200: CompletionAnswer, 402: OpenAIError, 403: OpenAIError, 404: OpenAIError, 429: OpenAIError},
+    )
+    @takes_key
+    @takes_images
+    @spends
+    def complete(body: CompletionBody) -> flask.Response:
+        mode = Mode.STREAM if body.stream else Mode.JSON
+        begun = answering.answer(_ask(body), mode)
+        response = _streamed(begun, body, clock) if body.stream else _whole(begun)
+        if begun.replayed:
+            response.headers[REPLAYED] = "true"
+        return response
+
+    @blueprint.get("/models", summary="The models that may be asked", responses={200: OpenAIModels})
+    def list_models() -> OpenAIModels:
+        return OpenAIModels(data=[_model(one) for one in catalogue if _open(one, catalogue)])
+
+    @blueprint.get("/models/<model_id>", summary="One model", responses={200: OpenAIModel, 404: OpenAIError})
+    def read_model(path: OpenAIModelPath) -> OpenAIModel:
+        model = catalogue.get(path.model_id)
+        if not _open(model, catalogue):
+            raise UnknownModel("There is no such model here.", model=model.id)
+        return _model(model)
+
+    return blueprint
+
+
+def _open(model: Model, catalogue: Catalogue) -> bool:
+    return model.can("text") and model.id not in catalogue.closed
+
+
+def _model(model: Model) -> OpenAIModel:
+    return OpenAIModel(id=model.id, owned_by=model.provider)
+
+
+def _ask(body: CompletionBody) -> CompletionAsk:
+    if body.max_tokens is not None and body.max_completion_tokens is not None:
+        raise Invalid("Give max_tokens or max_completion_tokens, not both.")
+    if body.stream_options is not None and not body.stream:
+        raise Invalid("stream_options needs stream: true.")
+    who = caller()
+    given = body.model_dump(include={*_OPTIONS}, exclude_none=True, by_alias=True)
+    schema = given.get("response_format", {}).get("json_schema")
+    return CompletionAsk(
+        uid=who.uid,
+        model=body.model,
+        messages=tuple(_message(one) for one in body.messages),
+        most_output=body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens,
+        options=given,
+        beside=() if schema is None else (json.dumps(schema, ensure_ascii=False),),
+        max_cost=body.max_cost,
+        key=idempotency_key(),
+        request_id=request_id(),
+        api_key=who.api_key,
+    )
+
+
+def _message(given: ChatMessage) -> Message:
+    role = "system" if given.role == "developer" else given.role
+    if isinstance(given.content, str):
+        return Message(role, given.content)
+    pictures = tuple(part.image_url.url for part in given.content if isinstance(part, PicturePart))
+    return Message(role, "\n".join(part.text for part in given.content if not isinstance(part, PicturePart)), pictures)
+
+
+def _whole(begun: Answer) -> flask.Response:
+    over = begun.over()
+    if serializers.failed(over.end):
+        return _answered(over.end)
+    text = serializers.completion(over.turn, over.end).model_dump_json()
+    return flask.Response(text, mimetype="application/json")
+
+
+def _streamed(begun: Answer, body: CompletionBody, clock: Clock) -> flask.Response:
+    """The chunks. The status waits for the first text, so that SDKs see by it that an answer failed, and try again."""
+    include_usage = body.stream_options is not None and body.stream_options.include_usage
+    chunks = serializers.Chunks(include_usage=include_usage, broken=lambda end: openai_errors.body(_described(end)))
+    return sse_bytes(_begun(begun.events, clock), chunks, lambda error: serializers.line(_told(error)))
+
+
+def _begun(events: Generator[AnswerEvent, None, None], clock: Clock) -> Generator[AnswerEvent, None, None]:
+    """The same events, once the first text has come of them, or `SILENT_US` are over. Closing it closes them."""
+    first: list[AnswerEvent] = []
+    until_us = clock.now_us() + SILENT_US
+    for event in events:
+        first.append(event)
+        if isinstance(event, Text | Over) or clock.now_us() >= until_us:
+            break
+    after = _after(first, events)
+    next(after)  # A generator that was never begun would be closed without closing the answer.
+    return after
+
+
+def _after(first: list[AnswerEvent], events: Generator[AnswerEvent, None, None]) -> Generator[AnswerEvent, None, None]:
+    try:
+        yield Tick()
+        yield from first
+        yield from events
+    finally:
+        events.close()
+
+
+def _told(error: Exception) -> dict[str, object]:
+    described = problems.describe(error)
+    problems.report(described, error)
+    return openai_errors.body(described)
+
+
+def _answered(end: End) -> flask.Response:
+    told = openai_errors.response(_described(end))
+    return flask.Response(told.get_data(), told.status_code, told.headers)
+
+
+def _described(end: End) -> problems.Described:
+    problem = end.problem or TurnProblem("internal_error", "The answer failed", "The answer failed.", 503)
+    return problems.Described(problem.status, problem.code, problem.title, problem.detail)

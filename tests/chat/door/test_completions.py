@@ -1,0 +1,119 @@
+"""Completions without a client in between: functions that die, keys that race, generators that nobody reads."""
+
+from datetime import timedelta
+
+import pytest
+
+from app.api.auth import scope_of
+from app.chat.answering import Answer, Answering, Text
+from app.chat.door.completion import CompletionAsk
+from app.chat.door.completions import bounded
+from app.kit.errors import KeyReused
+from app.metering.billing import Mode
+from app.metering.quote import Granted
+from app.metering.reserving import CallInProgress
+from app.models.gateway import Message
+from support.chat_world import ChatWorld
+from support.vendor import Vendor, vendor, vendor_process
+
+__all__ = ["vendor", "vendor_process"]
+
+
+@pytest.fixture
+def world(vendor: Vendor) -> ChatWorld:
+    return ChatWorld(vendor)
+
+
+def asked(key: str | None = None, content: str = "What is a ledger?") -> CompletionAsk:
+    return CompletionAsk("alice", "small", (Message("user", content),), key=key)
+
+
+def completions(world: ChatWorld) -> Answering[CompletionAsk]:
+    return world.system.chat.completions
+
+
+def begun(world: ChatWorld, key: str | None) -> Answer:
+    """A completion of which some text has come."""
+    answer = completions(world).answer(asked(key), Mode.STREAM)
+    while not isinstance(next(answer.events), Text):
+        pass
+    return answer
+
+
+def kept(world: ChatWorld) -> list[str]:
+    return [path for path in world.documents.all() if path.startswith("completions/")]
+
+
+@pytest.mark.parametrize("key", [None, "k"])
+def test_a_killed_function_costs_nothing_and_frees_the_key(world: ChatWorld, key: str | None) -> None:
+    killed = begun(world, key)
+    assert world.reserved() > 0
+    world.clock.advance(minutes=6)
+    world.system.orchestration.sweep()
+    assert (world.reserved(), world.charges(), kept(world)) == (0, [], [])
+    assert completions(world).answer(asked(key), Mode.JSON).over().end.state == "done"
+    assert len(world.charges()) == 1
+    killed.close()
+    assert (world.reserved(), len(world.charges()), len(kept(world))) == (0, 1, 0 if key is None else 1)
+
+
+def test_that_was_only_slow_is_free(world: ChatWorld) -> None:
+    slow = begun(world, None)
+    world.clock.advance(minutes=6)
+    world.system.orchestration.sweep()
+    assert slow.over().end.reason == "reservation_lost"
+    assert (world.reserved(), world.charges(), kept(world)) == (0, [], [])
+
+
+def test_one_that_is_closed_before_it_is_read_is_settled(world: ChatWorld) -> None:
+    completions(world).answer(asked(), Mode.STREAM).close()
+    assert (world.reserved(), world.charges(), kept(world)) == (0, [], [])
+
+
+def test_a_key_that_is_being_answered_waits(world: ChatWorld) -> None:
+    first = completions(world).answer(asked("k"), Mode.STREAM)
+    with pytest.raises(CallInProgress):
+        completions(world).answer(asked("k"), Mode.STREAM)
+    with pytest.raises(KeyReused):
+        completions(world).answer(asked("k", "Another question"), Mode.STREAM)
+    over = first.over()
+    again = completions(world).answer(asked("k"), Mode.JSON)
+    assert (again.replayed, again.over().end) == (True, over.end)
+    assert len(world.charges()) == 1
+
+
+def test_a_key_is_forgotten_after_a_day(world: ChatWorld) -> None:
+    first = completions(world).answer(asked("k"), Mode.JSON).over()
+    world.clock.advance(minutes=timedelta(days=1) // timedelta(minutes=1))
+    second = completions(world).answer(asked("k"), Mode.JSON)
+    assert not second.replayed
+    assert second.over().turn.id != first.turn.id
+    assert len(world.charges()) == 2
+
+
+def test_keys_of_two_users_are_two(world: ChatWorld) -> None:
+    completions(world).answer(asked("k"), Mode.JSON).over()
+    other = CompletionAsk("bob", "small", (Message("user", "What is a ledger?"),), key="k")
+    answer = completions(world).answer(other, Mode.JSON)
+    assert (answer.replayed, answer.over().turn.account) == (False, "bob")
+    assert len(kept(world)) == 2
+
+
+def test_what_a_client_wants_bounds_each_model_that_may_answer() -> None:
+    grant = Granted(100, 500, "small", {"small": 400, "large": 20})
+    within = bounded(grant, 100)
+    assert (within.wanted, dict(within.limits), within.clamped) == (100, {"small": 100, "large": 20}, False)
+    assert bounded(grant, None) is grant
+
+
+@pytest.mark.parametrize(
+    ("method", "rule", "scope"),
+    [
+        ("POST", "/v1/openai/chat/completions", "chat"),
+        ("GET", "/v1/openai/models", "models"),
+        ("GET", "/v1/openai/models/<model_id>", "models"),
+        ("POST", "/v1/openai/files", None),
+    ],
+)
+def test_the_scope_of_the_door(method: str, rule: str, scope: str | None) -> None:
+    assert scope_of(method, rule) == scope
