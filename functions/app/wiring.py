@@ -96,7 +96,7 @@ class System(Locked):
     def keys(self) -> "KeysFeature":
         from app.keys.feature import KeysFeature
 
-        return KeysFeature(self.ports)
+        return KeysFeature(self.ports, self.credits)
 
     @once
     def assistant(self) -> "AssistantFeature":

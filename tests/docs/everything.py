@@ -117,7 +117,10 @@ def talk(world: World, vendor: Vendor) -> None:
 def make_keys(world: World) -> None:
     """An API key that pays for a completion, is rotated and listed, and one that is deleted."""
     alice = world.client("alice")
-    first, second = (_json(alice.post("/v1/keys", json={"name": name})) for name in ("first", "second"))
+    budgets = [{"window": "24h", "credits": "100"}]
+    first, second = (
+        _json(alice.post("/v1/keys", json={"name": name, "budgets": budgets})) for name in ("first", "second")
+    )
     program = Caller(world.system.edge, first["key"])
     asked = {"model": "small", "messages": [{"role": "user", "content": "Hi"}]}
     for _ in range(2):

@@ -203,11 +203,11 @@ def test_a_key_that_cannot_be_read_is_passed_over_and_can_be_deleted(world: Worl
 def test_keep_what_a_later_version_of_the_code_wrote(world: World) -> None:
     alice = world.client("alice")
     key = made(alice)
-    world.documents.commit([Merge(path_of(key["id"]), {"budgets": ["later"]})])
+    world.documents.commit([Merge(path_of(key["id"]), {"later": ["later"]})])
     alice.patch(f"{PATH}/{key['id']}", json={"name": "new"})
     stored = world.documents.get(path_of(key["id"]))
     assert stored is not None
-    assert (stored.fields["budgets"], stored.fields["name"]) == (["later"], "new")
+    assert (stored.fields["later"], stored.fields["name"]) == (["later"], "new")
 
 
 @pytest.mark.parametrize(

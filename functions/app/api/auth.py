@@ -45,7 +45,7 @@ class Freshness(Enum):
 class Principal:
     """A signed-in caller. `role` is `user` unless the caller was looked up for this request (`only`, `require`): the
     role in a token may be an hour old, so nobody is shown it (T-95). `scopes` are those of the API key that was sent,
-    whose id is `api_key`; None and empty where it was an ID token.
+    whose id is `api_key` and whose budgets are micro-credits by window; None and empty where it was an ID token.
     """
 
     uid: str
@@ -55,6 +55,7 @@ class Principal:
     sign_in_provider: str | None = None
     scopes: frozenset[Scope] | None = None
     api_key: str = ""
+    budgets: tuple[tuple[str, int], ...] = ()
 
 
 class TokenInvalid(Unauthenticated):

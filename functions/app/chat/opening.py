@@ -14,6 +14,7 @@ from app.chat.paid_turn import Finish, abandoned, paid_call, record
 from app.chat.prompting import prompt, texts
 from app.chat.store import ChatStore
 from app.chat.turn import Turn
+from app.credits.public import Spender
 from app.kit.canonical import digest
 from app.kit.clock import Clock, from_rfc3339, to_rfc3339
 from app.kit.errors import AlreadyExists, KeyReused, Rejection
@@ -38,6 +39,7 @@ class Ask:
     """A message as a user sends it. `max_cost` is micro-credits; `key` makes a repeat give the same answer.
 
     `parent` is the turn that it answers, or empty for a first message; None: the last turn of the active branch.
+    `spender` is the API key that asks, if one does.
     """
 
     uid: str
@@ -49,6 +51,7 @@ class Ask:
     key: str | None = None
     request_id: str = ""
     parent: str | None = None
+    spender: Spender | None = None
 
     @property
     def hash(self) -> str:
@@ -210,7 +213,7 @@ class Opening:
         draft = self._draft(ask, plan, message_id, attempt=1 if last is None else last[0].attempt + 1)
         if last is not None:
             draft = replace(draft, request_hash=last[0].request_hash)
-        call = paid_call(draft, ask.request_id)
+        call = replace(paid_call(draft, ask.request_id), spender=ask.spender)
 
         others = {} if last is None else turns.others(last[1].fields)
 

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 import flask
@@ -31,6 +32,7 @@ from app.chat.schemas import (
 )
 from app.chat.service import Amendment, Chat, ConversationDraft
 from app.metering.billing import Mode
+from app.metering.paid_call import spender_of
 
 _TAG: Final = Tag(name="chat", description="Conversations, and answers that are paid while they stream")
 _STREAM: Final = "text/event-stream"
@@ -128,6 +130,7 @@ def _messages(blueprint: APIBlueprint, chat: Chat) -> None:
             key=idempotency_key(),
             request_id=request_id(),
             parent=body.parent,
+            spender=spender_of(caller()),
         )
         return _answered(chat, ask)
 
@@ -141,8 +144,9 @@ def _messages(blueprint: APIBlueprint, chat: Chat) -> None:
     @streams
     @spends
     def regenerate(path: MessagePath, body: Regeneration) -> flask.Response:
-        key, who = idempotency_key(), caller().uid
-        ask = Ask(who, "", "", model=body.model, max_cost=body.max_cost, key=key, request_id=request_id())
+        key, who = idempotency_key(), caller()
+        ask = Ask(who.uid, "", "", model=body.model, max_cost=body.max_cost, key=key, request_id=request_id())
+        ask = replace(ask, spender=spender_of(who))
         return _answered(chat, chat.again(ask, path.message_id))
 
     @blueprint.post(

@@ -4,6 +4,7 @@ Commands and their outcomes, the service that takes them, participants of a comm
 """
 
 from app.credits.core.account import Account, LotSource, Reservation
+from app.credits.core.budgets import WINDOWS, Limit, Spender, Window, line_of
 from app.credits.core.commands import (
     Adjust,
     Clawback,
@@ -37,6 +38,7 @@ __all__ = [
     "EVENT_NAMES",
     "EVENT_VERSION",
     "NO_PARTICIPANT",
+    "WINDOWS",
     "Account",
     "AccountOpening",
     "Adjust",
@@ -48,6 +50,7 @@ __all__ = [
     "Grant",
     "InsufficientCredits",
     "Kind",
+    "Limit",
     "LotSource",
     "OpeningGrants",
     "Outcome",
@@ -65,6 +68,9 @@ __all__ = [
     "Seen",
     "Settle",
     "Settled",
+    "Spender",
     "TooManyLots",
+    "Window",
+    "line_of",
     "settle_key",
 ]

@@ -33,7 +33,10 @@ class Older:
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """`digest` is of the newest text. `older`: the newest first. Without `expires_us` it never expires."""
+    """`digest` is of the newest text. `older`: the newest first. Without `expires_us` it never expires.
+
+    `budgets`: micro-credits by window, see `app.credits.core.budgets`.
+    """
 
     id: str
     account: str
@@ -44,6 +47,7 @@ class ApiKey:
     expires_us: int | None = None
     rotated_us: int | None = None
     older: tuple[Older, ...] = ()
+    budgets: tuple[tuple[str, int], ...] = ()
 
     def is_text(self, text: str, now_us: int) -> bool:
         """Whether this is the text of the key, or one that was rotated away and still counts."""
@@ -92,6 +96,7 @@ def write(key: ApiKey) -> dict[str, Value]:
         "account": key.account,
         "name": key.name,
         "scopes": [*key.scopes],
+        "budgets": [f"{window}:{amount}" for window, amount in key.budgets],
         "digest": key.digest,
         "created_at": to_rfc3339(key.created_us),
         "expires_at": optional_rfc3339(key.expires_us),
@@ -107,6 +112,7 @@ def read(id: str, fields: Fields) -> ApiKey:
         account=text_field(fields, "account"),
         name=text_field(fields, "name"),
         scopes=_scopes(list_field(fields, "scopes")),
+        budgets=tuple(_budget(str(one)) for one in list_field(fields, "budgets")) if "budgets" in fields else (),
         digest=text_field(fields, "digest"),
         created_us=from_rfc3339(text_field(fields, "created_at")),
         expires_us=optional_time(fields, "expires_at"),
@@ -118,6 +124,11 @@ def read(id: str, fields: Fields) -> ApiKey:
 def _older(stored: Fields) -> Older:
     until_us = from_rfc3339(text_field(stored, "until"))
     return Older(text_field(stored, "digest"), until_us, unknown(stored, ("digest", "until")))
+
+
+def _budget(stored: str) -> tuple[str, int]:
+    window, _, amount = stored.partition(":")
+    return window, int(amount)
 
 
 def _scopes(stored: Sequence[Value]) -> tuple[Scope, ...]:

@@ -10,6 +10,9 @@ from app.ports import Ports
 if TYPE_CHECKING:
     from flask_openapi import APIBlueprint
 
+    from app.credits.feature import CreditsFeature
+    from app.keys.api_key import ApiKey
+    from app.keys.schemas import BudgetAnswer
     from app.keys.store import KeyStore
     from app.keys.verifying import KeysInUse
 
@@ -17,9 +20,9 @@ if TYPE_CHECKING:
 class KeysFeature(Feature):
     """The edge asks its `verifier` about keys that requests carry."""
 
-    def __init__(self, ports: Ports) -> None:
+    def __init__(self, ports: Ports, credits: "CreditsFeature") -> None:
         super().__init__()
-        self._ports = ports
+        self._ports, self._credits = ports, credits
 
     @once
     def store(self) -> "KeyStore":
@@ -36,10 +39,18 @@ class KeysFeature(Feature):
 
         return KeysInUse(self.store, self._ports.identities, self._ports.clock)
 
+    def _spent(self, uid: str, keys: "Sequence[ApiKey]") -> "list[list[BudgetAnswer]]":
+        from app.keys.spending import spent
+
+        if not any(key.budgets for key in keys):
+            return [[] for _ in keys]
+        account, now_us = self._credits.service.account(uid), self._ports.clock.now_us()
+        return [spent(key, account, now_us) for key in keys]
+
     def routes(self) -> "Sequence[APIBlueprint]":
         import secrets
 
         from app.keys import routes
 
         new_secret = lambda: secrets.token_urlsafe(32)  # noqa: E731
-        return [routes.routes(late(lambda: self.store), self._ports.clock, self._ports.ids, new_secret)]
+        return [routes.routes(late(lambda: self.store), self._spent, self._ports.clock, self._ports.ids, new_secret)]

@@ -1,6 +1,6 @@
 """`/keys`: a user's API keys. No key reaches these routes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -16,6 +16,8 @@ from app.keys.schemas import (
     ApiKeyPath,
     ApiKeyRotation,
     ApiKeysAnswer,
+    Budget,
+    BudgetAnswer,
     NewApiKeyAnswer,
 )
 from app.keys.store import KeyStore
@@ -26,7 +28,11 @@ from app.kit.ids import Ids
 _TAG: Final = Tag(name="keys", description="API keys, with which programs act for you")
 
 
-def routes(store: KeyStore, clock: Clock, ids: Ids, new_secret: Callable[[], str]) -> APIBlueprint:
+Spent = Callable[[str, Sequence[ApiKey]], Sequence[list[BudgetAnswer]]]
+"""What counts now in the budgets of each of these keys of a user."""
+
+
+def routes(store: KeyStore, spent: Spent, clock: Clock, ids: Ids, new_secret: Callable[[], str]) -> APIBlueprint:
     """The blueprint; see the module. `new_secret` gives 43 URL-safe characters."""
     blueprint = APIBlueprint("keys", __name__, abp_tags=[_TAG], url_prefix="/keys")
 
@@ -41,17 +47,34 @@ def routes(store: KeyStore, clock: Clock, ids: Ids, new_secret: Callable[[], str
         now_us, id = clock.now_us(), ids.new("key")
         text = text_of(id, new_secret())
         expires_us = _to_come(microseconds(body.expires_at), now_us)
-        key = ApiKey(id, caller().uid, body.name, _once(body.scopes), digest_of(text), now_us, expires_us)
+        key = ApiKey(
+            id,
+            caller().uid,
+            body.name,
+            _once(body.scopes),
+            digest_of(text),
+            now_us,
+            expires_us,
+            budgets=_budgets(body.budgets),
+        )
+        answer = _new(key, text, spent)  # Before it is stored: what fails here must not lose the text of a key.
         store.add(key)
-        return _new(key, text), 201
+        return answer, 201
 
     @blueprint.get("", summary="Your API keys", responses={200: ApiKeysAnswer})
     def read_keys() -> ApiKeysAnswer:
-        return ApiKeysAnswer(items=[_shown(key) for key in store.list(caller().uid)])
+        return ApiKeysAnswer(items=_shown(caller().uid, store.list(caller().uid), spent))
+
+    _one(blueprint, store, spent, clock, new_secret)
+    return blueprint
+
+
+def _one(blueprint: APIBlueprint, store: KeyStore, spent: Spent, clock: Clock, new_secret: Callable[[], str]) -> None:
+    """The routes of one key."""
 
     @blueprint.patch(
         "/<key_id>",
-        summary="Rename an API key, change its scopes or its end",
+        summary="Rename an API key, change its scopes, budgets or end",
         description="Holds everywhere within a minute.",
         responses={200: ApiKeyAnswer, 404: Problem, 422: Problem},
     )
@@ -66,9 +89,11 @@ def routes(store: KeyStore, clock: Clock, ids: Ids, new_secret: Callable[[], str
                 name=key.name if body.name is None else body.name,
                 scopes=key.scopes if body.scopes is None else _once(body.scopes),
                 expires_us=expires_us if "expires_at" in given else key.expires_us,
+                budgets=key.budgets if body.budgets is None else _budgets(body.budgets),
             )
 
-        return _shown(store.change(caller().uid, path.key_id, changed))
+        [answer] = _shown(caller().uid, [store.change(caller().uid, path.key_id, changed)], spent)
+        return answer
 
     @blueprint.delete(
         "/<key_id>",
@@ -91,9 +116,7 @@ def routes(store: KeyStore, clock: Clock, ids: Ids, new_secret: Callable[[], str
         text, now_us = text_of(path.key_id, new_secret()), clock.now_us()
         overlap_us = seconds(body.overlap_seconds)
         key = store.change(caller().uid, path.key_id, lambda key: rotated(key, digest_of(text), now_us, overlap_us))
-        return _new(key, text)
-
-    return blueprint
+        return _new(key, text, spent)
 
 
 def _to_come(expires_us: int | None, now_us: int) -> int | None:
@@ -106,11 +129,20 @@ def _once(scopes: list[Scope]) -> tuple[Scope, ...]:
     return tuple(dict.fromkeys(scopes))
 
 
-def _shown(key: ApiKey) -> ApiKeyAnswer:
+def _budgets(given: list[Budget]) -> tuple[tuple[str, int], ...]:
+    return tuple((one.window, one.credits) for one in given)
+
+
+def _shown(uid: str, keys: Sequence[ApiKey], spent: Spent) -> list[ApiKeyAnswer]:
+    return [_answer(key, budgets) for key, budgets in zip(keys, spent(uid, keys), strict=True)]
+
+
+def _answer(key: ApiKey, budgets: list[BudgetAnswer]) -> ApiKeyAnswer:
     return ApiKeyAnswer(
         id=key.id,
         name=key.name,
         scopes=[*key.scopes],
+        budgets=budgets,
         created_at=to_rfc3339(key.created_us),
         expires_at=optional_rfc3339(key.expires_us),
         rotated_at=optional_rfc3339(key.rotated_us),
@@ -118,5 +150,6 @@ def _shown(key: ApiKey) -> ApiKeyAnswer:
     )
 
 
-def _new(key: ApiKey, text: str) -> NewApiKeyAnswer:
-    return NewApiKeyAnswer(**_shown(key).model_dump(), key=text)
+def _new(key: ApiKey, text: str, spent: Spent) -> NewApiKeyAnswer:
+    [answer] = _shown(key.account, [key], spent)
+    return NewApiKeyAnswer(**answer.model_dump(), key=text)

@@ -2,15 +2,34 @@
 
 from typing import Annotated, Final, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from app.api.auth import Scope
-from app.api.schemas import ApiKeyId, Parameters, RequestBody, ResponseBody, TimeIn, Timestamp
+from app.api.schemas import AmountIn, ApiKeyId, CreditAmount, Parameters, RequestBody, ResponseBody, TimeIn, Timestamp
+from app.credits.public import Window
 
 MOST_OVERLAP_S: Final = 7 * 86_400
 
 Name = Annotated[str, Field(min_length=1, max_length=100, description="For people; it need not be unique")]
 Scopes = Annotated[list[Scope], Field(min_length=1, max_length=3, description="What the key may be used for")]
+
+
+class Budget(RequestBody):
+    """At most so many credits within any such time; `total`: ever. Rolling, in steps of a twelfth of it."""
+
+    window: Window
+    credits: AmountIn
+
+
+def _one_of_each(budgets: list[Budget]) -> list[Budget]:
+    if len({one.window for one in budgets}) < len(budgets):
+        raise ValueError("give one budget for each window")
+    return budgets
+
+
+Budgets = Annotated[
+    list[Budget], Field(max_length=4), AfterValidator(_one_of_each), Field(description="All of them hold at once")
+]
 
 
 class ApiKeyPath(Parameters):
@@ -25,6 +44,7 @@ class ApiKeyBody(RequestBody):
     name: Name
     scopes: Scopes = Field(default=["chat", "models", "credits:read"])
     expires_at: TimeIn | None = None
+    budgets: Budgets = Field(default_factory=list)
 
 
 class ApiKeyChanges(RequestBody):
@@ -33,11 +53,12 @@ class ApiKeyChanges(RequestBody):
     name: Name | None = None
     scopes: Scopes | None = None
     expires_at: TimeIn | None = None
+    budgets: Budgets | None = None
 
     @model_validator(mode="after")
     def _something(self) -> Self:
         if not self.model_fields_set:
-            raise ValueError("give at least one of name, scopes, expires_at")
+            raise ValueError("give at least one of name, scopes, expires_at, budgets")
         return self
 
 
@@ -47,12 +68,23 @@ class ApiKeyRotation(RequestBody):
     overlap_seconds: int = Field(default=86_400, ge=0, le=MOST_OVERLAP_S)
 
 
+class BudgetAnswer(ResponseBody):
+    """A budget, and what counts in it. `held`: what running answers of the key hold of it."""
+
+    window: Window
+    credits: CreditAmount
+    spent: CreditAmount
+    held: CreditAmount
+    resets_at: Timestamp | None = Field(description="When the oldest part of `spent` no longer counts")
+
+
 class ApiKeyAnswer(ResponseBody):
     """A key, without its text."""
 
     id: ApiKeyId
     name: str
     scopes: list[Scope]
+    budgets: list[BudgetAnswer]
     created_at: Timestamp
     expires_at: Timestamp | None
     rotated_at: Timestamp | None

@@ -49,7 +49,7 @@ class KeysInUse:
             raise ApiKeyInvalid(_INVALID)
         if key.has_expired(now_us):
             raise ApiKeyExpired("This API key has expired.")
-        return Principal(key.account, scopes=frozenset(key.scopes), api_key=key.id)
+        return Principal(key.account, scopes=frozenset(key.scopes), api_key=key.id, budgets=key.budgets)
 
     def _looked_up(self, id: str, text: str, now_us: int) -> ApiKey:
         key = self._store.find(id)

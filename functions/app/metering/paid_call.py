@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from app.credits.public import Reference
+from app.api.auth import Principal
+from app.credits.public import WINDOWS, Limit, Reference, Spender
 from app.kit.stores.documents import Value
 
 
@@ -12,13 +13,21 @@ def reservation_id(owner_id: str, attempt: int) -> str:
     return f"{owner_id}.{attempt}"
 
 
+def spender_of(who: Principal) -> Spender | None:
+    """The API key by which a caller asks; None for one that sent an ID token."""
+    if not who.api_key:
+        return None
+    given = dict(who.budgets)
+    return Spender(who.api_key, tuple(Limit(window, given[window]) for window in WINDOWS if window in given))
+
+
 @dataclass(frozen=True, slots=True)
 class PaidCall:
     """One attempt at a call, made for the owner's document at `path`.
 
     `reference` names the owner on reservation and entry. `purpose`, such as `chat`, and `labels` (ids by name) are what
     analytics group charges by. The owner's document must hold `reservation_id` in a field of that name: a late end and
-    the sweep tell by it whose attempt the document shows.
+    the sweep tell by it whose attempt the document shows. `spender` is the API key that asks, whose budgets bound it.
     """
 
     account: str
@@ -27,6 +36,7 @@ class PaidCall:
     path: str
     attempt: int = 1
     labels: Mapping[str, str] = field(default_factory=dict)
+    spender: Spender | None = None
 
     @property
     def reservation_id(self) -> str:
@@ -35,7 +45,8 @@ class PaidCall:
 
     def usage(self, model: str, **counted: Value) -> dict[str, Value]:
         """The `usage` of the entry that charges this call: what analytics group by, and what was counted."""
-        return {"model": model, "task": self.purpose, **self.labels, **counted}
+        key = {} if self.spender is None else {"api_key": self.spender.api_key}
+        return {"model": model, "task": self.purpose, **self.labels, **key, **counted}
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,6 +69,7 @@ class Reserving:
             purpose=call.purpose,
             reference=call.reference,
             expires_in_us=lease_us,
+            spender=call.spender,
         )
         reads = () if replaces is None else (call.path,)
         reservation = self._credits.reserve(call.account, reserve, Participant(reads, writes, replayed))

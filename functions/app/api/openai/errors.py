@@ -31,6 +31,7 @@ _SAID: Final[Mapping[str, tuple[int, str]]] = {
     "max_cost_too_low": (400, "max_cost_too_low"),
     # OpenAI answers 429, which its SDKs repeat; nothing but more credits helps here.
     "insufficient_credits": (402, "insufficient_quota"),
+    "budget_exceeded": (402, "budget_exceeded"),
 }
 """Status and code by ours; any other error keeps both."""
 _PARAMS: Final[Mapping[str, str]] = {

@@ -15,7 +15,7 @@ from app.chat.conversation import Place
 from app.chat.opening import Recording
 from app.chat.paid_turn import Finish, ended
 from app.chat.turn import Turn
-from app.credits.public import Reference, Seen
+from app.credits.public import Reference, Seen, Spender
 from app.kit.canonical import digest
 from app.kit.ids import derived
 from app.kit.stores.documents import Document, Fields, Query, Value, Where, text_field
@@ -33,8 +33,8 @@ class CompletionAsk:
     """A completion as a client asks for it. `max_cost` is micro-credits; `most_output` output tokens, None for as many
     as the model and the credits allow.
 
-    `options` go to the vendor as they are; `beside` are texts of theirs that count as input. `api_key` is the id of the
-    API key that asks, empty where none does.
+    `options` go to the vendor as they are; `beside` are texts of theirs that count as input. `spender` is the
+    API key that asks, if one does.
     """
 
     uid: str
@@ -46,7 +46,7 @@ class CompletionAsk:
     max_cost: int | None = None
     key: str | None = None
     request_id: str = ""
-    api_key: str = ""
+    spender: Spender | None = None
 
     @property
     def hash(self) -> str:
@@ -66,14 +66,14 @@ def path_of(ask: CompletionAsk, id: str) -> str:
     return f"completions/{id if ask.key is None else derived('cmp', ask.uid, ask.key)}"
 
 
-def paid_call(turn: Turn, path: str, *, request_id: str = "", api_key: str = "") -> PaidCall:
+def paid_call(turn: Turn, path: str, *, request_id: str = "", spender: Spender | None = None) -> PaidCall:
     """The call that answers it."""
     return PaidCall(
         account=turn.account,
         purpose="completion",
         reference=Reference("completion", turn.id, request_id),
         path=path,
-        labels={"api_key": api_key} if api_key else {},
+        spender=spender,
     )
 
 

@@ -68,7 +68,7 @@ class Completions:
     def _reserve(self, ask: CompletionAsk) -> Opened:
         quoted = self._quote(ask)
         draft = self._draft(ask, quoted)
-        call = paid_call(draft, path_of(ask, draft.id), request_id=ask.request_id, api_key=ask.api_key)
+        call = paid_call(draft, path_of(ask, draft.id), request_id=ask.request_id, spender=ask.spender)
 
         def begun(grant: Granted) -> Fields:
             return write(_granted(draft, bounded(grant, ask.most_output)), self.clock.now_us())

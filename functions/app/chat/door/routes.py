@@ -31,6 +31,7 @@ from app.chat.turn import End, TurnProblem
 from app.kit.clock import Clock, seconds
 from app.kit.errors import Invalid
 from app.metering.billing import Mode
+from app.metering.paid_call import spender_of
 from app.models.catalogue import Catalogue, Model, UnknownModel
 from app.models.gateway import Message
 
@@ -107,7 +108,7 @@ def _ask(body: CompletionBody) -> CompletionAsk:
         max_cost=body.max_cost,
         key=idempotency_key(),
         request_id=request_id(),
-        api_key=who.api_key,
+        spender=spender_of(who),
     )
 
 

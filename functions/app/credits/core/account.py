@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
+from app.credits.core.budgets import Lines
 from app.kit.clock import minutes
 from app.kit.errors import ensure
 from app.kit.money import MAX_MICRO
@@ -153,6 +154,8 @@ class Reservation:
     others: Fields = field(default_factory=dict)
     reference_others: Fields = field(default_factory=dict)
     """As of a lot: of the reservation, and of its reference."""
+    api_key: str = ""
+    """The id of the API key whose budgets the charge counts in; empty where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +175,22 @@ class Closed:
         """All fields in one text: 32 of these cost a document less than 32 maps, and are parsed only when needed."""
         amounts = (self.amount, self.captured, self.sequence, self.closed_at_us)
         return _SEPARATOR.join(str(part) for part in (self.id, self.state.value, *amounts, self.input))
+
+    def reservation(self) -> Reservation:
+        """The reservation as far as it is remembered."""
+        return Reservation(
+            id=self.id,
+            amount=self.amount,
+            holds=(),
+            purpose="",
+            reference_type="",
+            reference_id="",
+            created_at_us=self.closed_at_us,
+            expires_at_us=self.closed_at_us,
+            state=self.state,
+            captured=self.captured,
+            closed_at_us=self.closed_at_us,
+        )
 
     @classmethod
     def parse(cls, text: str) -> "Closed":
@@ -204,6 +223,8 @@ class Account:
     version: int = 0
     disputes: tuple[str, ...] = ()
     """Payments under dispute: whatever they bought, or will have bought once they are deposited, is frozen (T-68)."""
+    budgets: Lines = ()
+    """What API keys have spent of their budgets."""
 
     def available(self, at_us: int) -> int:
         """What can be spent at that time. No other function may compute this (T-37)."""
@@ -221,6 +242,10 @@ class Account:
         free = sum(lot.spendable(at_us) for lot in self.lots) + back
         left = self.balance - self.reserved + sum(open.amount for open in answers)
         return max(0, min(free, left) - self.available(at_us))
+
+    def held_by(self, api_key: str) -> int:
+        """What running calls of an API key hold."""
+        return sum(open.amount for open in self.reservations if open.api_key == api_key)
 
     def reservation(self, id: str) -> Reservation | None:
         """The open reservation of that id."""

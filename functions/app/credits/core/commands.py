@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from app.credits.core.account import MAX_PAYMENT_ID, Account, AccountStatus, LotSource, Reservation
+from app.credits.core.budgets import Spender
 from app.credits.core.entry import Entry, EntryDraft, Kind, Reference
 from app.kit.errors import ensure
 from app.kit.money import MAX_MICRO
@@ -25,6 +26,8 @@ class Reserve:
     purpose: str
     reference: Reference
     expires_in_us: int
+    spender: Spender | None = None
+    """The API key that asks, whose budgets bound it."""
 
     def __post_init__(self) -> None:
         ensure(0 < self.at_least <= self.ceiling <= MAX_MICRO, "a reservation asks for something")

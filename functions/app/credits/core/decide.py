@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, assert_never
 
-from app.credits.core import events, lots
+from app.credits.core import events, keyed, lots
 from app.credits.core.account import (
     MAX_DISPUTES,
     MAX_OPEN,
@@ -199,6 +199,9 @@ def _reserve(book: _Book, command: Reserve) -> CommandVerdict:
     if available < command.at_least:
         raise lacking(required=command.at_least, available=available, held=account.held_by_answers(book.at_us))
     amount = min(command.ceiling, available, book.rules.max_reservation)
+    if command.spender is not None:
+        account, within = keyed.reserving(account, command.spender, command.at_least, book.at_us)
+        amount = min(amount, within)
     holds = lots.pick(account.lots, amount, book.at_us)
     reservation = Reservation(
         id=command.id,
@@ -210,6 +213,7 @@ def _reserve(book: _Book, command: Reserve) -> CommandVerdict:
         created_at_us=book.at_us,
         expires_at_us=book.at_us + command.expires_in_us,
         input=command.input,
+        api_key="" if command.spender is None else command.spender.api_key,
     )
     book.account = replace(
         account,
@@ -229,6 +233,8 @@ def _extend(book: _Book, command: Extend) -> CommandVerdict:
     available = account.available(book.at_us)
     if more > available:
         raise InsufficientCredits(required=more, available=available)
+    if more:
+        keyed.check_extending(account, open, more, book.at_us)
     added = lots.pick(account.lots, more, book.at_us)
     until = max(open.expires_at_us, book.at_us + command.expires_in_us)
     parts = {part.lot_id: part for part in open.holds}
@@ -248,7 +254,7 @@ def _extend(book: _Book, command: Extend) -> CommandVerdict:
 def _settle(book: _Book, command: Settle) -> CommandVerdict:
     asked, closed = command.input, book.account.closed(command.reservation_id)
     if closed is not None and closed.input == asked:
-        return CommandVerdict("settled", _remembered(closed), sequence=closed.sequence, replayed=True)
+        return CommandVerdict("settled", closed.reservation(), sequence=closed.sequence, replayed=True)
     open = _open(book.account, command.reservation_id)
     charge = min(command.amount, open.amount)
     if charge == 0:
@@ -274,6 +280,7 @@ def _settle(book: _Book, command: Settle) -> CommandVerdict:
     )
     book.close(open, _closed(book, open, ReservationState.SETTLED, draft, asked))
     book.post(draft, kept)
+    book.account = keyed.charged(book.account, open, charge, book.at_us)
     settled = replace(open, state=ReservationState.SETTLED, captured=charge, closed_at_us=book.at_us)
     return CommandVerdict("settled", settled, (draft,))
 
@@ -281,7 +288,7 @@ def _settle(book: _Book, command: Settle) -> CommandVerdict:
 def _release(book: _Book, command: Release) -> CommandVerdict:
     closed = book.account.closed(command.reservation_id)
     if closed is not None and closed.state is ReservationState.RELEASED:
-        return CommandVerdict("released", _remembered(closed), replayed=True)
+        return CommandVerdict("released", closed.reservation(), replayed=True)
     open = _open(book.account, command.reservation_id)
     return CommandVerdict("released", _resolve(book, open, ReservationState.RELEASED, ""))
 
@@ -382,19 +389,3 @@ def _resolve(book: _Book, open: Reservation, state: ReservationState, asked: str
 def _closed(book: _Book, open: Reservation, state: ReservationState, draft: EntryDraft | None, asked: str) -> Closed:
     captured, sequence = (-draft.amount, draft.sequence) if draft else (0, 0)
     return Closed(open.id, state, open.amount, captured, sequence, book.at_us, asked)
-
-
-def _remembered(closed: Closed) -> Reservation:
-    return Reservation(
-        id=closed.id,
-        amount=closed.amount,
-        holds=(),
-        purpose="",
-        reference_type="",
-        reference_id="",
-        created_at_us=closed.closed_at_us,
-        expires_at_us=closed.closed_at_us,
-        state=closed.state,
-        captured=closed.captured,
-        closed_at_us=closed.closed_at_us,
-    )

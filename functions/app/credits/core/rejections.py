@@ -54,6 +54,30 @@ def lacking(*, required: int, available: int, held: int) -> InsufficientCredits:
     return InsufficientCredits(required=required, available=available)
 
 
+class BudgetExceeded(Rejection):
+    """A budget of the API key leaves less than the call needs. `held` is what running calls of the key hold of it."""
+
+    status = 402
+    code = "budget_exceeded"
+    title = "The budget is spent"
+
+    def __init__(
+        self, *, api_key: str, window: str, limit: int, spent: int, held: int, required: int, resets_at: str | None
+    ) -> None:
+        super().__init__(
+            f"This needs {to_decimal(required)} credits; the API key's budget of {to_decimal(limit)} ({window}) has "
+            f"spent {to_decimal(spent)}, and running answers hold {to_decimal(held)}",
+            budget="api_key",
+            api_key=api_key,
+            window=window,
+            limit=to_decimal(limit),
+            spent=to_decimal(spent),
+            held=to_decimal(held),
+            required=to_decimal(required),
+            resets_at=resets_at,
+        )
+
+
 class ReservationTooLarge(Rejection):
     """One reservation may not take that much."""
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from app.credits.core.account import Account, AccountStatus, BalanceLevel, Hold, Lot, LotSource, Reservation
+from app.credits.core.budgets import Line
 from app.kit.clock import from_rfc3339, optional_rfc3339, to_rfc3339
 from app.kit.stores.documents import (
     Fields,
@@ -48,6 +49,7 @@ def write(account: Account) -> dict[str, Value]:
         "low_threshold": account.low_threshold,
         "version": account.version,
         "disputes": list(account.disputes),
+        "budgets": [line.text() for line in account.budgets],
         "opened_at": to_rfc3339(account.opened_at_us),
         "updated_at": to_rfc3339(account.updated_at_us),
         "next_expiry_at": optional_rfc3339(account.next_expiry_at_us),
@@ -73,6 +75,8 @@ def read(fields: Fields) -> Account:
         low_threshold=int_field(fields, "low_threshold"),
         version=int_field(fields, "version"),
         disputes=_disputes(fields, lots),
+        # Documents of before budgets lack the field.
+        budgets=tuple(Line.parse(str(text)) for text in list_field(fields, "budgets")) if "budgets" in fields else (),
         opened_at_us=from_rfc3339(text_field(fields, "opened_at")),
         updated_at_us=from_rfc3339(text_field(fields, "updated_at")),
     )
@@ -127,6 +131,7 @@ def _reservation_fields(reservation: Reservation) -> dict[str, Value]:
         "created_at": to_rfc3339(reservation.created_at_us),
         "expires_at": to_rfc3339(reservation.expires_at_us),
         "input": reservation.input,
+        **({"api_key": reservation.api_key} if reservation.api_key else {}),
     }
 
 
@@ -142,6 +147,7 @@ def _reservation(fields: Fields) -> Reservation:
         created_at_us=from_rfc3339(text_field(fields, "created_at")),
         expires_at_us=from_rfc3339(text_field(fields, "expires_at")),
         input=text_field(fields, "input"),
+        api_key=optional_text(fields, "api_key") or "",
         others=unknown(fields, _RESERVATION),
         reference_others=unknown(reference, _REFERENCE),
     )
@@ -152,6 +158,6 @@ def _hold(fields: Fields) -> Hold:
 
 
 _LOT: Final = frozenset(_lot_fields(Lot("", LotSource.PAID, 0, 0)))
-_RESERVATION: Final = frozenset(_reservation_fields(Reservation("", 0, (), "", "", "", 0, 0)))
+_RESERVATION: Final = frozenset(_reservation_fields(Reservation("", 0, (), "", "", "", 0, 0, api_key="key")))
 _REFERENCE: Final = frozenset({"type", "id"})
 _HOLD: Final = frozenset({"lot", "amount"})
