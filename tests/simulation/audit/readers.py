@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from app.kit.clock import from_rfc3339, minutes, seconds
-from app.kit.stores.documents import Fields, text_field
+from app.kit.money import to_decimal
+from app.kit.stores.documents import Fields, int_field, text_field
 from app.kit.stores.realtime import Json
 from simulation.machine.kernel import CALM
 from simulation.outside.model_vendor import answer_of
@@ -75,6 +76,7 @@ class Readers:
             return
         if not self._listed.get(message):
             yield "list", f"the live text of {message} is on no list: nobody would ever remove it"
+        yield from (("end", one) for one in self._overwritten(message, before or {}, after))
         if self._world.faults.stall or self._known.conversations.get(message) in self._known.deletions:
             return
         text, shown = _text(after), _text(before or {})
@@ -86,6 +88,16 @@ class Readers:
             yield "gap", f"the live text of {message} has a gap: {sorted(_chunks(after))}"
         if text.strip():
             yield from (("words", one) for one in self._words(message, text))
+
+    def _overwritten(self, message: str, before: Stream, after: Stream) -> Found:
+        """The end that a turn has is not told over by whoever was taken for dead. The sweep may tell it late."""
+        process, path = self._world.kernel.current, self._known.conversations.get(message, "")
+        turn = self._world.documents.real.get(f"{path}/messages/{message}") if path else None
+        if turn is None or turn.fields["state"] == "running" or (process and process.name.startswith("chore")):
+            return
+        cost = to_decimal(int_field(turn.fields, "cost"))
+        if before.get("cost") == cost != after.get("cost") and after.get("status") in ("done", "error"):
+            yield f"the live text of {message} showed that it cost {cost}, and shows {after.get('cost')}"
 
     def _words(self, message: str, text: str) -> Found:
         """It is how an answer to this message begins."""

@@ -4,7 +4,7 @@ A model that failed several times in a row, for several users, is left alone for
 request at a time until text comes. One user alone takes a model from nobody (docs/decisions.md).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from simulation.machine.kernel import Instance
@@ -20,8 +20,11 @@ class Line:
     """The requests of `instance` to `model`. `whose` tells which user sent a question."""
 
     def __init__(self, world: World, instance: Instance, model: Priced, whose: Callable[[str], str]) -> None:
+        self._kernel = world.kernel
         self._instance, self._model, self._whose = instance, model, whose
         self._asked: list[VendorAnswer] = []
+        self._at_us: dict[int, int] = {}
+        """By the answer's number, when it was asked for."""
         self._tried: list[VendorAnswer] = []
         """Those of `_asked` that came while it was open."""
         self.found: list[str] = []
@@ -29,16 +32,31 @@ class Line:
 
     @property
     def opened(self) -> bool:
-        """Whether it failed so often that it is left alone, or tried with one request at a time."""
+        """Whether it failed so often that it is left alone, or tried with one request at a time.
+
+        A request that went out before says nothing of it any more.
+        """
         row: list[str] = []
-        is_open = False
-        for one in self._asked:
-            if one.texts or (one.over and one.failing is None):
-                row, is_open = [], False
-            elif one.failing is not None and one.failing.follows.sick:
+        opened_us = 0
+        for at_us, what, one in sorted(self._events(), key=lambda event: event[0]):
+            if what == "spoke" and 0 < opened_us < self._at_us[one.number]:
+                row, opened_us = [], 0
+            elif what == "over" and not opened_us:
+                row = []
+            elif what == "failed":
                 row.append(self._whose(one.question))
-                is_open = is_open or (len(row) >= _FAILURES and len({*row}) >= _USERS)
-        return is_open
+                enough = len(row) >= _FAILURES and len({*row}) >= _USERS
+                opened_us = opened_us or (at_us if enough else 0)
+        return opened_us > 0
+
+    def _events(self) -> Iterator[tuple[int, str, VendorAnswer]]:
+        for one in self._asked:
+            if one.texts:
+                yield one.spoke_us, "spoke", one
+            if one.failing is not None and one.failing.follows.sick:
+                yield one.heard_us, "failed", one
+            elif one.failing is None and one.over:
+                yield one.heard_us, "over", one
 
     @property
     def busy(self) -> bool:
@@ -60,6 +78,7 @@ class Line:
         if self.opened:
             self._tried.append(asked)
         self._asked.append(asked)
+        self._at_us[asked.number] = self._kernel.now_us
 
 
 def _under_way(one: VendorAnswer) -> bool:

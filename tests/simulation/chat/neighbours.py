@@ -97,8 +97,10 @@ class Neighbours:
         for _ in range(3):
             self._asks("bob", f"{BREAKS}{self._model.id}")
         asked = self._asks("ann", "and mine?")
-        if not line.reached(asked) and self._calm:
+        if not line.reached(asked) and self._met() == {"bob"}:
             self._found.append(f"{self._model.id} was closed to ann by what only bob had met")
+        if self._chosen() is False and self._met() == {"bob"}:
+            self._found.append(f"{self._model.id} was not chosen for cay for what only bob had met")
 
     def _all_of_them(self, line: Line) -> None:
         vendor, name = self._world.outside.models, self._model.vendor_id
@@ -108,7 +110,8 @@ class Neighbours:
             self._until(opened_us + SECOND)
             asked = self._begins("cay", "is it open?")
             self._until(opened_us + 2 * SECOND)
-            self._chooses()
+            if self._chosen():
+                self._found.append(f"{self._model.id} was chosen for cay, and has just failed again and again")
             vendor.away[name] = Away(self._kernel.now_us + 600 * SECOND, _SLOW_US)
             self._until(opened_us + 5 * SECOND)
             if line.reached(asked):
@@ -154,17 +157,24 @@ class Neighbours:
     def _calm(self) -> bool:
         return self._world.faults == CALM
 
-    def _chooses(self) -> None:
-        """Of somebody who would have it chosen if it were well."""
+    def _met(self) -> set[str]:
+        """Who has met a failure of the model, on any instance; one of others is met by nobody. In calm weather alone it
+        is known that no connection has failed.
+        """
+        answers = [one for one in self._world.outside.models.answers if one.model == self._model.vendor_id]
+        failed = {self._whose(one.question) for one in answers if one.failing is not None and one.failing.follows.sick}
+        return failed if self._calm else set()
+
+    def _chosen(self) -> bool | None:
+        """Whether the model is chosen for somebody who wants it for every task; None when nothing is."""
         phone, model = self._phones["cay"], self._model.id
         if self._world.request("cay decides", lambda b: phone.wants(b, model), self._backend) != "cost":
-            return
+            return None
         self._begins("cay", "whoever is well?", model="auto")
         self._kernel.sleep(SECOND)
         message = self._last["cay"]
         turn = self._world.documents.real.get(f"{self._known.conversations[message]}/messages/{message}")
-        if turn is not None and turn.fields["model"] == self._model.id:
-            self._found.append(f"{self._model.id} was chosen for cay, and has just failed again and again")
+        return None if turn is None else turn.fields["model"] == model
 
     def _until(self, at_us: int) -> None:
         self._kernel.sleep(max(0, at_us - self._kernel.now_us))

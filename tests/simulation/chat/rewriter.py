@@ -25,6 +25,7 @@ from simulation.world import World
 SECOND: Final = 1_000_000
 _MODELS: Final = ("small", "thrifty", "reasoning", "large")
 _IN_PROGRESS: Final = "idempotency_in_progress"
+_HELD: Final = "reservation"
 _REUSED: Final = "idempotency_key_reused"
 _TRIES: Final = 8
 _BEFORE: Final = 24
@@ -160,8 +161,8 @@ class Rewriter:
             code = told.why if isinstance(told, Unsaid) else ""
             if not isinstance(told, Failure):
                 return cast(Json, told)
-            if failed and code == _IN_PROGRESS:
-                self.found.append(f"{key} had failed, and is told to be in progress when it is sent again")
+            if failed and (code == _IN_PROGRESS or code.startswith(_HELD)):
+                self.found.append(f"{key} had failed, and is refused with {code} when it is sent again")
                 return None
             if code in FAILED:
                 if failed:
@@ -219,7 +220,8 @@ class Rewriter:
     def _files(self) -> None:
         """Pins it, and puts it away or not; then it stands on the lists of those that are so."""
         wanted = {"pinned": self._dice.random() < 0.5, "archived": self._dice.random() < 0.5, "title": "Work"}
-        told = self._changes(wanted)
+        self._changes({"pinned": not wanted["pinned"], "archived": not wanted["archived"]})
+        told = None if self._lost else self._changes(wanted)
         if told is None:
             return
         if {name: told[name] for name in wanted} != wanted:

@@ -77,6 +77,9 @@ class VendorAnswer:
     stood_still: bool = False
     """Whether its reader's instance stood still meanwhile, so that nobody knows what it took for silence."""
     closed_us: int = 0
+    spoke_us: int = 0
+    """When the first of its text arrived, and below when the last of it all did."""
+    heard_us: int = 0
     unread: list[tuple[int, Arrival]] = field(default_factory=list)
     """What was still to come when its reader left, and when."""
 
@@ -95,8 +98,10 @@ class VendorAnswer:
         """Whether it ended in a way after which this model may not be asked again."""
         return self.failing is not None and not (self.failing.follows.again and self.failing.wait_s <= 2)
 
-    def arrive(self, one: Arrival) -> None:
+    def arrive(self, one: Arrival, at_us: int) -> None:
         """Notes what has arrived."""
+        self.heard_us = at_us
+        self.spoke_us = self.spoke_us or (at_us if one.text else 0)
         if one.fails is not None and not self.over and (self.finish is None or one.fails.told):
             self.failing = one.fails
         if one.text:

@@ -88,7 +88,7 @@ class VendorConnection:
     def _silent(self) -> None:
         waits = self._arrivals[0].fails if self._arrivals else None
         if waits is not None and self._answer is not None and self._kernel.now_us - self._at_us > _SILENT_US:
-            self._answer.arrive(Arrival(0, None, fails=waits))
+            self._answer.arrive(Arrival(0, None, fails=waits), self._kernel.now_us)
 
     def _arrived(self, at_us: int) -> bytes:
         one = self._arrivals.popleft()
@@ -118,7 +118,7 @@ class VendorConnection:
             # Whoever kept this connection takes it for closed before the request, as it may have been.
             self._answer.void = True
         else:
-            self._answer.arrive(one)
+            self._answer.arrive(one, self._kernel.now_us)
         self._begun = True
         self._ended = one.data is None
         self._tail_s = self._tail_s or one.tail_s
@@ -132,7 +132,7 @@ class VendorConnection:
         if self._halved and self._arrivals and (self._arrivals[0].text or not self._shut.is_set()):
             one = self._arrivals.popleft()
             answer.torn = bool(one.text)
-            answer.arrive(one)
+            answer.arrive(one, self._kernel.now_us)
         for one in self._arrivals:
             at_us += one.after_us
             answer.unread.append((at_us, one))

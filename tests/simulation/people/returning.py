@@ -35,7 +35,7 @@ _SWEPT_US: Final = 85_000_000
 QUIET_S: Final = 1_100
 """By then the storm is over, and so is every lease that began in it."""
 _QUIET: Final = (QUIET_S, QUIET_S + 200, QUIET_S + 400)
-_FROZEN_S: Final = (150, 150, 420)
+_FROZEN_S: Final = (150, 420)
 """How long an instance stands still: until the next attempt begins, or beyond its end."""
 _SLOW_US: Final = 3 * SECOND
 """How long a write of a sweep is on its way that somebody overtakes."""
