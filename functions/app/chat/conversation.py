@@ -8,9 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from app.chat.branching.tree import FIRST, Spent, Tree, read_spent, stored_tree
+from app.chat.branching.tree import FIRST, Spent, Tree, is_id, read_spent, stored_tree
 from app.chat.search.words import beginnings
-from app.kit.stores.documents import Fields, Value, list_field, text_field, unknown
+from app.kit.clock import to_rfc3339
+from app.kit.errors import InvariantViolation, ensure
+from app.kit.stores.documents import Fields, Value, as_map, list_field, optional_text, text_field, unknown
+from app.kit.stores.reading import FieldReader, flag_field, time_field
 
 MOST_TURNS: Final = 24
 MOST_BYTES: Final = 96 * 1024
@@ -20,6 +23,8 @@ _EXCHANGE: Final = frozenset({"message_id", "question", "answer", "spent"})
 OPEN: Final = "open"
 DELETING: Final = "deleting"
 _TITLE_LENGTH: Final = 60
+_OF_THE_END: Final = frozenset({"tree", "trunk", "leaf", "window", "branch"})
+_EPOCH: Final = to_rfc3339(0)
 
 SHORTENED: Final = "\n[... a part of this text was left out here, because it is long ...]\n"
 """Stands in a recalled text where its middle was, so that the model does not take the rest for the whole."""
@@ -59,17 +64,21 @@ class Exchange:
         return replace(self, question=question, answer=_shortened(self.answer, max(half, most_bytes - asked)))
 
 
+_NONE: Final = Tree()
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where a message is put: the turn that it answers, what its model sees of the branch, and what that has cost.
 
-    `adopted`: the turns of the time before trees, in their order, when the message branches off from among them.
+    `adopted`: turns that the stored tree lacks, when the message branches off from among those of the time before
+    trees, or when the tree could not be read.
     """
 
     parent: str
     window: tuple[Exchange, ...]
     spent: Spent | None
-    adopted: tuple[str, ...] = ()
+    adopted: Tree = _NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +89,8 @@ class Conversation:
     and which cost `branch` up to there; `spent` is the cost of all turns. `tree` is None until the first message to a
     conversation of the time before trees; while `trunk` is set, it lacks the turns of that time, which are a chain in
     order of time. What these cost together is not known. `share` is the token under which a branch of it can be read.
+
+    `unread` names the fields whose stored values cannot be read. Sums among them are None: they are never guessed.
     """
 
     id: str
@@ -98,6 +109,17 @@ class Conversation:
     branch: Spent | None = None
     spent: Spent | None = None
     share: str | None = None
+    unread: frozenset[str] = frozenset()
+
+    @property
+    def whole(self) -> bool:
+        """Whether the end of its active branch could be read, as it is stored."""
+        return self.unread.isdisjoint(_OF_THE_END)
+
+    @property
+    def lost(self) -> bool:
+        """Whether its tree cannot be read, and must be made anew from its turns."""
+        return "tree" in self.unread and self.tree is None
 
     @property
     def end(self) -> Place:
@@ -118,11 +140,20 @@ class Conversation:
         whole = enough or self.tree.nodes().parents.get(kept[0].message_id) == FIRST
         return Place(parent, kept, kept[-1].spent) if whole else None
 
-    def adopting(self, chain: Sequence[str]) -> "Conversation":
-        """The conversation whose tree has the turns of the time before trees as well, which are given in order."""
-        if not self.trunk or not chain:
+    def adopting(self, older: Tree) -> "Conversation":
+        """The conversation whose tree has the turns of the time before trees as well."""
+        if not self.trunk or not older.text:
             return self
-        return replace(self, tree=(self.tree or Tree()).adopting(chain), trunk=False)
+        return replace(self, tree=(self.tree or Tree()).adopting(older), trunk=False)
+
+    def restored(self, older: Tree) -> "Conversation":
+        """The conversation with all its turns in its tree, and an active branch among them."""
+        found = self.adopting(older)
+        tree = found.tree or Tree()
+        if self.leaf in tree:
+            return found
+        last = self.window[-1].message_id if self.window else FIRST
+        return replace(found, leaf=last if last in tree else tree.last)
 
     def grown(self, id: str, place: Place, exchange: Exchange | None, own: Spent, at: str) -> "Conversation":
         """The conversation after a turn ended at `place` and cost its `own`; `exchange` is what the model sees of it.
@@ -143,7 +174,7 @@ class Conversation:
         moved = replace(joined, leaf=id, branch=branch)
         if exchange is None:
             return moved
-        if place.parent != self.leaf:
+        if place.parent != self.leaf or not self.whole:
             moved = replace(moved, window=place.window)
         return moved.after(replace(exchange, spent=branch), at)
 
@@ -242,30 +273,95 @@ def _write_spent(spent: Spent | None) -> list[Value] | None:
 
 
 def read(id: str, fields: Fields) -> Conversation | None:
-    """The value of a document; None while the conversation is being deleted."""
-    if text_field(fields, "state") != OPEN:
+    """The value of a document; None while the conversation is being deleted.
+
+    A field that cannot be read is named in `unread` and takes no other with it.
+
+    Raises:
+        InvariantViolation: neither its state nor its times can be read, so it is no conversation.
+    """
+    if fields.get("state") == DELETING or "deleted_at" in fields:
         return None
-    model, share, tree = fields.get("model"), fields.get("share"), stored_tree(fields)
-    window = tuple(one for value in list_field(fields, "window") if (one := _exchange(value)) is not None)
-    last = window[-1].message_id if window else FIRST
-    return Conversation(
+    reader = FieldReader(fields)
+    reader.take("state", _state, OPEN)
+    updated_at = reader.take("updated_at", time_field, _EPOCH)
+    created_at = reader.take("created_at", time_field, updated_at)
+    ensure(len(reader.unread) < 3, "a conversation has a state and times")
+    found = Conversation(
         id=id,
-        title=text_field(fields, "title"),
-        model=model if isinstance(model, str) else None,
-        system_prompt=text_field(fields, "system_prompt"),
-        memory=text_field(fields, "memory"),
-        created_at=text_field(fields, "created_at"),
-        updated_at=text_field(fields, "updated_at"),
-        archived=fields.get("archived") is True,
-        pinned=fields.get("pinned") is True,
-        window=window,
-        tree=tree,
-        trunk=tree is None or fields.get("trunk") is True,
-        leaf=last if tree is None else text_field(fields, "leaf"),
-        branch=read_spent(fields.get("branch")),
-        spent=read_spent(fields.get("spent")),
-        share=share if isinstance(share, str) else None,
+        title=reader.take("title", text_field, ""),
+        model=reader.take("model", optional_text, None),
+        system_prompt=reader.take("system_prompt", text_field, ""),
+        memory=reader.take("memory", text_field, "buffer"),
+        created_at=created_at,
+        updated_at=max(created_at, updated_at),
+        archived=reader.take("archived", flag_field, False),
+        pinned=reader.take("pinned", flag_field, False),
+        window=_window(reader),
+        spent=reader.take("spent", read_spent, None),
+        share=reader.take("share", optional_text, None),
     )
+    return _with_tree(found, reader)
+
+
+def _state(fields: Fields, name: str) -> str:
+    ensure(text_field(fields, name) == OPEN, "a conversation is open, or being deleted")
+    return OPEN
+
+
+def _window(reader: FieldReader) -> tuple[Exchange, ...]:
+    window: list[Exchange] = []
+    nothing: Sequence[Value] = ()
+    for value in reader.take("window", list_field, nothing):
+        try:
+            exchange = _exchange(value, reader)
+        except InvariantViolation:
+            reader.unread["window"] = None
+            continue
+        if exchange.tellable:
+            window.append(exchange)
+    return tuple(window)
+
+
+def _with_tree(found: Conversation, reader: FieldReader) -> Conversation:
+    """The conversation with its tree and its active branch.
+
+    A leaf that is not in the tree is found in the window again. Where that does not know it either, the tree is the one
+    that was spoilt.
+    """
+    tree, last = reader.take("tree", stored_tree, None), found.window[-1].message_id if found.window else FIRST
+    if tree is None and not reader.fields.keys() & {"tree", "trunk", "leaf", "branch", "spent"}:
+        return replace(found, leaf=last, unread=frozenset(reader.unread))
+    trunk = reader.take("trunk", _trunk, True)
+    leaf = reader.take("leaf", _leaf, None)
+    branch = reader.take("branch", read_spent, None)
+    if tree is not None and not trunk and (leaf is None or ((leaf or tree.text) and leaf not in tree)):
+        reader.unread["leaf"] = None
+        if last in tree or leaf is None:
+            leaf, branch = last if last in tree else tree.last, None
+        else:
+            tree = None
+    if tree is None:
+        reader.unread["tree"] = None
+    return replace(
+        found,
+        tree=tree,
+        trunk=trunk or tree is None,
+        leaf=last if leaf is None else leaf,
+        branch=branch,
+        unread=frozenset(reader.unread),
+    )
+
+
+def _trunk(fields: Fields, name: str) -> bool:
+    ensure(name in fields, "a tree says whether it has a trunk")
+    return flag_field(fields, name)
+
+
+def _leaf(fields: Fields, name: str) -> str:
+    leaf = text_field(fields, name)
+    ensure(leaf == FIRST or is_id(leaf), "a leaf is a turn")
+    return leaf
 
 
 def tombstone(at: str) -> dict[str, Value]:
@@ -273,17 +369,14 @@ def tombstone(at: str) -> dict[str, Value]:
     return {"state": DELETING, "deleted_at": at}
 
 
-def _exchange(value: Value) -> Exchange | None:
-    """An exchange of a stored window; None for what no model can be sent, because one bad turn must not end a
-    conversation.
-    """
-    if not isinstance(value, dict):
-        return None
-    message_id, question, answer = (value.get(name) for name in ("message_id", "question", "answer"))
-    if not (isinstance(message_id, str) and isinstance(question, str) and isinstance(answer, str)):
-        return None
-    exchange = Exchange(message_id, question, answer, unknown(value, _EXCHANGE), read_spent(value.get("spent")))
-    return exchange if exchange.tellable else None
+def _exchange(value: Value, reader: FieldReader) -> Exchange:
+    """An exchange of a stored window; raises InvariantViolation. What its branch had cost is left out if spoilt."""
+    stored = as_map(value)
+    within = FieldReader(stored)
+    spent = within.take("spent", read_spent, None)
+    reader.unread.update(dict.fromkeys(("window",) if within.unread else ()))
+    message_id, question, answer = (text_field(stored, name) for name in ("message_id", "question", "answer"))
+    return Exchange(message_id, question, answer, unknown(stored, _EXCHANGE), spent)
 
 
 def _shortened(text: str, most_bytes: int) -> str:

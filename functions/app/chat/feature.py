@@ -174,8 +174,9 @@ class ChatFeature(Feature):
     @once
     def _store(self) -> "ChatStore":
         from app.chat.store import ChatStore
+        from app.kit.stores.rows import GuardedRows
 
-        return ChatStore(self._documents)
+        return ChatStore(self._documents, GuardedRows(self._documents, self._ports.clock))
 
     @once
     def _branches(self) -> "Branches":

@@ -11,11 +11,11 @@ from app.chat.live.due_streams import Shown
 from app.chat.live.flusher import cancel_path
 from app.chat.live.stream_mirror import Closing, StreamMirror, stream_path
 from app.chat.search.words import words
-from app.chat.store import ChatStore, NoSuchMessage, conversation_path, overdue, turn_path
+from app.chat.store import ChatStore, NoSuchMessage, UnreadableMessage, conversation_path, overdue, turn_path
 from app.chat.turn import End, FinishReason, Turn, TurnProblem, TurnState
 from app.credits.public import Reference, Seen
 from app.kit import telemetry
-from app.kit.errors import Fault, Rejection
+from app.kit.errors import Fault, InvariantViolation, Rejection
 from app.kit.money import to_decimal
 from app.kit.stores.documents import Document, Query, Replace, Value
 from app.kit.stores.realtime import Json, Realtime
@@ -201,13 +201,18 @@ def abandoned(turn: Turn, *, deleted: bool = False) -> Orphan:
 
 
 def shown(store: ChatStore) -> Callable[[str, str], Shown | None]:
-    """What the live text of a user's message should show; None when its turn or its conversation is gone."""
+    """What the live text of a user's message should show; None when its turn or its conversation is gone.
+
+    It raises InvariantViolation for a turn that cannot be read.
+    """
 
     def find(uid: str, message_id: str) -> Shown | None:
         try:
             turn = store.find_turn(uid, message_id)
         except NoSuchMessage:
             return None
+        except UnreadableMessage as error:
+            raise InvariantViolation(error.detail) from error
         if not store.stands(uid, turn.conversation_id):
             return None
         closing = None if turn.end is None else live_end(turn.end)

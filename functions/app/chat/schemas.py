@@ -185,8 +185,8 @@ class MessageAnswer(ResponseBody):
     reason: str | None = Field(description="Why it was charged so, a code of the billing policy")
     usage: UsageAnswer | None
     estimated: bool
-    reserved: CreditAmount
-    max_output_tokens: int
+    reserved: CreditAmount | None
+    max_output_tokens: int | None
     clamped: bool = Field(description="Whether the answer was shortened to what is affordable")
     cost: CreditAmount | None
     transaction_id: str | None
@@ -196,6 +196,10 @@ class MessageAnswer(ResponseBody):
     error: TurnError | None
     parent_id: Id | None = Field(description="The turn that it answers; null for a first message, or one from before")
     branch: SpentAnswer | None = Field(description="Its branch up to and with it; null when it has turns from before")
+    unreadable: list[str] = Field(
+        description="Stored fields of it that cannot be read, mostly none. What they told is null or empty here; a "
+        "cost among them is never guessed, and stands in the ledger"
+    )
 
 
 class BranchTurn(MessageAnswer):

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import assert_never
+from typing import TypeVar, assert_never
 
 from app.api.streaming import ServerSentEvent as Frame
 from app.assistant import serializers as assistant
@@ -21,6 +21,8 @@ from app.chat.schemas import (
 )
 from app.chat.turn import End, Turn
 from app.kit.money import to_decimal
+
+T = TypeVar("T")
 
 
 def conversation(found: Conversation) -> ConversationAnswer:
@@ -41,33 +43,38 @@ def conversation(found: Conversation) -> ConversationAnswer:
 
 
 def message(turn: Turn, end: End | None) -> MessageAnswer:
-    """A turn; `end` None while it runs."""
+    """A turn; `end` None while it runs. What could not be read of it is null or empty, and named."""
+
+    def known(name: str, value: T) -> T | None:
+        return None if name in turn.unread else value
+
     return MessageAnswer(
         message_id=turn.id,
         conversation_id=turn.conversation_id,
         status="running" if end is None else end.state,
         content=turn.question,
         images=[*turn.images],
-        answer=None if end is None else end.answer,
+        answer=None if end is None else known("answer", end.answer),
         model=turn.model if end is None else end.answered_by,
         route=_route(turn, end),
         choice=None if turn.choice is None else assistant.choice(turn.choice),
         route_reason=None if end is None else end.route_reason or None,
-        finish_reason=None if end is None else end.finish_reason,
-        reason=None if end is None else end.reason,
-        usage=None if end is None else UsageAnswer(**usage(end)),
+        finish_reason=None if end is None else known("finish_reason", end.finish_reason),
+        reason=None if end is None else known("reason", end.reason),
+        usage=None if end is None else known("usage", UsageAnswer(**usage(end))),
         estimated=end is not None and end.estimated,
-        reserved=to_decimal(turn.reserved),
-        max_output_tokens=turn.max_output_tokens,
+        reserved=known("reserved", to_decimal(turn.reserved)),
+        max_output_tokens=known("max_output_tokens", turn.max_output_tokens),
         clamped=turn.clamped,
-        cost=None if end is None else to_decimal(end.cost),
+        cost=None if end is None else known("cost", to_decimal(end.cost)),
         transaction_id=None if end is None else end.transaction_id,
-        available=None if end is None else to_decimal(end.available),
+        available=None if end is None else known("available", to_decimal(end.available)),
         created_at=turn.created_at,
-        ended_at=None if end is None else end.ended_at,
+        ended_at=None if end is None else known("ended_at", end.ended_at),
         error=_error(end),
         parent_id=turn.parent or None,
         branch=spent(replace(turn, end=end).branch),
+        unreadable=sorted(turn.unread),
     )
 
 

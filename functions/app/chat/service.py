@@ -175,8 +175,9 @@ class Chat:
 
         Raises:
             NoSuchMessage, NoSuchConversation: there is none, or it is another user's.
+            UnreadableMessage: what was asked is spoilt.
         """
-        turn = self._store.find_turn(ask.uid, message_id)
+        turn = self._store.find_turn(ask.uid, message_id, ("question", "images"))
         conversation = self.read(ask.uid, turn.conversation_id)
         parent = self._branches.grown_from(ask.uid, conversation, turn)
         return replace(
@@ -199,7 +200,7 @@ class Chat:
         """
         if self._running.stop(message_id, uid=uid):
             return None
-        turn = self._store.find_turn(uid, message_id)
+        turn = self._store.find_turn(uid, message_id, ("state", "instance", "finish_reason", "cost"))
         if turn.end is not None:
             return turn
         self._realtime.update({cancel_path(turn.instance, message_id): True})

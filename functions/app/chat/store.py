@@ -1,13 +1,15 @@
 """Where conversations and turns are stored, and every query on them. It decides nothing."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from typing import Final, TypeVar
 
 from app.chat import conversation as conversations
 from app.chat import turn as turns
+from app.chat.branching.tree import FIRST, is_id
 from app.chat.conversation import Conversation
 from app.chat.turn import Turn
-from app.kit.errors import NotFound
+from app.kit.errors import InvariantViolation, NotFound, Rejection
 from app.kit.stores.documents import (
     Create,
     Delete,
@@ -20,14 +22,15 @@ from app.kit.stores.documents import (
     list_field,
 )
 from app.kit.stores.listing import Listing
-from app.kit.stores.rows import GuardedRows
+from app.kit.stores.reading import unread_reason
+from app.kit.stores.rows import GuardedRows, place_of_row
 
 T = TypeVar("T")
 
 BATCH: Final = 200
 """Messages deleted in one commit; Firestore takes 500 writes."""
-MOST_LOOSE: Final = 100
-"""Turns of one conversation that are told at once while they run, or after their functions died."""
+LOOSE: Final = 50
+"""Turns that no tree has yet which are read at once."""
 
 
 def conversation_path(uid: str, conversation_id: str) -> str:
@@ -60,11 +63,26 @@ class NoSuchMessage(NotFound):
         super().__init__("There is no such message.")
 
 
-class ChatStore:
-    """Reads conversations and turns, and writes what goes into no settlement."""
+class UnreadableMessage(Rejection):
+    """The message was stored, and what stands there cannot be read any more."""
 
-    def __init__(self, documents: Documents) -> None:
+    status = 409
+    code = "message_unreadable"
+    title = "That message cannot be read"
+
+    def __init__(self) -> None:
+        super().__init__("What is stored of that message is spoilt. It was reported; nothing was changed or charged.")
+
+
+class ChatStore:
+    """Reads conversations and turns, and writes what goes into no settlement.
+
+    Documents of which a field cannot be read are listed in `rows` as broken, and read as far as possible.
+    """
+
+    def __init__(self, documents: Documents, rows: GuardedRows | None = None) -> None:
         self.documents = documents
+        self._rows = rows
 
     def conversation(self, uid: str, conversation_id: str) -> tuple[Conversation, Document]:
         """One conversation and the document that it was read from.
@@ -73,10 +91,22 @@ class ChatStore:
             NoSuchConversation: there is none, or it is being deleted.
         """
         stored = self.documents.get(conversation_path(uid, conversation_id))
-        found = None if stored is None else conversations.read(conversation_id, stored.fields)
+        found = None if stored is None else self._conversation(stored)
         if stored is None or found is None:
             raise NoSuchConversation
         return found, stored
+
+    def report_conversation(self, path: str, reason: str) -> None:
+        """Lists a conversation that was read in part."""
+        if self._rows is not None:
+            self._rows.report("conversations_list", {path: reason})
+
+    def shown(self, stored: Document) -> Turn:
+        """The turn of a document, as its owner may see it; see `turns.shown`."""
+        turn = turns.shown(stored)
+        if turn.unread and self._rows is not None:
+            self._rows.report("turns_list", {stored.path: unread_reason(turn.unread)})
+        return turn
 
     def stands(self, uid: str, conversation_id: str) -> bool:
         """Whether there is such a conversation that is not being deleted."""
@@ -93,7 +123,7 @@ class ChatStore:
 
         def read(stored: Document) -> Conversation | None:
             # Conversations of before have no field `pinned`, so a query for those that are not would pass them over.
-            found = _conversation(stored)
+            found = self._conversation(stored)
             return None if found is None or (pinned is False and found.pinned) else found
 
         return Listing(self.documents, rows, "conversations_list", query, read)
@@ -102,19 +132,25 @@ class ChatStore:
         """The conversations whose titles have all these words, the most recently used first."""
         where = (Where("words", "array_contains", words[0]),)
         query = Query(f"users/{uid}/conversations", where, ("-updated_at",))
-        return Listing(self.documents, rows, "conversations_list", query, _having(words, _conversation))
+        return Listing(self.documents, rows, "conversations_list", query, _having(words, self._conversation))
 
     def told(self, uid: str, words: Sequence[str], rows: GuardedRows) -> Listing[Turn]:
         """The turns of a user, in whichever conversation, that have all these words, the newest first."""
         where = (Where("account", "==", uid), Where("words", "array_contains", words[0]))
         query = Query("messages", where, ("-created_at",), group=True)
-        return Listing(self.documents, rows, "turns_list", query, _having(words, lambda row: turns.read(row.fields)))
+        return Listing(self.documents, rows, "turns_list", query, _having(words, self.shown))
 
     def conversations_with(self, uid: str, ids: Sequence[str], rows: GuardedRows) -> list[Conversation]:
         """These conversations, but for those that are gone or being deleted."""
         found = self.documents.get_all([conversation_path(uid, id) for id in ids]) if ids else []
         stored = [one for one in found if one is not None]
-        return [one for one in rows.decoded("conversations_list", stored, _conversation) if one is not None]
+        return [one for one in rows.decoded("conversations_list", stored, self._conversation) if one is not None]
+
+    def _conversation(self, stored: Document) -> Conversation | None:
+        found = conversations.read(stored.id, stored.fields)
+        if found is not None and found.unread:
+            self.report_conversation(stored.path, unread_reason(found.unread))
+        return found
 
     def create(self, uid: str, conversation: Conversation) -> None:
         """Writes a new conversation."""
@@ -127,14 +163,27 @@ class ChatStore:
         self.documents.commit([Replace(stored.path, fields, stored.version, keep_others=True)])
 
     def turn(self, uid: str, conversation_id: str, message_id: str) -> tuple[Turn, Document] | None:
-        """One turn, or None."""
+        """One turn, or None.
+
+        Raises:
+            UnreadableMessage: a field of it cannot be read.
+        """
         stored = self.documents.get(turn_path(uid, conversation_id, message_id))
-        return None if stored is None else (turns.read(stored.fields), stored)
+        return None if stored is None else (self._readable(stored), stored)
+
+    def _readable(self, stored: Document, needs: Collection[str] | None = None) -> Turn:
+        try:
+            found = self.shown(stored)
+        except InvariantViolation as error:
+            raise UnreadableMessage from error
+        if found.unread if needs is None else found.unread.intersection(needs):
+            raise UnreadableMessage
+        return found
 
     def turns(self, uid: str, conversation_id: str, rows: GuardedRows) -> Listing[Turn]:
         """The newest first."""
         query = Query(f"{conversation_path(uid, conversation_id)}/messages", order_by=("-created_at",))
-        return Listing(self.documents, rows, "turns_list", query, lambda stored: turns.read(stored.fields))
+        return Listing(self.documents, rows, "turns_list", query, self.shown)
 
     def turns_with(self, uid: str, conversation_id: str, ids: Sequence[str]) -> list[Document]:
         """The documents of these turns, in this order; those that are gone are left out."""
@@ -151,22 +200,31 @@ class ChatStore:
         collection = f"{conversation_path(uid, conversation_id)}/messages"
         return self.documents.query(Query(collection, order_by=("-created_at",), limit=limit, start_after=place))
 
-    def loose(self, uid: str, conversation_id: str) -> list[Document]:
-        """The turns that the tree does not have yet, at most `MOST_LOOSE`, the newest first."""
+    def loose(self, uid: str, conversation_id: str) -> list[tuple[str, str]]:
+        """The turns that the tree does not have yet and their parents, the oldest first: those that run, and those
+        whose functions died. Their texts are not kept in memory.
+        """
         collection = f"{conversation_path(uid, conversation_id)}/messages"
-        where = (Where("loose", "==", True),)
-        return self.documents.query(Query(collection, where, ("-created_at",), MOST_LOOSE))
+        query = Query(collection, (Where("loose", "==", True),), ("-created_at",), LOOSE)
+        found: list[tuple[str, str]] = []
+        while True:
+            page = self.documents.query(query)
+            found += [(one.id, parent_of(one) or FIRST) for one in page]
+            if len(page) < LOOSE:
+                return found[::-1]
+            query = replace(query, start_after=place_of_row(query, page[-1]))
 
-    def find_turn(self, uid: str, message_id: str) -> Turn:
+    def find_turn(self, uid: str, message_id: str, needs: Collection[str] | None = None) -> Turn:
         """A turn of this user, in whichever conversation.
 
         Raises:
             NoSuchMessage: there is none, or it is another user's.
+            UnreadableMessage: a field of it cannot be read, and is one of those that the caller `needs`, or all count.
         """
         query = Query("messages", where=(Where("id", "==", message_id),), limit=2, group=True)
         for stored in self.documents.query(query):
             if stored.path.startswith(f"users/{uid}/") and stored.id == message_id:
-                return turns.read(stored.fields)
+                return self._readable(stored, needs)
         raise NoSuchMessage
 
     def bury(self, stored: Document, at: str, order: Sequence[Write]) -> None:
@@ -182,6 +240,12 @@ class ChatStore:
         self.documents.commit([Delete(path) for path in paths])
 
 
+def parent_of(stored: Document) -> str | None:
+    """The parent that a turn's document names; None in one from before trees, or where it cannot be read."""
+    parent = stored.fields.get("parent")
+    return parent if isinstance(parent, str) and (is_id(parent) or parent == FIRST) else None
+
+
 def _having(words: Sequence[str], read: Callable[[Document], T | None]) -> Callable[[Document], T | None]:
     """Reads a row that has all these words; the query has looked for the first one alone."""
 
@@ -190,7 +254,3 @@ def _having(words: Sequence[str], read: Callable[[Document], T | None]) -> Calla
         return read(stored) if has.issuperset(words) else None
 
     return found
-
-
-def _conversation(stored: Document) -> Conversation | None:
-    return conversations.read(stored.id, stored.fields)

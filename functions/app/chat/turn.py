@@ -9,15 +9,17 @@ under the same key (T-11, T-115).
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal, cast, get_args
 
 from app.assistant import choice as choices
 from app.assistant.choice import Chosen
-from app.chat.branching.tree import Spent, read_spent
+from app.chat.branching.tree import Spent, is_id, read_spent
 from app.chat.search.words import words
+from app.kit.clock import to_rfc3339
 from app.kit.errors import ensure
 from app.kit.stores.documents import (
+    Document,
     Fields,
     Value,
     int_field,
@@ -27,11 +29,12 @@ from app.kit.stores.documents import (
     text_field,
     unknown,
 )
+from app.kit.stores.reading import FieldReader, flag_field, time_field, unread_reason
 
 TurnState = Literal["running", "done", "error"]
 FinishReason = Literal["stop", "length", "budget", "cancelled", "error"]
 
-ENDED_STATES: Final = ("done", "error")
+_BUCKETS: Final = frozenset({"input", "cached_input", "cache_write", "output", "reasoning", "image"})
 _CANCELLED: Final = "cancelled_before_first_token"
 """The reason of the billing policy for an answer that its user did not want any more."""
 
@@ -83,6 +86,8 @@ class Turn:
     `parent` is the turn that it answers, empty for a first message, and None in a turn that was written before
     conversations were trees. `before` is what its branch cost up to the parent, None where that is not known. `loose`:
     the tree of its conversation does not have it yet, because it has not ended, or its function died.
+
+    `unread` names the fields whose stored values cannot be read. It is empty in every turn that money moves for.
     """
 
     id: str
@@ -106,10 +111,13 @@ class Turn:
     parent: str | None = None
     before: Spent | None = None
     loose: bool = False
+    unread: frozenset[str] = frozenset()
 
     @property
     def branch(self) -> Spent | None:
         """What its branch has cost up to and with it; None where that is not known."""
+        if self.unread & {"before", "state", "cost", "usage"}:
+            return None
         if self.before is None or self.end is None:
             return self.before
         return self.before + self.end.spent
@@ -185,61 +193,128 @@ def others(stored: Fields) -> dict[str, Value]:
     return unknown(stored, {*_NAMES, "words"})
 
 
-_NAMES: Final = frozenset(one.name for kind in (Turn, End) for one in dataclasses.fields(kind))
+_NAMES: Final = frozenset(one.name for kind in (Turn, End) for one in dataclasses.fields(kind)) - {"unread"}
 """A document's fields are called as those of the two values, but for `end`, which is none."""
 
 
 def read(fields: Fields) -> Turn:
-    """The turn that a document holds."""
+    """The turn that a document holds. Whoever settles, repeats or closes a turn reads it so.
+
+    Raises:
+        InvariantViolation: a field cannot be read.
+    """
+    reader = FieldReader(fields)
+    found = _read(reader)
+    ensure(not reader.unread, unread_reason(reader.unread))
+    return found
+
+
+def shown(stored: Document) -> Turn:
+    """The turn of a document for its owner to see, also when fields of it are spoilt: `unread` names these.
+
+    Raises:
+        InvariantViolation: neither its state nor its question can be read, so it is no turn.
+    """
+    reader = FieldReader(stored.fields)
+    found = _read(reader)
+    ensure(not {"state", "question"} <= reader.unread.keys(), "a turn has a state and a question")
+    _, account, _, conversation_id, *_ = stored.path.split("/")
+    return replace(
+        found,
+        id=stored.id,
+        account=account,
+        conversation_id=conversation_id,
+        created_at=found.created_at or to_rfc3339(stored.version // 1000),
+        unread=frozenset(reader.unread),
+    )
+
+
+def _read(reader: FieldReader) -> Turn:
+    take = reader.take
     return Turn(
-        id=text_field(fields, "id"),
-        account=text_field(fields, "account"),
-        conversation_id=text_field(fields, "conversation_id"),
-        attempt=int_field(fields, "attempt"),
-        request_hash=text_field(fields, "request_hash"),
-        question=text_field(fields, "question"),
-        images=tuple(str(one) for one in list_field(fields, "images")),
-        model=text_field(fields, "model"),
-        route=text_field(fields, "route"),
-        reservation_id=text_field(fields, "reservation_id"),
-        reserved=int_field(fields, "reserved"),
-        max_output_tokens=int_field(fields, "max_output_tokens"),
-        clamped=fields.get("clamped") is True,
-        instance=text_field(fields, "instance"),
-        created_at=text_field(fields, "created_at"),
-        lease_until=text_field(fields, "lease_until"),
-        choice=None if fields.get("choice") is None else choices.read(map_field(fields, "choice")),
-        parent=optional_text(fields, "parent"),
-        before=read_spent(fields.get("before")),
-        loose=fields.get("loose") is True,
-        end=None if text_field(fields, "state") == "running" else _read_end(fields),
+        id=take("id", text_field, ""),
+        account=take("account", text_field, ""),
+        conversation_id=take("conversation_id", text_field, ""),
+        attempt=take("attempt", int_field, 0),
+        request_hash=take("request_hash", text_field, ""),
+        question=take("question", text_field, ""),
+        images=take("images", _images, ()),
+        model=take("model", text_field, ""),
+        route=take("route", text_field, ""),
+        reservation_id=take("reservation_id", text_field, ""),
+        reserved=take("reserved", int_field, 0),
+        max_output_tokens=take("max_output_tokens", int_field, 0),
+        clamped=take("clamped", flag_field, False),
+        instance=take("instance", text_field, ""),
+        created_at=take("created_at", time_field, ""),
+        lease_until=take("lease_until", text_field, ""),
+        choice=take("choice", _choice, None),
+        parent=take("parent", _parent, None),
+        before=take("before", read_spent, None),
+        loose=take("loose", flag_field, False),
+        end=_read_end(reader),
     )
 
 
-def _read_end(fields: Fields) -> End:
-    transaction = fields.get("transaction_id")
-    return End(
-        state=cast(TurnState, _one_of(text_field(fields, "state"), ENDED_STATES)),
-        finish_reason=cast(FinishReason, _one_of(text_field(fields, "finish_reason"), get_args(FinishReason))),
-        reason=text_field(fields, "reason"),
-        answer=text_field(fields, "answer"),
-        answered_by=text_field(fields, "answered_by"),
-        ended_at=text_field(fields, "ended_at"),
-        cost=int_field(fields, "cost"),
-        available=int_field(fields, "available"),
-        transaction_id=transaction if isinstance(transaction, str) else None,
-        usage={name: count for name, count in map_field(fields, "usage").items() if type(count) is int},
-        estimated=fields.get("estimated") is True,
-        problem=_read_problem(fields),
-        # Turns that ended before this field was written lack it.
-        route_reason=text_field(fields, "route_reason") if fields.get("route_reason") else "",
-    )
-
-
-def _read_problem(fields: Fields) -> TurnProblem | None:
-    if fields.get("problem") is None:
+def _read_end(reader: FieldReader) -> End | None:
+    take = reader.take
+    otherwise: TurnState = "error" if "ended_at" in reader.fields else "running"
+    state = take("state", _state, otherwise)
+    if state == "running":
         return None
-    problem = map_field(fields, "problem")
+    return End(
+        state=state,
+        finish_reason=take("finish_reason", _finish_reason, "error"),
+        reason=take("reason", text_field, ""),
+        answer=take("answer", text_field, ""),
+        answered_by=take("answered_by", text_field, ""),
+        ended_at=take("ended_at", time_field, ""),
+        cost=take("cost", int_field, 0),
+        available=take("available", int_field, 0),
+        transaction_id=take("transaction_id", optional_text, None),
+        usage=take("usage", _usage, {}),
+        estimated=take("estimated", flag_field, False),
+        problem=take("problem", _problem, None),
+        # Turns that ended before this field was written lack it.
+        route_reason=take("route_reason", optional_text, None) or "",
+    )
+
+
+def _images(fields: Fields, name: str) -> tuple[str, ...]:
+    images = list_field(fields, name)
+    ensure(all(isinstance(one, str) for one in images), "images are addresses")
+    return tuple(str(one) for one in images)
+
+
+def _choice(fields: Fields, name: str) -> Chosen | None:
+    return None if fields.get(name) is None else choices.read(map_field(fields, name))
+
+
+def _parent(fields: Fields, name: str) -> str | None:
+    parent = optional_text(fields, name)
+    ensure(not parent or is_id(parent), "a parent is a turn")
+    return parent
+
+
+def _state(fields: Fields, name: str) -> TurnState:
+    return cast(TurnState, _one_of(text_field(fields, name), get_args(TurnState)))
+
+
+def _finish_reason(fields: Fields, name: str) -> FinishReason:
+    return cast(FinishReason, _one_of(text_field(fields, name), get_args(FinishReason)))
+
+
+def _usage(fields: Fields, name: str) -> dict[str, int]:
+    usage = map_field(fields, name)
+    counts = {bucket: count for bucket, count in usage.items() if isinstance(count, int) and type(count) is not bool}
+    ensure(not (_BUCKETS & usage.keys()) - counts.keys(), "tokens are counted in integers")
+    return counts
+
+
+def _problem(fields: Fields, name: str) -> TurnProblem | None:
+    if fields.get(name) is None:
+        return None
+    problem = map_field(fields, name)
     return TurnProblem(
         code=text_field(problem, "code"),
         title=text_field(problem, "title"),

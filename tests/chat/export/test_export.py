@@ -82,7 +82,7 @@ class TestTheJson:
 
     def test_names_turns_that_cannot_be_read(self, world: World, talk: Talk) -> None:
         one, two, three = (talk.say(text)["message_id"] for text in ("one", "two", "three"))
-        world.documents.commit([Merge(turn_path("alice", talk.id, one), {"attempt": "x"})])
+        world.documents.commit([Replace(turn_path("alice", talk.id, one), {"attempt": "x"})])
         world.documents.commit([Delete(turn_path("alice", talk.id, two))])
         found = exported(talk)["turns"]
         assert [(turn["id"], turn["unavailable"], turn["turn"] is None) for turn in found] == [
@@ -95,7 +95,7 @@ class TestTheJson:
     def test_has_the_turns_of_before_trees(self, world: World, talk: Talk) -> None:
         ids = [talk.say(text)["message_id"] for text in ("one", "two", "three")]
         aged(world)
-        world.documents.commit([Merge(turn_path("alice", talk.id, ids[1]), {"attempt": "x"})])
+        world.documents.commit([Merge(turn_path("alice", talk.id, ids[1]), {"question": 1, "state": None})])
         found = exported(talk)
         assert [(turn["id"], turn["parent"]) for turn in found["turns"]] == [*zip(ids, (None, 0, 1))]
         assert found["conversation"]["active_leaf"] == 2

@@ -5,20 +5,27 @@
 Turns stand in the order in which they ended. A turn answers the one before it, unless a colon names another: the index
 of a turn in this text, `-` for none (a first message), or the id of a turn that is not in the text, because it was
 written before conversations were trees. One text of 30 bytes a turn is read and extended faster than a list.
+
+Whatever a text says, it reads as a tree: a turn whose parent does not stand before it counts as a first message, of two
+with one id the first one stands, and what is no id is passed over. `Nodes.cut` names them.
 """
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from app.kit.errors import ensure
-from app.kit.stores.documents import Fields, Value
+from app.kit.stores.documents import Fields, Value, list_field, optional_text
 
 MOST_TURNS: Final = 10_000
 """Of one conversation: 300 KB of its document, beside 96 KiB of window and 64 KB of system prompt."""
 FIRST: Final = ""
 """Stands for the parent of a first message."""
+_ID: Final = re.compile(r"(?!__)[A-Za-z0-9_-]{1,128}", re.ASCII)
+_INDEX: Final = re.compile(r"[0-9]{1,6}", re.ASCII)
+_NO_ID: Final = " "
+"""Stands for a parent that cannot be told. No turn has this id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,21 +48,31 @@ class Spent:
         return [self.cost, self.input_tokens, self.output_tokens]
 
 
-def read_spent(value: Value) -> Spent | None:
-    """What `Spent.write` wrote; None where nothing was written, because it is not known."""
-    if not isinstance(value, Sequence) or isinstance(value, str):
+def read_spent(fields: Fields, name: str) -> Spent | None:
+    """What `Spent.write` wrote; None where nothing was written, because it is not known.
+
+    Raises:
+        InvariantViolation: anything else stands there.
+    """
+    value = fields.get(name)
+    if value is None:
         return None
-    counts = [one for one in value if isinstance(one, int)]
-    ensure(len(counts) == len(value) == 3, "a stored sum is a cost and two counts of tokens")
+    stored = list_field(fields, name)
+    counts = [one for one in stored if isinstance(one, int) and not isinstance(one, bool) and one >= 0]
+    ensure(len(counts) == len(stored) == 3, "a stored sum is a cost and two counts of tokens")
     return Spent(*counts)
 
 
 @dataclass(frozen=True, slots=True)
 class Nodes:
-    """A tree, read. `parents` is in the order of its text; a parent may be a turn that is not in it."""
+    """A tree, read. `parents` is in the order of its text; a parent stands before its children, or is not in it.
+
+    `cut` are the turns, or texts, whose place could not be read.
+    """
 
     parents: Mapping[str, str]
     children: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    cut: tuple[str, ...] = ()
 
     def up(self, turn: str) -> Iterator[str]:
         """The turn, the one it answers, and so on. A turn that is not in the tree ends it, and is told."""
@@ -71,15 +88,40 @@ class Nodes:
 
     def with_others(self, others: Sequence[tuple[str, str]]) -> "Nodes":
         """The tree with more turns and their parents behind its own, except those that it has."""
-        return nodes_of([*self.parents.items(), *(one for one in others if one[0] not in self.parents)])
+        found = nodes_of([*self.parents.items(), *(one for one in others if one[0] not in self.parents)])
+        return replace(found, cut=(*self.cut, *found.cut))
+
+    def whole(self) -> "Nodes":
+        """The tree when it should have every turn: one whose parent it lacks counts as a first message."""
+        lost = [turn for turn, parent in self.parents.items() if parent != FIRST and parent not in self.parents]
+        if not lost:
+            return self
+        found = nodes_of([*{**self.parents, **dict.fromkeys(lost, FIRST)}.items()])
+        return replace(found, cut=(*self.cut, *lost))
 
 
 def nodes_of(pairs: Sequence[tuple[str, str]]) -> Nodes:
-    """The tree of these turns and their parents."""
+    """The tree of these turns and their parents, without what would make it none."""
+    known = {turn for turn, _ in pairs}
+    parents: dict[str, str] = {}
     children: dict[str, list[str]] = {}
-    for turn, parent in pairs:
+    cut: list[str] = []
+    for turn, named in pairs:
+        if turn in parents or not is_id(turn):
+            cut.append(turn)
+            continue
+        stands = named == FIRST or named in parents or (named not in known and is_id(named))
+        if not stands:
+            cut.append(turn)
+        parent = named if stands else FIRST
+        parents[turn] = parent
         children.setdefault(parent, []).append(turn)
-    return Nodes(dict(pairs), children)
+    return Nodes(parents, children, tuple(cut))
+
+
+def is_id(value: Value) -> bool:
+    """Whether a document can have this id."""
+    return isinstance(value, str) and _ID.fullmatch(value) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +131,7 @@ class Tree:
     text: str = ""
 
     def __contains__(self, turn: str) -> bool:
-        return self._found(turn) is not None
+        return bool(turn) and (turn == self.last or self._found(turn) is not None)
 
     def __len__(self) -> int:
         return self.text.count(" ") + bool(self.text)
@@ -102,27 +144,28 @@ class Tree:
         return Tree(f"{self.text} {token}" if self.text else token)
 
     def nodes(self) -> Nodes:
-        """The tree, read.
-
-        Raises:
-            InvariantViolation: the text names a parent that does not stand before its child.
-        """
+        """The tree, read."""
+        turns: list[str] = []
         pairs: list[tuple[str, str]] = []
-        for token in self.text.split():
+        for token in self.text.split(" ") if self.text else ():
             turn, named, where = token.partition(":")
-            pairs.append((turn, _parent(pairs, where if named else str(len(pairs) - 1))))
+            pairs.append((turn, _parent(turns, where) if named else _parent(turns, str(max(0, len(turns) - 1)))))
+            turns.append(turn)
         return nodes_of(pairs)
 
-    def adopting(self, chain: Sequence[str]) -> "Tree":
-        """The tree with a chain of older turns in front, to which turns of the tree may refer."""
-        pairs = [*zip(chain, (FIRST, *chain)), *self.nodes().parents.items()]
-        return tree_of(pairs)
+    @property
+    def last(self) -> str:
+        """The turn that was joined last, or empty."""
+        return self.text[self.text.rfind(" ") + 1 :].partition(":")[0]
+
+    def adopting(self, older: "Tree") -> "Tree":
+        """The tree with older turns in front, to which its own may refer."""
+        return tree_of([*older.nodes().parents.items(), *self.nodes().parents.items()])
 
     def _how(self, parent: str) -> str:
-        last = self.text[self.text.rfind(" ") + 1 :].partition(":")[0]
         if parent == FIRST:
             return ":-"
-        if parent == last:
+        if parent == self.last:
             return ""
         found = self._found(parent)
         return f":{parent}" if found is None else f":{self.text.count(' ', 0, found.start('turn'))}"
@@ -144,16 +187,15 @@ def tree_of(pairs: Sequence[tuple[str, str]]) -> Tree:
     return Tree(" ".join(tokens))
 
 
-def _parent(before: Sequence[tuple[str, str]], where: str) -> str:
+def _parent(before: Sequence[str], where: str) -> str:
     if where == "-":
         return FIRST
-    if not where.lstrip("-").isdecimal():
-        return where
-    ensure(0 <= int(where) < len(before), "a turn stands behind the one that it answers")
-    return before[int(where)][0]
+    if not _INDEX.fullmatch(where):
+        return where or _NO_ID
+    return (before[int(where)] if int(where) < len(before) else "") or _NO_ID
 
 
-def stored_tree(fields: Fields) -> Tree | None:
+def stored_tree(fields: Fields, name: str) -> Tree | None:
     """The tree of a conversation; None for one that was last written before conversations were trees."""
-    text = fields.get("tree")
-    return Tree(text) if isinstance(text, str) else None
+    text = optional_text(fields, name)
+    return None if text is None else Tree(text)

@@ -4,12 +4,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from app.chat import turn as turns
 from app.chat.branching.branches import Branches, Outline
 from app.chat.store import ChatStore
 from app.chat.turn import Turn
 from app.kit.clock import Clock
-from app.kit.stores.documents import Document
 from app.kit.stores.rows import GuardedRows
 
 PAGE: Final = 50
@@ -51,9 +49,5 @@ class Exporting:
                 if stored is None:
                     yield Numbered(places[id], parent, id, None, "missing")
                     continue
-                read = self._rows.decoded(_JOB, [stored], _turn)
+                read = self._rows.decoded(_JOB, [stored], self._store.shown)
                 yield Numbered(places[id], parent, id, *((read[0], None) if read else (None, "unreadable")))
-
-
-def _turn(stored: Document) -> Turn:
-    return turns.read(stored.fields)

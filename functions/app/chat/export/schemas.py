@@ -49,6 +49,7 @@ class ExportedAnswer(ResponseBody):
     created_at: Timestamp
     ended_at: Timestamp | None
     error: TurnError | None
+    unreadable: list[str] = Field(description="Stored fields of it that cannot be read: they are null or empty here")
 
 
 class ExportedTurn(ResponseBody):

@@ -35,11 +35,13 @@ def _turn(count: int, turn: Turn) -> str:
     if end is None:
         return f"{asked}\n## {count}. Answer\n\nStill running\n"
     facts = [_inline(end.answered_by), end.ended_at, f"{end.spent.input_tokens} and {end.spent.output_tokens} tokens"]
-    facts.append(f"{to_decimal(end.cost)} credits")
+    facts.append("a cost that cannot be read" if "cost" in turn.unread else f"{to_decimal(end.cost)} credits")
     if end.transaction_id:
         facts.append(f"transaction {_inline(end.transaction_id)}")
     if end.finish_reason != "stop":
         facts.append(f"ended by {end.finish_reason}")
+    if turn.unread:
+        facts.append(f"could not be read: {_inline(', '.join(sorted(turn.unread)))}")
     return f"{asked}\n## {count}. Answer\n\n{', '.join(facts)}\n\n{_quoted(end.answer)}\n"
 
 

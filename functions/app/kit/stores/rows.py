@@ -5,7 +5,7 @@ one goes on where it stopped, so that broken rows in front never keep the ones b
 nothing of what the rows are.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
@@ -125,9 +125,13 @@ class GuardedRows:
             except Exception as error:  # noqa: BLE001  # the edge of a batch: a broken row must not stop it
                 broken[row.path] = reason_of(error)
         if broken:
-            was = self._list.record(job)
-            self._list.keep(job, was, was, broken, lambda _: True)
+            self.report(job, broken)
         return found
+
+    def report(self, job: str, broken: Mapping[str, str]) -> None:
+        """Lists rows, by their paths and with reasons, that a reader could not read, or not wholly."""
+        was = self._list.record(job)
+        self._list.keep(job, was, was, broken, lambda _: True)
 
     def reports(self) -> list[JobReport]:
         """Every job that knows of broken rows."""
