@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 BATCH: Final = 200
 """Messages deleted in one commit; Firestore takes 500 writes."""
-LOOSE: Final = 50
+LOOSE: Final = 20
 """Turns that no tree has yet which are read at once."""
 
 

@@ -242,7 +242,7 @@ def _read(reader: FieldReader) -> Turn:
         model=take("model", text_field, ""),
         route=take("route", text_field, ""),
         reservation_id=take("reservation_id", text_field, ""),
-        reserved=take("reserved", int_field, 0),
+        reserved=take("reserved", _amount, 0),
         max_output_tokens=take("max_output_tokens", int_field, 0),
         clamped=take("clamped", flag_field, False),
         instance=take("instance", text_field, ""),
@@ -269,7 +269,7 @@ def _read_end(reader: FieldReader) -> End | None:
         answer=take("answer", text_field, ""),
         answered_by=take("answered_by", text_field, ""),
         ended_at=take("ended_at", time_field, ""),
-        cost=take("cost", int_field, 0),
+        cost=take("cost", _amount, 0),
         available=take("available", int_field, 0),
         transaction_id=take("transaction_id", optional_text, None),
         usage=take("usage", _usage, {}),
@@ -278,6 +278,12 @@ def _read_end(reader: FieldReader) -> End | None:
         # Turns that ended before this field was written lack it.
         route_reason=take("route_reason", optional_text, None) or "",
     )
+
+
+def _amount(fields: Fields, name: str) -> int:
+    amount = int_field(fields, name)
+    ensure(amount >= 0, "an amount is not negative")
+    return amount
 
 
 def _images(fields: Fields, name: str) -> tuple[str, ...]:

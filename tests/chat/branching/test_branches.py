@@ -171,6 +171,31 @@ class TestAnEdit:
         assert len(talk.branch()) == 2
 
 
+class TestASecondAttempt:
+    """The first one failed, and is the end of the branch by now."""
+
+    def test_stands_where_the_first_one_stood(self, talk: Talk, vendor: Vendor, prompts: list[list[str]]) -> None:
+        first = talk.say("One?")
+        vendor.arrange("status=500", times=None)
+        talk.say("Two?", key="again", status=503)
+        vendor.reset()
+        again = talk.say("Two?", key="again")
+        assert again["parent_id"] == first["message_id"]
+        assert prompts[-1] == ["One?", first["answer"], "Two?"]
+        assert talk.questions() == ["One?", "Two?"]
+
+    def test_stands_there_also_after_the_branch_went_on(self, talk: Talk, vendor: Vendor) -> None:
+        first = talk.say("One?")
+        vendor.arrange("status=500", times=None)
+        talk.say("Two?", key="again", status=503)
+        vendor.reset()
+        third = talk.say("Three?", parent=first["message_id"])
+        again = talk.say("Two?", key="again")
+        assert again["parent_id"] == third["parent_id"] == first["message_id"]
+        assert (again["branch"]["cost"], third["branch"]["cost"]) != (None, None)
+        assert len(talk.branch(leaf=again["message_id"])[0]["siblings"]) == 2
+
+
 class TestRegenerating:
     def test_asks_the_same_beside_it(self, talk: Talk, prompts: list[list[str]]) -> None:
         first, second = talk.say("One?"), talk.say("Two?")

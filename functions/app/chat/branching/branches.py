@@ -19,7 +19,7 @@ from app.kit.errors import Rejection
 from app.kit.stores.documents import Document
 from app.kit.stores.rows import GuardedRows
 
-MOST_READ: Final = 50
+MOST_READ: Final = 20
 """Turns of the time before trees that are in memory at once while they are counted."""
 _JOB: Final = "turns_list"
 

@@ -10,8 +10,8 @@ from app.chat.turn import Turn
 from app.kit.clock import Clock
 from app.kit.stores.rows import GuardedRows
 
-PAGE: Final = 50
-"""Turns in memory at once. The largest conversation of 10,000 turns takes 200 reads."""
+PAGE: Final = 20
+"""Turns in memory at once. The largest conversation of 10,000 turns takes 500 reads."""
 
 _JOB: Final = "turns_list"
 
