@@ -1,4 +1,4 @@
-"""One spoilt field of a conversation or of a turn: nothing else is lost, nothing is guessed, and it is reported once."""
+"""One spoilt field of a conversation or of a turn: nothing else is lost, nothing guessed, and it is reported once."""
 
 from collections.abc import Generator, Iterator
 from typing import Any, Final
@@ -6,7 +6,7 @@ from typing import Any, Final
 import pytest
 
 from app.chat.store import conversation_path, turn_path
-from app.kit.stores.documents import Delete, Merge, Opaque, Replace, list_field
+from app.kit.stores.documents import Delete, Merge, Opaque, Replace, as_map, list_field
 from app.models.chunks import AnsweredBy, Delta, Finished
 from app.models.gateway import ModelEvent, Question, VendorCall
 from chat.branching.test_branches import Talk
@@ -88,8 +88,8 @@ class Told:
 
     def reported(self) -> list[str]:
         stored = [self.world.documents.get(f"jobs/{job}") for job in ("conversations_list", "turns_list")]
-        rows = [row for one in stored if one for row in list_field(one.fields, "broken")]
-        return [f"{dict(row)['path']} {dict(row)['reason']}" for row in rows]  # type: ignore[call-overload]
+        rows = [as_map(row) for one in stored if one for row in list_field(one.fields, "broken")]
+        return [f"{row['path']} {row['reason']}" for row in rows]
 
     def read(self) -> dict[str, Any]:
         """Everything that its owner can read of it."""
@@ -125,7 +125,7 @@ def told(world: World) -> Told:
     return Told(world)
 
 
-def money(turns: list[dict[str, Any]]) -> list[object]:
+def money(turns: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
     return [(turn["cost"], turn["usage"], turn["branch"]) for turn in turns]
 
 
@@ -159,7 +159,7 @@ def test_of_a_turn_takes_nothing_else_with_it(told: Told, name: str) -> None:
         context = (name, kind)
         assert [one["message_id"] for one in found["branch"]] == [one["message_id"] for one in whole["branch"]], context
         assert money(found["branch"][1:]) == money(whole["branch"][1:]), context
-        for was, now in zip(money(whole["branch"][:1])[0], money(found["branch"][:1])[0]):  # type: ignore[call-overload]
+        for was, now in zip(money(whole["branch"][:1])[0], money(found["branch"][:1])[0]):
             assert now in (was, None) or (name, kind) in (("cost", "number"), ("usage", "map")), context
         if name == "cost" and kind != "number":
             assert (found["branch"][0]["cost"], found["branch"][0]["branch"]) == (None, None), context
