@@ -7,7 +7,7 @@ import pytest
 
 from app.chat.store import LOOSE, conversation_path, turn_path
 from app.kit.clock import to_rfc3339
-from app.kit.stores.documents import Create, Fields, Merge
+from app.kit.stores.documents import Create, Fields, Merge, Value
 from chat.branching.test_branches import Talk, aged
 from support.vendor import Vendor
 from support.world import World
@@ -37,7 +37,12 @@ def left(talk: Talk, parent: str, count: int = MANY) -> list[str]:
     began_us = talk.world.clock.now_us()
     ids = [f"msg_left{number:03d}" for number in range(count)]
     for number, id in enumerate(ids):
-        own = {"id": id, "parent": parent, "loose": True, "created_at": to_rfc3339(began_us + number * 1_000_000)}
+        own: dict[str, Value] = {
+            "id": id,
+            "parent": parent,
+            "loose": True,
+            "created_at": to_rfc3339(began_us + number * 1_000_000),
+        }
         talk.world.documents.commit([Create(turn_path("alice", talk.id, id), {**fields, **own})])
     return ids
 

@@ -68,7 +68,7 @@ class Told:
     def turn_path(self, number: int) -> str:
         return turn_path("alice", self.talk.id, self.ids[number])
 
-    def spoil(self, path: str, name: str, value: object) -> None:
+    def spoil(self, path: str, name: str, value: Any) -> None:
         """Puts the conversation back as it was, but for one field."""
         for other in self.world.documents.all():
             if other.startswith(self.path) and other not in self.stored:
@@ -83,7 +83,8 @@ class Told:
     def get(self, path: str) -> dict[str, Any]:
         answer = self.talk.client.get(path)
         assert answer.status_code == 200, (path, answer.text)
-        found: dict[str, Any] = answer.json
+        found: Any = answer.json
+        assert isinstance(found, dict)
         return found
 
     def reported(self) -> list[str]:
