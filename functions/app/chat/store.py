@@ -8,6 +8,7 @@ from app.chat import conversation as conversations
 from app.chat import turn as turns
 from app.chat.branching.tree import FIRST, is_id
 from app.chat.conversation import Conversation
+from app.chat.search.words import has_all
 from app.chat.turn import Turn
 from app.kit.errors import InvariantViolation, NotFound, Rejection
 from app.kit.stores.documents import (
@@ -132,13 +133,15 @@ class ChatStore:
         """The conversations whose titles have all these words, the most recently used first."""
         where = (Where("words", "array_contains", words[0]),)
         query = Query(f"users/{uid}/conversations", where, ("-updated_at",))
-        return Listing(self.documents, rows, "conversations_list", query, _having(words, self._conversation))
+        return Listing(
+            self.documents, rows, "conversations_list", query, _having(words, ("title",), self._conversation)
+        )
 
     def told(self, uid: str, words: Sequence[str], rows: GuardedRows) -> Listing[Turn]:
         """The turns of a user, in whichever conversation, that have all these words, the newest first."""
         where = (Where("account", "==", uid), Where("words", "array_contains", words[0]))
         query = Query("messages", where, ("-created_at",), group=True)
-        return Listing(self.documents, rows, "turns_list", query, _having(words, self.shown))
+        return Listing(self.documents, rows, "turns_list", query, _having(words, ("question", "answer"), self.shown))
 
     def conversations_with(self, uid: str, ids: Sequence[str], rows: GuardedRows) -> list[Conversation]:
         """These conversations, but for those that are gone or being deleted."""
@@ -246,11 +249,14 @@ def parent_of(stored: Document) -> str | None:
     return parent if isinstance(parent, str) and (is_id(parent) or parent == FIRST) else None
 
 
-def _having(words: Sequence[str], read: Callable[[Document], T | None]) -> Callable[[Document], T | None]:
-    """Reads a row that has all these words; the query has looked for the first one alone."""
+def _having(
+    words: Sequence[str], texts: Sequence[str], read: Callable[[Document], T | None]
+) -> Callable[[Document], T | None]:
+    """Reads a row that has all these words; the query has looked for the first one alone. `texts` name its texts."""
 
     def found(stored: Document) -> T | None:
-        has = {*list_field(stored.fields, "words")}
-        return read(stored) if has.issuperset(words) else None
+        has = [word for word in list_field(stored.fields, "words") if isinstance(word, str)]
+        said = [text for name in texts if isinstance(text := stored.fields.get(name), str)]
+        return read(stored) if has_all(words, has, *said) else None
 
     return found
