@@ -25,20 +25,10 @@ _PIECE: Final = re.compile(r"\S+")
 _ASCII_WORD: Final = re.compile(r"\w+", re.ASCII)
 _STEP: Final = 16
 _UNSPACED: Final = frozenset(
-    [
-        "CJK",
-        "IDEOGRAPHIC",
-        "HIRAGANA",
-        "KATAKANA",
-        "HENTAIGANA",
-        "THAI",
-        "LAO",
-        "KHMER",
-        "MYANMAR",
-        "YI",
-        "TAI",
-        "JAVANESE",
-    ]
+    (
+        *("CJK", "IDEOGRAPHIC", "HIRAGANA", "KATAKANA", "HENTAIGANA", "YI"),
+        *("THAI", "LAO", "KHMER", "MYANMAR", "TAI", "JAVANESE"),
+    )
 )
 """Scripts without spaces between words, by the first word of the names of their characters."""
 _UNSEEN: Final = ("VARIATION SELECTOR", "GRAPHEME JOINER", "FILLER", "EMOJI MODIFIER", "ARABIC TATWEEL")
@@ -115,8 +105,8 @@ def _has_any(text: str, sought: Sequence[str]) -> bool:
 
 def _words(text: str) -> Iterator[tuple[str, bool]]:
     """The words in their order, and whether one is a single character that its pairs stand for as well."""
-    for match in _PIECE.finditer(text):
-        piece = match.group()
+    pieces = [text] if text.isascii() else _PIECE.findall(text)
+    for piece in pieces:
         if piece.isascii():
             yield from ((word[:MOST_LETTERS], False) for word in _ASCII_WORD.findall(piece.lower()))
         else:
