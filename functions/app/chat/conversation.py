@@ -299,7 +299,7 @@ def read(id: str, fields: Fields) -> Conversation | None:
         pinned=reader.take("pinned", flag_field, False),
         window=_window(reader),
         spent=reader.take("spent", read_spent, None),
-        share=reader.take("share", optional_text, None),
+        share=reader.take("share", _share, None),
     )
     return _with_tree(found, reader)
 
@@ -351,6 +351,12 @@ def _with_tree(found: Conversation, reader: FieldReader) -> Conversation:
         branch=branch,
         unread=frozenset(reader.unread),
     )
+
+
+def _share(fields: Fields, name: str) -> str | None:
+    token = optional_text(fields, name)
+    ensure(token is None or is_id(token), "a share has a token")
+    return token
 
 
 def _trunk(fields: Fields, name: str) -> bool:

@@ -25,7 +25,7 @@ WRONG: Final[dict[str, Any]] = {
 }
 CONVERSATION: Final = (
     *("state", "title", "model", "system_prompt", "memory", "created_at", "updated_at", "archived", "pinned", "words"),
-    *("window", "tree", "trunk", "leaf", "branch", "spent"),
+    *("window", "tree", "trunk", "leaf", "branch", "spent", "share"),
 )
 TURN: Final = (
     *("id", "account", "conversation_id", "attempt", "request_hash", "question", "images", "model", "route"),
