@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
+from app.chat import turn as turns
 from app.chat.branching.branches import Branches
 from app.chat.conversation import Conversation, write
 from app.chat.sharing import share as shares
@@ -128,7 +129,7 @@ class Sharing:
         ids = [turn for turn in outline.nodes.up(share.leaf) if turn in outline.numbers][::-1]
         shown = ids[after : after + limit]
         found = self._store.turns_with(share.account, share.conversation_id, shown)
-        read = self._rows.decoded(_JOB, found, self._store.shown)
+        read = self._rows.decoded(_JOB, found, lambda stored: turns.read(stored.fields))
         more = after + limit if len(ids) > after + limit else None
         return SharedPage(outline.conversation.title, share, read, len(ids), more)
 
