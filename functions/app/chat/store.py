@@ -11,6 +11,7 @@ from app.chat.conversation import Conversation
 from app.chat.search.words import has_all
 from app.chat.turn import Turn
 from app.kit.errors import InvariantViolation, NotFound, Rejection
+from app.kit.stores.broken_rows import reason_of
 from app.kit.stores.documents import (
     Create,
     Delete,
@@ -212,10 +213,25 @@ class ChatStore:
         found: list[tuple[str, str]] = []
         while True:
             page = self.documents.query(query)
+            self._report_unreadable(page)
             found += [(one.id, parent_of(one) or FIRST) for one in page]
             if len(page) < LOOSE:
                 return found[::-1]
             query = replace(query, start_after=place_of_row(query, page[-1]))
+
+    def _report_unreadable(self, page: Sequence[Document]) -> None:
+        """Lists those of these turns that cannot be read, or not wholly."""
+        broken: dict[str, str] = {}
+        for stored in page:
+            try:
+                unread = turns.shown(stored).unread
+            except InvariantViolation as error:
+                broken[stored.path] = reason_of(error)
+                continue
+            if unread:
+                broken[stored.path] = unread_reason(unread)
+        if broken and self._rows is not None:
+            self._rows.report("turns_list", broken)
 
     def find_turn(self, uid: str, message_id: str, needs: Collection[str] | None = None) -> Turn:
         """A turn of this user, in whichever conversation.

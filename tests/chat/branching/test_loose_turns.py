@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from app.chat.store import LOOSE, conversation_path, turn_path
+from app.chat.store import LOOSE, turn_path
 from app.kit.clock import to_rfc3339
-from app.kit.stores.documents import Create, Fields, Merge, Value
+from app.kit.stores.documents import Create, Fields, Merge, Value, as_map, list_field
 from chat.branching.test_branches import Talk, aged
 from support.vendor import Vendor
 from support.world import World
@@ -92,4 +92,5 @@ def test_that_cannot_be_read_are_named(talk: Talk, world: World) -> None:
     [unread, asked] = talk.branch(leaf=ids[2])
     assert (unread["message_id"], unread["unreadable"]) == (ids[2], ["question"])
     assert asked["message_id"] == first
-    assert world.documents.get(conversation_path("alice", talk.id)) is not None
+    listed = [as_map(row)["path"] for row in list_field(stored(world, "jobs/turns_list"), "broken")]
+    assert listed == [turn_path("alice", talk.id, id) for id in (ids[2], ids[1])]
