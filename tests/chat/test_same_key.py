@@ -202,6 +202,21 @@ class TestABrokenConnection:
         assert (shown["attempt"], shown["cost"]) == (2, to_decimal(over.end.cost))
         assert "".join(str(one) for one in dict(shown["chunks"]).values()) == over.end.answer  # type: ignore[arg-type]
 
+    def test_to_one_that_was_only_frozen_keeps_its_words_out_of_the_live_text(self, world: ChatWorld) -> None:
+        """T-111: both attempts may be given by the same instance, which stood still and is asked again."""
+        conversation = world.conversation()
+        frozen = world.ask(conversation, key="k")
+        read_texts(frozen)
+        beat(world)
+        pass_by(world, 70)
+        again = world.ask(conversation, key="k")
+        read_texts(again)
+        frozen.over()
+        over = again.over()
+        shown = world.realtime.get(f"users/alice/streams/{over.turn.id}")
+        assert isinstance(shown, dict)
+        assert "".join(str(one) for one in dict(shown["chunks"]).values()) == over.end.answer  # type: ignore[arg-type]
+
     def test_to_one_that_settles_in_this_moment_gives_its_answer(self, world: ChatWorld) -> None:
         conversation = world.conversation()
         frozen = world.ask(conversation, key="k")

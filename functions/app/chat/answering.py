@@ -305,7 +305,7 @@ class Answering(Generic[AskT]):
                     for event in heard:
                         told = attempt.hear(event)
                         if isinstance(told, Text):
-                            self._mirror.append(turn.id, told.text)
+                            self._mirror.append(turn.id, told.text, attempt=turn.attempt)
                         if told is not None:
                             yield told
                         if finish := attempt.cut_short(told, self._clock.now_us()):
@@ -363,13 +363,13 @@ class Answering(Generic[AskT]):
             )
         except Failure:
             # Whether the last try was written is not known, so the live text names no cost.
-            self._mirror.close(turn.id, Closing("error", "error", None))
+            self._mirror.close(turn.id, Closing("error", "error", None), attempt=turn.attempt)
             raise
         end = ended(finish, answer, settlement)
         if settlement.replaced:
             self._mirror.leave(turn.id, attempt=turn.attempt)
         else:
-            self._mirror.close(turn.id, live_end(end))
+            self._mirror.close(turn.id, live_end(end), attempt=turn.attempt)
         attempt.stopwatch.end("settle")
         _log.info(
             "turn_settled",

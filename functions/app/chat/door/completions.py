@@ -141,10 +141,10 @@ class NoMirror:
     def explain(self, message_id: str, because: str) -> None:
         pass
 
-    def append(self, message_id: str, text: str) -> None:
+    def append(self, message_id: str, text: str, *, attempt: int = 0) -> None:
         pass
 
-    def close(self, message_id: str, closing: Closing) -> None:
+    def close(self, message_id: str, closing: Closing, *, attempt: int = 0) -> None:
         pass
 
     def leave(self, message_id: str, *, attempt: int) -> None:

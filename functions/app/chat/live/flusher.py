@@ -57,11 +57,11 @@ class Flusher:
     def explain(self, message_id: str, because: str) -> None:
         self.coalescer.explain(message_id, because)
 
-    def append(self, message_id: str, text: str) -> None:
-        self.coalescer.append(message_id, text)
+    def append(self, message_id: str, text: str, *, attempt: int = 0) -> None:
+        self.coalescer.append(message_id, text, attempt=attempt)
 
-    def close(self, message_id: str, closing: Closing) -> None:
-        self.coalescer.close(message_id, closing)
+    def close(self, message_id: str, closing: Closing, *, attempt: int = 0) -> None:
+        self.coalescer.close(message_id, closing, attempt=attempt)
         self._work.set()
         self._ended.set()
 

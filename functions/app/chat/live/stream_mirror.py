@@ -91,12 +91,12 @@ class StreamMirror(Protocol):
         """Says why the model of a stream was chosen."""
         ...
 
-    def append(self, message_id: str, text: str) -> None:
-        """Adds text to a stream."""
+    def append(self, message_id: str, text: str, *, attempt: int = 0) -> None:
+        """Adds text to a stream, if it is of this attempt; 0 stands for any."""
         ...
 
-    def close(self, message_id: str, closing: Closing) -> None:
-        """Ends a stream."""
+    def close(self, message_id: str, closing: Closing, *, attempt: int = 0) -> None:
+        """Ends a stream, if it is of this attempt; 0 stands for any."""
         ...
 
     def leave(self, message_id: str, *, attempt: int) -> None:
@@ -187,20 +187,20 @@ class Coalescer:
                 stream.because = because
                 self._dirty[message_id] = None
 
-    def append(self, message_id: str, text: str) -> None:
+    def append(self, message_id: str, text: str, *, attempt: int = 0) -> None:
         """Adds text."""
         with self._lock:
             stream = self._live.get(message_id)
-            if stream is not None:
+            if stream is not None and attempt in (0, stream.attempt):
                 stream.pending.append(text)
                 if stream.parked_until_us is None:
                     self._dirty[message_id] = None
 
-    def close(self, message_id: str, closing: Closing) -> bool:
+    def close(self, message_id: str, closing: Closing, *, attempt: int = 0) -> bool:
         """Ends a stream; False when it is not live."""
         with self._lock:
             stream = self._live.get(message_id)
-            if stream is None:
+            if stream is None or attempt not in (0, stream.attempt):
                 return False
             stream.closing = closing
             stream.closed_us = self._clock.now_us()
@@ -350,12 +350,12 @@ class SteppedStreamMirror:
     def explain(self, message_id: str, because: str) -> None:
         self.coalescer.explain(message_id, because)
 
-    def append(self, message_id: str, text: str) -> None:
-        self.coalescer.append(message_id, text)
+    def append(self, message_id: str, text: str, *, attempt: int = 0) -> None:
+        self.coalescer.append(message_id, text, attempt=attempt)
         self.step()
 
-    def close(self, message_id: str, closing: Closing) -> None:
-        self.coalescer.close(message_id, closing)
+    def close(self, message_id: str, closing: Closing, *, attempt: int = 0) -> None:
+        self.coalescer.close(message_id, closing, attempt=attempt)
 
     def leave(self, message_id: str, *, attempt: int) -> None:
         self.coalescer.leave(message_id, attempt=attempt)
