@@ -4,11 +4,13 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
+from app.chat.live.running import Running
 from app.chat.live.stream_mirror import PARKED_US, TRIES, Closing, Coalescer, send
 from app.chat.turn import Turn
 from app.kit.errors import Conflict, Unavailable
 from app.kit.stores.documents import Replace, Write
 from app.kit.stores.realtime import Json
+from app.models.transport import VendorCall
 from support.chat_world import ChatWorld, read_texts
 from support.clock import ManualClock
 from support.memory import MemoryRealtime
@@ -77,7 +79,7 @@ def test_live_text_that_is_sent_again_is_not_written_over_a_later_attempt(ending
     if ending == "left":
         first.leave("m", attempt=1)
     second.open("alice", "m", "small", attempt=2)
-    second.append("m", "the second ")
+    second.append("m", "the second ", attempt=2)
     assert send(second, realtime)
     shown = realtime.get("users/alice/streams/m")
     clock.advance(us=PARKED_US)
@@ -85,6 +87,32 @@ def test_live_text_that_is_sent_again_is_not_written_over_a_later_attempt(ending
     assert realtime.get("users/alice/streams/m") == shown
     assert not first.busy
     assert not send(first, realtime)
+
+
+def test_an_attempt_that_goes_on_writes_nothing_into_the_live_text_of_a_later_one_beside_it() -> None:
+    """T-111: an instance stood still, its turn was given up, and the same instance gives the next answer as well."""
+    coalescer, realtime = Coalescer(ManualClock()), MemoryRealtime()
+    coalescer.open("alice", "m", "small", attempt=1)
+    coalescer.append("m", "the first ", attempt=1)
+    coalescer.open("alice", "m", "small", attempt=2)
+    coalescer.append("m", "goes on ", attempt=1)
+    coalescer.append("m", "the second ", attempt=2)
+    assert not coalescer.close("m", Closing("error", "error", None), attempt=1)
+    assert send(coalescer, realtime)
+    shown = realtime.get("users/alice/streams/m")
+    assert isinstance(shown, dict)
+    assert (shown["chunks"], shown["status"], shown["attempt"]) == ({"0000": "the second "}, "running", 2)
+
+
+def test_an_attempt_that_ends_leaves_a_later_one_beside_it_to_be_stopped() -> None:
+    """T-111: as before; a cancel must reach the answer that is being given."""
+    running, first, second = Running(), VendorCall(), VendorCall()
+    running.add("alice", "m", first)
+    running.add("alice", "m", second)
+    running.remove("m", first)
+    assert running.stop("m", uid="alice")
+    running.remove("m", second)
+    assert not running.stop("m", uid="alice")
 
 
 def _refuse(values: Mapping[str, Json]) -> None:

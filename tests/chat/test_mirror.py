@@ -158,10 +158,10 @@ class TestASecondAttempt:
         for attempt, mirror in enumerate((first, second, first), 1):
             if attempt < 3:
                 mirror.open("alice", "m", "small", attempt=attempt)
-            mirror.append("m", f"piece {attempt} ")
+            mirror.append("m", f"piece {attempt} ", attempt=min(attempt, 2) if mirror is second else 1)
             clock.advance(seconds=1)
             mirror.step()
-        second.close("m", END)
+        second.close("m", END, attempt=2)
         second.drained("m")
         assert text_of(streamed(realtime, "m")) == "piece 2 "
 
@@ -284,7 +284,7 @@ class TestTheFlusher:
         realtime.update({word: True})
         assert heard.wait(10)
         assert call.stopped
-        running.remove("m")
+        running.remove("m", call)
         flusher.close("m", END)
         flusher.stop()
 
@@ -307,7 +307,7 @@ class TestTheFlusher:
         realtime.update({word: True})
         assert heard.wait(10)
         assert call.stopped
-        running.remove("m")
+        running.remove("m", call)
         flusher.stop()
         assert realtime.get(cancel_path("ins")) is None
 
@@ -334,7 +334,7 @@ class TestTheSweep:
         for attempt in (1, 2):
             mirror = SteppedStreamMirror(realtime, clock)
             mirror.open("alice", "m", "small", attempt=attempt)
-            mirror.append("m", f"attempt {attempt}")
+            mirror.append("m", f"attempt {attempt}", attempt=attempt)
             clock.advance(seconds=1)
             mirror.step()
             if attempt == 1:
@@ -344,7 +344,7 @@ class TestTheSweep:
         clock.advance(minutes=1)
         assert world.feature.streams.sweep() == 1
         assert text_of(streamed(realtime, "m")) == "attempt 2"
-        mirror.close("m", END)
+        mirror.close("m", END, attempt=2)
         mirror.drained("m")
         clock.advance(minutes=16)
         world.feature.streams.sweep()

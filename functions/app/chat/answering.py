@@ -353,7 +353,7 @@ class Answering(Generic[AskT]):
         turn, meter = attempt.turn, attempt.meter
         answer = meter.text if meter.visible else ""
         finish = replace(finish, route_reason=attempt.route_reason)
-        self._running.remove(turn.id)
+        self._running.remove(turn.id, attempt.call)
         attempt.stopwatch.end("stream")
         try:
             settlement = self._settling.settle(

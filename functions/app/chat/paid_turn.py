@@ -177,7 +177,7 @@ class AbandonedTurns:
 
     def _tell(self, turn: Turn, closing: Closing) -> None:
         self._mirror.open(turn.account, turn.id, turn.model, attempt=turn.attempt, keep=True)
-        self._mirror.close(turn.id, closing)
+        self._mirror.close(turn.id, closing, attempt=turn.attempt)
         self._mirror.drained(turn.id)
 
     def _cleaned_up(self, turn: Turn) -> bool:

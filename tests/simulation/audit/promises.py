@@ -80,6 +80,7 @@ def sealed(world: World, records: Records) -> Found:
             yield f"checkpoint {other['number']} does not follow from the one before"
     for checkpoint in checkpoints:
         yield from _archived(world, checkpoint.fields)
+    yield from _copied(world, records)
     for uid in records.uids():
         coverage, sequence = credits.checkpoints.coverage(uid), records.account(uid).sequence
         if not sequence:
@@ -88,6 +89,17 @@ def sealed(world: World, records: Records) -> Found:
             yield f"{uid} has {sequence} entries, its last checkpoint covers {coverage and coverage.sequence}"
         elif not coverage.holds(credits.ledger.keys):
             yield f"{uid}: its checkpoint does not verify"
+
+
+def _copied(world: World, records: Records) -> Found:
+    """What the archive holds can be read in Firestore."""
+    for name in world.outside.archive.kept:
+        if name.startswith("checkpoints/") and records.one(name.removesuffix(".json")) is None:
+            yield f"{name} is in the archive, and nobody can read it in Firestore"
+    for uid in records.uids():
+        seal, sequence = records.one(f"sealed/{uid}"), records.account(uid).sequence
+        if sequence and (seal is None or seal.fields["sequence"] != sequence):
+            yield f"{uid} has {sequence} entries, the copy of its seal is {seal and seal.fields}"
 
 
 def _archived(world: World, checkpoint: Fields) -> Found:

@@ -75,17 +75,20 @@ class SimDocuments:
     """`Documents` in the simulation. `watchers` hear of every commit at the moment it happens.
 
     `reads` hear of every document that was read and its version, `tries` of every commit before it happens, `doubts` of
-    those whose outcome their writer does not know.
+    those whose outcome their writer does not know, `conflicts` of those that were refused because somebody was faster.
     """
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
         self.real = IndexedDocuments()
         self.outage = Outage()
+        self.delay_us = 0
+        """What every call takes besides."""
         self.watchers: list[Watcher] = []
         self.reads: list[Callable[[str, Version | None], None]] = []
         self.tries: list[Callable[[Sequence[Write]], None]] = []
         self.doubts: list[Callable[[Sequence[Write]], None]] = []
+        self.conflicts: list[Callable[[Sequence[Write]], None]] = []
 
     def get(self, path: str) -> Document | None:
         self._before(f"get {path}")
@@ -116,6 +119,10 @@ class SimDocuments:
             for hear in self.doubts:
                 hear(writes)
             raise
+        except Conflict:
+            for hear in self.conflicts:
+                hear(writes)
+            raise
 
     def _commit(self, writes: Sequence[Write], label: str) -> list[Version]:
         kernel = self._kernel
@@ -139,6 +146,8 @@ class SimDocuments:
 
     def _before(self, label: str) -> None:
         self._kernel.linger()
+        if self.delay_us and self._kernel.current is not None:
+            self._kernel.sleep(self.delay_us)
         self._kernel.pause(label)
         self.outage.check(self._kernel)
         if self._kernel.current is not None and self._kernel.chance(self._kernel.faults.unavailable / 2):

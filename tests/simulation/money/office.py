@@ -8,7 +8,7 @@ from app.credits.core.entry import Kind
 from app.kit.clock import to_rfc3339
 from app.kit.errors import Failure, InvariantViolation
 from app.kit.money import to_decimal
-from app.kit.stores.documents import Create, Fields, Value
+from app.kit.stores.documents import Create, Fields, Replace, Value
 from simulation.audit.records import Records
 from simulation.devices import Http, Told
 from simulation.instance import Backend
@@ -40,7 +40,7 @@ class Office:
 
     def works(self, uid: str, times: int) -> None:
         """Some corrections of an account that exists, and what goes wrong in an office."""
-        doings = [self._adjusts, self._undoes, self._rejects, self._forged, self._forged]
+        doings = [self._adjusts, self._undoes, self._rejects, self._rejects, self._forged]
         for doing in (self._undoes_twice, *self._kernel.random.sample(doings, times - 1)):
             self._kernel.sleep(self._kernel.random.randrange(60_000_000))
             doing(uid)
@@ -91,9 +91,13 @@ class Office:
         id = self._proposes(by, uid, {"amount": "5"})
         if id is None:
             return
+        proposed = self._world.documents.real.get(f"corrections/{id}")
         told = self.send(_other(by), f"{_CORRECTIONS}/{id}/reject", None)
         if told is not None and told.status not in (200, 409):
             self._books.found.append(f"correction {id} was rejected and answered {told.status}: {told.text}")
+        if proposed is not None and told is not None and told.status == 200 and self._kernel.chance(0.85):
+            # Somebody who may write to Firestore puts it back to what it was, with its signature.
+            self._world.documents.real.commit([Replace(proposed.path, proposed.fields)])
         approved = self.send(_other(by), f"{_CORRECTIONS}/{id}/approve", None)
         if approved is not None and approved.status != 409:
             self._books.found.append(f"correction {id} was rejected and then approved: {approved.text}")

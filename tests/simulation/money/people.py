@@ -9,6 +9,8 @@ from simulation.audit.records import Records
 from simulation.money.accountant import Accountant
 from simulation.money.books import Books
 from simulation.money.cashier import DAY_US, Cashier
+from simulation.money.edges import Edges
+from simulation.money.night import Night
 from simulation.money.office import Office
 from simulation.money.restorer import Restorer
 from simulation.world import World
@@ -16,7 +18,7 @@ from simulation.world import World
 SHOP: Final = "shop"
 LATE: Final = 0.33
 """How often days pass after the storm."""
-_LATE_US: Final = 60 * DAY_US
+_LATE_US: Final = 200 * DAY_US
 
 
 class MoneyPeople:
@@ -27,6 +29,8 @@ class MoneyPeople:
         self._office = Office(self._books)
         self._accountant = Accountant(self._books)
         self._restorer = Restorer(self._books, self._office)
+        self._edges = Edges(self._books, self._office, self._restorer)
+        self._night = Night(world)
         self._asked: list[str] = []
         self._over = False
         world.documents.reads.append(self._was_read)
@@ -65,6 +69,7 @@ class MoneyPeople:
             # No sweep comes so soon: the last checkpoint seals an earlier entry.
             self._accountant.works([SHOP], 2, most_s=1)
             found.extend(self._restorer.works(SHOP))
+            found.extend(self._edges.plays())
             if kernel.chance(0.8):
                 found.extend(self._restorer.old_account())
             self._over = True
@@ -80,6 +85,9 @@ class MoneyPeople:
         yield from found
         yield from self.verdict()
         yield from self._accountant.looks_closely(SHOP)
+        # A siege sweeps very often, which so many accounts make dear.
+        if kernel.seed % 4 != 1 and kernel.chance(0.35):
+            yield from self._night.falls()
 
     def _was_read(self, path: str, _: object) -> None:
         """Whoever signs for the first time asks only the archive: Firestore would cost a message an operation."""

@@ -18,6 +18,12 @@ from simulation.products import PATIENT
 LANE: Final = "counter"
 SEATS: Final = 4
 CLERK: Final = "clerk"
+YARD: Final = "yard"
+MASON: Final = "mason"
+SMITH: Final = "smith"
+"""Of the vendors of the yard the mason takes one order at a time, and the smith as many as come. In the order of the
+queue the smith stands behind the mason.
+"""
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,8 @@ class Desk:
     """Who is served and by whom; `most` counts the most at once, of all and of the clerk's."""
 
     served: list[Served] = field(default_factory=list)
+    worked: list[Served] = field(default_factory=list)
+    """Starts in the yard and in the parade, which are no business of the counter."""
     busy: dict[str, int] = field(default_factory=lambda: {LANE: 0, CLERK: 0})
     most: dict[str, int] = field(default_factory=lambda: {LANE: 0, CLERK: 0})
 
@@ -60,13 +68,25 @@ class CounterFeature(Feature):
         self._kernel, self._desk = kernel, desk
 
     def lanes(self) -> Sequence[Lane]:
-        return [Lane(LANE, SEATS, {CLERK: 1})]
+        return [Lane(LANE, SEATS, {CLERK: 1}), Lane(YARD, 3, {MASON: 1})]
 
     def handlers(self) -> Sequence[Handler]:
         return [
             Handler("counter.serve", self._serve, lane=LANE, retry=PATIENT),
             Handler("counter.clerk", self._serve, lane=LANE, retry=PATIENT, vendor=CLERK),
+            Handler("parade", self._work, retry=PATIENT),
+            Handler("yard.work", self._work, lane=YARD, retry=PATIENT),
+            Handler("yard.mason", self._work, lane=YARD, retry=PATIENT, vendor=MASON),
+            Handler("yard.smith", self._work, lane=YARD, retry=PATIENT, vendor=SMITH),
         ]
+
+    def _work(self, run: Run) -> Done:
+        operation, kernel = run.operation, self._kernel
+        order = str(operation.payload["order"])
+        self._desk.worked.append(Served(order, str(operation.account), operation.priority, kernel.now_us))
+        kernel.sleep(int_field(operation.payload, "takes_us"))
+        kernel.pause("worked")
+        return Done(None, lambda: [Merge(f"marks/{order}", {"n": Increment(1)})])
 
     def _serve(self, run: Run) -> Done:
         operation, kernel = run.operation, self._kernel

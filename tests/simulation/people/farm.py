@@ -65,15 +65,18 @@ _CLUSTERS: Final = (
     _Cluster("domain", 22, 20, lambda n: _Bot(f"farm{n}", f"u{n}@m{n}.farm.example", _own(n))),
 )
 """A relay, such as a CDN, and the customer of a relay: anybody can write what a relay would."""
+PHONE: Final = _Cluster(
+    "phone", 4, 2, lambda n: _Bot(f"phone{n}", f"phone{n}@gmail.com", _own(100 + n), device="one phone for all of them")
+)
 
 
 class Farm:
     """Signs its accounts up one after the other, and takes what it is given."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, cluster: _Cluster | None = None) -> None:
         self._world, self._kernel = world, world.kernel
         self._random = world.kernel.random
-        self._cluster = self._random.choice(_CLUSTERS)
+        self._cluster = cluster or self._random.choice(_CLUSTERS)
         self._door = Door(world, f"farm by {self._cluster.name}")
         self._late = self._random.random() < 0.4
         """Whether mailboxes are verified after the first call."""

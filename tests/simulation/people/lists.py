@@ -3,6 +3,8 @@
 What a list must hold is what stands in the store before and after and did not change meanwhile.
 """
 
+import base64
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, cast
@@ -133,6 +135,8 @@ class Reader:
             seen += [str(item[one.name]) for item in cast(list[Mapping[str, object]], heard.fields["items"])]
             if heard.fields["next_cursor"] is None:
                 break
+            if self._kernel.random.random() < 0.3:
+                self._twists(one, f"limit={limit}{one.query}", str(heard.fields["next_cursor"]))
             cursor = f"&cursor={heard.fields['next_cursor']}"
         after = self._rows(one)
         still = [id for id, version in before.items() if after.get(id) == version]
@@ -140,6 +144,18 @@ class Reader:
             self.found.append(f"{one.path}{one.query} by {limit} shows {seen}, not once each of {missing}")
         if hidden := [path for path in junk if path not in self._reported]:
             self.found.append(f"{one.path} passed over {hidden}, and {one.job} does not list them")
+
+    def _twists(self, one: _List, query: str, cursor: str) -> None:
+        """A cursor in another spelling, or with another question in it, is none that this list has given out."""
+        parts = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        other = self._kernel.random.choice(
+            (json.dumps(parts), json.dumps([*parts[:2], "0" * 16, *parts[3:]], separators=(",", ":")))
+        )
+        twisted = base64.urlsafe_b64encode(other.encode()).decode().rstrip("=")
+        asked = HttpRequest("GET", one.path, self._tokens[one.by], query=f"{query}&cursor={twisted}")
+        heard = self._door.ask(asked)
+        if heard is not None and heard.status not in (404, 422, 503):
+            self.found.append(f"{one.path} takes {other!r} for a cursor of its own: {heard.status}")
 
     def _rows(self, one: _List) -> dict[str, Version]:
         """What the list shows, by id."""

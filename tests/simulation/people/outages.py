@@ -10,8 +10,9 @@ from typing import Final
 from app.api.auth import Principal
 from app.kit.clock import minutes, seconds
 from app.kit.errors import Unavailable
-from app.kit.stores.documents import Create, Delete, Fields, Opaque, Replace, Value, Write, int_field
+from app.kit.stores.documents import Create, Delete, Fields, Merge, Opaque, Replace, Value, Write, int_field
 from app.orchestration.queue.operation import OPEN
+from app.orchestration.sagas.sagas import SagaStart
 from app.ports import Identity
 from simulation.audit.records import JUNK
 from simulation.edge import HttpRequest
@@ -27,6 +28,7 @@ _SWEPT_US: Final = seconds(60) + seconds(30)
 """In calm weather what is over is ended by the next sweep."""
 _ODD: Final = Opaque("geo_point_value", b"\x42\x00")
 _TURNS: Final = "/messages/"
+_MENDED: Final = f"{JUNK}mended"
 _MANY: Final = 320
 """More rows than a chore handles in three runs."""
 
@@ -91,19 +93,33 @@ class LostMirrors:
     def __init__(self, world: World) -> None:
         self._world, self._kernel = world, world.kernel
         self._guests = Guests(world, "mirrors")
-        self.found = self._guests.found
+        self._left: list[str] = []
 
     def live(self) -> None:
         """They are opened once, and never touched again but by the sweep."""
         uids = [f"quiet{number}" for number in range(3)]
         self._world.deaf.update(uids)
         self._kernel.sleep(self._kernel.random.randrange(minutes(2)))
-        for uid in uids:
-            self._guests.opens(uid)
+        opened = [uid for uid in uids if self._guests.opens(uid)]
         # Mirrors are compared a minute after a change, with the next sweep.
         self._kernel.sleep(seconds(50))
         outage = self._world.realtime.outage
         outage.reason, outage.until_us = "UNAVAILABLE", self._kernel.now_us + seconds(75)
+        self._kernel.sleep(seconds(80))
+        # The second look at mirrors comes half an hour later: the first one may not have passed them.
+        for _ in range(12 if not self._world.faults.stall else 0):
+            shown = self._world.realtime.real.peek
+            self._left = [uid for uid in opened if shown(f"users/{uid}/balance") is None]
+            if not self._left:
+                return
+            self._world.sweep()
+            self._kernel.sleep(seconds(20))
+
+    @property
+    def found(self) -> list[str]:
+        """What was wrong."""
+        late = [f"the mirrors of {self._left} are missing, long after the Realtime Database came back"]
+        return [*self._guests.found, *(late if self._left else [])]
 
 
 class BrokenCrowd:
@@ -213,6 +229,62 @@ class Clumsy:
         self._left += 1
 
 
+class Mender:
+    """An operator breaks the account of somebody who rests, and puts it right after some sweeps."""
+
+    def __init__(self, world: World) -> None:
+        self._world, self._kernel = world, world.kernel
+        self._guests = Guests(world, "mender")
+        self._mended = False
+
+    def live(self) -> None:
+        """Once; nobody else touches it."""
+        self._world.deaf.add(_MENDED)
+        if not self._guests.opens(_MENDED):
+            return
+        real, path = self._world.documents.real, f"accounts/{_MENDED}"
+        whole = real.get(path)
+        assert whole is not None
+        real.commit([Replace(path, {**whole.fields, "low_threshold": _ODD})])
+        self._kernel.sleep(seconds(200))
+        stored = real.get(path)
+        assert stored is not None
+        real.commit([Replace(path, {**stored.fields, "low_threshold": whole.fields["low_threshold"]})])
+        self._mended = True
+
+    @property
+    def found(self) -> list[str]:
+        """What was wrong: whatever passed it over has come back to it."""
+        stored = [one for path, one in self._world.documents.real.all().items() if path.startswith("jobs/")]
+        listing = [one.id for one in stored if self._mended and f"accounts/{_MENDED}'" in str(one.fields.get("broken"))]
+        return [*self._guests.found, *(f"{job} still lists {_MENDED}, which can be read" for job in listing)]
+
+
+class Hiccup:
+    """Firestore does not answer the first tries to settle an answer, or to show a key; a later try is heard."""
+
+    def __init__(self, world: World) -> None:
+        self._world, self._kernel = world, world.kernel
+        self._refused: dict[str, int] = {}
+        self.found: list[str] = []
+        world.documents.tries.append(self._refuse)
+
+    def live(self) -> None:
+        """Nothing else: it goes on for as long as the storm."""
+
+    def _refuse(self, writes: Sequence[Write]) -> None:
+        process = self._kernel.current
+        if process is None or self._kernel.faults == CALM:
+            return
+        if any(write.path.startswith("ledger_keys/") for write in writes) and not process.name.startswith("chore"):
+            # Whoever signs first keeps its key in the archive; the sweep shows it.
+            raise Unavailable("the store does not answer")
+        for write in writes if self._kernel.chance(0.4) else ():
+            if isinstance(write, Merge) and _TURNS in write.path and self._refused.setdefault(write.path, 0) < 2:
+                self._refused[write.path] += 1
+                raise Unavailable("the store does not answer")
+
+
 class Hanging:
     """The Realtime Database answers nobody for some minutes, while three sweeps run in one instance."""
 
@@ -238,6 +310,7 @@ class Hanging:
         if held != [True] or kernel.names(None) or backend is None:
             return
         outage = world.realtime.outage
+        self._saga_lost()
         outage.hangs, outage.until_us = True, kernel.now_us + minutes(7)
         for number in range(3):
             kernel.spawn("sweep", partial(_sweep, backend), backend.instance)
@@ -257,6 +330,13 @@ class Hanging:
         """Whether it does not stand still, and sweeps nothing."""
         sweeps = [name for name in self._kernel.names(backend.instance) if name.startswith(("chore ", "sweep"))]
         return backend.instance.frozen_us <= self._kernel.now_us and not sweeps
+
+    def _saga_lost(self) -> None:
+        """A saga whose first step is gone is due: what repairs it rings, and so waits for the Realtime Database."""
+        real, rows = self._world.documents.real, self._world.backends[0].orchestration.sagas.rows
+        saga, *_ = rows(SagaStart("buy_punctual", "buy", "punctual", {"amount": 10_000_000}))
+        assert isinstance(saga, Create)
+        real.commit([Create(saga.path, {**saga.fields, "check_at": _LONG_AGO})])
 
     def _look(self, complaint: str) -> None:
         stored = self._world.documents.real.get("accounts/punctual")

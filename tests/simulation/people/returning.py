@@ -19,6 +19,7 @@ from app.kit.money import from_decimal
 from app.kit.stores.documents import Fields, Replace, Write, text_field
 from app.ports import Identity
 from simulation.devices import Http, Refusal
+from simulation.drills.outlived import Outlived
 from simulation.instance import Backend
 from simulation.outside.model_vendor import SLOWLY
 from simulation.workload import Known
@@ -179,15 +180,20 @@ class Returning:
 
     def __init__(self, world: World, known: Known, reaper: Reaper) -> None:
         self._world, self._known, self._reaper = world, known, reaper
-        self._kernel = world.kernel
+        self._kernel, self._outlived = world.kernel, Outlived(world)
         self.uid = "returning"
         token = world.outside.tokens.issue(Principal(self.uid))
         self._client = Client(self._kernel, self.uid, token, known.keyed)
         self.keys: list[Key] = []
 
+    @property
+    def found(self) -> list[str]:
+        """What it saw that must not be."""
+        return self._outlived.found
+
     def comes(self) -> None:
         """In the first minutes, in some seeds."""
-        if self._kernel.chance(0.6):
+        if self._kernel.chance(0.75):
             mail = f"{self.uid}@other.example"
             self._world.outside.people.known[self.uid] = Identity(self.uid, "google.com", "google-r", mail, True, 0)
             delay_us = self._kernel.random.randrange(5, 200) * SECOND
@@ -207,9 +213,9 @@ class Returning:
         if self._world.faults.unavailable:
             found += ["unwritten"] * 4
         if self._world.faults.stall:
-            found += ["frozen"] * 12
+            found += [*["frozen"] * 8, *["outlived"] * 12]
         if self._world.faults.crash:
-            found += [*_AT_COMMITS, "dead", "dead", "slow"]
+            found += [*_AT_COMMITS, *["dead"] * 6, "slow"]
             found += ["giving up", "overtaken", "untold"] * 3 + ["giving up"] * 4
         return found
 
@@ -243,7 +249,7 @@ class Returning:
         """
         if moment == "late":
             return [LATE_S, *_QUIET]
-        if moment in ("overtaken", "untold"):
+        if moment in ("overtaken", "untold", "outlived"):
             return [*_QUIET]
         some = sorted(self._kernel.random.sample(COMEBACKS_S, 4))
         return [*some, 200] if moment == "giving up" else [*some, *_QUIET]
@@ -288,6 +294,8 @@ class Returning:
             return False
         if key.moment == "frozen" and pieces == 3:
             backend.instance.frozen_us = self._kernel.now_us + self._kernel.random.choice(_FROZEN_S) * SECOND
+        if key.moment == "outlived" and pieces == 3:
+            self._outlived.sleeps(key.path, backend.instance)
         if key.moment == "unwritten" and pieces == 3:
             # Five writes of live text are refused, one after another, and the answer goes on.
             self._world.realtime.outage.reason = "RESOURCE_EXHAUSTED"

@@ -39,7 +39,7 @@ class Administrator:
         self._world, self._kernel = world, world.kernel
         self._door = Door(world, "administrator")
         self._auth = world.outside.tokens
-        self._tokens = [self._auth.issue(Principal("steward", self._kernel.random.choice(("user", *_STAFF))))]
+        self._tokens = [self._auth.issue(Principal("steward", self._kernel.random.choice(_STAFF)))]
         self.found = self._door.found
 
     def live(self) -> None:
@@ -53,7 +53,7 @@ class Administrator:
             if random.random() < 0.2:
                 self._tokens.append(self._auth.issue(Principal("steward")))
             self._try()
-            if random.random() < 0.3:
+            if random.random() < 0.6:
                 self._door.ask(HttpRequest("GET", "/v1/credits/reservations", random.choice(self._tokens)))
 
     def _try(self) -> None:
@@ -75,7 +75,7 @@ class Leaver:
         self._auth = world.outside.tokens
         who = Identity("leaver", "google.com", "google-leaver", "leaver@gmail.com", True, self._kernel.now_us)
         world.outside.people.known["leaver"] = who
-        self._lives_s = self._kernel.random.choice((100, 86_400, 86_400, 86_400))
+        self._lives_s = self._kernel.random.choice((100, 100, 86_400, 86_400, 86_400))
         self._token = self._auth.issue(Principal("leaver"), lives_s=self._lives_s)
         self._until_us = self._kernel.now_us + seconds(self._lives_s)
         self._out_us = 0

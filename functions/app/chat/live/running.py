@@ -17,10 +17,11 @@ class Running:
         with self._lock:
             self._calls[message_id] = (uid, call)
 
-    def remove(self, message_id: str) -> None:
-        """Forgets an answer that has ended."""
+    def remove(self, message_id: str, call: VendorCall) -> None:
+        """Forgets an answer that has ended. Another one to the same message may have begun meanwhile, and stays."""
         with self._lock:
-            self._calls.pop(message_id, None)
+            if message_id in self._calls and self._calls[message_id][1] is call:
+                del self._calls[message_id]
 
     def stop(self, message_id: str, *, uid: str | None = None) -> bool:
         """Ends the vendor's call at once; False when this instance does not give that answer (to `uid`)."""
