@@ -171,6 +171,7 @@ class Rewriter:
             elif code not in ("", _IN_PROGRESS):
                 return None
             else:
+                failed = False  # The connection broke, and another attempt may be given by now.
                 self._kernel.sleep(35 * SECOND)
         return None
 
