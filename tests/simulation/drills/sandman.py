@@ -43,7 +43,7 @@ class Sandman:
     def live(self) -> None:
         """Some of its scenes, one after another."""
         scenes = [self._taken_over, self._overtaken, self._renewed, self._on_its_way]
-        for scene in self._kernel.random.sample(scenes, 3):
+        for scene in self._kernel.random.sample(scenes, 2):
             self._kernel.sleep(self._kernel.random.randrange(seconds(10)))
             scene()
 

@@ -15,7 +15,7 @@ _STEP_US: Final = seconds(4)
 """Whoever may go on does so after this time at the latest."""
 _LEASE_US: Final = minutes(2) + seconds(9)
 """By then a lease of an operation is over that is not renewed, by all clocks."""
-_AGAIN_US: Final = seconds(15)
+_AGAIN_US: Final = seconds(25)
 
 
 def stands_still(

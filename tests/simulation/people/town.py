@@ -69,7 +69,7 @@ class Town:
         self._phone = Farm(world, PHONE) if dice.random() < 0.2 else None
         # While a tablet is sick, every second sweep gives reservations back.
         sick = any(isinstance(person, SickTablet) for person in self._people)
-        self._hanging = Hanging(world) if not calm and not sick and dice.random() < 0.25 else None
+        self._hanging = Hanging(world) if not calm and not sick and dice.random() < 0.2 else None
 
     @property
     def crowded(self) -> bool:
