@@ -50,7 +50,6 @@ class Chatting:
     def verdict(self, records: Records) -> Iterator[str]:
         """What any of them could complain of, once all is quiet."""
         yield from self._crowds.verdict(records)
-        yield from self._returning.found
         yield from repeated(self._world, self._returning.keys, records)
         yield from self._talker.verdict()
         yield from self._choosy.verdict(records)

@@ -19,7 +19,6 @@ from app.kit.money import from_decimal
 from app.kit.stores.documents import Fields, Replace, Write, text_field
 from app.ports import Identity
 from simulation.devices import Http, Refusal
-from simulation.drills.outlived import Outlived
 from simulation.instance import Backend
 from simulation.outside.model_vendor import SLOWLY
 from simulation.workload import Known
@@ -180,16 +179,11 @@ class Returning:
 
     def __init__(self, world: World, known: Known, reaper: Reaper) -> None:
         self._world, self._known, self._reaper = world, known, reaper
-        self._kernel, self._outlived = world.kernel, Outlived(world)
+        self._kernel = world.kernel
         self.uid = "returning"
         token = world.outside.tokens.issue(Principal(self.uid))
         self._client = Client(self._kernel, self.uid, token, known.keyed)
         self.keys: list[Key] = []
-
-    @property
-    def found(self) -> list[str]:
-        """What it saw that must not be."""
-        return self._outlived.found
 
     def comes(self) -> None:
         """In the first minutes, in some seeds."""
@@ -213,7 +207,7 @@ class Returning:
         if self._world.faults.unavailable:
             found += ["unwritten"] * 4
         if self._world.faults.stall:
-            found += [*["frozen"] * 8, *["outlived"] * 12]
+            found += ["frozen"] * 12
         if self._world.faults.crash:
             found += [*_AT_COMMITS, *["dead"] * 6, "slow"]
             found += ["giving up", "overtaken", "untold"] * 3 + ["giving up"] * 4
@@ -249,7 +243,7 @@ class Returning:
         """
         if moment == "late":
             return [LATE_S, *_QUIET]
-        if moment in ("overtaken", "untold", "outlived"):
+        if moment in ("overtaken", "untold"):
             return [*_QUIET]
         some = sorted(self._kernel.random.sample(COMEBACKS_S, 4))
         return [*some, 200] if moment == "giving up" else [*some, *_QUIET]
@@ -294,8 +288,6 @@ class Returning:
             return False
         if key.moment == "frozen" and pieces == 3:
             backend.instance.frozen_us = self._kernel.now_us + self._kernel.random.choice(_FROZEN_S) * SECOND
-        if key.moment == "outlived" and pieces == 3:
-            self._outlived.sleeps(key.path, backend.instance)
         if key.moment == "unwritten" and pieces == 3:
             # Five writes of live text are refused, one after another, and the answer goes on.
             self._world.realtime.outage.reason = "RESOURCE_EXHAUSTED"
