@@ -104,6 +104,26 @@ def test_an_attempt_that_goes_on_writes_nothing_into_the_live_text_of_a_later_on
     assert (shown["chunks"], shown["status"], shown["attempt"]) == ({"0000": "the second "}, "running", 2)
 
 
+@pytest.mark.parametrize("ended", [False, True])
+def test_what_an_instance_sends_that_stood_still_is_not_written_over_a_later_attempt(ended: bool) -> None:
+    """T-111: it was about to open the live text; when it goes on, another instance has given the whole answer."""
+    clock, realtime = ManualClock(), MemoryRealtime()
+    first, second = Coalescer(clock), Coalescer(clock)
+    first.open("alice", "m", "small", attempt=1)
+    if ended:
+        first.close("m", Closing("done", "cancelled", "0"))
+    clock.advance(seconds=6)
+    second.open("alice", "m", "small", attempt=2)
+    second.append("m", "the second ", attempt=2)
+    second.close("m", Closing("done", "stop", "1"), attempt=2)
+    assert send(second, realtime)
+    shown = realtime.get("users/alice/streams/m")
+    assert send(first, realtime)
+    first.close("m", Closing("done", "cancelled", "0"))
+    send(first, realtime)
+    assert realtime.get("users/alice/streams/m") == shown
+
+
 def test_an_attempt_that_ends_leaves_a_later_one_beside_it_to_be_stopped() -> None:
     """T-111: as before; a cancel must reach the answer that is being given."""
     running, first, second = Running(), VendorCall(), VendorCall()

@@ -22,6 +22,8 @@ EVERY_US: Final = 120_000
 TRIES: Final = 5
 """An update that has failed so often is dropped. The streams in it are parked, and each is written whole by itself."""
 PARKED_US: Final = seconds(2)
+LATE_US: Final = seconds(5)
+"""An update that goes out so long after it was due comes of an instance that stood still."""
 MOST_PARKED_US: Final = seconds(60)
 """A stream that cannot be written so long after its end is left to the sweep."""
 
@@ -85,11 +87,9 @@ class StreamMirror(Protocol):
 
     def open(self, uid: str, message_id: str, model: str, *, attempt: int = 1, keep: bool = False) -> None:
         """Begins a stream. What an earlier attempt left is removed, unless `keep`: then it goes on from there."""
-        ...
 
     def explain(self, message_id: str, because: str) -> None:
         """Says why the model of a stream was chosen."""
-        ...
 
     def append(self, message_id: str, text: str, *, attempt: int = 0) -> None:
         """Adds text to a stream, if it is of this attempt; 0 stands for any."""
@@ -101,11 +101,9 @@ class StreamMirror(Protocol):
 
     def leave(self, message_id: str, *, attempt: int) -> None:
         """Writes nothing more of this attempt, whose place a later one has taken. The sweep mends what it wrote."""
-        ...
 
     def drained(self, message_id: str) -> None:
         """Waits, for a bounded time, until a closed stream was written: an instance may get no CPU after its answer."""
-        ...
 
 
 @dataclass(slots=True)
@@ -124,6 +122,8 @@ class _MirroredStream:
     pending: list[str] = field(default_factory=list)
     closing: Closing | None = None
     closed_us: int = 0
+    due_us: int = 0
+    late: bool = False
     listed: str = ""
     """Where it stands on a list of the sweep."""
     parked_until_us: int | None = None
@@ -144,9 +144,10 @@ class Batch:
     parked: bool
     tries: int = 0
 
-    def ended(self) -> list[tuple[str, _MirroredStream]]:
-        """Streams whose answers are over: another instance may answer those messages anew."""
-        return [(id, stream) for id, stream in self.streams.items() if stream.closing is not None]
+    def doubtful(self) -> list[tuple[str, _MirroredStream]]:
+        """Streams of messages that another instance may have answered anew."""
+        again = bool(self.tries or self.parked)
+        return [(id, one) for id, one in self.streams.items() if one.late or (again and one.closing is not None)]
 
     def leave(self, message_id: str, attempt: int) -> None:
         """Writes nothing of this attempt, if it holds it."""
@@ -175,8 +176,8 @@ class Coalescer:
     def open(self, uid: str, message_id: str, model: str, *, attempt: int = 1, keep: bool = False) -> None:
         """Begins a stream."""
         with self._lock:
-            started_at = to_rfc3339(self._clock.now_us())
-            self._live[message_id] = _MirroredStream(uid, model, started_at, attempt, keep)
+            now_us = self._clock.now_us()
+            self._live[message_id] = _MirroredStream(uid, model, to_rfc3339(now_us), attempt, keep, due_us=now_us)
             self._dirty[message_id] = None
 
     def explain(self, message_id: str, because: str) -> None:
@@ -203,7 +204,7 @@ class Coalescer:
             if stream is None or attempt not in (0, stream.attempt):
                 return False
             stream.closing = closing
-            stream.closed_us = self._clock.now_us()
+            stream.closed_us = stream.due_us = self._clock.now_us()
             stream.parked_until_us = None
             self._dirty[message_id] = None
             return True
@@ -298,6 +299,7 @@ class Coalescer:
         stream = self._live[message_id]
         path, now_us = stream_path(stream.uid, message_id), self._clock.now_us()
         fields: dict[str, Json] = {}
+        stream.late = now_us - stream.due_us > LATE_US and (not stream.opened or stream.closing is not None)
         # The keys of an attempt begin at 0000 again, so the update that writes the first one removes the earlier ones.
         # A later attempt ends with the whole text, in case a frozen instance wrote into it for an earlier one.
         anew = not stream.keep and (not stream.opened or (stream.closing is not None and stream.attempt > 1))
@@ -378,7 +380,7 @@ def send(coalescer: Coalescer, realtime: Realtime, *, ends_only: bool = False) -
     if batch is None:
         return False
     try:
-        for message_id, stream in batch.ended() if batch.tries or batch.parked else []:
+        for message_id, stream in batch.doubtful():
             there = realtime.get(f"{stream_path(stream.uid, message_id)}/attempt")
             if isinstance(there, int) and there > stream.attempt:
                 coalescer.leave(message_id, attempt=stream.attempt)
