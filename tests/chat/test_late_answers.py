@@ -6,9 +6,10 @@ import pytest
 
 from app.chat.live.running import Running
 from app.chat.live.stream_mirror import PARKED_US, TRIES, Closing, Coalescer, send
+from app.chat.store import ChatStore, turn_path
 from app.chat.turn import Turn
 from app.kit.errors import Conflict, Unavailable
-from app.kit.stores.documents import Replace, Write
+from app.kit.stores.documents import Create, Replace, Write
 from app.kit.stores.realtime import Json
 from app.models.transport import VendorCall
 from support.chat_world import ChatWorld, read_texts
@@ -102,6 +103,17 @@ def test_an_attempt_that_goes_on_writes_nothing_into_the_live_text_of_a_later_on
     shown = realtime.get("users/alice/streams/m")
     assert isinstance(shown, dict)
     assert (shown["chunks"], shown["status"], shown["attempt"]) == ({"0000": "the second "}, "running", 2)
+
+
+def test_copies_of_a_turn_that_somebody_left_do_not_hide_it(world: ChatWorld) -> None:
+    """The sweep would take its live text for that of a deleted conversation, and remove it."""
+    turn = world.answered(world.conversation()).turn
+    path = turn_path(turn.account, turn.conversation_id, turn.id)
+    stored = world.documents.get(path)
+    assert stored is not None
+    copies = [f"{path.rpartition('/')[0]}/a-copy-{number}" for number in range(6)]
+    world.documents.commit([Create(copy, stored.fields) for copy in copies])
+    assert ChatStore(world.documents).find_turn("alice", turn.id).id == turn.id
 
 
 @pytest.mark.parametrize("ended", [False, True])

@@ -31,6 +31,8 @@ T = TypeVar("T")
 
 BATCH: Final = 200
 """Messages deleted in one commit; Firestore takes 500 writes."""
+COPIES: Final = 50
+"""Documents in which one turn is looked for: somebody may have left copies of it under other names."""
 LOOSE: Final = 20
 """Turns that no tree has yet which are read at once."""
 
@@ -240,7 +242,7 @@ class ChatStore:
             NoSuchMessage: there is none, or it is another user's.
             UnreadableMessage: a field of it cannot be read, and is one of those that the caller `needs`, or all count.
         """
-        query = Query("messages", where=(Where("id", "==", message_id),), limit=2, group=True)
+        query = Query("messages", where=(Where("id", "==", message_id),), limit=COPIES, group=True)
         for stored in self.documents.query(query):
             if stored.path.startswith(f"users/{uid}/") and stored.id == message_id:
                 return self._readable(stored, needs)
