@@ -194,10 +194,41 @@ def test_nobody_has_more_than_twenty(world: World) -> None:
 def test_a_key_that_cannot_be_read_is_passed_over_and_can_be_deleted(world: World) -> None:
     alice = world.client("alice")
     broken, whole = made(alice), made(alice)
-    world.documents.commit([Merge(path_of(broken["id"]), {"scopes": ["moon"]})])
+    world.documents.commit([Merge(path_of(broken["id"]), {"scopes": 7})])
     assert [item["id"] for item in (alice.get(PATH).json or {})["items"]] == [whole["id"]]
     assert alice.delete(f"{PATH}/{broken['id']}").status_code == 204
     assert world.documents.get(path_of(broken["id"])) is None
+
+
+def test_a_scope_of_a_later_version_takes_no_other_scope_away(world: World) -> None:
+    key = made(world.client("alice"))
+    world.documents.commit([Merge(path_of(key["id"]), {"scopes": ["models", "files"]})])
+    assert Caller(world.instance().edge, key["key"]).get("/v1/models").status_code == 200
+
+
+def test_a_clock_that_goes_back_keeps_no_deleted_key_alive(world: World) -> None:
+    alice = world.client("alice")
+    key = made(alice)
+    program = Caller(world.system.edge, key["key"])
+    assert program.get("/v1/models").status_code == 200
+    alice.delete(f"{PATH}/{key['id']}")
+    world.clock.set(world.clock.now_us() - 7_200_000_000)
+    world.clock.advance(minutes=30)
+    assert program.get("/v1/models").status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("PUT", "/v1/models/preferences"),
+        ("POST", "/v1/chat/conversations/cnv_1/share"),
+        ("DELETE", "/v1/chat/conversations/cnv_1/share"),
+    ],
+)
+def test_no_key_changes_what_messages_may_cost_or_publishes_anything(world: World, method: str, path: str) -> None:
+    program = Caller(world.system.edge, made(world.client("alice"))["key"])
+    answer = program.open(path, method=method, json={"optimize": "cost"} if method == "PUT" else None)
+    assert (answer.status_code, (answer.json or {})["code"]) == (403, "api_key_out_of_scope")
 
 
 def test_keep_what_a_later_version_of_the_code_wrote(world: World) -> None:

@@ -111,11 +111,15 @@ def no_keys(_: str) -> Principal:
 
 def scope_of(method: str, rule: str) -> Scope | None:
     """The scope that a key needs for this route; None where no key suffices, such as for keys themselves."""
+    reads = method in ("GET", "HEAD")
+    if not reads and (rule == "/v1/models/preferences" or rule.endswith("/share")):
+        # What all messages may cost, and what everybody may read, is for the user alone to say.
+        return None
     if rule.startswith(("/v1/chat/", "/v1/openai/chat/")):
         return "chat"
     if rule in ("/v1/models", "/v1/openai/models") or rule.startswith(("/v1/models/", "/v1/openai/models/")):
         return "models"
-    if rule.startswith("/v1/credits/") and method in ("GET", "HEAD"):
+    if rule.startswith("/v1/credits/") and reads:
         return "credits:read"
     return None
 

@@ -40,7 +40,7 @@ class KeysInUse:
         digest = digest_of(text)
         with self._lock:
             known = self._known.get(digest)
-        if known is None or known[1] <= now_us:
+        if known is None or not 0 < known[1] - now_us <= REMEMBERED_US:  # A clock may go back.
             key = self._looked_up(id, text, now_us)
             self._remember(digest, key, now_us)
         else:

@@ -122,10 +122,11 @@ class Gateway:
                         first_text_us = clock.monotonic_us() - began_us
                         self._breakers.spoke(permit)
                     yield event
-            except (ModelFault, PromptTooLong, ContentRefused, ModelRefused) as failure:
+            except (ModelFault, PromptTooLong, ContentRefused, ModelRefused) as told:
+                failure = _of_options(told) if question.options else told
                 self._note(failure, permit, question.account)
                 if first_text_us is not None or not asking.goes_on(failure):
-                    raise
+                    raise failure from told.__cause__
                 failed = True
                 _log.warning("model_retried", model=model.id, next=asking.model.id, reason=failure.detail)
             except BaseException:
@@ -218,6 +219,13 @@ class Gateway:
         if answer.status != 200:
             return faults.of_status(answer.status, body, wait, now_us)
         return faults.of_body(body, wait, now_us)
+
+
+def _of_options(failure: ModelFault | Rejection) -> ModelFault | Rejection:
+    """A parameter that the vendor does not take is the caller's fault where the caller chose it."""
+    if isinstance(failure, ModelFault) and failure.blame is Blame.OUR_REQUEST:
+        return ModelRefused("The model does not take one of the parameters.")
+    return failure
 
 
 class _Asking:

@@ -7,7 +7,7 @@ import pytest
 
 from app.chat.sharing.share import share_path
 from app.chat.store import conversation_path, turn_path
-from app.kit.stores.documents import Delete, Merge
+from app.kit.stores.documents import Delete, Merge, Replace
 from chat.branching.test_branches import Talk, calls_of
 from support.vendor import Vendor
 from support.world import World
@@ -83,6 +83,26 @@ class TestWhatIsShared:
         assert share(talk)["token"] == first["token"]
         assert said(read(talk, first["path"])) == ["one", "two"]
 
+    def test_keeps_the_title_that_it_had(self, talk: Talk) -> None:
+        talk.say("one")
+        path = share(talk)["path"]
+        talk.client.patch(talk.path, json={"title": "Private"})
+        assert read(talk, path)["title"] == "one"
+
+    def test_has_no_answer_that_came_after_it_was_shared(self, talk: Talk, vendor: Vendor) -> None:
+        vendor.arrange("status=500", times=4, contains="fail")
+        talk.say("one")
+        again = {"Idempotency-Key": "again"}
+        first = talk.client.post(f"{talk.path}/messages", json={"content": "fail"}, headers=again)
+        path = share(talk)["path"]
+        vendor.reset()
+        talk.world.clock.advance(minutes=5)
+        second = talk.client.post(f"{talk.path}/messages", json={"content": "fail"}, headers=again)
+        assert (first.status_code, second.status_code) == (503, 200)
+        assert [turn["answer"] is None for turn in read(talk, path)["items"]] == [False, True]
+        share(talk)
+        assert [turn["answer"] is None for turn in read(talk, path)["items"]] == [False, False]
+
     def test_comes_in_pages(self, talk: Talk) -> None:
         for number in range(5):
             talk.say(f"question {number}")
@@ -151,6 +171,23 @@ class TestTakingItBack:
         talk.say("one")
         shared = share(talk)
         talk.world.documents.commit([Merge(conversation_path("alice", talk.id), {"share": None})])
+        read(talk, shared["path"], 404)
+
+    def test_lasts_when_the_conversation_comes_back_from_a_backup(self, talk: Talk) -> None:
+        talk.say("one")
+        path = share(talk)["path"]
+        place = conversation_path("alice", talk.id)
+        kept = talk.world.documents.get(place)
+        assert kept is not None
+        talk.client.delete(f"{talk.path}/share")
+        talk.world.documents.commit([Replace(place, kept.fields)])
+        share(talk)
+        read(talk, path, 404)
+
+    def test_is_not_undone_by_a_spoilt_document(self, talk: Talk) -> None:
+        talk.say("one")
+        shared = share(talk)
+        talk.world.documents.commit([Merge(share_path(shared["token"]), {"leaf": 7})])
         read(talk, shared["path"], 404)
 
     def test_survives_a_message(self, talk: Talk) -> None:

@@ -18,6 +18,7 @@ class Share:
     conversation_id: str
     leaf: str
     shared_at: str
+    title: str = ""
 
 
 def share_path(token: str) -> str:
@@ -32,6 +33,7 @@ def write(share: Share) -> dict[str, Value]:
         "conversation_id": share.conversation_id,
         "leaf": share.leaf,
         "shared_at": share.shared_at,
+        "title": share.title,
     }
 
 
@@ -39,4 +41,5 @@ def read(token: str, fields: Fields) -> Share:
     """The share in a document."""
     names = ("account", "conversation_id", "leaf", "shared_at")
     account, conversation_id, leaf, shared_at = (text_field(fields, name) for name in names)
-    return Share(token, account, conversation_id, leaf, shared_at)
+    title = fields.get("title")
+    return Share(token, account, conversation_id, leaf, shared_at, title if isinstance(title, str) else "")

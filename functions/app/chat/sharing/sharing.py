@@ -16,8 +16,9 @@ from app.chat.sharing import share as shares
 from app.chat.sharing.share import Share, share_path
 from app.chat.store import ChatStore, NoSuchConversation
 from app.chat.turn import Turn
+from app.kit import telemetry
 from app.kit.clock import Clock, to_rfc3339
-from app.kit.errors import NotFound, Rejection
+from app.kit.errors import InvariantViolation, NotFound, Rejection
 from app.kit.ids import Ids, derived
 from app.kit.optimistic import Pause, optimistic
 from app.kit.stores.documents import Delete, Document, Replace
@@ -25,6 +26,7 @@ from app.kit.stores.rows import GuardedRows
 
 T = TypeVar("T")
 _JOB: Final = "turns_list"
+_log = telemetry.log("chat")
 
 
 class NothingToShare(Rejection):
@@ -71,8 +73,11 @@ class Sharing:
             if not found.leaf:
                 raise NothingToShare("Its active branch has no turn that has ended.")
             # Two ids, because half of one is time.
-            token = found.share or derived("shr", self._ids.new("shr"), self._ids.new("shr"))
-            made = Share(token, uid, conversation_id, found.leaf, to_rfc3339(self._clock.now_us()))
+            standing = found.share if found.share and self._store.documents.get(share_path(found.share)) else None
+            token = standing or derived("shr", self._ids.new("shr"), self._ids.new("shr"))
+            # Never before the end of a turn, whose instance may have another clock.
+            at = max(to_rfc3339(self._clock.now_us()), found.updated_at)
+            made = Share(token, uid, conversation_id, found.leaf, at, found.title)
             fields = write(replace(found, share=token))
             self._store.documents.commit(
                 [
@@ -131,11 +136,23 @@ class Sharing:
         found = self._store.turns_with(share.account, share.conversation_id, shown)
         read = self._rows.decoded(_JOB, found, lambda stored: turns.read(stored.fields))
         more = after + limit if len(ids) > after + limit else None
-        return SharedPage(outline.conversation.title, share, read, len(ids), more)
+        return SharedPage(share.title, share, [_as_shared(one, share) for one in read], len(ids), more)
 
     def _stored(self, token: str) -> Share | None:
         stored = self._store.documents.get(share_path(token))
-        return None if stored is None else shares.read(token, stored.fields)
+        if stored is None:
+            return None
+        try:
+            return shares.read(token, stored.fields)
+        except InvariantViolation as broken:
+            _log.error("share_not_read", path=stored.path, reason=str(broken))
+            return None
 
     def _with_turns(self, uid: str, conversation_id: str, write: Callable[[Conversation, Document], T]) -> T:
         return optimistic(lambda: write(*self._store.conversation(uid, conversation_id)), pause=self._pause)
+
+
+def _as_shared(turn: Turn, share: Share) -> Turn:
+    """The turn without an answer that came after it was shared, where the first attempt had none."""
+    later = turn.end is not None and turn.end.ended_at > share.shared_at
+    return replace(turn, end=None) if later else turn

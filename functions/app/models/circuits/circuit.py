@@ -135,6 +135,8 @@ def heard(circuit: Circuit, theirs: Circuit, at_us: int, now_us: int) -> Circuit
     if not theirs.openings and not circuit.openings:
         return circuit
     until_us = min(theirs.until_us, now_us + max(theirs.until_us - at_us, 0))
+    if theirs.openings and theirs.openings < circuit.openings and _left_us(circuit.until_us, now_us, LONGEST_PAUSE_US):
+        return circuit  # Who opens it anew had not heard that it was open.
     return Circuit(openings=theirs.openings, until_us=until_us, generation=circuit.generation + 1)
 
 
