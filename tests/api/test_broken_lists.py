@@ -115,6 +115,7 @@ NOT_OF_ROWS: Final = {
     "/v1/chat/search": "of two collections, read through GuardedRows; nothing here puts broken rows in front of it yet",
     "/v1/credits/explain": "a sum: test_an_entry_that_cannot_be_read_is_not_left_out_of_a_sum",
     "/v1/credits/validate-chain": "a verification",
+    "/v1/shared/{token}": "a branch, read as messages are; nothing here spoils a turn of it yet",
 }
 
 

@@ -26,6 +26,10 @@ ASKED = {"model": "small", "messages": [{"role": "user", "content": "What is a l
 COMPLETIONS = "/v1/openai/chat/completions"
 
 
+NEARLY = st.sampled_from([0.08, 0.95, 0.99, 1.0])
+"""Parts of a window after which a charge is about to leave it."""
+
+
 def spender(*limits: tuple[Window, int]) -> Spender:
     return Spender("key_a", tuple(Limit(window, amount) for window, amount in limits))
 
@@ -33,7 +37,7 @@ def spender(*limits: tuple[Window, int]) -> Spender:
 class TestAWindow:
     @given(
         window=st.sampled_from(["1h", "24h", "30d"]),
-        calls=st.lists(st.tuples(st.floats(0, 1.5), st.integers(1, 400)), max_size=60),
+        calls=st.lists(st.tuples(st.floats(0, 1.5) | NEARLY, st.integers(1, 400) | st.just(1000)), max_size=60),
     )
     def test_never_holds_more_than_the_budget(self, window: Window, calls: list[tuple[float, int]]) -> None:
         """Wherever it begins; and what lies thirteen twelfths of a window back counts no more."""
