@@ -222,7 +222,7 @@ class Gateway:
 
 
 def _of_options(failure: ModelFault | Rejection) -> ModelFault | Rejection:
-    """A parameter that the vendor does not take is the caller's fault where the caller chose it."""
+    """The failure of a request whose parameters the caller chose: one that the vendor does not take is the caller's."""
     if isinstance(failure, ModelFault) and failure.blame is Blame.OUR_REQUEST:
         return ModelRefused("The model does not take one of the parameters.")
     return failure

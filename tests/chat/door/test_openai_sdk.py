@@ -10,7 +10,9 @@ import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from app.kit.money import from_decimal, to_decimal
-from chat.door.served import Served
+from chat.door.served import Served, served
+from support.raw_vendor import END, Reply, replying, stream, text
+from support.vendor import Vendor
 
 LEDGER: list[Any] = [{"role": "user", "content": "What is a ledger?"}]
 
@@ -309,3 +311,26 @@ def spending(door: Served) -> list[dict[str, Any]]:
     found = door.world.documents.all().items()
     listed = [dict(stored.fields) for path, stored in found if path.startswith("accounts/alice/entries/")]
     return [fields for fields in listed if fields.get("usage")]
+
+
+REFUSED = Reply(400, b'{"error": {"message": "no", "type": "invalid_request_error", "code": "unsupported_parameter"}}')
+
+
+def test_a_parameter_that_the_vendor_does_not_take_shuts_no_model_for_others() -> None:
+    done = stream(text("fine "), END, b"data: [DONE]\n\n")
+    with replying(*[REFUSED] * 8, done) as vendor, served(Vendor(vendor.base_url)) as found:
+        for uid in ("alice", "bob") * 4:
+            client = openai.OpenAI(base_url=found.base_url, api_key=found.key(uid), max_retries=0)
+            with pytest.raises(openai.BadRequestError):
+                ask(client, reasoning_effort="low")
+        assert ask(openai.OpenAI(base_url=found.base_url, api_key=found.key("carol"), max_retries=0))
+
+
+@pytest.mark.parametrize("more", [{"tools": None}, {"top_logprobs": None}, {"service_tier": None}])
+def test_a_parameter_that_is_null_is_none(client: openai.OpenAI, more: dict[str, None]) -> None:
+    assert ask(client, extra_body=more)
+
+
+def test_an_answer_goes_back_as_the_sdk_dumps_it(client: openai.OpenAI) -> None:
+    said = ask(client).choices[0].message.model_dump()
+    assert ask(client, messages=[*LEDGER, said, *LEDGER])

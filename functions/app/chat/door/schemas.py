@@ -6,7 +6,7 @@ A parameter that is not here is refused by its name: nothing that a client asks 
 
 from typing import Annotated, Literal
 
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, model_validator
 
 from app.api.schemas import AmountIn, CreditAmount, Id, ModelId, Parameters, RequestBody, ResponseBody
 
@@ -15,6 +15,15 @@ MOST_TEXT = 2_000_000
 """Characters of one text. How many there may be in all depends on the model's context."""
 
 Text = Annotated[str, Field(max_length=MOST_TEXT)]
+
+
+class _WithNulls(RequestBody):
+    """What clients send with null for what they leave out, and SDKs whenever they send back what they were given."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, given: object) -> object:
+        return {name: one for name, one in given.items() if one is not None} if isinstance(given, dict) else given
 
 
 class TextPart(RequestBody):
@@ -44,21 +53,21 @@ Parts = Annotated[
 ]
 
 
-class SystemMessage(RequestBody):
+class SystemMessage(_WithNulls):
     """What the model is told about its task."""
 
     role: Literal["system", "developer"]
     content: Text | TextParts
 
 
-class UserMessage(RequestBody):
+class UserMessage(_WithNulls):
     """What the user says. Its texts are sent as one, and its pictures behind them."""
 
     role: Literal["user"]
     content: Text | Parts
 
 
-class AssistantMessage(RequestBody):
+class AssistantMessage(_WithNulls):
     """What the model said before."""
 
     role: Literal["assistant"]
@@ -100,7 +109,7 @@ class SchemaFormat(RequestBody):
 Stop = Annotated[str, Field(min_length=1, max_length=500)]
 
 
-class CompletionBody(RequestBody):
+class CompletionBody(_WithNulls):
     """A chat completion. `max_cost` is ours: the most credits that it may cost.
 
     `user`, `store: false` and `logprobs: false` are taken and change nothing: the vendor is told an opaque name for
