@@ -39,7 +39,7 @@ class Line:
         row: list[str] = []
         opened_us = 0
         for at_us, what, one in sorted(self._events(), key=lambda event: event[0]):
-            if what == "spoke" and 0 < opened_us < self._at_us[one.number]:
+            if what != "failed" and 0 < opened_us < self._at_us[one.number]:
                 row, opened_us = [], 0
             elif what == "over" and not opened_us:
                 row = []
