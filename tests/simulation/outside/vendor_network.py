@@ -51,6 +51,9 @@ class VendorConnection:
         self._arrivals.extend(arrivals)
 
     def receive(self, timeout_s: float) -> bytes:
+        if self._kernel.current is None:
+            # What a dead process left behind is put away when no time passes any more.
+            raise ConnectionResetError
         self._watch()
         self._kernel.pause("model writes")
         until_us = self._kernel.now_us + round(timeout_s * SECOND)
