@@ -12,6 +12,7 @@ from app.credits.core import budgets
 from app.credits.core.budgets import Limit, Line, Spender, Window
 from app.credits.core.commands import Extend
 from app.credits.core.rejections import BudgetExceeded
+from app.credits.public import Credits
 from app.kit.clock import minutes
 from app.kit.money import from_decimal
 from app.kit.stores.documents import Merge
@@ -199,3 +200,60 @@ class TestAKey:
         spent, [budget] = self.spent(world), self.budgets(world)
         assert 0 < spent <= from_decimal("0.02")
         assert (from_decimal(budget["spent"]), budget["held"]) == (spent, "0")
+
+
+def bank() -> Credits:
+    """In which zoe has 10,000 micro-credits."""
+    world = CreditsWorld(bonus=0)
+    world.credits.post("zoe", deposit("pay_1", 10_000))
+    return world.credits
+
+
+class TestTwoKeys:
+    """Of one account: neither counts for the other."""
+
+    def test_are_charged_apart(self) -> None:
+        lines: budgets.Lines = ()
+        for key in ("key_a", "key_b"):
+            lines = budgets.used(lines, Spender(key, (Limit("total", 100),)), 0)
+        lines = budgets.charged(lines, "key_a", 70, 0)
+        assert {line.api_key: line.spent for line in lines} == {"key_a": 70, "key_b": 0}
+
+    def test_are_bounded_apart_while_they_run_and_after(self) -> None:
+        credits, a, b = bank(), *(Spender(key, (Limit("24h", 300),)) for key in ("key_a", "key_b"))
+        credits.reserve("zoe", replace(reserve("a", 300), spender=a))
+        assert credits.reserve("zoe", replace(reserve("b", 300), spender=b)).amount == 300
+        credits.settle("zoe", settle("a", 300))
+        credits.settle("zoe", settle("b", 10))
+        assert credits.reserve("zoe", replace(reserve("b2", 300), at_least=1, spender=b)).amount == 290
+        with pytest.raises(BudgetExceeded):
+            credits.reserve("zoe", replace(reserve("a2", 1), spender=a))
+
+
+def test_an_extension_goes_by_the_budget_of_the_last_call() -> None:
+    credits = bank()
+    for id, amount in (("a", 300), ("b", 1000)):
+        credits.reserve("zoe", replace(reserve(id, 100), spender=Spender("key_a", (Limit("24h", amount),))))
+    assert credits.extend("zoe", Extend("b", 1_000_000, to_amount=900)).amount == 900
+    with pytest.raises(BudgetExceeded):
+        credits.extend("zoe", Extend("b", 1_000_000, to_amount=901))
+
+
+def test_counts_what_was_charged_and_not_what_was_asked_beyond_the_hold() -> None:
+    credits = bank()
+    credits.reserve("zoe", replace(reserve("a", 100), spender=Spender("key_a", (Limit("24h", 300),))))
+    credits.settle("zoe", settle("a", 250))
+    [line] = credits.account("zoe").budgets
+    assert (line.spent, credits.account("zoe").balance) == (100, 9_900)
+
+
+def test_bounds_another_answer_to_the_same_question(vendor: Vendor) -> None:
+    """Regenerating is a door of its own."""
+    world = World(variables={"AI_PLATFORM_BASE_URL": vendor.base_url})
+    alice = world.client("alice")
+    made = alice.post("/v1/keys", json={"name": "ci", "budgets": [{"window": "total", "credits": "0.000001"}]})
+    conversation = (alice.post("/v1/chat/conversations", json={"model": "small"}).json or {})["id"]
+    said = alice.post(f"/v1/chat/conversations/{conversation}/messages", json={"content": "Hi"}).json or {}
+    program = Caller(world.system.edge, (made.json or {})["key"])
+    refused = program.post(f"/v1/chat/messages/{said['message_id']}/regenerate", json={})
+    assert (refused.status_code, (refused.json or {})["code"]) == (402, "budget_exceeded")

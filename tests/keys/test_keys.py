@@ -7,6 +7,7 @@ import pytest
 
 from app.api.auth import scope_of
 from app.keys.api_key import path_of
+from app.kit.clock import from_rfc3339
 from app.kit.errors import Unavailable
 from app.kit.stores.documents import Merge
 from app.ports import Identity
@@ -229,6 +230,17 @@ def test_no_key_changes_what_messages_may_cost_or_publishes_anything(world: Worl
     program = Caller(world.system.edge, made(world.client("alice"))["key"])
     answer = program.open(path, method=method, json={"optimize": "cost"} if method == "PUT" else None)
     assert (answer.status_code, (answer.json or {})["code"]) == (403, "api_key_out_of_scope")
+
+
+def test_a_key_that_was_used_just_before_its_end_ends_with_it(world: World) -> None:
+    """What is remembered for a minute does not outlive the key."""
+    end = "2100-01-01T00:00:00Z"
+    program = Caller(world.system.edge, made(world.client("alice"), expires_at=end)["key"])
+    world.clock.advance(us=from_rfc3339(end) - world.clock.now_us() - 1_000_000)
+    assert program.get("/v1/models").status_code == 200
+    world.clock.advance(seconds=1)
+    answer = program.get("/v1/models")
+    assert (answer.status_code, (answer.json or {})["code"]) == (401, "api_key_expired")
 
 
 def test_keep_what_a_later_version_of_the_code_wrote(world: World) -> None:

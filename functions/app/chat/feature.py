@@ -109,11 +109,11 @@ class ChatFeature(Feature):
     def completions(self) -> "Answering[CompletionAsk]":
         """Answers of OpenAI's clients. They stop their own, and nobody follows them in the Realtime Database."""
         from app.chat.answering import Answering
-        from app.chat.door.completions import Completions, NoMirror
+        from app.chat.door.completions import CompletionOpening, NoMirror
         from app.chat.live.running import Running
 
         ports, needs = self._ports, self.needs
-        opening = Completions(
+        opening = CompletionOpening(
             documents=self._documents,
             reserving=needs.metering.reserving,
             book=needs.models.book,

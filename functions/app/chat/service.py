@@ -143,7 +143,7 @@ class Chat:
             self._store.replace(stored, changed)
             return changed
 
-        return self._with_turns(uid, conversation_id, change)
+        return self._changed(uid, conversation_id, change)
 
     def delete(self, uid: str, conversation_id: str) -> None:
         """Deletes a conversation with its messages: for its user at once, and from the store by an operation.
@@ -156,7 +156,7 @@ class Chat:
             shared = [Delete(share_path(found.share))] if found.share is not None else []
             self._store.bury(stored, self._now(), [*order, *shared])
 
-        self._with_turns(uid, conversation_id, bury)
+        self._changed(uid, conversation_id, bury)
 
     def turns(self, uid: str, conversation_id: str) -> Listing[Turn]:
         """The turns of all branches of a conversation, newest first."""
@@ -206,7 +206,7 @@ class Chat:
         self._realtime.update({cancel_path(turn.instance, message_id): True})
         return None
 
-    def _with_turns(self, uid: str, conversation_id: str, write: Callable[[Conversation, Document], T]) -> T:
+    def _changed(self, uid: str, conversation_id: str, write: Callable[[Conversation, Document], T]) -> T:
         """Reads the conversation and writes it, again when an answer wrote it in between."""
         return optimistic(lambda: write(*self._store.conversation(uid, conversation_id)), pause=self._pause)
 

@@ -4,7 +4,7 @@ Commands and their outcomes, the service that takes them, participants of a comm
 """
 
 from app.credits.core.account import Account, LotSource, Reservation
-from app.credits.core.budgets import WINDOWS, Limit, Spender, Window, line_of
+from app.credits.core.budgets import Spender, Window, limits, line_of
 from app.credits.core.commands import (
     Adjust,
     Clawback,
@@ -38,7 +38,6 @@ __all__ = [
     "EVENT_NAMES",
     "EVENT_VERSION",
     "NO_PARTICIPANT",
-    "WINDOWS",
     "Account",
     "AccountOpening",
     "Adjust",
@@ -50,7 +49,6 @@ __all__ = [
     "Grant",
     "InsufficientCredits",
     "Kind",
-    "Limit",
     "LotSource",
     "OpeningGrants",
     "Outcome",
@@ -71,6 +69,7 @@ __all__ = [
     "Spender",
     "TooManyLots",
     "Window",
+    "limits",
     "line_of",
     "settle_key",
 ]

@@ -49,8 +49,9 @@ class KeysFeature(Feature):
 
     def routes(self) -> "Sequence[APIBlueprint]":
         import secrets
+        from functools import partial
 
         from app.keys import routes
 
-        new_secret = lambda: secrets.token_urlsafe(32)  # noqa: E731
+        new_secret = partial(secrets.token_urlsafe, 32)
         return [routes.routes(late(lambda: self.store), self._spent, self._ports.clock, self._ports.ids, new_secret)]

@@ -7,11 +7,12 @@ from pydantic import AfterValidator, Field, model_validator
 from app.api.auth import Scope
 from app.api.schemas import AmountIn, ApiKeyId, CreditAmount, Parameters, RequestBody, ResponseBody, TimeIn, Timestamp
 from app.credits.public import Window
+from app.keys.api_key import SCOPES
 
 MOST_OVERLAP_S: Final = 7 * 86_400
 
 Name = Annotated[str, Field(min_length=1, max_length=100, description="For people; it need not be unique")]
-Scopes = Annotated[list[Scope], Field(min_length=1, max_length=3, description="What the key may be used for")]
+Scopes = Annotated[list[Scope], Field(min_length=1, max_length=len(SCOPES), description="What the key may be used for")]
 
 
 class Budget(RequestBody):
@@ -42,7 +43,7 @@ class ApiKeyBody(RequestBody):
     """A new key. Without `scopes` it has all of them; without `expires_at` it never expires."""
 
     name: Name
-    scopes: Scopes = Field(default=["chat", "models", "credits:read"])
+    scopes: Scopes = Field(default=[*SCOPES])
     expires_at: TimeIn | None = None
     budgets: Budgets = Field(default_factory=list)
 

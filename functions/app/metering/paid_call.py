@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from app.api.auth import Principal
-from app.credits.public import WINDOWS, Limit, Reference, Spender
+from app.credits.public import Reference, Spender, limits
 from app.kit.stores.documents import Value
 
 
@@ -15,10 +15,7 @@ def reservation_id(owner_id: str, attempt: int) -> str:
 
 def spender_of(who: Principal) -> Spender | None:
     """The API key by which a caller asks; None for one that sent an ID token."""
-    if not who.api_key:
-        return None
-    given = dict(who.budgets)
-    return Spender(who.api_key, tuple(Limit(window, given[window]) for window in WINDOWS if window in given))
+    return Spender(who.api_key, limits(who.budgets)) if who.api_key else None
 
 
 @dataclass(frozen=True, slots=True)

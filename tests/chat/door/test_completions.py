@@ -1,6 +1,8 @@
 """Completions without a client in between: functions that die, keys that race, generators that nobody reads."""
 
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any, Final
 
 import pytest
 
@@ -17,6 +19,8 @@ from support.chat_world import ChatWorld
 from support.vendor import Vendor, vendor, vendor_process
 
 __all__ = ["vendor", "vendor_process"]
+
+SCHEMA: Final = '{"type": "object", "description": "' + "a word of the schema " * 200 + '"}'
 
 
 @pytest.fixture
@@ -117,3 +121,35 @@ def test_what_a_client_wants_bounds_each_model_that_may_answer() -> None:
 )
 def test_the_scope_of_the_door(method: str, rule: str, scope: str | None) -> None:
     assert scope_of(method, rule) == scope
+
+
+def request(**more: Any) -> CompletionAsk:
+    return CompletionAsk("alice", "small", (Message("user", "What is a ledger?"),), **more)
+
+
+@pytest.mark.parametrize("other", [{"most_output": 20}, {"max_cost": 900_000}, {"model": "large"}])
+def test_a_key_with_another_limit_is_another_request(world: ChatWorld, other: dict[str, Any]) -> None:
+    completions(world).answer(request(key="k"), Mode.JSON).over()
+    with pytest.raises(KeyReused):
+        completions(world).answer(replace(request(key="k"), **other), Mode.JSON)
+    assert len(world.charges()) == 1
+
+
+def test_what_stands_beside_the_messages_is_held_for(world: ChatWorld) -> None:
+    held = []
+    for beside in ((), (SCHEMA,)):
+        answer = completions(world).answer(request(beside=beside, most_output=16), Mode.STREAM)
+        held.append(world.reserved())
+        answer.close()
+    assert held[1] > held[0]
+
+
+def test_what_stands_beside_the_messages_is_charged_where_the_vendor_counts_nothing(
+    world: ChatWorld, vendor: Vendor
+) -> None:
+    vendor.arrange("usage=missing", times=None)
+    spent = [
+        completions(world).answer(request(beside=beside), Mode.JSON).over().end.spent.input_tokens
+        for beside in ((), (SCHEMA,))
+    ]
+    assert spent[1] > spent[0] + 500

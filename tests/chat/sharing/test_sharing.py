@@ -116,6 +116,12 @@ class TestWhatIsShared:
         assert found == [f"question {number}" for number in range(5)]
         assert told["next_cursor"] is None
 
+    def test_names_no_page_behind_a_last_one_that_is_full(self, talk: Talk) -> None:
+        for number in range(2):
+            talk.say(f"question {number}")
+        told = read(talk, f"{share(talk)['path']}?limit=2")
+        assert (len(told["items"]), told["next_cursor"]) == (2, None)
+
     def test_costs_four_calls_of_the_store(self, talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
         for number in range(3):
             talk.say(f"question {number}")

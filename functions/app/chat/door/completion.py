@@ -92,15 +92,15 @@ def expired(fields: Fields, now_us: int) -> bool:
     return over and isinstance(expire_at, datetime) and expire_at.timestamp() * 1_000_000 <= now_us
 
 
-def recording(*, keyed: bool) -> Recording:
-    """How the end of a completion is written: with a key its answer, where there is one that should not be given or
-    charged for again; else nothing is left.
+def recording(*, keeps_answer: bool) -> Recording:
+    """How the end of a completion is written. One with an `Idempotency-Key` (`keeps_answer`) leaves its
+    answer, unless it failed for nothing and may be tried again; every other one leaves nothing.
     """
 
     def record(turn: Turn, finish: Finish, answer: str, _: Place) -> OwnerRecord:
         def written(settlement: Settlement, _: Seen) -> OwnerEnd:
             end = ended(finish, answer, settlement)
-            kept = keyed and not replace(turn, end=end).repeatable
+            kept = keeps_answer and not replace(turn, end=end).repeatable
             return OwnerEnd(turns.write_end(end) if kept else None)
 
         return OwnerRecord(written)

@@ -27,7 +27,7 @@ _PLACE: Final = Place("", (), Spent())
 
 
 @dataclass(frozen=True, slots=True)
-class Completions:
+class CompletionOpening:
     """`app.chat.answering.Opens` for completions. `lease_us`: as that of `Opening`."""
 
     documents: Documents
@@ -84,7 +84,7 @@ class Completions:
             _PLACE,
             options=ask.options,
             beside=ask.beside,
-            record=recording(keyed=ask.key is not None),
+            record=recording(keeps_answer=ask.key is not None),
         )
 
     def _quote(self, ask: CompletionAsk) -> Quote:

@@ -69,7 +69,7 @@ class Sharing:
             NoSuchConversation, NothingToShare
         """
 
-        def share(found: Conversation, stored: Document) -> Share:
+        def show(found: Conversation, stored: Document) -> Share:
             if not found.leaf:
                 raise NothingToShare("Its active branch has no turn that has ended.")
             # Two ids, because half of one is time.
@@ -87,7 +87,7 @@ class Sharing:
             )
             return made
 
-        return self._with_turns(uid, conversation_id, share)
+        return self._changed(uid, conversation_id, show)
 
     def of(self, uid: str, conversation_id: str) -> Share:
         """The share of a conversation.
@@ -114,7 +114,7 @@ class Sharing:
                 ended = Delete(share_path(found.share))
                 self._store.documents.commit([Replace(stored.path, fields, stored.version, keep_others=True), ended])
 
-        self._with_turns(uid, conversation_id, end)
+        self._changed(uid, conversation_id, end)
 
     def page(self, token: str, limit: int, after: int) -> SharedPage:
         """At most `limit` of the turns that are shared, from the place `after` on. It costs four Firestore calls.
@@ -148,7 +148,8 @@ class Sharing:
             _log.error("share_not_read", path=stored.path, reason=str(broken))
             return None
 
-    def _with_turns(self, uid: str, conversation_id: str, write: Callable[[Conversation, Document], T]) -> T:
+    def _changed(self, uid: str, conversation_id: str, write: Callable[[Conversation, Document], T]) -> T:
+        """Reads the conversation and writes it, again when an answer wrote it in between."""
         return optimistic(lambda: write(*self._store.conversation(uid, conversation_id)), pause=self._pause)
 
 

@@ -1,11 +1,12 @@
 """What API keys have spent of their budgets, counted in the account that their reservations are written to. Pure.
 
-A window is cut into twelve slots. A charge counts in the slot of its time until that slot lies a whole window back, so
-for the window and at most a twelfth of it longer: within no window more is spent than the budget. What running calls
-hold counts in every window. Counts are no money: without them a budget begins anew, and no credit is gained or lost.
+A window is cut into twelve slots, and a charge counts in the slot of its time. It ceases to count with its whole slot,
+up to a twelfth of the window late and never early: so no window, wherever it begins, has more charges than the budget.
+What running calls hold counts in every window. Counts are no money: without them a budget begins anew, and no credit
+is gained or lost.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, Literal, NamedTuple, cast, get_args
 
 from app.credits.core.rejections import BudgetExceeded
@@ -26,6 +27,12 @@ class Limit(NamedTuple):
 
     window: Window
     amount: int
+
+
+def limits(given: Iterable[tuple[str, int]]) -> tuple[Limit, ...]:
+    """Budgets as keys store them, micro-credits by window; the shortest window first."""
+    by_window = dict(given)
+    return tuple(Limit(window, by_window[window]) for window in WINDOWS if window in by_window)
 
 
 class Spender(NamedTuple):
@@ -87,10 +94,10 @@ Lines = tuple[Line, ...]
 
 
 def left(lines: Lines, spender: Spender, *, held: int, at_least: int, at_us: int) -> int | None:
-    """How much a new call of this key may reserve; None where nothing limits it. `held`: what its running calls hold.
+    """How much more may be held for this key; None where nothing limits it. `held`: what its running calls hold.
 
     Raises:
-        BudgetExceeded: less than the call needs.
+        BudgetExceeded: less than `at_least`.
     """
     found: int | None = None
     for limit in spender.limits:
@@ -129,7 +136,7 @@ def charged(lines: Lines, api_key: str, amount: int, at_us: int) -> Lines:
     return tuple(one.charged(amount, at_us) if one.api_key == api_key else one for one in lines)
 
 
-def limits_of(lines: Sequence[Line], api_key: str) -> Spender:
+def last_spender(lines: Sequence[Line], api_key: str) -> Spender:
     """The key with the budgets that it last reserved under."""
     return Spender(api_key, tuple(one.limit for one in lines if one.api_key == api_key))
 

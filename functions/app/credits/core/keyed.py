@@ -23,7 +23,7 @@ def reserving(account: Account, spender: Spender, at_least: int, at_us: int) -> 
 def check_extending(account: Account, open: Reservation, more: int, at_us: int) -> None:
     """Raises BudgetExceeded when the key of a reservation may not hold so much more."""
     if open.api_key:
-        spender, held = budgets.limits_of(account.budgets, open.api_key), account.held_by(open.api_key)
+        spender, held = budgets.last_spender(account.budgets, open.api_key), account.held_by(open.api_key)
         budgets.left(account.budgets, spender, held=held, at_least=more, at_us=at_us)
 
 

@@ -56,7 +56,7 @@ def state(circuit: Circuit, now_us: int) -> CircuitState:
     """What it is now."""
     if not circuit.openings:
         return "closed"
-    return "open" if _left_us(circuit.until_us, now_us, LONGEST_PAUSE_US) else "half_open"
+    return "open" if _remaining_us(circuit.until_us, now_us, LONGEST_PAUSE_US) else "half_open"
 
 
 def admits(circuit: Circuit, now_us: int) -> bool:
@@ -67,15 +67,15 @@ def admits(circuit: Circuit, now_us: int) -> bool:
         case "open":
             return False
         case "half_open":
-            return not _left_us(circuit.probe_until_us, now_us, PROBE_US)
+            return not _remaining_us(circuit.probe_until_us, now_us, PROBE_US)
 
 
 def waits_us(circuit: Circuit, now_us: int) -> int:
     """How long it takes until a request may go out, if nothing comes of those that are under way."""
     if not circuit.openings:
         return 0
-    pause_us = _left_us(circuit.until_us, now_us, LONGEST_PAUSE_US)
-    return max(pause_us, _left_us(circuit.probe_until_us, now_us, PROBE_US))
+    pause_us = _remaining_us(circuit.until_us, now_us, LONGEST_PAUSE_US)
+    return max(pause_us, _remaining_us(circuit.probe_until_us, now_us, PROBE_US))
 
 
 def asked(circuit: Circuit, now_us: int) -> Circuit:
@@ -135,12 +135,13 @@ def heard(circuit: Circuit, theirs: Circuit, at_us: int, now_us: int) -> Circuit
     if not theirs.openings and not circuit.openings:
         return circuit
     until_us = min(theirs.until_us, now_us + max(theirs.until_us - at_us, 0))
-    if theirs.openings and theirs.openings < circuit.openings and _left_us(circuit.until_us, now_us, LONGEST_PAUSE_US):
-        return circuit  # Who opens it anew had not heard that it was open.
+    open_still = _remaining_us(circuit.until_us, now_us, LONGEST_PAUSE_US) > 0
+    if open_still and 0 < theirs.openings < circuit.openings:
+        return circuit  # Who opened it anew had not heard that it was open.
     return Circuit(openings=theirs.openings, until_us=until_us, generation=circuit.generation + 1)
 
 
-def _left_us(until_us: int, now_us: int, longest_us: int) -> int:
+def _remaining_us(until_us: int, now_us: int, longest_us: int) -> int:
     """How long it is until then; 0 when it is over, or so far away that the clock must have gone back since."""
     return until_us - now_us if 0 < until_us - now_us <= longest_us else 0
 
