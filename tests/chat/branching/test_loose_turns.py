@@ -1,13 +1,15 @@
 """Turns that no tree has, because they run or their functions died: each is shown, however many there are."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
+from app.chat.opening import Ask
 from app.chat.store import LOOSE, turn_path
 from app.kit.clock import to_rfc3339
 from app.kit.stores.documents import Create, Fields, Merge, Value, as_map, list_field
+from app.metering.billing import Mode
 from chat.branching.test_branches import Talk, aged
 from support.vendor import Vendor
 from support.world import World
@@ -94,3 +96,25 @@ def test_that_cannot_be_read_are_named(talk: Talk, world: World) -> None:
     assert asked["message_id"] == first
     listed = [as_map(row)["path"] for row in list_field(stored(world, "jobs/turns_list"), "broken")]
     assert listed == [turn_path("alice", talk.id, id) for id in (ids[2], ids[1])]
+
+
+@pytest.mark.parametrize("read", [Talk.questions, lambda talk: [turn["turn"]["content"] for turn in exported(talk)]])
+def test_that_end_while_they_are_read_are_not_missed(
+    talk: Talk, world: World, monkeypatch: pytest.MonkeyPatch, read: Callable[[Talk], list[str]]
+) -> None:
+    """The commit that ends a turn takes it from the loose ones into the tree."""
+    events = world.system.chat.service.answer(Ask("alice", talk.id, "One?"), Mode.STREAM).events
+    next(events)
+
+    def then_it_ends(real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*given: Any) -> Any:
+            found = real(*given)
+            monkeypatch.undo()
+            assert [*events]
+            return found
+
+        return call
+
+    for name in ("get", "query"):
+        monkeypatch.setattr(world.documents, name, then_it_ends(getattr(world.documents, name)))
+    assert read(talk) == ["One?"]

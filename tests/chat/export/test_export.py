@@ -113,7 +113,7 @@ class TestTheJson:
         copied(talk, 2 * PAGE)
         calls = calls_of(world.documents, monkeypatch)
         assert len(exported(talk)["turns"]) == 2 * PAGE + 1
-        assert calls == ["get", "query", *["get_all"] * 3]
+        assert calls == ["query", "get", *["get_all"] * 3]
 
     def test_takes_no_leaf(self, talk: Talk) -> None:
         id = talk.say("one")["message_id"]

@@ -128,7 +128,7 @@ class TestWhatIsShared:
         path = share(talk)["path"]
         calls = calls_of(talk.world.documents, monkeypatch)
         read(talk, path)
-        assert calls == ["get", "get", "query", "get_all"]
+        assert calls == ["get", "query", "get", "get_all"]
 
     def test_passes_over_turns_that_are_gone_or_spoilt(self, talk: Talk) -> None:
         turns = [talk.say(f"question {number}") for number in range(4)]

@@ -167,8 +167,9 @@ class Branches:
         Raises:
             NoSuchConversation
         """
+        loose = self._store.loose(uid, conversation_id)  # First, as for a page.
         conversation = self._whole(uid, self._store.conversation(uid, conversation_id)[0])
-        nodes = self._nodes(uid, conversation, self._store.loose(uid, conversation_id))
+        nodes = self._nodes(uid, conversation, loose)
         return Outline(conversation, nodes, {turn: number for number, turn in enumerate(nodes.parents)})
 
     def grown_from(self, uid: str, conversation: Conversation, turn: Turn) -> str:
@@ -198,13 +199,15 @@ class Branches:
             NoSuchConversation
             NoSuchMessage: `leaf` is none of its turns.
         """
+        # First, because a turn that ends goes from these into the tree: it is in one of the two, whenever it does.
+        loose = self._store.loose(uid, conversation_id)
         conversation, _ = self._store.conversation(uid, conversation_id)
         elsewhere = leaf is not None and conversation.trunk and not (conversation.tree and leaf in conversation.tree)
         if conversation.lost or elsewhere:
             conversation = self._whole(uid, conversation)
         if conversation.tree is None:
             return self._trunk(uid, conversation, limit, after)
-        nodes = self._nodes(uid, conversation, self._store.loose(uid, conversation_id))
+        nodes = self._nodes(uid, conversation, loose)
         if after is not None and after not in nodes.parents and conversation.trunk:
             return self._trunk(uid, conversation, limit, after)
         path = [*islice(nodes.up(after or _last(conversation, nodes, leaf)), limit + 1)]
