@@ -21,7 +21,7 @@ from app.chat.store import ChatStore
 from app.chat.turn import Turn
 from app.kit.clock import Clock, to_rfc3339
 from app.kit.ids import Ids
-from app.kit.optimistic import Pause, optimistic
+from app.kit.optimistic import Pause
 from app.kit.stores.documents import Delete, Document, Write
 from app.kit.stores.listing import Listing
 from app.kit.stores.realtime import Realtime
@@ -143,7 +143,7 @@ class Chat:
             self._store.replace(stored, changed)
             return changed
 
-        return self._changed(uid, conversation_id, change)
+        return self._store.changed(uid, conversation_id, self._pause, change)
 
     def delete(self, uid: str, conversation_id: str) -> None:
         """Deletes a conversation with its messages: for its user at once, and from the store by an operation.
@@ -156,7 +156,7 @@ class Chat:
             shared = [Delete(share_path(found.share))] if found.share is not None else []
             self._store.bury(stored, self._now(), [*order, *shared])
 
-        self._changed(uid, conversation_id, bury)
+        self._store.changed(uid, conversation_id, self._pause, bury)
 
     def turns(self, uid: str, conversation_id: str) -> Listing[Turn]:
         """The turns of all branches of a conversation, newest first."""
@@ -205,10 +205,6 @@ class Chat:
             return turn
         self._realtime.update({cancel_path(turn.instance, message_id): True})
         return None
-
-    def _changed(self, uid: str, conversation_id: str, write: Callable[[Conversation, Document], T]) -> T:
-        """Reads the conversation and writes it, again when an answer wrote it in between."""
-        return optimistic(lambda: write(*self._store.conversation(uid, conversation_id)), pause=self._pause)
 
     def _check_model(self, model: str | None) -> None:
         if model is not None and model != AUTO and not self._catalogue.get(model).can("text"):

@@ -11,6 +11,7 @@ from app.chat.conversation import Conversation
 from app.chat.search.words import has_all
 from app.chat.turn import Turn
 from app.kit.errors import InvariantViolation, NotFound, Rejection
+from app.kit.optimistic import Pause, optimistic
 from app.kit.stores.broken_rows import reason_of
 from app.kit.stores.documents import (
     Create,
@@ -162,6 +163,10 @@ class ChatStore:
         """Writes a new conversation."""
         path = conversation_path(uid, conversation.id)
         self.documents.commit([Create(path, conversations.write(conversation))])
+
+    def changed(self, uid: str, conversation_id: str, pause: Pause, write: Callable[[Conversation, Document], T]) -> T:
+        """Reads the conversation and writes it, again when an answer wrote it in between."""
+        return optimistic(lambda: write(*self.conversation(uid, conversation_id)), pause=pause)
 
     def replace(self, stored: Document, conversation: Conversation) -> None:
         """Writes over exactly the document that was read."""

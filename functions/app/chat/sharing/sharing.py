@@ -5,7 +5,6 @@ read. A share that its conversation does not name is none: what a deletion or an
 shows nothing.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
@@ -20,7 +19,7 @@ from app.kit import telemetry
 from app.kit.clock import Clock, to_rfc3339
 from app.kit.errors import InvariantViolation, NotFound, Rejection
 from app.kit.ids import Ids, derived
-from app.kit.optimistic import Pause, optimistic
+from app.kit.optimistic import Pause
 from app.kit.stores.documents import Delete, Document, Replace
 from app.kit.stores.rows import GuardedRows
 
@@ -87,7 +86,7 @@ class Sharing:
             )
             return made
 
-        return self._changed(uid, conversation_id, show)
+        return self._store.changed(uid, conversation_id, self._pause, show)
 
     def of(self, uid: str, conversation_id: str) -> Share:
         """The share of a conversation.
@@ -114,7 +113,7 @@ class Sharing:
                 ended = Delete(share_path(found.share))
                 self._store.documents.commit([Replace(stored.path, fields, stored.version, keep_others=True), ended])
 
-        self._changed(uid, conversation_id, end)
+        self._store.changed(uid, conversation_id, self._pause, end)
 
     def page(self, token: str, limit: int, after: int) -> SharedPage:
         """At most `limit` of the turns that are shared, from the place `after` on. It costs four Firestore calls.
@@ -147,10 +146,6 @@ class Sharing:
         except InvariantViolation as broken:
             _log.error("share_not_read", path=stored.path, reason=str(broken))
             return None
-
-    def _changed(self, uid: str, conversation_id: str, write: Callable[[Conversation, Document], T]) -> T:
-        """Reads the conversation and writes it, again when an answer wrote it in between."""
-        return optimistic(lambda: write(*self._store.conversation(uid, conversation_id)), pause=self._pause)
 
 
 def _as_shared(turn: Turn, share: Share) -> Turn:
