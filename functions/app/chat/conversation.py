@@ -164,19 +164,14 @@ class Conversation:
         adopted = self.adopting(place.adopted)
         tree = (adopted.tree or Tree()).joined(id, place.parent)
         spent = None if self.spent is None else self.spent + own
-        joined = replace(adopted, tree=tree, spent=spent)
         again = self.tree is not None and id in self.tree
-        if again and id != self.leaf and tree.nodes().children.get(id):
-            return joined
-        if exchange is None and place.parent != self.leaf:
-            return joined
+        elsewhere = place.parent != self.leaf
+        if (again and id != self.leaf and tree.nodes().children.get(id)) or (exchange is None and elsewhere):
+            return replace(adopted, tree=tree, spent=spent)
         branch = None if place.spent is None else place.spent + own
-        moved = replace(joined, leaf=id, branch=branch)
-        if exchange is None:
-            return moved
-        if place.parent != self.leaf or not self.whole:
-            moved = replace(moved, window=place.window)
-        return moved.after(replace(exchange, spent=branch), at)
+        window = self.window if exchange is None or (self.whole and not elsewhere) else place.window
+        moved = replace(adopted, tree=tree, spent=spent, leaf=id, branch=branch, window=window)
+        return moved if exchange is None else moved.after(replace(exchange, spent=branch), at)
 
     def after(self, exchange: Exchange, at: str) -> "Conversation":
         """The conversation after one more turn, in which a turn stands once however often it is recorded.

@@ -46,6 +46,11 @@ def optional_rfc3339(at_us: int | None) -> str | None:
     return None if at_us is None else to_rfc3339(at_us)
 
 
+def is_fixed_width(text: str) -> bool:
+    """Whether a time is spelt as `to_rfc3339` spells it. Whether there is such a day is for `from_rfc3339` to say."""
+    return _OURS.fullmatch(text) is not None
+
+
 def from_rfc3339(text: str) -> int:
     """Microseconds of an RFC 3339 time in the years 1 to 9999 in UTC; raises ValueError for any other text.
 

@@ -24,6 +24,8 @@ FIRST: Final = ""
 """Stands for the parent of a first message."""
 _ID: Final = re.compile(r"(?!__)[A-Za-z0-9_-]{1,128}", re.ASCII)
 _INDEX: Final = re.compile(r"[0-9]{1,6}", re.ASCII)
+_BEFORE: Final = ("", " ")
+_BEHIND: Final = ("", " ", ":")
 _NO_ID: Final = " "
 """Stands for a parent that cannot be told. No turn has this id."""
 
@@ -131,7 +133,7 @@ class Tree:
     text: str = ""
 
     def __contains__(self, turn: str) -> bool:
-        return bool(turn) and (turn == self.last or self._found(turn) is not None)
+        return bool(turn) and (turn == self.last or self._position(turn) is not None)
 
     def __len__(self) -> int:
         return self.text.count(" ") + bool(self.text)
@@ -167,11 +169,18 @@ class Tree:
             return ":-"
         if parent == self.last:
             return ""
-        found = self._found(parent)
-        return f":{parent}" if found is None else f":{self.text.count(' ', 0, found.start('turn'))}"
+        found = self._position(parent)
+        return f":{parent}" if found is None else f":{self.text.count(' ', 0, found)}"
 
-    def _found(self, turn: str) -> re.Match[str] | None:
-        return re.search(rf"(?:^| )(?P<turn>{re.escape(turn)})(?:[ :]|$)", self.text)
+    def _position(self, turn: str) -> int | None:
+        """Where the text of a turn begins; None where it only stands as the parent of others, or inside longer ids."""
+        start = self.text.find(turn)
+        while start >= 0:
+            end = start + len(turn)
+            if self.text[start - 1 : start] in _BEFORE and self.text[end : end + 1] in _BEHIND:
+                return start
+            start = self.text.find(turn, end)
+        return None
 
 
 def tree_of(pairs: Sequence[tuple[str, str]]) -> Tree:

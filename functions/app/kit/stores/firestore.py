@@ -22,7 +22,7 @@ from google.api_core.timeout import TimeToDeadlineTimeout
 from google.auth.exceptions import GoogleAuthError
 from google.cloud.firestore_v1.services.firestore import FirestoreClient
 from google.cloud.firestore_v1.services.firestore.transports import FirestoreGrpcTransport
-from google.cloud.firestore_v1.types import StructuredQuery, common, document, firestore, write
+from google.cloud.firestore_v1.types import StructuredQuery, document, firestore
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -41,13 +41,10 @@ from app.kit.stores.documents import (
     Where,
     Write,
 )
-from app.kit.stores.firestore_values import RawValue, decode, encode, encode_fields, timestamp
+from app.kit.stores.firestore_values import RawFields, RawValue, decode, encode, fill, fill_fields
 
-_PbValue: Callable[..., Message] = document.Value.pb()
+_PbValue: Callable[..., RawValue] = document.Value.pb()
 _PbDocument = document.Document.pb()
-_PbWrite: Callable[..., Message] = write.Write.pb()
-_PbTransform: Callable[..., Message] = write.DocumentTransform.FieldTransform.pb()
-_PbPrecondition: Callable[..., Message] = common.Precondition.pb()
 _PbGetRequest = firestore.GetDocumentRequest.pb()
 _PbCommitRequest = firestore.CommitRequest.pb()
 _PbCommitResponse = firestore.CommitResponse.pb()
@@ -68,8 +65,38 @@ class _RawDocument(Protocol):
     """A received google.firestore.v1.Document; the generated classes have no types."""
 
     name: str
-    fields: Mapping[str, RawValue]
+    fields: RawFields
     update_time: Timestamp
+
+
+class _RawPaths(Protocol):
+    field_paths: list[str]
+
+    def SetInParent(self) -> None: ...
+
+
+class _RawPrecondition(Protocol):
+    exists: bool
+    update_time: Timestamp
+
+
+class _RawTransform(Protocol):
+    field_path: str
+    increment: RawValue
+
+
+class _RawTransforms(Protocol):
+    def add(self) -> _RawTransform: ...
+
+
+class _RawWrite(Protocol):
+    """A google.firestore.v1.Write."""
+
+    update: _RawDocument
+    delete: str
+    update_mask: _RawPaths
+    update_transforms: _RawTransforms
+    current_document: _RawPrecondition
 
 
 _OPERATORS: Final[Mapping[str, int]] = {
@@ -181,7 +208,9 @@ class FirestoreDocuments:
         if not writes:
             return []
         with _translated(writes[0].path, conditional=any(map(_is_conditional, writes))):
-            request = _PbCommitRequest(database=self._database, writes=[self._encode_write(one) for one in writes])
+            request = _PbCommitRequest(database=self._database)
+            for one in writes:
+                self._fill_write(request.writes.add(), one)
             answer = self._plain.commit(request, timeout=_TIMEOUT_S, metadata=self._commit_metadata)
         return [Version(result.update_time.ToNanoseconds()) for result in answer.write_results]
 
@@ -207,7 +236,7 @@ class FirestoreDocuments:
             structured.start_at.values.append(self._encode_bound(query, field, bound))
         return _PbQueryRequest(parent=f"{self._root}/{parent}" if parent else self._root, structured_query=structured)
 
-    def _encode_bound(self, query: Query, field: str, bound: Value) -> Message:
+    def _encode_bound(self, query: Query, field: str, bound: Value) -> RawValue:
         if field.lstrip("-") == "__name__":
             return _PbValue(reference_value=self._name(str(bound) if query.group else f"{query.collection}/{bound}"))
         return encode(bound)
@@ -220,49 +249,57 @@ class FirestoreDocuments:
         fields = {name: decode(value) for name, value in raw.fields.items()}
         return Document(path, fields, Version(raw.update_time.ToNanoseconds()))
 
-    def _encode_write(self, one: Write) -> Message:
+    def _fill_write(self, into: _RawWrite, one: Write) -> None:
         name = self._name(one.path)
         match one:
             case Create():
-                return _PbWrite(
-                    update=_PbDocument(name=name, fields=encode_fields(one.fields)),
-                    current_document=_PbPrecondition(exists=False),
-                )
+                into.update.name = name
+                fill_fields(into.update.fields, one.fields)
+                into.current_document.exists = False
             case Replace():
-                named = {"field_paths": [_quoted(field) for field in one.fields]} if one.keep_others else None
-                return _PbWrite(
-                    update=_PbDocument(name=name, fields=encode_fields(one.fields)),
-                    update_mask=named,
-                    current_document=_at_version(one.version),
-                )
+                into.update.name = name
+                fill_fields(into.update.fields, one.fields)
+                if one.keep_others:
+                    _mask(into, [_quoted(field) for field in one.fields])
+                _only_at(into, one.version)
             case Delete():
-                return _PbWrite(delete=name, current_document=_at_version(one.version))
+                into.delete = name
+                _only_at(into, one.version)
             case Merge():
-                return _encode_merge(name, one)
+                into.update.name = name
+                _fill_merge(into, one)
             case Unchanged():
                 # An update that names no field is a precondition and nothing else.
-                return _PbWrite(
-                    update=_PbDocument(name=name), update_mask={}, current_document=_at_version(one.version)
-                )
+                into.update.name = name
+                _mask(into, [])
+                _only_at(into, one.version)
 
 
-def _encode_merge(name: str, one: Merge) -> Message:
+def _mask(into: _RawWrite, paths: Sequence[str]) -> None:
+    into.update_mask.SetInParent()
+    into.update_mask.field_paths.extend(paths)
+
+
+def _only_at(into: _RawWrite, version: Version | None) -> None:
+    if version is not None:
+        into.current_document.update_time.FromNanoseconds(version)
+
+
+def _fill_merge(into: _RawWrite, one: Merge) -> None:
     plain: dict[str, Value] = {}
     mask: list[str] = []
-    transforms: list[Message] = []
     for key, value in one.fields.items():
         names = (key,) if isinstance(key, str) else key
         field = ".".join(_quoted(part) for part in names)
         if isinstance(value, Increment):
-            transforms.append(_PbTransform(field_path=field, increment=encode(value.by)))
+            transform = into.update_transforms.add()
+            transform.field_path = field
+            fill(transform.increment, value.by)
             continue
         mask.append(field)
         _put(plain, names, value)
-    return _PbWrite(
-        update=_PbDocument(name=name, fields=encode_fields(plain)),
-        update_mask={"field_paths": mask},
-        update_transforms=transforms,
-    )
+    fill_fields(into.update.fields, plain)
+    _mask(into, mask)
 
 
 def _put(fields: dict[str, Value], names: Sequence[str], value: Value) -> None:
@@ -300,10 +337,6 @@ def _encode_condition(condition: Where) -> dict[str, object]:
     return {
         "field_filter": {"field": field, "op": _OPERATORS[condition.op], "value": encode(condition.value)},
     }
-
-
-def _at_version(version: Version | None) -> Message | None:
-    return None if version is None else _PbPrecondition(update_time=timestamp(version))
 
 
 def _is_conditional(one: Write) -> bool:

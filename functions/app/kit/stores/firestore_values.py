@@ -3,33 +3,49 @@
 https://firebase.google.com/docs/firestore/reference/rpc/google.firestore.v1#value
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import ItemsView, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
 from google.cloud.firestore_v1.types import document
-from google.protobuf.message import Message
 from google.protobuf.struct_pb2 import NULL_VALUE
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from app.kit.stores.documents import Fields, Opaque, Value
 
-_PbValue: Callable[..., Message] = document.Value.pb()
+_PbValue = document.Value.pb()
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+class RawFields(Protocol):
+    """The fields of a document or of a map. A name that is not there yet gets an empty value when it is asked for."""
+
+    def __getitem__(self, name: str, /) -> "RawValue": ...
+    def items(self) -> ItemsView[str, "RawValue"]: ...
+
+
 class _RawMap(Protocol):
-    fields: Mapping[str, "RawValue"]
+    fields: RawFields
+
+    def SetInParent(self) -> None: ...
+
+
+class _RawValues(Protocol):
+    def __iter__(self) -> Iterator["RawValue"]: ...
+    def add(self) -> "RawValue": ...
 
 
 class _RawList(Protocol):
-    values: Sequence["RawValue"]
+    values: _RawValues
+
+    def SetInParent(self) -> None: ...
 
 
 class RawValue(Protocol):
-    """A received google.firestore.v1.Value; the generated classes have no types."""
+    """A google.firestore.v1.Value; the generated classes have no types."""
 
+    null_value: int
     boolean_value: bool
     integer_value: int
     double_value: float
@@ -40,31 +56,55 @@ class RawValue(Protocol):
 
     def WhichOneof(self, oneof_group: str, /) -> str | None: ...
     def SerializeToString(self) -> bytes: ...
+    def MergeFromString(self, encoded: bytes, /) -> int: ...
 
 
-def encode(value: Value) -> Message:
-    """A field's value as Firestore's message."""
+def fill(into: RawValue, value: Value) -> None:
+    """Writes a field's value into an empty message.
+
+    Filling the message where it stands takes a third of the time of building its parts and copying them together.
+    """
     match value:
         case str():
-            return _PbValue(string_value=value)
+            into.string_value = value
         case bool():
-            return _PbValue(boolean_value=value)
+            into.boolean_value = value
         case int():
-            return _PbValue(integer_value=value)
+            into.integer_value = value
         case None:
-            return _PbValue(null_value=NULL_VALUE)
+            into.null_value = NULL_VALUE
         case float():
-            return _PbValue(double_value=value)
+            into.double_value = value
         case datetime():
-            return _PbValue(timestamp_value=timestamp((value - _EPOCH) // timedelta(microseconds=1) * 1000))
+            into.timestamp_value.FromNanoseconds((value - _EPOCH) // timedelta(microseconds=1) * 1000)
         case Opaque():
-            message = _PbValue()
-            message.ParseFromString(value.encoded)
-            return message
-        case Mapping():
-            return _PbValue(map_value={"fields": encode_fields(value)})
-        case Sequence():
-            return _PbValue(array_value={"values": [encode(member) for member in value]})
+            into.MergeFromString(value.encoded)
+        case _:
+            _fill_many(into, value)
+
+
+def _fill_many(into: RawValue, value: Fields | Sequence[Value]) -> None:
+    if isinstance(value, Mapping):
+        into.map_value.SetInParent()
+        fill_fields(into.map_value.fields, value)
+    else:
+        into.array_value.SetInParent()
+        add = into.array_value.values.add
+        for member in value:
+            fill(add(), member)
+
+
+def fill_fields(into: RawFields, fields: Fields) -> None:
+    """Writes the fields of a document or of a map."""
+    for name, value in fields.items():
+        fill(into[name], value)
+
+
+def encode(value: Value) -> RawValue:
+    """A field's value as a message of its own."""
+    message: RawValue = _PbValue()
+    fill(message, value)
+    return message
 
 
 def decode(value: RawValue) -> Value:
@@ -88,15 +128,3 @@ def decode(value: RawValue) -> Value:
             return [decode(member) for member in value.array_value.values]
         case kind:
             return Opaque(kind or "nothing", value.SerializeToString())
-
-
-def encode_fields(fields: Fields) -> dict[str, Message]:
-    """The fields of a document or of a map."""
-    return {name: encode(value) for name, value in fields.items()}
-
-
-def timestamp(nanoseconds: int) -> Timestamp:
-    """A time in nanoseconds since 1970."""
-    at = Timestamp()
-    at.FromNanoseconds(nanoseconds)
-    return at
