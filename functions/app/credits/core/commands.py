@@ -18,7 +18,11 @@ from app.kit.money import MAX_MICRO
 
 @dataclass(frozen=True, slots=True)
 class Reserve:
-    """Set aside up to `ceiling`, and not less than `at_least`."""
+    """Set aside up to `ceiling`, and not less than `at_least`.
+
+    With `expected` it takes that much, and no more than one part in `share` of what is available, but `at_least`: it
+    can be extended when it needs more.
+    """
 
     id: str
     ceiling: int
@@ -28,25 +32,38 @@ class Reserve:
     expires_in_us: int
     spender: Spender | None = None
     """The API key that asks, whose budgets bound it."""
+    expected: int | None = None
+    share: int = 1
 
     def __post_init__(self) -> None:
         ensure(0 < self.at_least <= self.ceiling <= MAX_MICRO, "a reservation asks for something")
+        ensure(self.share > 0, "a share is a part of what there is")
         ensure(self.expires_in_us > 0, "a reservation lasts some time")
 
     @property
     def input(self) -> str:
         """Digest of what was asked for."""
         parts = (self.ceiling, self.at_least, self.purpose, self.reference.type, self.reference.id)
-        return _digest("reserve", *parts)
+        return _digest("reserve", *parts, *(() if self.expected is None else (self.expected, self.share)))
 
 
 @dataclass(frozen=True, slots=True)
 class Extend:
-    """Keep a reservation open until `expires_in_us` from now and, with `to_amount`, make it that large."""
+    """Keep a reservation open until `expires_in_us` from now and, with `to_amount`, make it that large.
+
+    With `at_least` it may become smaller, down to that, and takes no more than one part in `share` of what is available
+    as long as that is enough. Amounts are what is held afterwards, so that the same command twice is one.
+    """
 
     reservation_id: str
     expires_in_us: int
     to_amount: int = 0
+    at_least: int | None = None
+    share: int = 1
+
+    def __post_init__(self) -> None:
+        ensure(self.share > 0, "a share is a part of what there is")
+        ensure(self.at_least is None or self.at_least <= self.to_amount, "an extension has bounds in order")
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,11 +287,12 @@ Command = Reserve | Extend | Settle | Release | SweepAccount | Posting | Change
 
 @dataclass(frozen=True, slots=True)
 class Reserved:
-    """Outcome of a Reserve or an Extend."""
+    """Outcome of a Reserve or an Extend. `most` is what it could have taken, in micro-credits."""
 
     reservation: Reservation
     account: Account
     replayed: bool = False
+    most: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,6 +353,7 @@ class CommandVerdict:
     """Sequence of the entry that an earlier, equal command made."""
     replayed: bool = False
     closed: tuple[Reservation, ...] = ()
+    most: int = 0
 
 
 def settle_key(reservation_id: str) -> str:

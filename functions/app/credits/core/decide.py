@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, assert_never
 
-from app.credits.core import events, keyed, lots
+from app.credits.core import events, holds, keyed
 from app.credits.core.account import (
     MAX_DISPUTES,
-    MAX_OPEN,
     RECENT,
     Account,
     AccountStatus,
@@ -44,15 +43,12 @@ from app.credits.core.entry import EntryDraft, Kind, plain_usage
 from app.credits.core.postings import expiry, posting
 from app.credits.core.rejections import (
     AccountNotActive,
-    InsufficientCredits,
     ReservationClosed,
     ReservationExpired,
     ReservationReleased,
     ReservationSettled,
     ReservationTooLarge,
     ReservationUnknown,
-    TooManyReservations,
-    lacking,
 )
 from app.credits.core.returns import counted, finished_payment, nothing_to_freeze
 from app.kit.errors import KeyReused, Rejection, ensure
@@ -192,63 +188,17 @@ def _reserve(book: _Book, command: Reserve) -> CommandVerdict:
     if command.at_least > book.rules.max_reservation:
         raise ReservationTooLarge(required=command.at_least, limit=book.rules.max_reservation)
     _resolve_overdue(book)
-    account = book.account
-    if len(account.reservations) >= MAX_OPEN:
-        raise TooManyReservations("Resolve some of the open reservations first", limit=MAX_OPEN)
-    available = account.available(book.at_us)
-    if available < command.at_least:
-        raise lacking(required=command.at_least, available=available, held=account.held_by_answers(book.at_us))
-    amount = min(command.ceiling, available, book.rules.max_reservation)
-    if command.spender is not None:
-        account, within = keyed.reserving(account, command.spender, command.at_least, book.at_us)
-        amount = min(amount, within)
-    holds = lots.pick(account.lots, amount, book.at_us)
-    reservation = Reservation(
-        id=command.id,
-        amount=amount,
-        holds=holds,
-        purpose=command.purpose,
-        reference_type=command.reference.type,
-        reference_id=command.reference.id,
-        created_at_us=book.at_us,
-        expires_at_us=book.at_us + command.expires_in_us,
-        input=command.input,
-        api_key="" if command.spender is None else command.spender.api_key,
-    )
-    book.account = replace(
-        account,
-        lots=lots.hold(account.lots, holds),
-        reserved=account.reserved + amount,
-        reservations=(*account.reservations, reservation),
-    )
-    return CommandVerdict("reserved", reservation)
+    return _held(book, holds.reserve(book.account, command, book.at_us, book.rules.max_reservation))
 
 
 def _extend(book: _Book, command: Extend) -> CommandVerdict:
-    account = book.account
-    open = _open(account, command.reservation_id)
-    more = max(0, command.to_amount - open.amount)
-    if command.to_amount > book.rules.max_reservation:
-        raise ReservationTooLarge(required=command.to_amount, limit=book.rules.max_reservation)
-    available = account.available(book.at_us)
-    if more > available:
-        raise InsufficientCredits(required=more, available=available)
-    if more:
-        keyed.check_extending(account, open, more, book.at_us)
-    added = lots.pick(account.lots, more, book.at_us)
-    until = max(open.expires_at_us, book.at_us + command.expires_in_us)
-    parts = {part.lot_id: part for part in open.holds}
-    for part in added:
-        held = parts.get(part.lot_id)
-        parts[part.lot_id] = replace(held, amount=held.amount + part.amount) if held else part
-    longer = replace(open, amount=open.amount + more, holds=tuple(parts.values()), expires_at_us=until)
-    book.account = replace(
-        account,
-        lots=lots.hold(account.lots, added),
-        reserved=account.reserved + more,
-        reservations=tuple(longer if other.id == open.id else other for other in account.reservations),
-    )
-    return CommandVerdict("reserved", longer)
+    open = _open(book.account, command.reservation_id)
+    return _held(book, holds.extend(book.account, open, command, book.at_us, book.rules.max_reservation))
+
+
+def _held(book: _Book, held: holds.Held) -> CommandVerdict:
+    book.account = held.account
+    return CommandVerdict("reserved", held.reservation, most=held.most)
 
 
 def _settle(book: _Book, command: Settle) -> CommandVerdict:

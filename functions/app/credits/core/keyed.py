@@ -20,11 +20,17 @@ def reserving(account: Account, spender: Spender, at_least: int, at_us: int) -> 
     return counting, MAX_MICRO if within is None else within
 
 
-def check_extending(account: Account, open: Reservation, more: int, at_us: int) -> None:
-    """Raises BudgetExceeded when the key of a reservation may not hold so much more."""
-    if open.api_key:
-        spender, held = budgets.last_spender(account.budgets, open.api_key), account.held_by(open.api_key)
-        budgets.left(account.budgets, spender, held=held, at_least=more, at_us=at_us)
+def extending(account: Account, open: Reservation, more: int, at_us: int) -> int:
+    """The most by which a reservation may grow under the budgets of its key.
+
+    Raises:
+        BudgetExceeded: that is less than `more`.
+    """
+    if not open.api_key:
+        return MAX_MICRO
+    spender, held = budgets.last_spender(account.budgets, open.api_key), account.held_by(open.api_key)
+    within = budgets.left(account.budgets, spender, held=held, at_least=more, at_us=at_us)
+    return MAX_MICRO if within is None else within
 
 
 def charged(account: Account, open: Reservation, charge: int, at_us: int) -> Account:

@@ -253,7 +253,7 @@ class _Attempt:
             return Settled(reservation, account, entries[0] if entries else earlier, verdict.replayed)
         if verdict.kind == "released":
             return Released(reservation, account, verdict.replayed)
-        return Reserved(reservation, account, verdict.replayed)
+        return Reserved(reservation, account, verdict.replayed, verdict.most)
 
     def _entry(self, sequence: int) -> Entry:
         for entry in self._entries:
