@@ -86,12 +86,13 @@ def test_reserves_and_charges_no_more_than_it_said(alice: Caller) -> None:
     """T-2, T-32: also where the user's own bound is lower than the ceiling."""
     path = begin(alice, model="auto")
     free = ask(alice, path)
-    assert from_decimal(free["cost"]) <= from_decimal(free["reserved"]) == from_decimal(free["choice"]["high"])
+    assert from_decimal(free["cost"]) <= from_decimal(free["reserved"]) < from_decimal(free["ceiling"])
+    assert from_decimal(free["ceiling"]) == from_decimal(free["choice"]["high"])
     prefer(alice, most_per_message="0.02")
     bounded = ask(alice, begin(alice, model="auto"))
-    assert bounded["reserved"] == bounded["choice"]["high"] == "0.02"
+    assert bounded["ceiling"] == bounded["choice"]["high"] == "0.02"
     tighter = ask(alice, begin(alice, model="auto"), max_cost="0.015")
-    assert tighter["reserved"] == "0.015"
+    assert tighter["reserved"] == tighter["ceiling"] == "0.015"
 
 
 def test_check_insufficient_asks_the_same_question(alice: Caller) -> None:
@@ -99,7 +100,7 @@ def test_check_insufficient_asks_the_same_question(alice: Caller) -> None:
     prefer(alice, optimize="cost", most_per_message="0.02")
     operation = {"content": CODE, "model": "auto"}
     told = alice.post("/v1/credits/check-insufficient", json={"operation": operation}).json or {}
-    assert told["ceiling"] == ask(alice, begin(alice, model="auto"))["reserved"]
+    assert told["ceiling"] == ask(alice, begin(alice, model="auto"))["ceiling"]
 
 
 def test_a_picture_is_seen_by_a_model_that_can_see(vendor: Vendor, alice: Caller) -> None:
@@ -120,7 +121,7 @@ def test_nobody_is_asked_whom_the_user_left_out_also_not_as_a_fallback(vendor: V
     prefer(alice, optimize="cost", excluded_providers=["other"])
     without = ask(alice, begin(alice, model="auto"))
     assert with_all["model"] == without["model"] == "small"
-    assert from_decimal(without["reserved"]) < from_decimal(with_all["reserved"])
+    assert from_decimal(without["ceiling"]) < from_decimal(with_all["ceiling"])
     vendor.reset()
     vendor.arrange("status=500", model="sim-small", times=9)
     assert ask(alice, begin(alice, model="auto"), status=503)["code"]

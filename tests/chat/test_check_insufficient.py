@@ -68,7 +68,7 @@ def test_says_sufficient_exactly_when_the_message_is_not_refused(
     turns = client.get(f"/v1/chat/conversations/{conversation}/messages").json
     assert turns is not None
     [turn] = turns["items"]
-    assert from_decimal(turn["reserved"]) == min(from_decimal(told["ceiling"]), from_decimal(told["available"]))
+    assert from_decimal(turn["ceiling"]) == min(from_decimal(told["ceiling"]), from_decimal(told["available"]))
 
 
 def test_of_no_conversation_is_the_first_message_of_a_new_one() -> None:

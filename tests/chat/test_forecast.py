@@ -35,7 +35,7 @@ def test_the_message_is_reserved_and_chosen_as_it_was_estimated(model: str) -> N
     client = World().client("alice")
     found, turn = told(client, model=model), send(client, model, CODE)
     checked = client.post("/v1/credits/check-insufficient", json={"operation": {"content": CODE, "model": model}})
-    assert found["estimate"]["high"] == turn["reserved"] == (checked.json or {})["ceiling"]
+    assert found["estimate"]["high"] == turn["ceiling"] == (checked.json or {})["ceiling"]
     assert (found["estimate"]["model"], found["choice"]) == (turn["model"], turn["choice"])
     amounts = [from_decimal(found["estimate"][name]) for name in ("low", "expected", "p90", "high")]
     assert amounts == sorted(amounts)

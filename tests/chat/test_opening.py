@@ -170,7 +170,8 @@ class TestTheReservation:
         for content in ("What is a ledger?", "And a lease?", "word " * 300):
             quoted = world.chat.quote(Ask("alice", conversation.id, content))
             over = world.ask(conversation, content).over()
-            assert over.turn.reserved == quoted.ceiling
+            assert (over.turn.reserved, over.turn.ceiling) == (quoted.expected, quoted.ceiling)
+            assert quoted.needed < quoted.expected < quoted.ceiling // 20
             quotes.append(quoted)
         assert quotes[0].needed < quotes[1].needed < quotes[2].needed, "the window is paid for"
 
@@ -184,7 +185,7 @@ class TestTheReservation:
         assert sent == over.turn.max_output_tokens
         prices = world.catalogue.get("large").prices
         worst = over.end.usage["input"] * prices["input"] + int(sent) * prices["output"]
-        assert over.turn.reserved * 1_000_000 >= worst
+        assert over.turn.ceiling * 1_000_000 >= worst
 
     def test_is_told_apart_from_what_is_posted(self, world: ChatWorld) -> None:
         """T-28."""

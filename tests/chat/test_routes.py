@@ -198,15 +198,17 @@ class TestAMessageAsJson:
 
     def test_for_which_a_running_answer_holds_the_credits_is_told_to_wait(self, vendor: Vendor) -> None:
         """T-34: not that there are too few. Once that answer has ended, the same request is answered."""
-        variables = {"AI_PLATFORM_BASE_URL": vendor.base_url, "WELCOME_BONUS_AMOUNT": "1"}
+        # The longest that the prompt can be is held for, which is far more than it costs.
+        variables = {"AI_PLATFORM_BASE_URL": vendor.base_url, "WELCOME_BONUS_AMOUNT": "0.04"}
         client = World(variables=variables).client("alice")
-        id, body = begin(client, model="small"), {"content": "Hi", "model": "small"}
-        running = client.post(messages(id), json=body, headers={"Accept": "text/event-stream"})
+        id, body = begin(client, model="small"), {"content": "word " * 800, "model": "small"}
+        other = begin(client, model="small")
+        running = client.post(messages(other), json=body, headers={"Accept": "text/event-stream"})
         key = {"Idempotency-Key": "later"}
         refused = client.post(messages(id), json=body, headers=key)
         told = js(refused)
         assert (refused.status_code, told["code"]) == (429, "credits_held_by_running_answers")
-        assert (told["held"], told["available"], refused.headers["Retry-After"]) == ("1", "0", "5")
+        assert (told["held"], told["available"], refused.headers["Retry-After"]) == ("0.02555", "0.01445", "5")
         running.get_data()
         assert client.post(messages(id), json=body, headers=key).status_code == 200
 

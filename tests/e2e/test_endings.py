@@ -82,9 +82,9 @@ class TestBudget:
             frames = stream.rest()
         start, done = frames[0].data, frames[-1].data
         assert start["clamped"] is True
-        assert Decimal(str(start["reserved"])) <= Decimal("0.08")
+        assert Decimal(str(start["reserved"])) <= Decimal(str(start["ceiling"])) <= Decimal("0.08")
         assert (frames[-1].name, done["finish_reason"]) == ("done", "budget")
-        assert 0 < Decimal(str(done["cost"])) <= Decimal(str(start["reserved"]))
+        assert 0 < Decimal(str(done["cost"])) <= Decimal(str(start["ceiling"]))
         turn = person.turn(conversation, start["message_id"])
         assert (turn["status"], turn["clamped"], turn["reason"]) == ("done", True, "budget_reached")
         usage = turn["usage"]
@@ -117,7 +117,7 @@ class TestBudget:
     def test_of_the_caller_is_kept(self, person: Person) -> None:
         """`max_cost` bounds what is reserved and charged."""
         answer = person.ask(person.begin(), QUESTION, max_cost="0.06").json()
-        assert Decimal(answer["reserved"]) <= Decimal("0.06")
+        assert Decimal(answer["reserved"]) <= Decimal(answer["ceiling"]) <= Decimal("0.06")
         assert Decimal(answer["cost"]) <= Decimal("0.06")
         refused = person.ask(person.begin(), QUESTION, max_cost="0.000001")
         assert (refused.status_code, problem_of(refused)["code"]) == (422, "max_cost_too_low")

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from app.credits.core.entry import Reference
 from app.kit.stores.documents import Document, Fields, Query, Value, Version, Where, int_field, text_field
 from app.metering.billing import Ending, Mode, Policy, default_policy
+from app.metering.holding import Holding
 from app.metering.meter import Measured, Meter
 from app.metering.orphans import Orphan, Orphans
 from app.metering.paid_call import PaidCall, Settlement
-from app.metering.quote import Granted, quote
+from app.metering.quote import LEAST_OUTPUT, Granted, Outputs, quote
 from app.metering.reserving import Reserving
 from app.metering.settling import CallEnd, OwnerEnd, OwnerRecord, Settling
 from app.models.catalogue import load
@@ -19,6 +20,9 @@ from support.credits_world import CreditsWorld
 
 BOOK = PriceBook(load())
 IMAGE = BOOK.catalogue.get("image")
+SMALL = BOOK.catalogue.get("small")
+USUAL = 100
+"""Output tokens that a call which writes text begins with."""
 LEASE_US = 600_000_000
 
 
@@ -29,17 +33,23 @@ class Task:
     call: PaidCall
     grant: Granted
     meter: Meter
+    holding: Holding
 
 
 class Gallery:
-    """Image tasks at `tasks/{id}`, each a paid call."""
+    """Image tasks at `tasks/{id}`, each a paid call. An image is whole or nothing, so all of it is reserved at once;
+    `captions` are written instead by the small model, and reserve more as they grow.
+    """
 
     job = "gallery_orphans"
 
-    def __init__(self, money: CreditsWorld, mode: Mode = Mode.IMAGE, policy: Policy | None = None) -> None:
+    def __init__(
+        self, money: CreditsWorld, mode: Mode = Mode.IMAGE, policy: Policy | None = None, *, captions: bool = False
+    ) -> None:
         self.clock: ManualClock = money.clock
         self.documents, self.mode, self.pauses, self.told = money.documents, mode, list[int](), list[str]()
         credits, table = money.credits, policy or default_policy()
+        self.model = SMALL if captions else IMAGE
         self.reserving = Reserving(credits=credits, book=BOOK)
         self.settling = Settling(
             credits=credits,
@@ -53,7 +63,8 @@ class Gallery:
 
     def begin(self, id: str, attempt: int = 1, replaces: Version | None = None) -> Task:
         call = PaidCall("alice", "image", Reference("task", id), f"tasks/{id}", attempt)
-        quoted = quote(BOOK, IMAGE, Demand(20, 4_000), least_output=4_000)
+        least = LEAST_OUTPUT if self.model is SMALL else 4_000
+        quoted = quote(BOOK, self.model, Demand(20, 4_000), outputs=Outputs(least, USUAL))
 
         def begun(grant: Granted) -> Fields:
             return {
@@ -67,10 +78,11 @@ class Gallery:
             }
 
         grant = self.reserving.reserve(call, quoted, begun, lease_us=LEASE_US, replaces=replaces)
-        return Task(call, grant, Meter(BOOK, IMAGE, prompt=["a cat"], granted=grant))
+        meter = Meter(BOOK, self.model, prompt=["a cat"], granted=grant)
+        return Task(call, grant, meter, self.reserving.holding(call, quoted, grant))
 
     def end(self, task: Task, ending: Ending, measured: Measured | None = None) -> Settlement:
-        end = CallEnd(ending, self.mode, measured or task.meter.measured(), task.grant.reserved)
+        end = CallEnd(ending, self.mode, measured or task.meter.measured(), task.holding.held)
         return self.settling.settle(task.call, end, OwnerRecord(lambda told, _: OwnerEnd(self.ended(told))))
 
     def sweep(self) -> int:
@@ -85,7 +97,7 @@ class Gallery:
         reference = Reference("task", text_field(stored.fields, "id"))
         call = PaidCall("alice", "image", reference, stored.path, int_field(stored.fields, "attempt"))
         reserved, delivered = int_field(stored.fields, "reserved"), int_field(stored.fields, "delivered")
-        return Orphan(call, self.mode, IMAGE.id, reserved, delivered)
+        return Orphan(call, self.mode, self.model.id, reserved, delivered)
 
     def ended(self, settlement: Settlement) -> Mapping[str, Value]:
         return {"state": "ended", "due_us": None, "cost": settlement.cost, "reason": settlement.reason}

@@ -20,8 +20,8 @@ PROMPT = ["one two three four"]
 PROMPT_TOKENS = 4 + 2
 
 
-def meter(max_output_tokens: int = 1000, reserved: int = 10**9) -> Meter:
-    granted = Granted(reserved, max_output_tokens, SMALL.id, {SMALL.id: max_output_tokens})
+def meter(max_output_tokens: int = 1000) -> Meter:
+    granted = Granted(10**9, 10**9, max_output_tokens, SMALL.id, {SMALL.id: max_output_tokens})
     return Meter(BOOK, SMALL, prompt=PROMPT, granted=granted)
 
 
@@ -126,7 +126,7 @@ class TestMeasured:
 
     def test_by_the_vendors_count_of_pictures(self) -> None:
         vision = BOOK.catalogue.get("vision")
-        granted = Granted(10**9, 1000, vision.id, {vision.id: 1000})
+        granted = Granted(10**9, 10**9, 1000, vision.id, {vision.id: 1000})
         one = Meter(BOOK, vision, prompt=PROMPT, granted=granted, images=2)
         one.add(Delta("hello", 1))
         one.count(Counted(Reported((2 * vision.image_input_tokens, 0), (1, 0, 0)), {}))
@@ -195,7 +195,7 @@ class TestLettersAsPieces:
         one = meter(max_output_tokens=300)
         for letter in "one two three four " * 47:
             one.add(Delta(letter, 1))
-            assert not one.spent()
+            assert not one.spent(10**9)
 
 
 class Watched(Meter):
@@ -227,35 +227,34 @@ class TestSpent:
         for text in pieces[:limit]:
             if text:
                 one.add(Delta(text, 1))
-            assert not one.spent()
+            assert not one.spent(10**9)
 
     def test_cuts_one_that_ignores_its_limit_however_it_is_packed(self) -> None:
         """T-10."""
         by_pieces, by_length = meter(10), meter(10)
         by_pieces.add(Delta("a" * 44, 11))
         by_length.add(Delta("a" * 11 * 128, 1))
-        assert by_pieces.spent()
-        assert by_length.spent()
+        assert by_pieces.spent(10**9)
+        assert by_length.spent(10**9)
 
     @pytest.mark.parametrize("reported", [Reported((0, 0), (0, 0, 0)), Reported(None, (30, 0, 0))])
     def test_reads_nothing_again_while_text_comes(self, reported: Reported) -> None:
         """Zeros before the text, or a report of one side, made each piece count the whole prompt and answer anew."""
         prompt = Reread(PROMPT)
-        one = Watched(BOOK, SMALL, prompt=prompt, granted=Granted(10**9, 1000, SMALL.id, {SMALL.id: 1000}))
+        one = Watched(BOOK, SMALL, prompt=prompt, granted=Granted(10**9, 10**9, 1000, SMALL.id, {SMALL.id: 1000}))
         one.count(Counted(reported, {}))
         for _ in range(100):
             one.add(Delta("word ", 1))
-            assert not one.spent()
+            assert not one.spent(10**9)
         assert one.joined == 0
         assert prompt.reread <= 2, "once for its length and once for its tokens"
 
     def test_believes_a_report_that_the_money_is_gone(self) -> None:
         price = BOOK.cost(SMALL, TokenUsage(10, 0, 500))
-        short, enough = meter(reserved=price - 1), meter(reserved=price)
-        for one in (short, enough):
-            one.count(Counted(Reported((10, 0), (500, 0, 0)), {}))
-        assert short.spent()
-        assert not enough.spent()
+        one = meter()
+        one.count(Counted(Reported((10, 0), (500, 0, 0)), {}))
+        assert one.spent(price - 1)
+        assert not one.spent(price)
 
 
 JSON = st.recursive(

@@ -28,10 +28,11 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Ruling:
-    """A choice, and the most that the answer may cost, in micro-credits."""
+    """A choice, the most that the answer may cost, in micro-credits, and how long it may be."""
 
     chosen: Chosen
     max_cost: int | None
+    lengths: Lengths
 
 
 Priced = Callable[[Model, tuple[str, ...]], tuple[Quote, Prompt]]
@@ -68,7 +69,7 @@ class Choosing:
         bounds = [one for one in (message.max_cost, wishes.most_per_message) if one is not None]
         budget = min(bounds, default=None)
         chosen = choose(found.task, wishes, offers, budget=budget, unsure=found.unsure)
-        return Ruling(chosen, budget)
+        return Ruling(chosen, budget, lengths(found))
 
     def _offers(self, priced: Priced, without: tuple[str, ...], expected: Lengths) -> list[Offer]:
         offers: list[Offer] = []

@@ -29,6 +29,11 @@ class AssistantFeature(Feature):
         """The operator's rules for the path of messages."""
         return self._settings.rules
 
+    @property
+    def usual_output(self) -> int:
+        """Output tokens that are reserved for before an answer of unknown length begins."""
+        return self._settings.usual_output
+
     @once
     def choosing(self) -> "Choosing":
         """Chooses the models of messages."""

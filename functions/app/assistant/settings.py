@@ -9,14 +9,18 @@ if TYPE_CHECKING:
 
 
 class AssistantSettings(NamedTuple):
-    """`rules` are the operator's, which count before a user's of the same priority."""
+    """`rules` are the operator's, which count before a user's of the same priority. `usual_output`: output tokens that
+    are reserved for before an answer begins of which nobody knows how long it will be.
+    """
 
     rules: "tuple[RouteRule, ...]" = ()
+    usual_output: int = 3072
 
     @classmethod
     def read(cls, env: Environment) -> "AssistantSettings":
         """Reads `task=route@priority`, separated by commas; the priority may be left out. Raises `BadSetting`."""
-        return cls(tuple(_rule(word.strip()) for word in env.text("ROUTING_RULES", "").split(",") if word.strip()))
+        rules = tuple(_rule(word.strip()) for word in env.text("ROUTING_RULES", "").split(",") if word.strip())
+        return cls(rules, env.whole("USUAL_ANSWER_TOKENS", 3072, at_least=16, at_most=16_384))
 
 
 def _rule(word: str) -> "RouteRule":

@@ -21,6 +21,7 @@ from app.kit.errors import Failure, InvariantViolation
 from app.kit.ids import derived
 from app.kit.stopwatch import Stopwatch
 from app.metering.billing import Ending, Mode
+from app.metering.holding import Holding
 from app.metering.meter import Meter
 from app.metering.settling import CallEnd, Settling
 from app.models import gateway
@@ -101,15 +102,19 @@ class _AnswerAttempt:
     opened: Opened
     mode: Mode
     meter: Meter
+    holding: Holding
     deadline_us: int
     stopwatch: Stopwatch
     call: VendorCall
+    paid: bool = True
+    """Whether what has come is within what is held for it."""
     route_reason: str = ""
     bytes: int = 0
 
     @property
     def turn(self) -> Turn:
-        return self.opened.turn
+        """With what is held for it now."""
+        return replace(self.opened.turn, reserved=self.holding.held)
 
     @property
     def full(self) -> bool:
@@ -117,7 +122,13 @@ class _AnswerAttempt:
         return self.bytes > MOST_ANSWER_BYTES
 
     def hear(self, event: ModelEvent) -> Text | Tick | None:
-        """Counts what the gateway tells; returns what the caller is told of it."""
+        """Counts what the gateway tells, and holds what pays for it; returns what the caller is told of it."""
+        told = self._heard(event)
+        if not isinstance(event, gateway.Silence):
+            self.paid = self.holding.pays(self.meter) or not isinstance(event, gateway.Delta | gateway.Thought)
+        return told
+
+    def _heard(self, event: ModelEvent) -> Text | Tick | None:
         match event:
             case gateway.Delta():
                 self.bytes += len(event.text) if event.text.isascii() else len(event.text.encode("utf-8", "replace"))
@@ -153,6 +164,8 @@ class _AnswerAttempt:
         """
         if not self.meter.visible:
             return
+        if self.holding.halfway:
+            self.meter.miss()
         self.call.hurry(COUNT_WAIT_S)
         try:
             for event in heard:
@@ -160,15 +173,16 @@ class _AnswerAttempt:
                     case gateway.Delta():
                         self.meter.miss()
                     case gateway.Counted() | gateway.Finished():
-                        self.hear(event)
+                        self._heard(event)
         except (Failure, Stopped):
             # The vendor had nothing more to tell, or not in time: the answer is charged by our estimate.
             return
 
-    def cut_short(self, told: Text | Tick | None, now_us: int) -> Finish | None:
+    def cut_short(self, now_us: int) -> Finish | None:
         """The finish of an answer that may not go on, though the vendor would.
 
         Raises:
+            EmptyAnswer: the credits ended, and no text has come.
             ModelTimeout: the time is up and no text has come. Who has waited for nothing pays nothing (T-3).
             ModelBroke: the first piece alone is more than an answer can hold.
         """
@@ -176,7 +190,9 @@ class _AnswerAttempt:
             raise ModelBroke("the model's answer is too large to be kept")
         if self.full:
             return Finish(Ending.LENGTH, "length")
-        if isinstance(told, Text) and self.meter.spent():
+        if not self.paid and not self.meter.visible:
+            raise EmptyAnswer("the credits ended before the model wrote anything that can be seen")
+        if not self.paid:
             return Finish(Ending.BUDGET, "budget")
         if now_us <= self.deadline_us:
             return None
@@ -287,7 +303,7 @@ class Answering(Generic[AskT]):
         prompt = [*texts(opened.messages), *opened.beside]
         meter = Meter(self._book, opened.model, prompt=prompt, granted=opened.grant, images=images)
         deadline_us = self._clock.now_us() + self._longest_us
-        attempt = _AnswerAttempt(opened, mode, meter, deadline_us, stopwatch, self._gateway.call())
+        attempt = _AnswerAttempt(opened, mode, meter, opened.holding, deadline_us, stopwatch, self._gateway.call())
         events = self._events(attempt)
         next(events)  # A generator that was never begun would be closed without a settlement.
         return Answer(events, replayed=False)
@@ -302,13 +318,13 @@ class Answering(Generic[AskT]):
             yield Start(turn)
             with closing(self._gateway.stream(self._question(attempt), attempt.call)) as heard:
                 try:
-                    for event in heard:
+                    for event in attempt.holding.parts(attempt.meter, heard):
                         told = attempt.hear(event)
                         if isinstance(told, Text):
                             self._mirror.append(turn.id, told.text, attempt=turn.attempt)
                         if told is not None:
                             yield told
-                        if finish := attempt.cut_short(told, self._clock.now_us()):
+                        if finish := attempt.cut_short(self._clock.now_us()):
                             break
                 except GeneratorExit:
                     attempt.hear_out(heard)
@@ -325,7 +341,7 @@ class Answering(Generic[AskT]):
         end = self._end(attempt, finish)
         try:
             if failure is None or end.answer:
-                yield Over(turn, end)
+                yield Over(attempt.turn, end)
         finally:
             self._mirror.drained(turn.id)
         if failure is not None and not end.answer:

@@ -222,6 +222,7 @@ class ChatFeature(Feature):
             orphans=needs.metering.orphans,
             book=needs.models.book,
             choosing=needs.assistant.choosing,
+            usual_output=needs.assistant.usual_output,
             clock=ports.clock,
             ids=ports.ids,
             instance=self.instance,

@@ -22,9 +22,10 @@ from app.kit.ids import Ids, derived
 from app.kit.stopwatch import Stopwatch
 from app.kit.stores.documents import Document, Fields
 from app.metering.estimate import Estimate, Lengths, Prompt, estimate
+from app.metering.holding import Holding
 from app.metering.orphans import Orphans
 from app.metering.paid_call import PaidCall, reservation_id
-from app.metering.quote import MOST_OUTPUT, Granted, Quote, demand, quote
+from app.metering.quote import MOST_OUTPUT, Granted, Outputs, Quote, demand, quote
 from app.metering.reserving import Reserving, in_progress
 from app.metering.settling import OwnerRecord
 from app.models.catalogue import Capability, Model, UnsuitableModel
@@ -77,6 +78,7 @@ class Opened:
     messages: tuple[Message, ...]
     grant: Granted
     place: Place
+    holding: Holding
     options: Mapping[str, object] = field(default_factory=dict)
     beside: tuple[str, ...] = ()
     record: Recording = record
@@ -96,7 +98,8 @@ class Opening:
     """Decides a message and reserves for it.
 
     `instance` names this instance, so that a cancel finds the answer; `instances` tells of the others. `lease_us` is
-    how long a function can live, with a margin, in microseconds.
+    how long a function can live, with a margin, in microseconds. `usual_output` are the output tokens that are reserved
+    for first, where nobody knows how long the answer will be.
     """
 
     def __init__(
@@ -108,6 +111,7 @@ class Opening:
         orphans: Orphans,
         book: PriceBook,
         choosing: Choosing,
+        usual_output: int,
         clock: Clock,
         ids: Ids,
         instance: str,
@@ -120,6 +124,7 @@ class Opening:
         self._orphans = orphans
         self._book = book
         self._choosing = choosing
+        self._usual_output = usual_output
         self._clock = clock
         self._ids = ids
         self._instance = instance
@@ -222,7 +227,8 @@ class Opening:
 
         replaces = None if last is None else last[1].version
         grant = self._reserving.reserve(call, plan.quote, begun, lease_us=self._lease_us, replaces=replaces)
-        return Opened(_granted(draft, grant), call, plan.model, plan.messages, grant, plan.place)
+        holding = self._reserving.holding(call, plan.quote, grant)
+        return Opened(_granted(draft, grant), call, plan.model, plan.messages, grant, plan.place, holding)
 
     def _plan(self, ask: Ask, conversation: Conversation, most_output: int = MOST_OUTPUT) -> _Plan:
         place = self._branches.place(ask.uid, conversation, ask.parent)
@@ -243,7 +249,8 @@ class Opening:
         messages = tuple(prompt(conversation, ask.content, ask.images, model))
         wanted = demand(model, texts(messages), len(ask.images), most_output=most_output)
         wanted = replace(wanted, without=without) if without else wanted
-        return _Plan(model, "auto", messages, quote(self._book, model, wanted, max_cost=ask.max_cost))
+        priced = quote(self._book, model, wanted, outputs=Outputs(usual=self._usual_output), max_cost=ask.max_cost)
+        return _Plan(model, "auto", messages, priced)
 
     def _chosen(self, ask: Ask, conversation: Conversation, most_output: int) -> _Plan:
         """The message as the model is asked that is chosen for it."""
@@ -258,7 +265,13 @@ class Opening:
 
         ruling = self._choosing.choose(Asked(ask.uid, ask.content, len(ask.images), ask.max_cost), priced)
         plan = plans[ruling.chosen.model]
-        bounded = quote(self._book, plan.model, plan.quote.demand, max_cost=ruling.max_cost)
+        bounded = quote(
+            self._book,
+            plan.model,
+            plan.quote.demand,
+            outputs=Outputs(usual=ruling.lengths.p99),
+            max_cost=ruling.max_cost,
+        )
         return replace(plan, quote=bounded, chosen=ruling.chosen)
 
     def _model(self, ask: Ask, conversation: Conversation) -> tuple[Model, str]:
@@ -288,6 +301,7 @@ class Opening:
             choice=plan.chosen,
             reservation_id=reservation_id(message_id, attempt),
             reserved=0,
+            ceiling=0,
             max_output_tokens=plan.quote.demand.output_tokens,
             clamped=False,
             instance=self._instance,
@@ -300,4 +314,10 @@ class Opening:
 
 
 def _granted(draft: Turn, grant: Granted) -> Turn:
-    return replace(draft, reserved=grant.reserved, max_output_tokens=grant.max_output_tokens, clamped=grant.clamped)
+    return replace(
+        draft,
+        reserved=grant.reserved,
+        ceiling=grant.most,
+        max_output_tokens=grant.max_output_tokens,
+        clamped=grant.clamped,
+    )

@@ -64,6 +64,7 @@ def message(turn: Turn, end: End | None) -> MessageAnswer:
         usage=None if end is None else known("usage", UsageAnswer(**usage(end))),
         estimated=end is not None and end.estimated,
         reserved=known("reserved", to_decimal(turn.reserved)),
+        ceiling=known("ceiling", to_decimal(turn.ceiling)),
         max_output_tokens=known("max_output_tokens", turn.max_output_tokens),
         clamped=turn.clamped,
         cost=None if end is None else known("cost", to_decimal(end.cost)),
@@ -172,6 +173,7 @@ def _start(turn: Turn) -> Mapping[str, object]:
         "model": turn.model,
         "route": turn.route,
         "reserved": to_decimal(turn.reserved),
+        "ceiling": to_decimal(turn.ceiling),
         "max_output_tokens": turn.max_output_tokens,
         "clamped": turn.clamped,
     }

@@ -80,8 +80,9 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A turn. `end` is None while it runs; `reserved` is micro-credits; times are RFC 3339 text. `choice` tells why the
-    model was chosen, None where the user named it or it is the default.
+    """A turn. `end` is None while it runs; times are RFC 3339 text. `reserved` is what is held for it, and `ceiling`
+    the most that may be, both in micro-credits. `choice` tells why the model was chosen, None where the user named it
+    or it is the default.
 
     `parent` is the turn that it answers, empty for a first message, and None in a turn that was written before
     conversations were trees. `before` is what its branch cost up to the parent, None where that is not known. `loose`:
@@ -112,6 +113,7 @@ class Turn:
     before: Spent | None = None
     loose: bool = False
     unread: frozenset[str] = frozenset()
+    ceiling: int = 0
 
     @property
     def branch(self) -> Spent | None:
@@ -150,6 +152,7 @@ def write(turn: Turn) -> dict[str, Value]:
         "route": turn.route,
         "reservation_id": turn.reservation_id,
         "reserved": turn.reserved,
+        "ceiling": turn.ceiling,
         "max_output_tokens": turn.max_output_tokens,
         "clamped": turn.clamped,
         "instance": turn.instance,
@@ -243,6 +246,8 @@ def _read(reader: FieldReader) -> Turn:
         route=take("route", text_field, ""),
         reservation_id=take("reservation_id", text_field, ""),
         reserved=take("reserved", _amount, 0),
+        # Turns from before this field was written had all of it reserved from the beginning.
+        ceiling=take("ceiling" if "ceiling" in reader.fields else "reserved", _amount, 0),
         max_output_tokens=take("max_output_tokens", int_field, 0),
         clamped=take("clamped", flag_field, False),
         instance=take("instance", text_field, ""),

@@ -3,14 +3,19 @@
 The bound is the quote's own ceiling and nothing else, so that no estimate can promise more than a reservation keeps.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
 
-from app.metering.quote import Quote
+from app.metering.quote import MOST_OUTPUT, Quote
 from app.models import tokens
 from app.models.pricing import PriceBook
 from app.models.usage import TokenUsage
+
+SHORTEST_P99: Final = 512
+"""Output tokens that are reserved for, however short an answer is expected."""
+_P99_BY_P90: Final = 2.326 / 1.282
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +25,15 @@ class Lengths:
     p10: int
     p50: int
     p90: int
+
+    @property
+    def p99(self) -> int:
+        """What hardly an answer exceeds, as if lengths were log-normal: as far above P90 as its distance from P50 says,
+        for the normal quantiles 2.326 and 1.282. Not below `SHORTEST_P99`, since a prompt may be misread.
+        """
+        spread = max(1.0, self.p90 / max(1, self.p50))
+        longest = self.p50 * math.pow(spread, _P99_BY_P90)
+        return max(SHORTEST_P99, round(min(MOST_OUTPUT, longest)))
 
 
 @dataclass(frozen=True, slots=True)

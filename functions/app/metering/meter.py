@@ -64,6 +64,7 @@ class Meter:
         self._thought_length = 0
         self._visible = False
         self._missed = False
+        self._at_most = 0
         self._reported = usage.NOTHING
         self.model = model
         self.raw: Mapping[str, object] = {}
@@ -96,6 +97,7 @@ class Meter:
         self._texts.append(delta.text)
         self._visible = self._visible or any(unicodedata.category(one) not in _UNSEEN for one in delta.text)
         self._pieces += delta.pieces
+        self._at_most += estimate(delta.text) + 1
         self._length += len(delta.text)
 
     def think(self, thought: Thought) -> None:
@@ -117,15 +119,32 @@ class Meter:
         """Whether the answer may be shorter than wanted because more would not be paid for."""
         return self._granted.cuts(self.model)
 
-    def spent(self) -> bool:
-        """Whether the vendor has exceeded the output limit or the reservation, so that more would not be paid for."""
+    def spent(self, reserved: int) -> bool:
+        """Whether the vendor has exceeded the output limit, or by its own count what is reserved."""
         if at_least(self._length, self._pieces) > self._granted.limit(self.model):
             return True
+        return self.counted_price > reserved
+
+    @property
+    def counted_price(self) -> int:
+        """What has come costs by the vendor's count, in micro-credits; 0 while there is none of its output."""
         believed = self._believed()
-        if believed.written is None:
+        return 0 if believed.written is None else self._price(self._completed(believed)) or 0
+
+    @property
+    def written(self) -> int:
+        """Our count of the output that has come, hidden reasoning included."""
+        return self._written() + self._thought_at_least()
+
+    def wrote_more_than(self, tokens: int) -> bool:
+        """Whether more output than this has come by our count, which is rarely above the truth.
+
+        It is asked with every piece, so the text is counted as a whole only when its pieces are too many together.
+        """
+        if self._at_most + self._thought_at_least() <= tokens:
             return False
-        price = self._price(self._completed(believed))
-        return price is not None and price > self._granted.reserved
+        self._at_most = self._written()
+        return self._at_most + self._thought_at_least() > tokens
 
     def measured(self) -> Measured:
         """What the call has used by now."""

@@ -5,7 +5,7 @@ A message, an estimate of it and the question whether the credits suffice for it
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from app.kit.errors import Rejection, ensure
 from app.kit.money import to_decimal
@@ -18,6 +18,20 @@ LEAST_OUTPUT: Final = 16
 """Output tokens below which a text answer is not worth starting."""
 MOST_OUTPUT: Final = 16_384
 """Most output tokens of one answer, whatever the model could write: it keeps reservations within reason (T-28)."""
+USUAL_OUTPUT: Final = 3072
+"""Output tokens that hardly an answer exceeds (P99) where nobody says how long it may be."""
+
+
+class Outputs(NamedTuple):
+    """The fewest output tokens that are of use (all, where half an output is worth nothing), and those that are
+    reserved for before anything is written.
+    """
+
+    least: int = LEAST_OUTPUT
+    usual: int = USUAL_OUTPUT
+
+
+TEXT: Final = Outputs()
 
 
 class MaxCostTooLow(Rejection):
@@ -33,26 +47,31 @@ class Quote:
     """What one call can cost, in micro-credits.
 
     The call is refused when less than `needed` is available: the price of `least_output` output tokens of the model
-    that is asked. It reserves at most `ceiling`, the price of the dearest model that may answer in its place. A smaller
-    reservation shortens the output, and a fallback that it does not pay for is not asked.
+    that is asked. It begins with `expected`, the price of `usual_output` tokens of that model, and may reserve up to
+    `ceiling`, the price of the dearest model that may answer in its place. Where there is less than that, the output is
+    shorter, and a fallback that is not paid for is not asked.
     """
 
     model: Model
     demand: Demand
     least_output: int
+    usual_output: int
     needed: int
+    expected: int
     ceiling: int
 
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """What was reserved, in micro-credits, and what it pays for.
+    """What was reserved for a call, and the `most` that may be, in micro-credits; and what that pays for.
 
-    `limits` has the most output tokens of each model that may answer, by id: the model that is asked, and the fallbacks
-    that can give the least useful output for this reservation. `wanted` is the output that was asked for.
+    The call begins with `reserved`, of which the longest prompt of the model that is asked and the least useful output
+    are a part. `limits` has the most output tokens of each model that may answer, by id: the model that is asked, and
+    the fallbacks that can give the least useful output for `most`. `wanted` is the output that was asked for.
     """
 
     reserved: int
+    most: int
     wanted: int
     asked: str
     limits: Mapping[str, int]
@@ -72,7 +91,7 @@ class Granted:
         return self.limits.get(model.id, self.max_output_tokens)
 
     def cuts(self, model: Model) -> bool:
-        """Whether the reservation, and not the model, sets the limit of its output."""
+        """Whether what may be reserved, and not the model, sets the limit of its output."""
         return self.limit(model) < min(self.wanted, model.max_output_tokens)
 
 
@@ -102,17 +121,21 @@ def _room(model: Model, input_tokens: int, images: int, most_output: int) -> int
 
 
 def quote(
-    book: PriceBook, model: Model, demand: Demand, *, least_output: int = LEAST_OUTPUT, max_cost: int | None = None
+    book: PriceBook,
+    model: Model,
+    demand: Demand,
+    *,
+    outputs: Outputs = TEXT,
+    max_cost: int | None = None,
 ) -> Quote:
     """Prices `demand` for the model that is asked and for the dearest that may answer it (T-20).
 
-    `least_output`: the fewest output tokens that are of use; all of them, where half an output is worth nothing.
     `max_cost`: the caller's own limit, in micro-credits.
 
     Raises:
         MaxCostTooLow: the least useful output costs more than `max_cost`.
     """
-    least = min(least_output, demand.output_tokens)
+    least = min(outputs.least, demand.output_tokens)
     needed: int = book.worst(model, replace(demand, output_tokens=least))
     ceiling: int = book.ceiling(model, demand)
     if max_cost is not None:
@@ -123,15 +146,19 @@ def quote(
                 max_cost=to_decimal(max_cost),
             )
         ceiling = min(ceiling, max_cost)
-    return Quote(model, demand, least, needed, ceiling)
+    usual = max(least, min(outputs.usual, demand.output_tokens))
+    expected = min(ceiling, book.worst(model, replace(demand, output_tokens=usual)))
+    return Quote(model, demand, least, usual, needed, expected, ceiling)
 
 
-def granted(book: PriceBook, quoted: Quote, reserved: int) -> Granted:
-    """The output of each model that `reserved` micro-credits pay for after the prompt (T-29)."""
+def granted(book: PriceBook, quoted: Quote, reserved: int, most: int) -> Granted:
+    """The output of each model that `most` micro-credits pay for after the prompt (T-29), of which `reserved` are
+    reserved already."""
     limits = {
         model.id: output
         for model in book.chain(quoted.model, quoted.demand)
-        if (output := book.affordable_output(model, quoted.demand, reserved)) >= quoted.least_output
+        if (output := book.affordable_output(model, quoted.demand, most)) >= quoted.least_output
     }
-    ensure(quoted.model.id in limits, "a reservation pays for at least the least output")
-    return Granted(reserved, quoted.demand.output_tokens, quoted.model.id, limits)
+    ensure(quoted.model.id in limits, "what may be reserved pays for at least the least output")
+    ensure(quoted.needed <= reserved <= most, "a reservation pays for at least the least output")
+    return Granted(reserved, most, quoted.demand.output_tokens, quoted.model.id, limits)

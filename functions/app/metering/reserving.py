@@ -1,13 +1,18 @@
-"""Reserves for a paid call and writes its owner's document in the same commit."""
+"""Reserves for a paid call and writes its owner's document in the same commit. `app.metering.holding` reserves more."""
 
 from collections.abc import Callable
+from typing import Final
 
 from app.credits.public import Credits, Outcome, Participant, Reserve, Reserved, Seen
 from app.kit.errors import InvariantViolation, Rejection
 from app.kit.stores.documents import Create, Fields, Replace, Version, Write
+from app.metering.holding import Holding
 from app.metering.paid_call import PaidCall
 from app.metering.quote import Granted, Quote, granted
 from app.models.pricing import PriceBook
+
+ALIKE: Final = 32
+"""Calls that a small balance is divided among: so many begin at the same time before one is refused."""
 
 Begun = Callable[[Granted], Fields]
 """The owner's whole document once its call is reserved for, with what an earlier attempt's held and is not known here.
@@ -38,7 +43,7 @@ class Reserving:
     def reserve(
         self, call: PaidCall, quote: Quote, begun: Begun, *, lease_us: int, replaces: Version | None = None
     ) -> Granted:
-        """Reserves what `quote` asks for, or what there is of it, until `lease_us` microseconds from now.
+        """Reserves what `quote` expects, or a part of what there is, until `lease_us` microseconds from now.
 
         The owner's document is created; with `replaces` it is written over exactly that version, which an earlier
         attempt left.
@@ -49,14 +54,19 @@ class Reserving:
             CallInProgress: another request for the same owner was faster.
         """
 
+        grants: list[Granted] = []
+
         def writes(outcome: Outcome, seen: Seen) -> list[Write]:
-            fields = begun(granted(self._book, quote, _amount(outcome)))
+            if not isinstance(outcome, Reserved):
+                raise InvariantViolation("a reserve is answered by a reservation")
+            grant = granted(self._book, quote, outcome.reservation.amount, outcome.most)
+            grants.append(grant)
             if replaces is None:
-                return [Create(call.path, fields)]
+                return [Create(call.path, begun(grant))]
             stored = seen[0]
             if stored is None or stored.version != replaces:
                 raise in_progress(call, "Another request with this key was faster.")
-            return [Replace(call.path, fields, replaces)]
+            return [Replace(call.path, begun(grant), replaces)]
 
         def replayed(_: Outcome) -> None:
             # The account holds this reservation already. The call is the other request's, and it alone may spend it.
@@ -70,13 +80,13 @@ class Reserving:
             reference=call.reference,
             expires_in_us=lease_us,
             spender=call.spender,
+            expected=quote.expected,
+            share=ALIKE,
         )
         reads = () if replaces is None else (call.path,)
-        reservation = self._credits.reserve(call.account, reserve, Participant(reads, writes, replayed))
-        return granted(self._book, quote, reservation.amount)
+        self._credits.reserve(call.account, reserve, Participant(reads, writes, replayed))
+        return grants[-1]
 
-
-def _amount(outcome: Outcome) -> int:
-    if not isinstance(outcome, Reserved):
-        raise InvariantViolation("a reserve is answered by a reservation")
-    return outcome.reservation.amount
+    def holding(self, call: PaidCall, quote: Quote, grant: Granted) -> Holding:
+        """What is held for a call that was reserved for, while it runs."""
+        return Holding(self._credits, self._book, call, quote, grant)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, assert_never
 
-from app.credits.core import events, holds, keyed
+from app.credits.core import events, holds, keyed, lots
 from app.credits.core.account import (
     MAX_DISPUTES,
     RECENT,

@@ -1,0 +1,147 @@
+"""What is held for a paid call while it runs. It begins with what such a call usually needs, and grows in steps.
+
+A step is one commit on the account, before what it pays for is passed on. It says how much is held *after* it, so that
+the same step twice is one. Only what was acknowledged counts: whatever becomes of a step that nobody heard of, no more
+than `held` is charged, and what was held beyond it goes back with the rest.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Final
+
+from app.credits.public import Credits, Extend, Outcome, Participant, Reserved, Seen
+from app.kit import telemetry
+from app.kit.errors import Fault, Rejection
+from app.kit.stores.documents import Replace, Write, text_field
+from app.metering.meter import Meter
+from app.metering.paid_call import PaidCall
+from app.metering.quote import LEAST_OUTPUT, Granted, Quote
+from app.models.catalogue import Model
+from app.models.gateway import Delta, ModelEvent
+from app.models.pricing import PriceBook
+from app.models.tokens import without_pictures
+
+PORTION: Final = 64
+"""Characters of text that are passed on whole: at most so much more than is held for reaches a reader."""
+AHEAD: Final = 64
+"""Output tokens before the end of what is held at which it is extended: a second of writing, or a quarter of it."""
+HALF: Final = 2
+"""A step leaves so many parts of what is available but one to others."""
+MOST_TRIES: Final = 2
+"""How often one step is tried: when the end of what is held comes near, and at that end."""
+
+_log = telemetry.log("metering")
+
+
+class Holding:
+    """The hold of one running call. `held` is what was acknowledged, in micro-credits, and at most `grant.most`."""
+
+    def __init__(self, credits: Credits, book: PriceBook, call: PaidCall, quote: Quote, grant: Granted) -> None:
+        self._credits = credits
+        self._book = book
+        self._call = call
+        self._quote = quote
+        self._grant = grant
+        self._failures = 0
+        self._paid: tuple[str, int, int] = ("", 0, 0)
+        self.held = grant.reserved
+        self.halfway = False
+        """Whether a part of the text that came last has not been passed on yet."""
+
+    def parts(self, meter: Meter, events: Iterable[ModelEvent]) -> Iterator[ModelEvent]:
+        """The events, with text that comes all at once in parts that are held for: no more of it is passed on.
+
+        `meter` has counted one before the next is asked for.
+        """
+        for event in events:
+            # A picture that is written as text is whole or nothing, and its letters are no tokens.
+            if not isinstance(event, Delta) or without_pictures(event.text) != event.text:
+                yield event
+                continue
+            done, size = 0, len(event.text)
+            while done < size:
+                end = done + self._portion(meter, size - done)
+                pieces = event.pieces * end // size - event.pieces * done // size
+                self.halfway = end < size
+                yield event if end - done == size else Delta(event.text[done:end], pieces)
+                done = end
+
+    def _portion(self, meter: Meter, size: int) -> int:
+        """How many of so many characters may come at once: none of them is more than a token."""
+        paid = self._output(meter.model)
+        if size <= PORTION or not self._growing(meter.model) or not meter.wrote_more_than(paid - size - 1):
+            return size
+        return min(size, max(PORTION, paid - meter.written))
+
+    def pays(self, meter: Meter) -> bool:
+        """Whether what has come is paid for, after it was extended where that was needed and possible."""
+        while (step := self._step(meter)) is not None and self._extended(step):
+            pass
+        if meter.spent(self.held):
+            return False
+        return not self._growing(meter.model) or not meter.wrote_more_than(self._output(meter.model))
+
+    def _step(self, meter: Meter) -> Extend | None:
+        """The next step, if one is needed now; None as well when it was tried too often."""
+        if self.held >= self._grant.most or self._failures >= MOST_TRIES:
+            return None
+        model, paid, counted = meter.model, self._output(meter.model), meter.counted_price
+        # Text may follow a finish: some vendors say with each chunk that it is the last.
+        ended = meter.finish is not None
+        # Another model may answer than the one that is held for, and cost more.
+        unheld = paid < LEAST_OUTPUT and not meter.delivered
+        ahead = 0 if ended or self._failures else min(AHEAD, max(paid, 0) // 4)
+        short = self._growing(model) and (unheld or meter.wrote_more_than(paid - ahead))
+        if counted <= self.held and not short:
+            return None
+        least = max(self.held + 1, self._price(model, max(paid, 0) + LEAST_OUTPUT)) if short else self.held + 1
+        wanted = counted if ended and not short else max(2 * self.held, counted)
+        if unheld:
+            wanted = max(wanted, self._price(model, self._quote.usual_output))
+        least = min(self._grant.most, least)
+        return Extend(
+            self._call.reservation_id,
+            expires_in_us=1,
+            to_amount=min(self._grant.most, max(least, wanted)),
+            at_least=least,
+            share=1 if counted > self.held else HALF,
+        )
+
+    def _extended(self, step: Extend) -> bool:
+        """Makes a step. Whether it is known to be made."""
+        try:
+            held = self._credits.extend(self._call.account, step, Participant((self._call.path,), self._told)).amount
+        except (Rejection, Fault) as refusal:
+            self._failures += 1
+            if isinstance(refusal, Fault):
+                _log.warning(
+                    "hold_not_extended", reservation=self._call.reservation_id, held=self.held, reason=str(refusal)
+                )
+            return False
+        self.held, self._failures = max(self.held, min(held, self._grant.most)), 0
+        return True
+
+    def _told(self, outcome: Outcome, seen: Seen) -> list[Write]:
+        """The owner's document shows what is held. One that was deleted meanwhile is not written again."""
+        stored = seen[0]
+        if not isinstance(outcome, Reserved) or stored is None:
+            return []
+        if text_field(stored.fields, "reservation_id") != self._call.reservation_id:
+            return []
+        return [Replace(stored.path, {**stored.fields, "reserved": outcome.reservation.amount}, stored.version)]
+
+    def _growing(self, model: Model) -> bool:
+        """Whether less is held than the vendor was asked for, so that nobody but we ends the answer in time."""
+        return self.held < self._grant.most and self._output(model) < self._grant.limit(model)
+
+    def _output(self, model: Model) -> int:
+        """Output tokens of `model` that are held for after the longest prompt; below 0 when that is not."""
+        id, held, paid = self._paid
+        if (id, held) != (model.id, self.held):
+            paid = self._book.affordable_output(model, self._quote.demand, self.held)
+            self._paid = (model.id, self.held, paid)
+        return paid
+
+    def _price(self, model: Model, output: int) -> int:
+        demand = self._quote.demand
+        return self._book.worst(model, replace(demand, output_tokens=min(output, demand.output_tokens)))
