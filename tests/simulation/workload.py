@@ -56,6 +56,8 @@ class Known:
     """Messages that were sent with a limit of their own, in micro-credits."""
     without: dict[str, frozenset[str]] = field(default_factory=dict)
     """Messages that no model of these providers may answer, not even where another one fails."""
+    held: dict[str, list[int]] = field(default_factory=dict)
+    """What accounts held for the answers to messages, in micro-credits, one after another."""
     left: dict[str, int] = field(default_factory=dict)
     """Messages whose reader hung up, and when."""
     keyed: dict[str, list[Told]] = field(default_factory=dict)

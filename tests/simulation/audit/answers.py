@@ -66,8 +66,9 @@ def _turn(world: World, known: Known, turn: Document, entries: list[Entry]) -> F
         yield f"turn {turn.id} says it cost {cost}, charged was {[entry.amount for entry in entries]}"
     if not 0 <= cost <= int_field(turn.fields, "reserved"):
         yield f"turn {turn.id} cost {cost}, reserved was {turn.fields['reserved']}"
-    if int_field(turn.fields, "reserved") > (limit := known.limits.get(turn.id, 10**12)):
-        yield f"turn {turn.id} reserved {turn.fields['reserved']}, its owner's limit is {limit}"
+    held, most, limit = (*(int_field(turn.fields, one) for one in ("reserved", "ceiling")), known.limits.get(turn.id))
+    if not held <= most <= (10**12 if limit is None else limit):
+        yield f"turn {turn.id} reserved {held} of {most}, its owner's limit is {limit}"
     if turn.fields["reason"] in ("crashed", "reservation_lost") and cost:
         yield f"turn {turn.id} cost {cost}, though nobody settled it in time ({turn.fields['reason']})"
     if turn.fields["reason"] in ("completed", "client_gone_partial", "cancelled_partial") and cost == 0:
@@ -100,7 +101,9 @@ def _text(world: World, known: Known, turn: Document) -> Found:
     # What the vendor wrote after its reader had left reached nobody.
     age_us = from_rfc3339(text_field(turn.fields, "ended_at")) - from_rfc3339(text_field(turn.fields, "created_at"))
     out_of_time = turn.fields["reason"] in ("length_limit", "reservation_lost") and age_us > _OUT_OF_TIME_US
-    shorter = turn.fields["reason"] == "client_gone_partial" or len(written) > _MOST_ANSWER or out_of_time
+    shorter = (
+        turn.fields["reason"] in ("client_gone_partial", "budget_reached") or len(written) > _MOST_ANSWER or out_of_time
+    )
     left = shorter and written.startswith(answer)
     torn = source.torn and answer == "".join(source.texts[:-1])
     if answer != written and not left and not torn:
@@ -118,14 +121,15 @@ def _priced(world: World, known: Known, message: str, entries: list[Entry], turn
     given = [one for one in world.outside.models.answers if one.question == known.questions[message]]
     for entry in entries:
         if turn is None:
-            # What was reserved went with its turn, and a flood is charged up to that.
-            prices = {price for one in given for price in possible(one, entry.draft.reason)}
-            flood = any(len(text) > _LONG_WORD for one in given for text in one.texts)
-            prices |= {-entry.amount} if flood and -entry.amount < max(prices) else set()
+            full = {price for one in given for price in possible(one, entry.draft.reason)}
         else:
             answers = world.outside.models.answers
             unheard = [replace(one, usage=None, finish=None) if one.unsure else one for one in answers]
-            prices = {_of(turn, seen, entry.draft.reason) for seen in (answers, unheard)}
+            full = {_of(turn, seen, entry.draft.reason) for seen in (answers, unheard)}
+        prices = {min(price, held) for price in full for held in _held(world, known, message)}
+        if turn is None and any(len(text) > _LONG_WORD for one in given for text in one.texts):
+            # Nobody knows any more how much of a long word was passed on.
+            prices |= {-entry.amount} if -entry.amount < max(prices) else set()
         unseen = [one for one in given if one.usage is None and one.texts]
         if unseen == given and given and -entry.amount > max(map(most, given)):
             yield f"message {message} was charged {-entry.amount}, and its vendor counts {[*map(most, given)]}"
@@ -134,14 +138,20 @@ def _priced(world: World, known: Known, message: str, entries: list[Entry], turn
 
 
 def _of(turn: Document, answers: Sequence[VendorAnswer], reason: str) -> int:
-    """The price of exactly the text that a turn holds, or of its reservation where that is less."""
+    """The price of exactly the text that a turn holds."""
     answer = text_field(turn.fields, "answer")
     if not answer.strip():
         return 0
     if answer_of(answer) >= len(answers):
         return 0
     given = answers[answer_of(answer)]
-    return min(price(given, reason, len(answer.split())), int_field(turn.fields, "reserved"))
+    return price(given, reason, len(answer.split()), answer)
+
+
+def _held(world: World, known: Known, message: str) -> Sequence[int]:
+    """What can have been held, as far as its function knew: all of it was, or what it heard of last."""
+    held = known.held.get(message, [0])
+    return held if world.faults.unavailable else held[-1:]
 
 
 class Streams:

@@ -12,7 +12,7 @@ from typing import Final
 
 from app.kit.clock import from_rfc3339
 from app.kit.stores.documents import Fields, int_field, map_field, text_field
-from simulation.audit.prices import most, pays
+from simulation.audit.prices import most, paid_output, pays, written
 from simulation.machine.kernel import Instance, Process
 from simulation.outside.book import BOOK, BY_VENDOR, Priced
 from simulation.outside.mishaps import KINDS
@@ -251,7 +251,7 @@ def _next(left: deque[Priced], passed: deque[str], then: VendorAnswer | Failing 
 
 
 def _paid(model: Priced, asked: VendorAnswer, turn: Fields) -> bool:
-    return pays(model, asked.prompt, int_field(turn, "reserved"))
+    return pays(model, asked.prompt, int_field(turn, "ceiling"))
 
 
 def _truly(course: _Course, turn: Fields, *, late: bool) -> Found:
@@ -284,10 +284,16 @@ def _reasons(first: Priced, last: VendorAnswer | Failing, turn: Fields) -> set[s
         return {"vendor_failed_partial" if texts else "vendor_failed"}
     assert isinstance(last, VendorAnswer)
     kind = KINDS.get(last.finish or "", "whole" if last.done and last.counted else "none")
-    if not texts and kind != "none":
+    if not texts and (kind != "none" or _unheld(last, turn)):
         return {"moderation_refused" if kind == "filtered" else "empty_answer"}
     overrun = len(texts) > last.limit or (last.usage is not None and most(last) > int_field(turn, "reserved"))
-    return {*_ends(kind, first, last), *(("budget_reached",) if overrun else ())}
+    return {*_ends(kind, first, last), *(("budget_reached",) if overrun or _unheld(last, turn) else ())}
+
+
+def _unheld(last: VendorAnswer, turn: Fields) -> bool:
+    """Whether what came used up what was held, and no more was: there was nothing, or the store did not answer."""
+    held, count = int_field(turn, "reserved"), written(last, len(last.texts)) + len(last.thoughts)
+    return held < int_field(turn, "ceiling") and count > paid_output(BY_VENDOR[last.model], last.prompt, held)
 
 
 def _ends(kind: str, first: Priced, last: VendorAnswer) -> set[str]:

@@ -82,11 +82,25 @@ class Turns:
 
     def _committed(self, changes: list[Change]) -> None:
         accounts = {path: (before, after) for path, before, after in changes if after and _is_account(path)}
+        for _, account in accounts.values():
+            self._held(account)
         for path, before, after in changes:
             if after is not None and path.startswith("users/") and "/messages/" in path:
                 if after["state"] == "running":
-                    self._reserved(after, accounts)
+                    if before is None or before["reservation_id"] != after["reservation_id"]:
+                        self._reserved(after, accounts)
+                    else:
+                        self._extended(path, before, after, accounts)
                 self.found += self._moved(path, before, after)
+
+    def _held(self, account: Fields) -> None:
+        """Notes what is held for each message. Somebody may have tampered with the account."""
+        opens = account.get("reservations")
+        for open in opens if isinstance(opens, list) else ():
+            if isinstance(open, Mapping) and isinstance(amount := open.get("amount"), int):
+                held = self._known.held.setdefault(str(open.get("id")).rpartition(".")[0], [amount])
+                if held[-1] != amount:
+                    held.append(amount)
 
     def _limit(self, turn: Fields) -> int:
         """What its owner allows it to cost."""
@@ -106,6 +120,18 @@ class Turns:
             if len(held) > 1:
                 self.found.append(f"{turn['id']} holds several reservations: {held}")
 
+    def _extended(
+        self, path: str, before: Fields, after: Fields, accounts: Mapping[str, tuple[Fields | None, Fields]]
+    ) -> None:
+        """A running turn changes in what is held for it alone: upwards, to its ceiling, and as its account says."""
+        changed = {name for name in {*before, *after} if before.get(name) != after.get(name)}
+        held, moved = int_field(after, "reserved"), accounts.get(f"accounts/{after['account']}")
+        if changed != {"reserved"} or not int_field(before, "reserved") < held <= int_field(after, "ceiling"):
+            self.found.append(f"{path} runs and changed in {changed}: {before['reserved']} became {held}")
+        open = [] if moved is None else account_document.read(moved[1]).reservations
+        if [one.amount for one in open if one.id == after["reservation_id"]] != [held]:
+            self.found.append(f"{path} says that {held} are held for it, and its account does not")
+
     def _moved(self, path: str, before: Fields | None, after: Fields) -> Found:
         if after["state"] == "running":
             self._running[text_field(after, "question")] = after
@@ -122,6 +148,8 @@ class Turns:
         elif before["state"] != "running":
             if after["state"] != "running" or not _gave_nothing(before):
                 yield f"{path} was {before['state']} and moved to {after['state']}"
+        elif after["state"] == "running" and before["reservation_id"] == after["reservation_id"]:
+            return
         elif after["state"] == "running":
             # An attempt that was left behind may be taken over once its lease is over, or its instance dead or silent.
             by = self._by.get(text_field(before, "reservation_id"))

@@ -26,25 +26,31 @@ _LEAST_OUTPUT: Final = 16
 _MILLION: Final = 1_000_000
 
 
-def price(given: VendorAnswer, reason: str, delivered: int) -> int:
-    """What an answer costs of which `delivered` pieces reached its reader, in micro-credits."""
+def price(given: VendorAnswer, reason: str, delivered: int, text: str | None = None) -> int:
+    """What an answer costs of which `delivered` pieces reached its reader, in micro-credits.
+
+    With `text` only so much of them did: text that comes all at once is passed on in parts.
+    """
     basis = BASIS.get(reason, "nothing")
     if basis == "nothing" or not delivered:
         return 0
     used = _used(given, delivered)
     told = _cost(given, used)
-    whole = delivered == len(given.texts) and given.finish is not None
+    text = "".join(given.texts[:delivered]) if text is None else text
+    whole = text == "".join(given.texts) and given.finish is not None
     if given.usage is not None and given.usage.whole and basis == "usage":
         return told
     if whole and given.usage is not None and given.usage.written:
         return told
-    by_text = _cost(given, replace(used, output=_written(given, delivered)))
+    by_text = _cost(given, replace(used, output=_counted(text, delivered)))
     return min(told, by_text) if given.usage is not None and given.usage.whole else by_text
 
 
 def possible(given: VendorAnswer, reason: str) -> set[int]:
     """What the answer may cost when nobody knows how much of it was read."""
-    return {price(given, reason, count) for count in range(len(given.texts) + 1)}
+    counts = range(len(given.texts) + 1)
+    partly = {price(given, reason, count, "".join(given.texts[:count])[:-1]) for count in counts}
+    return partly | {price(given, reason, count) for count in counts}
 
 
 def most(given: VendorAnswer) -> int:
@@ -67,11 +73,11 @@ def pays(model: Priced, prompt: Sequence[str], reserved: int) -> bool:
 
 
 def overasked(asked: VendorAnswer, turn: Fields) -> Iterator[str]:
-    """Why the output limit that was sent is not what the reservation pays for after the prompt (T-10, T-29)."""
-    reserved, model = int_field(turn, "reserved"), BY_VENDOR[asked.model]
+    """Why the output limit that was sent is not what may be reserved pays for after the prompt (T-10, T-29)."""
+    reserved, model = int_field(turn, "ceiling"), BY_VENDOR[asked.model]
     read = min(tokenizer.prompt(asked.prompt), model.context_tokens)
     if asked.limit * model.write + read * model.read > reserved * _MILLION:
-        yield f"{asked.model} may write {asked.limit} for {asked.question[-60:]!r}, and {reserved} are reserved"
+        yield f"{asked.model} may write {asked.limit} for {asked.question[-60:]!r}, and {reserved} may be reserved"
     first = next(one for one in BY_VENDOR.values() if one.id == turn["model"])
     paid = paid_output(model, asked.prompt, reserved)
     # In practice a text has two tokens for three bytes, and what the prompt leaves of the context may be written.
@@ -82,7 +88,7 @@ def overasked(asked: VendorAnswer, turn: Fields) -> Iterator[str]:
 
 
 def underreserved(asked: VendorAnswer, turn: Fields, most: int, without: frozenset[str]) -> Iterator[str]:
-    """Why less is reserved than the dearest model that may answer could cost, and than the `most` that could be set
+    """Why less may be reserved than the dearest model that may answer could cost, and than the `most` that could be set
     aside for it (T-20).
     """
     model = BOOK[text_field(turn, "model")]
@@ -90,8 +96,19 @@ def underreserved(asked: VendorAnswer, turn: Fields, most: int, without: frozens
     written = min(_MOST_OUTPUT, model.max_output_tokens, max(_LEAST_OUTPUT, model.context_tokens - read))
     chain = [model, *model.chain(without)]
     worst = max(min(read, one.context_tokens) * one.read + written * one.write for one in chain) // _MILLION
-    if int_field(turn, "reserved") < min(worst, most):
-        yield f"{turn['reserved']} are reserved for {asked.question[-60:]!r}, which may cost {worst}: {most} were there"
+    if (ceiling := int_field(turn, "ceiling")) < min(worst, most):
+        yield f"{ceiling} may be reserved for {asked.question[-60:]!r}, which may cost {worst}: {most} were there"
+    if not pays(model, asked.prompt, int_field(turn, "reserved")):
+        yield f"{turn['reserved']} are reserved for {asked.question[-60:]!r}, and do not pay for its prompt"
+
+
+def written(given: VendorAnswer, delivered: int) -> int:
+    """Our count of the pieces that were delivered."""
+    return _counted("".join(given.texts[:delivered]), delivered)
+
+
+def _counted(text: str, pieces: int) -> int:
+    return max(pieces, tokens.estimate(tokens.without_pictures(text)))
 
 
 def _bound(model: Priced, prompt: Sequence[str]) -> int:
@@ -104,14 +121,8 @@ def _used(given: VendorAnswer, delivered: int) -> Count:
     if not count.read:
         count = replace(count, input=tokens.least(given.prompt), cached_input=0, cache_write=0)
     if not count.written:
-        count = replace(count, output=_written(given, delivered), reasoning=_at_least(given.thoughts))
+        count = replace(count, output=written(given, delivered), reasoning=_at_least(given.thoughts))
     return count
-
-
-def _written(given: VendorAnswer, delivered: int) -> int:
-    """Our count of the pieces that were delivered."""
-    text = tokens.without_pictures("".join(given.texts[:delivered]))
-    return max(delivered, tokens.estimate(text))
 
 
 def _at_least(pieces: Sequence[str]) -> int:

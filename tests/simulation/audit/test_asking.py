@@ -41,7 +41,7 @@ class Observed:
         kernel, running = self.world.kernel, {"state": "running"}
         turn: Fields = {
             **{"id": "m", "state": "done", "reason": reason, "created_at": to_rfc3339(START_US)},
-            **{"model": "small", "reserved": 10**9, "answered_by": "small", "route_reason": ""},
+            **{"model": "small", "reserved": 10**9, "ceiling": 10**9, "answered_by": "small", "route_reason": ""},
         }
         kernel.current = process
         for hear in self.world.documents.watchers:

@@ -125,6 +125,6 @@ class Talker:
                 self._known.whole.setdefault(identity, set()).add(whole)
             turn = self._world.documents.real.get(f"{self._known.conversations[identity]}/messages/{identity}")
             if turn is not None:
-                self._reserved[identity] = int_field(turn.fields, "reserved")
+                self._reserved[identity] = int_field(turn.fields, "ceiling")
 
         return Reading(lambda _: False, over)
