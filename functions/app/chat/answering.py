@@ -21,7 +21,6 @@ from app.kit.errors import Failure, InvariantViolation
 from app.kit.ids import derived
 from app.kit.stopwatch import Stopwatch
 from app.metering.billing import Ending, Mode
-from app.metering.holding import Holding
 from app.metering.meter import Meter
 from app.metering.settling import CallEnd, Settling
 from app.models import gateway
@@ -97,24 +96,22 @@ class Answer:
 
 @dataclass(slots=True)
 class _AnswerAttempt:
-    """One answer while it is given: what has come of it, and how it ends."""
+    """One answer while it is given: what has come of it, whether that is `paid` for, and how it ends."""
 
     opened: Opened
     mode: Mode
     meter: Meter
-    holding: Holding
     deadline_us: int
     stopwatch: Stopwatch
     call: VendorCall
     paid: bool = True
-    """Whether what has come is within what is held for it."""
     route_reason: str = ""
     bytes: int = 0
 
     @property
     def turn(self) -> Turn:
         """With what is held for it now."""
-        return replace(self.opened.turn, reserved=self.holding.held)
+        return replace(self.opened.turn, reserved=self.opened.holding.held)
 
     @property
     def full(self) -> bool:
@@ -125,7 +122,7 @@ class _AnswerAttempt:
         """Counts what the gateway tells, and holds what pays for it; returns what the caller is told of it."""
         told = self._heard(event)
         if not isinstance(event, gateway.Silence):
-            self.paid = self.holding.pays(self.meter) or not isinstance(event, gateway.Delta | gateway.Thought)
+            self.paid = self.opened.holding.pays(self.meter) or not isinstance(event, gateway.Delta | gateway.Thought)
         return told
 
     def _heard(self, event: ModelEvent) -> Text | Tick | None:
@@ -164,7 +161,7 @@ class _AnswerAttempt:
         """
         if not self.meter.visible:
             return
-        if self.holding.halfway:
+        if self.opened.holding.halfway:
             self.meter.miss()
         self.call.hurry(COUNT_WAIT_S)
         try:
@@ -303,7 +300,7 @@ class Answering(Generic[AskT]):
         prompt = [*texts(opened.messages), *opened.beside]
         meter = Meter(self._book, opened.model, prompt=prompt, granted=opened.grant, images=images)
         deadline_us = self._clock.now_us() + self._longest_us
-        attempt = _AnswerAttempt(opened, mode, meter, opened.holding, deadline_us, stopwatch, self._gateway.call())
+        attempt = _AnswerAttempt(opened, mode, meter, deadline_us, stopwatch, self._gateway.call())
         events = self._events(attempt)
         next(events)  # A generator that was never begun would be closed without a settlement.
         return Answer(events, replayed=False)
@@ -318,7 +315,7 @@ class Answering(Generic[AskT]):
             yield Start(turn)
             with closing(self._gateway.stream(self._question(attempt), attempt.call)) as heard:
                 try:
-                    for event in attempt.holding.parts(attempt.meter, heard):
+                    for event in attempt.opened.holding.parts(attempt.meter, heard):
                         told = attempt.hear(event)
                         if isinstance(told, Text):
                             self._mirror.append(turn.id, told.text, attempt=turn.attempt)
@@ -387,14 +384,8 @@ class Answering(Generic[AskT]):
         else:
             self._mirror.close(turn.id, live_end(end), attempt=turn.attempt)
         attempt.stopwatch.end("settle")
-        _log.info(
-            "turn_settled",
-            turn=turn.id,
-            model=end.answered_by,
-            reason=end.reason,
-            cost=end.cost,
-            us=attempt.stopwatch.spent,
-        )
+        us = attempt.stopwatch.spent
+        _log.info("turn_settled", turn=turn.id, model=end.answered_by, reason=end.reason, cost=end.cost, us=us)
         return end
 
 

@@ -104,7 +104,7 @@ def test_keys_of_two_users_are_two(world: ChatWorld) -> None:
 
 
 def test_what_a_client_wants_bounds_each_model_that_may_answer() -> None:
-    grant = Granted(100, 500, "small", {"small": 400, "large": 20})
+    grant = Granted(100, 100, 500, "small", {"small": 400, "large": 20})
     within = bounded(grant, 100)
     assert (within.wanted, dict(within.limits), within.clamped) == (100, {"small": 100, "large": 20}, False)
     assert bounded(grant, None) is grant

@@ -82,6 +82,7 @@ class CompletionOpening:
             ask.messages,
             grant,
             _PLACE,
+            self.reserving.holding(call, quoted, grant),
             options=ask.options,
             beside=ask.beside,
             record=recording(keeps_answer=ask.key is not None),
@@ -129,7 +130,13 @@ def bounded(grant: Granted, most_output: int | None) -> Granted:
 
 
 def _granted(draft: Turn, grant: Granted) -> Turn:
-    return replace(draft, reserved=grant.reserved, max_output_tokens=grant.max_output_tokens, clamped=grant.clamped)
+    return replace(
+        draft,
+        reserved=grant.reserved,
+        ceiling=grant.most,
+        max_output_tokens=grant.max_output_tokens,
+        clamped=grant.clamped,
+    )
 
 
 class NoMirror:
