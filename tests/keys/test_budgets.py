@@ -119,6 +119,16 @@ class TestAnAccount:
         with pytest.raises(BudgetExceeded):
             bank.extend("zoe", Extend("a", 1_000_000, to_amount=301))
 
+    def test_bounds_what_a_call_begins_with_and_each_step_by_which_that_grows(self) -> None:
+        """The other parts of the account are not the key's; what is left of its budget is taken, and no more."""
+        bank = CreditsWorld().credits
+        asked = replace(reserve("a", 10_000, 10), spender=spender(("total", 320)), expected=5_000, share=32)
+        assert bank.reserve("zoe", asked).amount == 10
+        assert bank.extend("zoe", Extend("a", 1, to_amount=10_000, at_least=200, share=2)).amount == 200
+        assert bank.extend("zoe", Extend("a", 1, to_amount=10_000, at_least=201)).amount == 320
+        with pytest.raises(BudgetExceeded):
+            bank.extend("zoe", Extend("a", 1, to_amount=10_000, at_least=321))
+
     def test_that_loses_its_counts_loses_no_credit(self) -> None:
         """The budgets begin anew, and that is all."""
         world = self.world()
