@@ -189,7 +189,9 @@ class MessageAnswer(ResponseBody):
         description="What is held for the answer now, or was when it ended. It begins with what such answers usually "
         "need, and grows while the answer is longer"
     )
-    ceiling: CreditAmount | None = Field(description="The most that is ever held for it, and so the most that it can cost")
+    ceiling: CreditAmount | None = Field(
+        description="The most that is ever held for it, and so the most that it can cost"
+    )
     max_output_tokens: int | None
     clamped: bool = Field(description="Whether the answer was shortened to what is affordable")
     cost: CreditAmount | None
