@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.kit.errors import InvariantViolation
-from app.metering.quote import LEAST_OUTPUT, Granted, MaxCostTooLow, Outputs, granted, quote
+from app.metering.quote import ALIKE, LEAST_OUTPUT, Granted, MaxCostTooLow, Outputs, granted, quote
 from app.models.catalogue import Model, load
 from app.models.pricing import Demand, PriceBook
 from app.models.usage import TokenUsage
@@ -94,3 +94,24 @@ def test_the_callers_limit_bounds_the_ceiling_and_refuses_what_is_too_little() -
     assert quote(BOOK, small, Demand(100, 1000), max_cost=free.ceiling + 1) == free
     with pytest.raises(MaxCostTooLow):
         quote(BOOK, small, Demand(100, 1000), max_cost=free.needed - 1)
+
+
+class TestWhatIsWrittenUnseen:
+    """T-15: hidden reasoning is told when it is too late to hold it, so all of it is held from the beginning."""
+
+    def test_by_a_model_that_may_answer_is_held_whole(self) -> None:
+        small, reasoning = BOOK.catalogue.get("small"), BOOK.catalogue.get("reasoning")
+        for model in (reasoning, replace(small, fallbacks=("reasoning",))):
+            quoted = quote(BOOK, model, Demand(100, 4_000))
+            assert (quoted.expected, quoted.share) == (quoted.ceiling, 1)
+
+    def test_since_the_caller_wants_it_so_is_held_whole(self) -> None:
+        small = BOOK.catalogue.get("small")
+        seen, unseen = (quote(BOOK, small, Demand(100, 4_000), outputs=Outputs(unseen=one)) for one in (False, True))
+        assert (seen.expected < seen.ceiling, seen.share) == (True, ALIKE)
+        assert (unseen.expected, unseen.share) == (unseen.ceiling, 1)
+
+    def test_is_held_up_to_the_callers_limit(self) -> None:
+        reasoning = BOOK.catalogue.get("reasoning")
+        quoted = quote(BOOK, reasoning, Demand(100, 4_000), max_cost=50_000)
+        assert quoted.expected == quoted.ceiling == 50_000

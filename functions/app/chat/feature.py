@@ -120,6 +120,7 @@ class ChatFeature(Feature):
             clock=ports.clock,
             ids=ports.ids,
             lease_us=self._lease_us,
+            usual_output=needs.assistant.usual_output,
         )
         return Answering(
             opening=opening,

@@ -18,17 +18,20 @@ LEAST_OUTPUT: Final = 16
 """Output tokens below which a text answer is not worth starting."""
 MOST_OUTPUT: Final = 16_384
 """Most output tokens of one answer, whatever the model could write: it keeps reservations within reason (T-28)."""
+ALIKE: Final = 32
+"""Calls that a small balance is divided among: so many begin at the same time before one is refused."""
 USUAL_OUTPUT: Final = 3072
 """Output tokens that hardly an answer exceeds (P99) where nobody says how long it may be."""
 
 
 class Outputs(NamedTuple):
     """The fewest output tokens that are of use (all, where half an output is worth nothing), and those that are
-    reserved for before anything is written.
+    reserved for before anything is written. `unseen`: some are written that only the last count tells of.
     """
 
     least: int = LEAST_OUTPUT
     usual: int = USUAL_OUTPUT
+    unseen: bool = False
 
 
 TEXT: Final = Outputs()
@@ -49,7 +52,8 @@ class Quote:
     The call is refused when less than `needed` is available: the price of `least_output` output tokens of the model
     that is asked. It begins with `expected`, the price of `usual_output` tokens of that model, and may reserve up to
     `ceiling`, the price of the dearest model that may answer in its place. Where there is less than that, the output is
-    shorter, and a fallback that is not paid for is not asked.
+    shorter, and a fallback that is not paid for is not asked. Of what is available it begins with one part in `share`
+    at most, but with `needed`.
     """
 
     model: Model
@@ -59,6 +63,7 @@ class Quote:
     needed: int
     expected: int
     ceiling: int
+    share: int = ALIKE
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +151,9 @@ def quote(
                 max_cost=to_decimal(max_cost),
             )
         ceiling = min(ceiling, max_cost)
+    if outputs.unseen or any(one.can("reasoning") for one in book.chain(model, demand)):
+        # Hidden reasoning is told when it is too late to hold it: all that may be written is held from the beginning.
+        return Quote(model, demand, least, demand.output_tokens, needed, ceiling, ceiling, share=1)
     usual = max(least, min(outputs.usual, demand.output_tokens))
     expected = min(ceiling, book.worst(model, replace(demand, output_tokens=usual)))
     return Quote(model, demand, least, usual, needed, expected, ceiling)

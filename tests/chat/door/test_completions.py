@@ -153,3 +153,14 @@ def test_what_stands_beside_the_messages_is_charged_where_the_vendor_counts_noth
         for beside in ((), (SCHEMA,))
     ]
     assert spent[1] > spent[0] + 500
+
+
+@pytest.mark.parametrize(("effort", "whole"), [(None, False), ("none", False), ("high", True)])
+def test_that_wants_reasoning_holds_all_that_it_may_cost(world: ChatWorld, effort: str | None, *, whole: bool) -> None:
+    """T-15: of any model, since nobody sees how much it thinks while it does."""
+    options = {} if effort is None else {"reasoning_effort": effort}
+    answer = completions(world).answer(replace(asked(), options=options), Mode.STREAM)
+    [document] = kept(world)
+    fields = world.documents.all()[document].fields
+    assert (fields["reserved"] == fields["ceiling"]) is whole
+    answer.close()

@@ -17,7 +17,7 @@ from app.kit.ids import Ids
 from app.kit.stopwatch import Stopwatch
 from app.kit.stores.documents import Delete, Documents, Fields
 from app.metering.paid_call import reservation_id
-from app.metering.quote import MOST_OUTPUT, Granted, Quote, check_fits, demand, quote
+from app.metering.quote import MOST_OUTPUT, Granted, Outputs, Quote, check_fits, demand, quote
 from app.metering.reserving import Reserving, in_progress
 from app.models.catalogue import Capability, UnsuitableModel
 from app.models.pricing import PriceBook
@@ -28,7 +28,7 @@ _PLACE: Final = Place("", (), Spent())
 
 @dataclass(frozen=True, slots=True)
 class CompletionOpening:
-    """`app.chat.answering.Opens` for completions. `lease_us`: as that of `Opening`."""
+    """`app.chat.answering.Opens` for completions. `lease_us` and `usual_output`: as those of `Opening`."""
 
     documents: Documents
     reserving: Reserving
@@ -36,6 +36,7 @@ class CompletionOpening:
     clock: Clock
     ids: Ids
     lease_us: int
+    usual_output: int
 
     def open(self, ask: CompletionAsk, _: Stopwatch, /) -> Opened | Turn:
         """Reserves for the completion; or, for a key that was answered before, that answer.
@@ -96,7 +97,10 @@ class CompletionOpening:
         written = [*texts(ask.messages), *ask.beside]
         check_fits(model, least(written), ask.images)
         most = MOST_OUTPUT if ask.most_output is None else ask.most_output
-        return quote(self.book, model, demand(model, written, ask.images, most_output=most), max_cost=ask.max_cost)
+        # A model that is asked to think may do it unseen, whatever the catalogue says of it.
+        outputs = Outputs(usual=self.usual_output, unseen=ask.options.get("reasoning_effort", "none") != "none")
+        wanted = demand(model, written, ask.images, most_output=most)
+        return quote(self.book, model, wanted, outputs=outputs, max_cost=ask.max_cost)
 
     def _draft(self, ask: CompletionAsk, quoted: Quote) -> Turn:
         """The completion before anything is reserved for it: a turn of no conversation, which names no question."""
