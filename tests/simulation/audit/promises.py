@@ -25,7 +25,9 @@ Found = Iterator[str]
 
 
 def bonus(world: World, records: Records) -> Found:
-    """Each part at most once per person, with a mark for it; and whoever deserved it from the start has the first."""
+    """Each part at most once per person, with a mark for it; and whoever deserved it from the start has the first, if
+    they ever came for their credits: some do nothing but errands.
+    """
     people: dict[str, list[Entry]] = {}
     for uid in records.uids():
         who = world.outside.people.known.get(uid, Identity(uid))
@@ -37,8 +39,9 @@ def bonus(world: World, records: Records) -> Found:
             people.setdefault(_mailbox(who.email), []).extend(grants)
     for mailbox, grants in people.items():
         yield from _given(records, mailbox, [entry.key for entry in grants])
-    for mailbox in {_mailbox(str(world.outside.people.known[uid].email)) for uid in world.outside.people.deserving}:
-        if "welcome" not in [entry.key for entry in people.get(mailbox, [])]:
+    deserving = {_mailbox(str(world.outside.people.known[uid].email)) for uid in world.outside.people.deserving}
+    for mailbox in sorted(deserving & people.keys()):
+        if "welcome" not in [entry.key for entry in people[mailbox]]:
             yield f"{mailbox} was given nothing"
     for mark in records.documents("bonus_marks/"):
         if not 0 < int_field(mark.fields, "count") <= _MOST_PER_MARK:
