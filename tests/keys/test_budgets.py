@@ -201,8 +201,10 @@ class TestAKey:
         refused = world.client("alice").post("/v1/keys", json={"name": "ci", "budgets": twice})
         assert refused.status_code == 422
 
-    def test_never_spends_more_however_many_ask_at_once(self, world: World) -> None:
-        """1,000 completions at once on a budget of some."""
+    @pytest.mark.parametrize("usual", ["3072", "16"])
+    def test_never_spends_more_however_many_ask_at_once(self, vendor: Vendor, usual: str) -> None:
+        """1,000 completions at once on a budget of some, also where each begins with little and holds more and more."""
+        world = World(variables={"AI_PLATFORM_BASE_URL": vendor.base_url, "USUAL_ANSWER_TOKENS": usual})
         _, program = self.made(world, total="0.02")
         with ThreadPoolExecutor(32) as pool:
             answers = [*pool.map(lambda _: program.post(COMPLETIONS, json=ASKED).status_code, range(1000))]
