@@ -50,7 +50,7 @@ class Gallery:
         self.documents, self.mode, self.pauses, self.told = money.documents, mode, list[int](), list[str]()
         credits, table = money.credits, policy or default_policy()
         self.model = SMALL if captions else IMAGE
-        self.reserving = Reserving(credits=credits, book=BOOK)
+        self.reserving = Reserving(credits=credits, book=BOOK, pause=self.pauses.append)
         self.settling = Settling(
             credits=credits,
             documents=self.documents,

@@ -11,10 +11,10 @@ from app.credits.core.account import Reservation
 from app.credits.core.commands import Reserve
 from app.credits.core.entry import Reference
 from app.kit.errors import Unavailable
-from app.kit.stores.documents import Delete
+from app.kit.stores.documents import Delete, Merge
 from app.metering.billing import Ending, Mode
-from app.metering.quote import LEAST_OUTPUT
-from app.metering.reserving import ALIKE
+from app.metering.holding import MOST_TRIES
+from app.metering.quote import ALIKE, LEAST_OUTPUT
 from app.models.gateway import Counted, Delta, Thought
 from app.models.usage import Reported, TokenUsage
 from metering.gallery import BOOK, SMALL, USUAL, Gallery, Task
@@ -154,6 +154,17 @@ class TestALongCall:
         assert gallery.documents.get("tasks/one") is None
         assert task.holding.held == held(money) > task.grant.reserved
 
+    @pytest.mark.parametrize("spoilt", [7, None, "one.2"])
+    def test_whose_document_shows_another_attempt_or_none_leaves_it_alone(
+        self, money: CreditsWorld, gallery: Gallery, spoilt: int | str | None
+    ) -> None:
+        """It is held for and charged all the same."""
+        task = gallery.begin("one")
+        gallery.documents.commit([Merge("tasks/one", {"reservation_id": spoilt, "reserved": 7})])
+        assert writes(task, 500)
+        assert stored(gallery, "one")["reserved"] == 7
+        assert gallery.end(task, Ending.COMPLETED).cost >= BOOK.cost(SMALL, TokenUsage(output=500))
+
 
 class TestAnotherModel:
     def test_is_held_for_with_its_prompt_before_its_text(self, money: CreditsWorld, gallery: Gallery) -> None:
@@ -165,6 +176,16 @@ class TestAnotherModel:
         assert writes(task, 500)
         counts(task, 500)
         assert gallery.end(task, Ending.COMPLETED).cost == BOOK.cost(large, TokenUsage(input=20, output=500))
+
+    @pytest.mark.parametrize("left", [0, 3_000, 5_000])
+    def test_that_cannot_be_held_for_is_not_paid_before_it_says_a_word(
+        self, money: CreditsWorld, gallery: Gallery, left: int
+    ) -> None:
+        """T-20: neither its prompt nor the least useful answer of it."""
+        task = gallery.begin("one")
+        take(money, left)
+        task.meter.answered_by(BOOK.catalogue.get("large"))
+        assert not task.holding.pays(task.meter)
 
 
 class TestWhatComesLate:
@@ -216,6 +237,23 @@ class TestAnExtensionThatIsRefused:
         assert not writes(task, 3_000)
         assert task.meter.measured().delivered.output >= USUAL + 1_000 // 25 - LEAST_OUTPUT
 
+    def test_is_not_waited_for(self, money: CreditsWorld, gallery: Gallery) -> None:
+        task = gallery.begin("one")
+        take(money, 0)
+        assert not writes(task, 3_000)
+        assert gallery.pauses == []
+
+    def test_is_forgotten_once_there_was_enough(self, money: CreditsWorld, gallery: Gallery) -> None:
+        """The next step is made before it is needed again, when one that fails can still be repeated."""
+        task = gallery.begin("one")
+        take(money, 0)
+        assert writes(task, USUAL - 10)
+        money.credits.release("alice", "other", "done")
+        assert writes(task, 12)
+        with failing(gallery, Unavailable("no answer"), times=1):
+            assert writes(task, 300)
+        assert gallery.pauses == []
+
 
 class TestAnExtensionThatNobodyHeardOf:
     @pytest.mark.parametrize("after", [False, True], ids=["not written", "not heard of"])
@@ -231,10 +269,35 @@ class TestAnExtensionThatNobodyHeardOf:
         assert task.holding.held == held(money) == 2 * task.grant.reserved
         assert once == (held(money) if after else task.grant.reserved)
 
+    @pytest.mark.parametrize(("after", "waits"), [(False, [*range(2, MOST_TRIES)]), (True, [])])
+    def test_several_times_is_waited_for_where_the_hold_ends(
+        self, gallery: Gallery, waits: list[int], *, after: bool
+    ) -> None:
+        """A store that is away for a moment cuts no answer for which there are credits. The first step was early, and
+        could be done without; one that was written needs no further commit.
+        """
+        task = gallery.begin("one")
+        with failing(gallery, Unavailable("no answer"), after=after, times=MOST_TRIES - 1):
+            assert writes(task, 500)
+        assert gallery.pauses == waits
+
+    def test_behind_the_end_is_tried_again_with_all_that_comes(self, money: CreditsWorld, gallery: Gallery) -> None:
+        """The count of hidden reasoning, and then nothing but the end of the stream."""
+        task = gallery.begin("one")
+        assert writes(task, 20)
+        with failing(gallery, Unavailable("no answer"), times=MOST_TRIES + 1):
+            counts(task, 2_000)
+            assert task.holding.held == task.grant.reserved
+            counts(task, 2_000)
+        assert len(gallery.pauses) == MOST_TRIES - 1, "it is not waited for again and again"
+        counts(task, 2_000)
+        assert gallery.end(task, Ending.COMPLETED).cost == BOOK.cost(SMALL, TokenUsage(input=20, output=2_000))
+
     def test_for_good_ends_the_answer_and_is_not_charged(self, money: CreditsWorld, gallery: Gallery) -> None:
         task = gallery.begin("one")
         with failing(gallery, Unavailable("no answer"), times=10):
             assert not writes(task, 3_000)
+        assert len(gallery.pauses) <= MOST_TRIES
         counts(task, 90)
         settled = gallery.end(task, Ending.BUDGET)
         assert 0 < settled.cost <= task.grant.reserved

@@ -122,7 +122,8 @@ class _AnswerAttempt:
         """Counts what the gateway tells, and holds what pays for it; returns what the caller is told of it."""
         told = self._heard(event)
         if not isinstance(event, gateway.Silence):
-            self.paid = self.opened.holding.pays(self.meter) or not isinstance(event, gateway.Delta | gateway.Thought)
+            # A count that cannot be held for is our loss and ends nothing: its text was held for as it came.
+            self.paid = self.opened.holding.pays(self.meter) or isinstance(event, gateway.Counted | gateway.Finished)
         return told
 
     def _heard(self, event: ModelEvent) -> Text | Tick | None:
@@ -173,7 +174,8 @@ class _AnswerAttempt:
                         self._heard(event)
         except (Failure, Stopped):
             # The vendor had nothing more to tell, or not in time: the answer is charged by our estimate.
-            return
+            pass
+        self.opened.holding.pays(self.meter)
 
     def cut_short(self, now_us: int) -> Finish | None:
         """The finish of an answer that may not go on, though the vendor would.

@@ -186,8 +186,8 @@ class MessageAnswer(ResponseBody):
     usage: UsageAnswer | None
     estimated: bool
     reserved: CreditAmount | None = Field(
-        description="What is held for the answer now, or was when it ended. It begins with what such answers usually "
-        "need, and grows while the answer is longer"
+        description="What is held for the answer now, or was when it ended; it costs no more than that. It begins with "
+        "what such answers usually need, and grows up to `ceiling` while the answer is longer"
     )
     ceiling: CreditAmount | None = Field(
         description="The most that is ever held for it, and so the most that it can cost"

@@ -6,12 +6,14 @@ image's task. The owner's document is written in the same commits as the account
 holds the call's `reservation_id`. In the order of a call:
 
     quote     `quote.quote`        (pure) prices a `Demand`, the prompt that is sent and the most that is written,
-                                   for the dearest of the models that may answer: `Quote(needed, ceiling)`. Estimates,
-                                   check-insufficient and the call itself ask this one function.
-    reserve   `Reserving.reserve`  reserves `needed` to `ceiling` and writes the owner's document; the `Granted` tells
-                                   the output that the reserved amount pays for. Each attempt has its own reservation,
-                                   and a request that repeats one is refused: it may not spend it again.
+                                   for the dearest of the models that may answer: `Quote(needed, expected, ceiling)`.
+                                   Estimates, check-insufficient and the call itself ask this one function.
+    reserve   `Reserving.reserve`  reserves `needed` to `expected` and writes the owner's document; the `Granted` tells
+                                   the `most` that may be reserved, and the output that this pays for. Each attempt has
+                                   its own reservation, and a request that repeats one may not spend it again.
     measure   `Meter`              (pure) adds up what the vendor reports and what reached the caller: `Measured`.
+    hold      `Holding.pays`       reserves more, up to `most`, before more than is paid for is passed on. Where no more
+                                   can be reserved the call ends; no more than `Holding.held` is charged.
     settle    `Settling.settle`    charges by `Ending` and `Mode` and writes the owner's end; tries again for seconds
                                    while the store does not answer. If the reservation was given back meanwhile,
                                    the call is free and its end is written all the same.

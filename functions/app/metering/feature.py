@@ -32,8 +32,10 @@ class MeteringFeature(Feature):
     def reserving(self) -> "Reserving":
         """Begins paid calls."""
         from app.metering.reserving import Reserving
+        from app.metering.settling import patient
 
-        return Reserving(credits=self._credits.service, book=self._models.book)
+        pause = patient(self._ports.concurrency, self._ports.draw)
+        return Reserving(credits=self._credits.service, book=self._models.book, pause=pause)
 
     @once
     def settling(self) -> "Settling":

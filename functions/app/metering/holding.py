@@ -11,8 +11,9 @@ from typing import Final
 
 from app.credits.public import Credits, Extend, Outcome, Participant, Reserved, Seen
 from app.kit import telemetry
-from app.kit.errors import Fault, Rejection
-from app.kit.stores.documents import Replace, Write, text_field
+from app.kit.errors import Failure, Rejection
+from app.kit.optimistic import Pause
+from app.kit.stores.documents import Replace, Write
 from app.metering.meter import Meter
 from app.metering.paid_call import PaidCall
 from app.metering.quote import LEAST_OUTPUT, Granted, Quote
@@ -27,8 +28,8 @@ AHEAD: Final = 64
 """Output tokens before the end of what is held at which it is extended: a second of writing, or a quarter of it."""
 HALF: Final = 2
 """A step leaves so many parts of what is available but one to others."""
-MOST_TRIES: Final = 2
-"""How often one step is tried: when the end of what is held comes near, and at that end."""
+MOST_TRIES: Final = 4
+"""How often in a row a step is waited for that the store does not answer, though the answer cannot do without it."""
 
 _log = telemetry.log("metering")
 
@@ -36,13 +37,20 @@ _log = telemetry.log("metering")
 class Holding:
     """The hold of one running call. `held` is what was acknowledged, in micro-credits, and at most `grant.most`."""
 
-    def __init__(self, credits: Credits, book: PriceBook, call: PaidCall, quote: Quote, grant: Granted) -> None:
+    def __init__(
+        self, credits: Credits, book: PriceBook, pause: Pause, call: PaidCall, quote: Quote, grant: Granted
+    ) -> None:
+        """`pause` waits after a step that the store did not answer."""
         self._credits = credits
         self._book = book
+        self._pause = pause
         self._call = call
         self._quote = quote
         self._grant = grant
-        self._failures = 0
+        self._early = True
+        """Whether steps are made before they are needed: not behind one that came to nothing."""
+        self._unanswered = 0
+        """How many steps in a row the store did not answer."""
         self._paid: tuple[str, int, int] = ("", 0, 0)
         self.held = grant.reserved
         self.halfway = False
@@ -74,28 +82,51 @@ class Holding:
         return min(size, max(PORTION, paid - meter.written))
 
     def pays(self, meter: Meter) -> bool:
-        """Whether what has come is paid for, after it was extended where that was needed and possible."""
-        while (step := self._step(meter)) is not None and self._extended(step):
-            pass
-        if meter.spent(self.held):
+        """Whether what has come is paid for, after it was extended where that was needed and possible.
+
+        While the store does not answer, a step that the answer cannot do without is waited for, for seconds. It is
+        tried again whenever more comes, so that a count behind the end of an answer is not lost.
+        """
+        while (step := self._step(meter)) is not None:
+            try:
+                self._extend(step)
+            except Rejection:
+                self._early = False
+                break
+            except Failure as failure:
+                self._early, self._unanswered = False, self._unanswered + 1
+                _log.warning(
+                    "hold_not_extended", reservation=self._call.reservation_id, held=self.held, reason=str(failure)
+                )
+                if self._unanswered >= MOST_TRIES or self._covers(meter):
+                    break
+                self._pause(self._unanswered)
+        return self._covers(meter)
+
+    def _covers(self, meter: Meter) -> bool:
+        """Whether what is held pays for what has come, or for the least useful answer of a model that begins."""
+        if meter.spent(self.held) or self._unheld(meter):
             return False
         return not self._growing(meter.model) or not meter.wrote_more_than(self._output(meter.model))
 
+    def _unheld(self, meter: Meter) -> bool:
+        """Whether another model answers than the one that is held for, and costs more than is held."""
+        model = meter.model
+        return not meter.delivered and self._growing(model) and self._output(model) < self._quote.least_output
+
     def _step(self, meter: Meter) -> Extend | None:
-        """The next step, if one is needed now; None as well when it was tried too often."""
-        if self.held >= self._grant.most or self._failures >= MOST_TRIES:
+        """The next step, if one is needed now or soon."""
+        if self.held >= self._grant.most:
             return None
         model, paid, counted = meter.model, self._output(meter.model), meter.counted_price
+        unheld = self._unheld(meter)
         # Text may follow a finish: some vendors say with each chunk that it is the last.
-        ended = meter.finish is not None
-        # Another model may answer than the one that is held for, and cost more.
-        unheld = paid < LEAST_OUTPUT and not meter.delivered
-        ahead = 0 if ended or self._failures else min(AHEAD, max(paid, 0) // 4)
+        ahead = min(AHEAD, max(paid, 0) // 4) if self._early and meter.finish is None else 0
         short = self._growing(model) and (unheld or meter.wrote_more_than(paid - ahead))
         if counted <= self.held and not short:
             return None
         least = max(self.held + 1, self._price(model, max(paid, 0) + LEAST_OUTPUT)) if short else self.held + 1
-        wanted = counted if ended and not short else max(2 * self.held, counted)
+        wanted = counted if meter.finish is not None and not short else max(2 * self.held, counted)
         if unheld:
             wanted = max(wanted, self._price(model, self._quote.usual_output))
         least = min(self._grant.most, least)
@@ -107,26 +138,19 @@ class Holding:
             share=1 if counted > self.held else HALF,
         )
 
-    def _extended(self, step: Extend) -> bool:
-        """Makes a step. Whether it is known to be made."""
-        try:
-            held = self._credits.extend(self._call.account, step, Participant((self._call.path,), self._told)).amount
-        except (Rejection, Fault) as refusal:
-            self._failures += 1
-            if isinstance(refusal, Fault):
-                _log.warning(
-                    "hold_not_extended", reservation=self._call.reservation_id, held=self.held, reason=str(refusal)
-                )
-            return False
-        self.held, self._failures = max(self.held, min(held, self._grant.most)), 0
-        return True
+    def _extend(self, step: Extend) -> None:
+        """Makes a step. Only one that is acknowledged counts."""
+        participant = Participant((self._call.path,), self._told)
+        held = self._credits.extend(self._call.account, step, participant).amount
+        self.held = max(self.held, min(held, self._grant.most))
+        self._early, self._unanswered = True, 0
 
     def _told(self, outcome: Outcome, seen: Seen) -> list[Write]:
         """The owner's document shows what is held. One that was deleted meanwhile is not written again."""
         stored = seen[0]
         if not isinstance(outcome, Reserved) or stored is None:
             return []
-        if text_field(stored.fields, "reservation_id") != self._call.reservation_id:
+        if stored.fields.get("reservation_id") != self._call.reservation_id:
             return []
         return [Replace(stored.path, {**stored.fields, "reserved": outcome.reservation.amount}, stored.version)]
 

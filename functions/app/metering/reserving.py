@@ -1,18 +1,15 @@
 """Reserves for a paid call and writes its owner's document in the same commit. `app.metering.holding` reserves more."""
 
 from collections.abc import Callable
-from typing import Final
 
 from app.credits.public import Credits, Outcome, Participant, Reserve, Reserved, Seen
 from app.kit.errors import InvariantViolation, Rejection
+from app.kit.optimistic import Pause
 from app.kit.stores.documents import Create, Fields, Replace, Version, Write
 from app.metering.holding import Holding
 from app.metering.paid_call import PaidCall
 from app.metering.quote import Granted, Quote, granted
 from app.models.pricing import PriceBook
-
-ALIKE: Final = 32
-"""Calls that a small balance is divided among: so many begin at the same time before one is refused."""
 
 Begun = Callable[[Granted], Fields]
 """The owner's whole document once its call is reserved for, with what an earlier attempt's held and is not known here.
@@ -34,11 +31,12 @@ def in_progress(call: PaidCall, detail: str) -> CallInProgress:
 
 
 class Reserving:
-    """Begins paid calls."""
+    """Begins paid calls. `pause` waits while the store does not answer a running one that needs more."""
 
-    def __init__(self, *, credits: Credits, book: PriceBook) -> None:
+    def __init__(self, *, credits: Credits, book: PriceBook, pause: Pause) -> None:
         self._credits = credits
         self._book = book
+        self._pause = pause
 
     def reserve(
         self, call: PaidCall, quote: Quote, begun: Begun, *, lease_us: int, replaces: Version | None = None
@@ -81,7 +79,7 @@ class Reserving:
             expires_in_us=lease_us,
             spender=call.spender,
             expected=quote.expected,
-            share=ALIKE,
+            share=quote.share,
         )
         reads = () if replaces is None else (call.path,)
         self._credits.reserve(call.account, reserve, Participant(reads, writes, replayed))
@@ -89,4 +87,4 @@ class Reserving:
 
     def holding(self, call: PaidCall, quote: Quote, grant: Granted) -> Holding:
         """What is held for a call that was reserved for, while it runs."""
-        return Holding(self._credits, self._book, call, quote, grant)
+        return Holding(self._credits, self._book, self._pause, call, quote, grant)
