@@ -12,7 +12,7 @@ import pytest
 from firebase_functions.https_fn import AuthData, CallableRequest, HttpsError
 from werkzeug.test import TestResponse
 
-from app.api.openai import errors as openai_errors
+from app.api.openai.paths import is_door
 from app.api.reference import openapi
 from support.world import World
 
@@ -54,6 +54,8 @@ FREE_TEXT: Final = {
     "stop": "sent to the vendor",
     "stop.[]": "sent to the vendor",
     "user": "dropped",
+    "safety_identifier": "dropped",
+    "prompt_cache_key": "dropped",
     "title": "stored as a value and never part of a path",
     "system_prompt": "stored as a value and sent to the vendor",
     "content": "stored as a value and sent to the vendor",
@@ -182,8 +184,10 @@ def test_no_text_of_a_request_breaks_anything(place: Place) -> None:
         answer = ask(place, text)
         assert answer.status_code < 500, (what, answer.json)
         if place in IDS:
-            refused = (400, 404) if openai_errors.is_door(place.path) else (404, 422)
-            assert what in ODD or answer.status_code in refused, (what, answer.status_code)
+            refused = (400, 404) if is_door(place.path) else (404, 422)
+            # An address of the door that ends in a slash is the one without it.
+            listed = what == "empty" and place.where == "path" and is_door(place.path)
+            assert what in ODD or listed or answer.status_code in refused, (what, answer.status_code)
             assert (WORLD.documents.all(), WORLD.realtime.get("")) == (before, live), what
 
 

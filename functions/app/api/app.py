@@ -16,6 +16,7 @@ from werkzeug.exceptions import HTTPException
 
 from app.api import auth, bodies, context, problems
 from app.api.openai import errors as openai_errors
+from app.api.openai.paths import is_door
 from app.api.reference import docs, openapi
 from app.kit import telemetry
 from app.kit.clock import Clock, SystemClock
@@ -139,8 +140,13 @@ def _answer_error(error: Exception) -> ResponseReturnValue:
         return error.get_response()
     described = problems.describe(error)
     problems.report(described, error)
-    if openai_errors.is_door(flask.request.path):
-        response = openai_errors.response(described)
+    if is_door(flask.request.path):
+        response = openai_errors.response(described, _sent(error))
     else:
         response = described.response(context.request_id())
     return flask.Response(response.get_data(), response.status_code, response.headers)
+
+
+def _sent(error: Exception) -> object:
+    """The body that does not fit. No other is read here: its sender may not be known."""
+    return flask.request.get_json(silent=True) if isinstance(error, problems.ValidationFailed) else None

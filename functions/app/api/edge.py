@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from werkzeug.wrappers import Response
 
 from app.api import context, problems
+from app.api.openai import paths
 from app.kit.ids import Ids
 
 if TYPE_CHECKING:
@@ -162,4 +163,5 @@ def _strip_prefix(environ: "WSGIEnvironment") -> None:
     path = environ.get("PATH_INFO", "")
     if path.startswith("/api/"):
         environ["SCRIPT_NAME"] = environ.get("SCRIPT_NAME", "") + "/api"
-        environ["PATH_INFO"] = path.removeprefix("/api")
+        path = path.removeprefix("/api")
+    environ["PATH_INFO"] = paths.meant(path)

@@ -177,12 +177,19 @@ class _AnswerAttempt:
             pass
         self.opened.holding.pays(self.meter)
 
+    def check_wait(self, now_us: int) -> None:
+        """Raises ModelTimeout when the time is up and no text has come: who has waited for nothing pays nothing (T-3).
+
+        What comes now is not heard any more: its client may not wait for it.
+        """
+        if now_us > self.deadline_us and not self.meter.visible:
+            raise ModelTimeout("the model wrote nothing in the time that an answer may take")
+
     def cut_short(self, now_us: int) -> Finish | None:
         """The finish of an answer that may not go on, though the vendor would.
 
         Raises:
             EmptyAnswer: the credits ended, and no text has come.
-            ModelTimeout: the time is up and no text has come. Who has waited for nothing pays nothing (T-3).
             ModelBroke: the first piece alone is more than an answer can hold.
         """
         if self.full and not self.meter.visible:
@@ -193,11 +200,7 @@ class _AnswerAttempt:
             raise EmptyAnswer("the credits ended before the model wrote anything that can be seen")
         if not self.paid:
             return Finish(Ending.BUDGET, "budget")
-        if now_us <= self.deadline_us:
-            return None
-        if not self.meter.visible:
-            raise ModelTimeout("the model wrote nothing in the time that an answer may take")
-        return self._finish_by("length")
+        return self._finish_by("length") if now_us > self.deadline_us else None
 
     def finished(self) -> Finish:
         """The finish of an answer that the vendor has ended."""
@@ -301,7 +304,8 @@ class Answering(Generic[AskT]):
         images = sum(len(message.images) for message in opened.messages)
         prompt = [*texts(opened.messages), *opened.beside]
         meter = Meter(self._book, opened.model, prompt=prompt, granted=opened.grant, images=images)
-        deadline_us = self._clock.now_us() + self._longest_us
+        longest_us = self._longest_us if opened.waits_us is None else min(self._longest_us, opened.waits_us)
+        deadline_us = self._clock.now_us() + longest_us
         attempt = _AnswerAttempt(opened, mode, meter, deadline_us, stopwatch, self._gateway.call())
         events = self._events(attempt)
         next(events)  # A generator that was never begun would be closed without a settlement.
@@ -318,12 +322,14 @@ class Answering(Generic[AskT]):
             with closing(self._gateway.stream(self._question(attempt), attempt.call)) as heard:
                 try:
                     for event in attempt.opened.holding.parts(attempt.meter, heard):
+                        now_us = self._clock.now_us()
+                        attempt.check_wait(now_us)
                         told = attempt.hear(event)
                         if isinstance(told, Text):
                             self._mirror.append(turn.id, told.text, attempt=turn.attempt)
                         if told is not None:
                             yield told
-                        if finish := attempt.cut_short(self._clock.now_us()):
+                        if finish := attempt.cut_short(now_us):
                             break
                 except GeneratorExit:
                     attempt.hear_out(heard)

@@ -69,7 +69,8 @@ Recording = Callable[[Turn, Finish, str, Place], OwnerRecord]
 class Opened:
     """A turn that is reserved for and recorded, what its model is asked, and how much each model may write.
 
-    `options` are further parameters of the vendor's API, and `beside` texts in them that count as input.
+    `options` are further parameters of the vendor's API, and `beside` texts in them that count as input. `waits_us`:
+    the answer is worth nothing later, because its client waits no longer for the whole of it.
     """
 
     turn: Turn
@@ -82,6 +83,7 @@ class Opened:
     options: Mapping[str, object] = field(default_factory=dict)
     beside: tuple[str, ...] = ()
     record: Recording = record
+    waits_us: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,11 +44,16 @@ _log = telemetry.log("models")
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message of the prompt; `images` are addresses that the vendor fetches, or `data:` URLs."""
+    """One message of the prompt; `images` are addresses that the vendor fetches, or `data:` URLs.
+
+    `sent` is the message as the vendor gets it, where it has more than these: a name, or an order of its parts. `text`
+    and `images` then say what of it is counted.
+    """
 
     role: MessageRole
     text: str
     images: tuple[str, ...] = ()
+    sent: Mapping[str, object] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,7 +352,9 @@ def _body(question: Question, model: Model, vendor: Vendor) -> bytes:
     return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
 
 
-def _message(message: Message) -> dict[str, object]:
+def _message(message: Message) -> Mapping[str, object]:
+    if message.sent is not None:
+        return message.sent
     if not message.images:
         return {"role": message.role, "content": message.text}
     parts: list[dict[str, object]] = [{"type": "text", "text": message.text}]

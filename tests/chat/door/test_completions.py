@@ -14,6 +14,7 @@ from app.kit.errors import KeyReused
 from app.metering.billing import Mode
 from app.metering.quote import Granted
 from app.metering.reserving import CallInProgress
+from app.models.faults import ModelTimeout
 from app.models.gateway import Message
 from support.chat_world import ChatWorld
 from support.vendor import Vendor, vendor, vendor_process
@@ -164,3 +165,27 @@ def test_that_wants_reasoning_holds_all_that_it_may_cost(world: ChatWorld, effor
     fields = world.documents.all()[document].fields
     assert (fields["reserved"] == fields["ceiling"]) is whole
     answer.close()
+
+
+def test_a_client_that_says_how_long_it_waits_has_by_then_what_was_written(world: ChatWorld) -> None:
+    """Later it would have hung up, and its SDK would ask again, and pay again."""
+    answer = completions(world).answer(request(waits_us=20_000_000), Mode.JSON)
+    while not isinstance(next(answer.events), Text):
+        pass
+    world.clock.advance(minutes=1)
+    end = answer.over().end
+    assert (end.state, end.finish_reason, len(world.charges())) == ("done", "length", 1)
+
+
+def test_a_client_that_says_how_long_it_waits_pays_nothing_for_what_comes_later(world: ChatWorld) -> None:
+    answer = completions(world).answer(request(waits_us=20_000_000), Mode.JSON)
+    world.clock.advance(minutes=1)
+    with pytest.raises(ModelTimeout):
+        answer.over()
+    assert (world.reserved(), world.charges(), kept(world)) == (0, [], [])
+
+
+def test_a_name_is_part_of_a_request() -> None:
+    said = [None, {"role": "user", "name": "ann", "content": "Hi"}, {"role": "user", "name": "bob", "content": "Hi"}]
+    asks = [replace(request(), messages=(Message("user", "Hi", (), sent),)) for sent in said]
+    assert len({ask.hash for ask in asks}) == 3

@@ -148,7 +148,6 @@ class TestARefusal:
         ("more", "param"),
         [
             ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools"),
-            ({"tool_choice": "auto"}, "tool_choice"),
             ({"logit_bias": {"1": 1}}, "logit_bias"),
             ({"extra_body": {"nonsense": 1}}, "nonsense"),
         ],

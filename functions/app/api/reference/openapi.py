@@ -15,6 +15,7 @@ from werkzeug.routing import Rule
 
 from app.api import auth, idempotency, problems, streaming
 from app.api.openai import errors as openai_errors
+from app.api.openai.paths import is_door
 from app.api.schemas import Problem
 
 JsonObject = dict[str, Any]  # an OpenAPI document; the tests validate it against the schema of OpenAPI 3.1
@@ -90,7 +91,7 @@ def _build(app: OpenAPI) -> JsonObject:
         operation = written["paths"].get(path, {}).get(method)
         if operation is not None:
             _complete(operation, view)
-            if openai_errors.is_door(path):
+            if is_door(path):
                 _tell_as_openai(operation["responses"])
     return written
 

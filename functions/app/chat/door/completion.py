@@ -34,7 +34,7 @@ class CompletionAsk:
     as the model and the credits allow.
 
     `options` go to the vendor as they are; `beside` are texts of theirs that count as input. `spender` is the
-    API key that asks, if one does.
+    API key that asks, if one does. `waits_us`: so long the client waits for the whole answer; None if it did not say.
     """
 
     uid: str
@@ -47,13 +47,15 @@ class CompletionAsk:
     key: str | None = None
     request_id: str = ""
     spender: Spender | None = None
+    waits_us: int | None = None
 
     @property
     def hash(self) -> str:
         """Digest of what makes two requests the same. Options can be fractions, which have no canonical bytes."""
         messages = [[one.role, one.text, [*one.images]] for one in self.messages]
+        sent = [json.dumps(one.sent, sort_keys=True) for one in self.messages if one.sent is not None]
         options = json.dumps(self.options, sort_keys=True)
-        return digest([self.model, messages, self.most_output, self.max_cost, options])
+        return digest([self.model, messages, self.most_output, self.max_cost, options, *sent])
 
     @property
     def images(self) -> int:

@@ -87,6 +87,7 @@ class CompletionOpening:
             options=ask.options,
             beside=ask.beside,
             record=recording(keeps_answer=ask.key is not None),
+            waits_us=ask.waits_us,
         )
 
     def _quote(self, ask: CompletionAsk) -> Quote:

@@ -1,6 +1,5 @@
 """`/openai/...`: what OpenAI's clients call with a changed base URL. Of a completion only its entry is stored."""
 
-import json
 from collections.abc import Generator
 from typing import Final
 
@@ -17,32 +16,24 @@ from app.api.openai.errors import OpenAIError
 from app.api.streaming import sse_bytes
 from app.chat.answering import Answer, AnswerEvent, Answering, Over, Text, Tick
 from app.chat.door import serializers
+from app.chat.door.asking import asked
 from app.chat.door.completion import CompletionAsk
 from app.chat.door.schemas import (
-    ChatMessage,
     CompletionAnswer,
     CompletionBody,
     OpenAIModel,
     OpenAIModelPath,
     OpenAIModels,
-    PicturePart,
 )
 from app.chat.turn import End, TurnProblem
 from app.kit.clock import Clock, seconds
-from app.kit.errors import Invalid
 from app.metering.billing import Mode
 from app.metering.paid_call import spender_of
 from app.models.catalogue import Catalogue, Model, UnknownModel
-from app.models.gateway import Message
 
 _TAG: Final = Tag(name="openai", description="For OpenAI's clients: the same credits by a changed base URL")
-_OPTIONS: Final = (
-    *("temperature", "top_p", "presence_penalty", "frequency_penalty"),
-    *("stop", "seed", "reasoning_effort", "response_format"),
-)
-"""Parameters that the vendor gets as they are."""
-
-
+_TIMEOUTS: Final = ("x-stainless-read-timeout", "x-stainless-timeout")
+"""Headers in which OpenAI's SDKs say for how many seconds they wait: that for Python, and that for Node."""
 SILENT_US: Final = seconds(10)
 """So long the status waits for the first text. Then a sign of life must go out, before somebody in between hangs up."""
 
@@ -91,33 +82,15 @@ def _model(model: Model) -> OpenAIModel:
 
 
 def _ask(body: CompletionBody) -> CompletionAsk:
-    if body.max_tokens is not None and body.max_completion_tokens is not None:
-        raise Invalid("Give max_tokens or max_completion_tokens, not both.")
-    if body.stream_options is not None and not body.stream:
-        raise Invalid("stream_options needs stream: true.")
-    who = caller()
-    given = body.model_dump(include={*_OPTIONS}, exclude_none=True, by_alias=True)
-    schema = given.get("response_format", {}).get("json_schema")
-    return CompletionAsk(
+    who, headers = caller(), flask.request.headers
+    return asked(
+        body,
         uid=who.uid,
-        model=body.model,
-        messages=tuple(_message(one) for one in body.messages),
-        most_output=body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens,
-        options=given,
-        beside=() if schema is None else (json.dumps(schema, ensure_ascii=False),),
-        max_cost=body.max_cost,
+        spender=spender_of(who),
+        timeout=next((headers[name] for name in _TIMEOUTS if name in headers), ""),
         key=idempotency_key(),
         request_id=request_id(),
-        spender=spender_of(who),
     )
-
-
-def _message(given: ChatMessage) -> Message:
-    role = "system" if given.role == "developer" else given.role
-    if isinstance(given.content, str):
-        return Message(role, given.content)
-    pictures = tuple(part.image_url.url for part in given.content if isinstance(part, PicturePart))
-    return Message(role, "\n".join(part.text for part in given.content if not isinstance(part, PicturePart)), pictures)
 
 
 def _whole(begun: Answer) -> flask.Response:

@@ -4,84 +4,31 @@
 A parameter that is not here is refused by its name: nothing that a client asks for is left out in silence.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import BeforeValidator, Field, JsonValue, model_validator
 
 from app.api.schemas import AmountIn, CreditAmount, Id, ModelId, Parameters, RequestBody, ResponseBody
+from app.chat.door.messages import ChatMessage, WithNulls
 
-MOST_MESSAGES = 2_000
-MOST_TEXT = 2_000_000
-"""Characters of one text. How many there may be in all depends on the model's context."""
-
-Text = Annotated[str, Field(max_length=MOST_TEXT)]
+MOST_MESSAGES: Final = 2_000
 
 
-class _WithNulls(RequestBody):
-    """What clients send with null for what they leave out, and SDKs whenever they send back what they were given."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _without_nulls(cls, given: object) -> object:
-        return {name: one for name, one in given.items() if one is not None} if isinstance(given, dict) else given
+def _whole(given: object) -> object:
+    """Clients in languages with one kind of number write whole ones as fractions."""
+    return int(given) if isinstance(given, float) and given.is_integer() else given
 
 
-class TextPart(RequestBody):
-    """A text of a message."""
-
-    type: Literal["text"]
-    text: Text
+Tokens = Annotated[int, BeforeValidator(_whole), Field(ge=1, le=1_000_000)]
+ModelName = Annotated[str, Field(min_length=1, max_length=1_000, json_schema_extra={"format": "model-id"})]
+"""Any text: one that is no model of ours is told that there is none, as clients expect it."""
 
 
-class PictureAddress(RequestBody):
-    """Where the vendor fetches a picture, or the picture itself as a `data:` URL."""
-
-    url: Annotated[str, Field(pattern=r"^(https?://|data:image/)[!-~]+$", max_length=10_000_000)]
-    detail: Literal["auto"] | None = None
-
-
-class PicturePart(RequestBody):
-    """A picture of a message."""
-
-    type: Literal["image_url"]
-    image_url: PictureAddress
-
-
-TextParts = Annotated[list[TextPart], Field(min_length=1, max_length=100)]
-Parts = Annotated[
-    list[Annotated[TextPart | PicturePart, Field(discriminator="type")]], Field(min_length=1, max_length=100)
-]
-
-
-class SystemMessage(_WithNulls):
-    """What the model is told about its task."""
-
-    role: Literal["system", "developer"]
-    content: Text | TextParts
-
-
-class UserMessage(_WithNulls):
-    """What the user says. Its texts are sent as one, and its pictures behind them."""
-
-    role: Literal["user"]
-    content: Text | Parts
-
-
-class AssistantMessage(_WithNulls):
-    """What the model said before."""
-
-    role: Literal["assistant"]
-    content: Text | TextParts
-    refusal: None = None
-
-
-ChatMessage = Annotated[SystemMessage | UserMessage | AssistantMessage, Field(discriminator="role")]
-
-
-class StreamOptions(RequestBody):
+class StreamOptions(WithNulls):
     """`include_usage`: a last chunk tells usage and cost."""
 
     include_usage: bool = False
+    include_obfuscation: Literal[False] = False
 
 
 class PlainFormat(RequestBody):
@@ -90,7 +37,7 @@ class PlainFormat(RequestBody):
     type: Literal["text", "json_object"]
 
 
-class JsonSchema(RequestBody):
+class JsonSchema(WithNulls):
     """The JSON Schema of the answer. It counts as input."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
@@ -109,34 +56,56 @@ class SchemaFormat(RequestBody):
 Stop = Annotated[str, Field(min_length=1, max_length=500)]
 
 
-class CompletionBody(_WithNulls):
-    """A chat completion. `max_cost` is ours: the most credits that it may cost.
+Label = Annotated[str, Field(max_length=512)]
 
-    `user`, `store: false` and `logprobs: false` are taken and change nothing: the vendor is told an opaque name for
-    the user, and nothing is stored.
+
+class CompletionBody(WithNulls):
+    """A chat completion. `max_cost` is ours: the most credits that it may cost. Null and empty values are none.
+
+    The parameters in the last lines are taken and change nothing: the vendor is told an opaque name for the user,
+    nothing is stored that could be labelled, and there is one tier and one answer.
     """
 
-    model: ModelId
+    model: ModelName
     messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=MOST_MESSAGES)] = Field(
         examples=[[{"role": "user", "content": "What is a ledger?"}]]
     )
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    max_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
-    max_completion_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    max_tokens: Tokens | None = None
+    max_completion_tokens: Tokens | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     stop: Stop | Annotated[list[Stop], Field(min_length=1, max_length=4)] | None = None
-    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
-    reasoning_effort: Literal["none", "minimal", "low", "medium", "high"] | None = None
+    seed: Annotated[int, BeforeValidator(_whole), Field(ge=-(2**63), lt=2**63)] | None = None
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
+    verbosity: Literal["low", "medium", "high"] | None = None
     response_format: Annotated[PlainFormat | SchemaFormat, Field(discriminator="type")] | None = None
-    n: Literal[1] | None = None
-    user: Annotated[str, Field(max_length=512)] | None = None
-    store: Literal[False] | None = None
-    logprobs: Literal[False] | None = None
     max_cost: AmountIn | None = None
+
+    n: Literal[1] | None = None
+    user: Label | None = None
+    safety_identifier: Label | None = None
+    prompt_cache_key: Label | None = None
+    prompt_cache_retention: Literal["in_memory", "in-memory", "24h"] | None = None
+    metadata: Annotated[dict[Annotated[str, Field(max_length=64)], Label], Field(max_length=16)] | None = None
+    store: Literal[False] | None = None
+    service_tier: Literal["auto", "default"] | None = None
+    modalities: list[Literal["text"]] | None = None
+    logprobs: Literal[False] | None = None
+    top_logprobs: Literal[0] | None = None
+    tool_choice: Literal["none", "auto"] | None = None
+    parallel_tool_calls: bool | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_empties(cls, given: object) -> object:
+        if not isinstance(given, dict):
+            return given
+        needed = ("model", "messages")
+        return {name: one for name, one in given.items() if name in needed or one not in ([], {}, "")}
 
 
 class AnswerMessage(ResponseBody):
