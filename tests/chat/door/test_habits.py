@@ -9,7 +9,7 @@ import pytest
 
 from app.api.openai.paths import meant
 from app.chat.door import asking, routes
-from app.chat.door.asking import waits_us
+from app.chat.door.asking import Sender, waits_us
 from app.chat.door.completion import CompletionAsk
 from app.chat.door.schemas import CompletionBody
 from chat.door.served import Served, served
@@ -256,8 +256,8 @@ def test_a_client_waits_so_long_for_a_whole_answer_alone(
 ) -> None:
     heard: list[CompletionAsk] = []
 
-    def noted(body: CompletionBody, **said: Any) -> CompletionAsk:
-        heard.append(asking.asked(body, **said))
+    def noted(body: CompletionBody, sender: Sender) -> CompletionAsk:
+        heard.append(asking.asked(body, sender))
         return heard[-1]
 
     monkeypatch.setattr(routes, "asked", noted)

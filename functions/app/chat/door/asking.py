@@ -1,7 +1,7 @@
 """From the body of a completion to what is asked: messages for the gateway, options for the vendor, limits. Pure."""
 
 import json
-from typing import Final
+from typing import Final, NamedTuple
 
 from app.chat.door.completion import CompletionAsk
 from app.chat.door.messages import ChatMessage, PicturePart, RefusalPart, TextPart
@@ -17,31 +17,33 @@ _OPTIONS: Final = (
 _LONGEST_WAIT_S: Final = 3600
 
 
-def asked(
-    body: CompletionBody,
-    *,
-    uid: str,
-    spender: Spender | None,
-    timeout: str,
-    key: str | None,
-    request_id: str,
-) -> CompletionAsk:
-    """What a client asks that says in `timeout` for how many seconds it waits."""
+class Sender(NamedTuple):
+    """Who sends a body, and what its headers say: `timeout` is for how many seconds the client waits, if it says so."""
+
+    uid: str
+    spender: Spender | None
+    key: str | None
+    request_id: str
+    timeout: str
+
+
+def asked(body: CompletionBody, sender: Sender) -> CompletionAsk:
+    """What a client asks."""
     options = body.model_dump(include={*_OPTIONS}, exclude_none=True, by_alias=True)
     schema = options.get("response_format", {}).get("json_schema")
     limits = [limit for limit in (body.max_tokens, body.max_completion_tokens) if limit is not None]
     return CompletionAsk(
-        uid=uid,
+        uid=sender.uid,
         model=body.model,
         messages=tuple(message(one) for one in body.messages),
         most_output=min(limits, default=None),
         options=options,
         beside=() if schema is None else (json.dumps(schema, ensure_ascii=False),),
         max_cost=body.max_cost,
-        key=key,
-        request_id=request_id,
-        spender=spender,
-        waits_us=None if body.stream else waits_us(timeout),
+        key=sender.key,
+        request_id=sender.request_id,
+        spender=sender.spender,
+        waits_us=None if body.stream else waits_us(sender.timeout),
     )
 
 

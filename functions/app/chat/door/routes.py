@@ -16,7 +16,7 @@ from app.api.openai.errors import OpenAIError
 from app.api.streaming import sse_bytes
 from app.chat.answering import Answer, AnswerEvent, Answering, Over, Text, Tick
 from app.chat.door import serializers
-from app.chat.door.asking import asked
+from app.chat.door.asking import Sender, asked
 from app.chat.door.completion import CompletionAsk
 from app.chat.door.schemas import (
     CompletionAnswer,
@@ -83,14 +83,8 @@ def _model(model: Model) -> OpenAIModel:
 
 def _ask(body: CompletionBody) -> CompletionAsk:
     who, headers = caller(), flask.request.headers
-    return asked(
-        body,
-        uid=who.uid,
-        spender=spender_of(who),
-        timeout=next((headers[name] for name in _TIMEOUTS if name in headers), ""),
-        key=idempotency_key(),
-        request_id=request_id(),
-    )
+    timeout = next((headers[name] for name in _TIMEOUTS if name in headers), "")
+    return asked(body, Sender(who.uid, spender_of(who), idempotency_key(), request_id(), timeout))
 
 
 def _whole(begun: Answer) -> flask.Response:
