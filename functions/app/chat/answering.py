@@ -118,8 +118,13 @@ class _AnswerAttempt:
         """Whether the vendor has sent more than a turn can hold."""
         return self.bytes > MOST_ANSWER_BYTES
 
-    def hear(self, event: ModelEvent) -> Text | Tick | None:
-        """Counts what the gateway tells, and holds what pays for it; returns what the caller is told of it."""
+    def hear(self, event: ModelEvent, now_us: int) -> Text | Tick | None:
+        """Counts what the gateway tells, and holds what pays for it; returns what the caller is told of it.
+
+        Raises ModelTimeout when the time is up and no text has come: who has waited for nothing pays nothing (T-3).
+        """
+        if now_us > self.deadline_us and not self.meter.visible:
+            raise ModelTimeout("the model wrote nothing in the time that an answer may take")
         told = self._heard(event)
         if not isinstance(event, gateway.Silence):
             # A count that cannot be held for is our loss and ends nothing: its text was held for as it came.
@@ -176,14 +181,6 @@ class _AnswerAttempt:
             # The vendor had nothing more to tell, or not in time: the answer is charged by our estimate.
             pass
         self.opened.holding.pays(self.meter)
-
-    def check_wait(self, now_us: int) -> None:
-        """Raises ModelTimeout when the time is up and no text has come: who has waited for nothing pays nothing (T-3).
-
-        What comes now is not heard any more: its client may not wait for it.
-        """
-        if now_us > self.deadline_us and not self.meter.visible:
-            raise ModelTimeout("the model wrote nothing in the time that an answer may take")
 
     def cut_short(self, now_us: int) -> Finish | None:
         """The finish of an answer that may not go on, though the vendor would.
@@ -304,10 +301,8 @@ class Answering(Generic[AskT]):
         images = sum(len(message.images) for message in opened.messages)
         prompt = [*texts(opened.messages), *opened.beside]
         meter = Meter(self._book, opened.model, prompt=prompt, granted=opened.grant, images=images)
-        longest_us = self._longest_us if opened.waits_us is None else min(self._longest_us, opened.waits_us)
-        deadline_us = self._clock.now_us() + longest_us
-        attempt = _AnswerAttempt(opened, mode, meter, deadline_us, stopwatch, self._gateway.call())
-        events = self._events(attempt)
+        deadline_us = self._clock.now_us() + min(self._longest_us, opened.waits_us)
+        events = self._events(_AnswerAttempt(opened, mode, meter, deadline_us, stopwatch, self._gateway.call()))
         next(events)  # A generator that was never begun would be closed without a settlement.
         return Answer(events, replayed=False)
 
@@ -323,8 +318,7 @@ class Answering(Generic[AskT]):
                 try:
                     for event in attempt.opened.holding.parts(attempt.meter, heard):
                         now_us = self._clock.now_us()
-                        attempt.check_wait(now_us)
-                        told = attempt.hear(event)
+                        told = attempt.hear(event, now_us)
                         if isinstance(told, Text):
                             self._mirror.append(turn.id, told.text, attempt=turn.attempt)
                         if told is not None:

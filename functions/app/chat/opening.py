@@ -16,7 +16,7 @@ from app.chat.store import ChatStore
 from app.chat.turn import Turn
 from app.credits.public import Spender
 from app.kit.canonical import digest
-from app.kit.clock import Clock, from_rfc3339, to_rfc3339
+from app.kit.clock import Clock, from_rfc3339, seconds, to_rfc3339
 from app.kit.errors import AlreadyExists, KeyReused, Rejection
 from app.kit.ids import Ids, derived
 from app.kit.stopwatch import Stopwatch
@@ -32,6 +32,8 @@ from app.models.catalogue import Capability, Model, UnsuitableModel
 from app.models.gateway import Message
 from app.models.pricing import PriceBook
 
+FOR_EVER_US: Final = seconds(86_400)
+"""Longer than any answer."""
 _NEW: Final = Conversation(id="", title="", model=None, system_prompt="", memory="buffer", created_at="", updated_at="")
 
 
@@ -83,7 +85,7 @@ class Opened:
     options: Mapping[str, object] = field(default_factory=dict)
     beside: tuple[str, ...] = ()
     record: Recording = record
-    waits_us: int | None = None
+    waits_us: int = FOR_EVER_US
 
 
 @dataclass(frozen=True, slots=True)

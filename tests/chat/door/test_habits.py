@@ -12,6 +12,7 @@ from app.chat.door import asking, routes
 from app.chat.door.asking import Sender, waits_us
 from app.chat.door.completion import CompletionAsk
 from app.chat.door.schemas import CompletionBody
+from app.chat.opening import FOR_EVER_US
 from chat.door.served import Served, served
 from support.raw_vendor import END, replying, stream, text
 from support.vendor import Vendor
@@ -242,17 +243,17 @@ class TestAnAddress:
         ("600", 598_000_000),
         ("20.0", 18_000_000),
         ("2", 1_500_000),
-        *((said, None) for said in ("", "None", "-1", "0", "nan", "inf", "3601", "9" * 400, "1s")),
+        *((said, FOR_EVER_US) for said in ("", "None", "-1", "0", "nan", "inf", "3601", "9" * 400, "1s")),
     ],
 )
-def test_how_long_a_client_waits_is_what_its_sdk_says(timeout: str, waits: int | None) -> None:
+def test_how_long_a_client_waits_is_what_its_sdk_says(timeout: str, waits: int) -> None:
     assert waits_us(timeout) == waits
 
 
-@pytest.mark.parametrize(("stream", "waits"), [(False, 18_000_000), (True, None)])
+@pytest.mark.parametrize(("stream", "waits"), [(False, 18_000_000), (True, FOR_EVER_US)])
 @pytest.mark.parametrize("header", ["x-stainless-read-timeout", "X-Stainless-Timeout"])
 def test_a_client_waits_so_long_for_a_whole_answer_alone(
-    door: Served, monkeypatch: pytest.MonkeyPatch, header: str, stream: bool, waits: int | None
+    door: Served, monkeypatch: pytest.MonkeyPatch, header: str, stream: bool, waits: int
 ) -> None:
     heard: list[CompletionAsk] = []
 

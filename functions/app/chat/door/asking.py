@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 from app.chat.door.completion import CompletionAsk
 from app.chat.door.messages import ChatMessage, PicturePart, RefusalPart, TextPart
 from app.chat.door.schemas import CompletionBody
+from app.chat.opening import FOR_EVER_US
 from app.credits.public import Spender
 from app.models.gateway import Message, MessageRole
 
@@ -43,7 +44,7 @@ def asked(body: CompletionBody, sender: Sender) -> CompletionAsk:
         key=sender.key,
         request_id=sender.request_id,
         spender=sender.spender,
-        waits_us=None if body.stream else waits_us(sender.timeout),
+        waits_us=FOR_EVER_US if body.stream else waits_us(sender.timeout),
     )
 
 
@@ -76,14 +77,14 @@ def _text(part: TextPart | RefusalPart | PicturePart) -> str | None:
             return None
 
 
-def waits_us(timeout: str) -> int | None:
-    """For how long a client waits for a whole answer, less the time for its way, in microseconds; None where it did
-    not say so. The answer is ended before, because a client that has hung up asks again, and would pay twice.
+def waits_us(timeout: str) -> int:
+    """For how long a client waits for a whole answer, less the time for its way, in microseconds; for ever where
+    it did not say so. The answer is ended before, because a client that has hung up asks again, and would pay twice.
     """
     try:
         wait_s = float(timeout)
     except ValueError:
-        return None
+        return FOR_EVER_US
     if not 0 < wait_s <= _LONGEST_WAIT_S:
-        return None
+        return FOR_EVER_US
     return int((wait_s - min(2, wait_s / 4)) * 1_000_000)

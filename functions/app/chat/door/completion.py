@@ -12,7 +12,7 @@ from typing import Final
 
 from app.chat import turn as turns
 from app.chat.conversation import Place
-from app.chat.opening import Recording
+from app.chat.opening import FOR_EVER_US, Recording
 from app.chat.paid_turn import Finish, ended
 from app.chat.turn import Turn
 from app.credits.public import Reference, Seen, Spender
@@ -34,7 +34,7 @@ class CompletionAsk:
     as the model and the credits allow.
 
     `options` go to the vendor as they are; `beside` are texts of theirs that count as input. `spender` is the
-    API key that asks, if one does. `waits_us`: so long the client waits for the whole answer; None if it did not say.
+    API key that asks, if one does. `waits_us`: so long the client waits for the whole answer.
     """
 
     uid: str
@@ -47,7 +47,7 @@ class CompletionAsk:
     key: str | None = None
     request_id: str = ""
     spender: Spender | None = None
-    waits_us: int | None = None
+    waits_us: int = FOR_EVER_US
 
     @property
     def hash(self) -> str:
