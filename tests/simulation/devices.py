@@ -251,7 +251,7 @@ class Http(Direct):
 def _body(ask: Ask) -> dict[str, object]:
     """A message as JSON; what it leaves open is not named."""
     limit = None if ask.max_cost is None else to_decimal(ask.max_cost)
-    given = {"content": ask.content, "model": ask.model, "max_cost": limit}
+    given = {"content": ask.content, "model": ask.model, "max_cost": limit, "quote_id": ask.quote}
     return {name: value for name, value in given.items() if value is not None}
 
 

@@ -5,7 +5,7 @@ some providers, not even where another one fails. What is right stands in `simul
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Final, cast
 
@@ -59,6 +59,11 @@ class _Phone(Http):
         body = {"content": ask.content, "model": ask.model, "conversation_id": ask.conversation_id}
         return self._post(backend, "/v1/chat/estimate", {**body, "images": asked.pictures}, asked)
 
+    def bind(self, backend: Backend, ask: Ask) -> Mapping[str, object]:
+        """A price of this message that binds."""
+        body = {"content": ask.content, "model": ask.model, "conversation_id": ask.conversation_id}
+        return self._told(self._ask(backend, "POST", "/v1/chat/quotes", body)).fields
+
     def compare(self, backend: Backend, asked: Message) -> Mapping[str, object]:
         """What every model would cost."""
         body = {"content": asked.content, "image": asked.pictures > 0}
@@ -83,6 +88,8 @@ class Choosy:
         self._phone = _Phone(self._kernel, self.uid, world.outside.tokens.issue(Principal(self.uid)), known.keyed)
         self._said: dict[str, tuple[str, int]] = {}
         """By message, the model that was to answer, and the most that was said it costs."""
+        self._quoted: dict[str, tuple[str, int]] = {}
+        """By message that was sent with a quote, the model and the ceiling that bind."""
         self._found: list[str] = []
         self._dice = Random(f"choosy {self._kernel.seed}")
         self.come = self._dice.random() < 0.35
@@ -107,6 +114,7 @@ class Choosy:
             if turn.fields.get("route") == "auto":
                 yield from chosen(turn, self._wishes)
                 yield from self._more_than_said(turn)
+                yield from self._unlike_its_quote(turn)
 
     def _more_than_said(self, turn: Document) -> Iterator[str]:
         """The charge is at most what the estimate and the bound said, and of the chosen model or one in its place."""
@@ -122,6 +130,23 @@ class Choosy:
         answered = turn.fields.get("answered_by")
         if model is not None and answered and answered not in (model.id, *model.fallbacks):
             yield f"{turn.id} was answered by {answered}, and {model.id} was chosen"
+
+    def _unlike_its_quote(self, turn: Document) -> Iterator[str]:
+        """Where there was a quote, its model was asked, and no more could be charged than it said."""
+        if quoted := self._quoted.get(turn.id):
+            model, ceiling = quoted
+            if turn.fields["model"] != model or int_field(turn.fields, "ceiling") > ceiling:
+                yield f"{turn.id} asked {turn.fields['model']} for {turn.fields['ceiling']}, its quote says {quoted}"
+
+    def _bound(self, ask: Ask, message: str) -> Ask:
+        """The message at a price that binds, in half of the cases."""
+        if self._dice.random() < 0.5:
+            return ask
+        told = self._world.request("choosy asks the price", lambda backend: self._phone.bind(backend, ask))
+        if not isinstance(told, Mapping):
+            return ask
+        self._quoted[message] = (str(told["model"]), from_decimal(str(told["ceiling"])))
+        return replace(ask, quote=str(told["quote_id"]))
 
     def _ask_first(self, ask: Ask, message: str) -> None:
         """Compares models, and asks what this message would be."""
@@ -163,6 +188,7 @@ class Choosy:
         if self._wishes.bound is not None:
             self._known.limits[message] = self._wishes.bound
         self._ask_first(ask, message)
+        ask = self._bound(ask, message)
         mode = self._dice.choice((Mode.STREAM, Mode.JSON))
         self._world.request("choosy says", lambda backend: self._phone.answer(backend, ask, mode, self._reading()))
 
