@@ -103,7 +103,9 @@ def talk(world: World, vendor: Vendor) -> None:
     world.system.orchestration.sweep()
     killed.close()
     assert alice.put("/v1/models/preferences", json={"optimize": "cost"}).status_code == 200
-    assert _json(alice.post(f"{path}/messages", json={"content": "Hi", "model": "auto"}))["route"] == "auto"
+    asked = {"content": "Hi", "model": "auto"}
+    quote = _json(alice.post("/v1/chat/quotes", json={**asked, "conversation_id": conversation}))["quote_id"]
+    assert _json(alice.post(f"{path}/messages", json={**asked, "quote_id": quote}))["route"] == "auto"
     alice.get(path)
     alice.get(f"{path}/messages")
     alice.get("/v1/chat/conversations")

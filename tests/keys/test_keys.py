@@ -57,6 +57,7 @@ def test_its_text_is_shown_once_and_stored_nowhere(world: World) -> None:
     ("method", "rule", "scope"),
     [
         ("POST", "/v1/chat/conversations", "chat"),
+        ("POST", "/v1/chat/quotes", "chat"),
         ("GET", "/v1/models", "models"),
         ("POST", "/v1/models/estimate-cost", "models"),
         ("GET", "/v1/modelsx", None),

@@ -11,7 +11,7 @@ from app.metering.meter import Measured, Meter
 from app.metering.orphans import Orphan, Orphans
 from app.metering.paid_call import PaidCall, Settlement
 from app.metering.quote import LEAST_OUTPUT, Granted, Outputs, quote
-from app.metering.reserving import Reserving
+from app.metering.reserving import Reserving, Start
 from app.metering.settling import CallEnd, OwnerEnd, OwnerRecord, Settling
 from app.models.catalogue import load
 from app.models.pricing import Demand, PriceBook
@@ -50,7 +50,7 @@ class Gallery:
         self.documents, self.mode, self.pauses, self.told = money.documents, mode, list[int](), list[str]()
         credits, table = money.credits, policy or default_policy()
         self.model = SMALL if captions else IMAGE
-        self.reserving = Reserving(credits=credits, book=BOOK, pause=self.pauses.append)
+        self.reserving = Reserving(credits=credits, pause=self.pauses.append)
         self.settling = Settling(
             credits=credits,
             documents=self.documents,
@@ -77,7 +77,7 @@ class Gallery:
                 "due_us": self.clock.now_us() + LEASE_US,
             }
 
-        grant = self.reserving.reserve(call, quoted, begun, lease_us=LEASE_US, replaces=replaces)
+        grant = self.reserving.reserve(call, quoted, begun, lease_us=LEASE_US, start=Start(replaces))
         meter = Meter(BOOK, self.model, prompt=["a cat"], granted=grant)
         return Task(call, grant, meter, self.reserving.holding(call, quoted, grant))
 

@@ -22,7 +22,7 @@ def test_whoever_may_answer_costs_no_more_than_is_reserved(model: Model, demand:
     """T-10, T-20, T-29: for every amount that a reservation may hold, and every model of the chain."""
     quoted = quote(BOOK, model, demand)
     reserved = data.draw(st.integers(quoted.needed, quoted.ceiling))
-    grant = granted(BOOK, quoted, min(reserved, quoted.expected), reserved)
+    grant = granted(quoted, min(reserved, quoted.expected), reserved)
     assert min(LEAST_OUTPUT, demand.output_tokens) <= grant.max_output_tokens <= demand.output_tokens
     assert grant.clamped == (grant.max_output_tokens < demand.output_tokens)
     assert next(iter(grant.limits)) == model.id
@@ -38,11 +38,11 @@ def test_the_limit_is_that_of_the_model_that_answers() -> None:
     small, large = BOOK.catalogue.get("small"), BOOK.catalogue.get("large")
     assert small.fallbacks == ("large",)
     quoted = quote(BOOK, small, Demand(1_000, 2_000), max_cost=60_000)
-    grant = granted(BOOK, quoted, quoted.expected, quoted.ceiling)
+    grant = granted(quoted, quoted.expected, quoted.ceiling)
     assert grant.limits == {"small": 2_000}
     assert not grant.clamped
     wide = quote(BOOK, small, Demand(1_000, 2_000))
-    rich = granted(BOOK, wide, wide.expected, BOOK.worst(large, Demand(1_000, 500)))
+    rich = granted(wide, wide.expected, BOOK.worst(large, Demand(1_000, 500)))
     assert rich.limits == {"small": 2_000, "large": 500}
     assert (rich.cuts(small), rich.cuts(large)) == (False, True)
 
@@ -59,7 +59,7 @@ def test_a_models_own_limit_is_no_cut() -> None:
 @given(MODELS, DEMANDS)
 def test_the_whole_output_is_granted_for_the_ceiling(model: Model, demand: Demand) -> None:
     quoted = quote(BOOK, model, demand)
-    assert granted(BOOK, quoted, quoted.expected, quoted.ceiling).max_output_tokens == demand.output_tokens
+    assert granted(quoted, quoted.expected, quoted.ceiling).max_output_tokens == demand.output_tokens
 
 
 def test_a_dearer_fallback_is_reserved_for() -> None:
@@ -77,14 +77,14 @@ def test_what_is_whole_or_nothing_needs_all_that_it_reserves() -> None:
     quoted = quote(BOOK, image, Demand(20, 4_000), outputs=Outputs(4_000))
     assert quoted.needed == quoted.ceiling
     with pytest.raises(InvariantViolation):
-        granted(BOOK, quoted, quoted.ceiling - 1, quoted.ceiling - 1)
+        granted(quoted, quoted.ceiling - 1, quoted.ceiling - 1)
 
 
 def test_what_writes_nothing_is_priced_by_what_it_reads() -> None:
     embed = BOOK.catalogue.get("embed")
     quoted = quote(BOOK, embed, Demand(1_000, 0))
     assert quoted.needed == quoted.ceiling == BOOK.cost(embed, TokenUsage(input=1_000))
-    assert granted(BOOK, quoted, quoted.expected, quoted.ceiling).max_output_tokens == 0
+    assert granted(quoted, quoted.expected, quoted.ceiling).max_output_tokens == 0
 
 
 def test_the_callers_limit_bounds_the_ceiling_and_refuses_what_is_too_little() -> None:

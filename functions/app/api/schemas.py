@@ -31,6 +31,7 @@ Id = Annotated[str, Field(pattern=_PLAIN_ID, description="Opaque, URL-safe")]
 """An id in an answer. A request says which kind it means."""
 ConversationId = Annotated[str, _id("conversation", "A conversation")]
 MessageId = Annotated[str, _id("message", "A message")]
+QuoteId = Annotated[str, _id("quote", "A quote of a message's price")]
 TransactionId = Annotated[str, _id("transaction", "An entry of the ledger")]
 ReservationId = Annotated[str, _id("reservation", "A reservation")]
 CorrectionId = Annotated[str, _id("correction", "A proposed correction")]

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from app.assistant.settings import AssistantSettings
 from app.feature import Feature, late
+from app.kit.clock import seconds
 from app.kit.once import once
 from app.ports import Ports
 
@@ -33,6 +34,11 @@ class AssistantFeature(Feature):
     def usual_output(self) -> int:
         """Output tokens that are reserved for before an answer of unknown length begins."""
         return self._settings.usual_output
+
+    @property
+    def quote_us(self) -> int:
+        """How long the price of a message binds, in microseconds."""
+        return seconds(self._settings.quote_s)
 
     @once
     def choosing(self) -> "Choosing":

@@ -10,17 +10,20 @@ if TYPE_CHECKING:
 
 class AssistantSettings(NamedTuple):
     """`rules` are the operator's, which count before a user's of the same priority. `usual_output`: output tokens that
-    are reserved for before an answer begins of which nobody knows how long it will be.
+    are reserved for before an answer begins of which nobody knows how long it will be. `quote_s`: how long the price of
+    a message binds, in seconds.
     """
 
     rules: "tuple[RouteRule, ...]" = ()
     usual_output: int = 3072
+    quote_s: int = 300
 
     @classmethod
     def read(cls, env: Environment) -> "AssistantSettings":
         """Reads `task=route@priority`, separated by commas; the priority may be left out. Raises `BadSetting`."""
         rules = tuple(_rule(word.strip()) for word in env.text("ROUTING_RULES", "").split(",") if word.strip())
-        return cls(rules, env.whole("USUAL_ANSWER_TOKENS", 3072, at_least=16, at_most=16_384))
+        usual = env.whole("USUAL_ANSWER_TOKENS", 3072, at_least=16, at_most=16_384)
+        return cls(rules, usual, env.whole("QUOTE_SECONDS", 300, at_least=10, at_most=86_400))
 
 
 def _rule(word: str) -> "RouteRule":

@@ -27,7 +27,6 @@ from app.models import gateway
 from app.models.faults import ContentRefused, EmptyAnswer, ModelBroke, ModelTimeout
 from app.models.finishes import FinishKind, kind_of
 from app.models.gateway import Gateway, ModelEvent, Question, Stopped, VendorCall
-from app.models.pricing import PriceBook
 from app.models.settings import Patience
 
 _log = telemetry.log("chat")
@@ -154,7 +153,7 @@ class _AnswerAttempt:
             case gateway.AnsweredBy():
                 self.stopwatch.end("vendor")
                 self.meter.answered_by(event.model)
-                asked = event.model is self.opened.model
+                asked = event.model.id == self.opened.model.id
                 self.route_reason = "" if asked else event.because or self.route_reason or "vendor_choice"
             case gateway.Finished():
                 self.meter.finish = event.reason
@@ -270,7 +269,6 @@ class Answering(Generic[AskT]):
         opening: Opens[AskT],
         settling: Settling,
         gateway: Gateway,
-        book: PriceBook,
         mirror: StreamMirror,
         running: Running,
         clock: Clock,
@@ -280,7 +278,6 @@ class Answering(Generic[AskT]):
         self._opening = opening
         self._settling = settling
         self._gateway = gateway
-        self._book = book
         self._mirror = mirror
         self._running = running
         self._clock = clock
@@ -300,7 +297,7 @@ class Answering(Generic[AskT]):
             return Answer(_replay(opened), replayed=True)
         images = sum(len(message.images) for message in opened.messages)
         prompt = [*texts(opened.messages), *opened.beside]
-        meter = Meter(self._book, opened.model, prompt=prompt, granted=opened.grant, images=images)
+        meter = Meter(opened.book, opened.model, prompt=prompt, granted=opened.grant, images=images)
         deadline_us = self._clock.now_us() + min(self._longest_us, opened.waits_us)
         events = self._events(_AnswerAttempt(opened, mode, meter, deadline_us, stopwatch, self._gateway.call()))
         next(events)  # A generator that was never begun would be closed without a settlement.

@@ -30,6 +30,7 @@ def send_message(chat: Chat, call: Invocation) -> Mapping[str, object]:
         key=body.idempotency_key,
         request_id=call.request_id,
         parent=body.parent,
+        quote=body.quote_id,
     )
     over = chat.answer(ask, Mode.JSON).over()
     return serializers.message(over.turn, over.end).model_dump(mode="json")

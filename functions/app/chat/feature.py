@@ -76,7 +76,6 @@ class ChatFeature(Feature):
             opening=self._opening,
             settling=needs.metering.settling,
             gateway=needs.models.gateway,
-            book=needs.models.book,
             mirror=self.mirror,
             running=self.running,
             clock=ports.clock,
@@ -126,7 +125,6 @@ class ChatFeature(Feature):
             opening=opening,
             settling=needs.metering.settling,
             gateway=needs.models.gateway,
-            book=needs.models.book,
             mirror=NoMirror(),
             running=Running(),
             clock=ports.clock,
@@ -214,6 +212,7 @@ class ChatFeature(Feature):
     @once
     def _opening(self) -> "Opening":
         from app.chat.opening import Opening
+        from app.chat.quotes.quotes import Quotes
 
         ports, needs = self._ports, self.needs
         return Opening(
@@ -224,6 +223,8 @@ class ChatFeature(Feature):
             book=needs.models.book,
             choosing=needs.assistant.choosing,
             usual_output=needs.assistant.usual_output,
+            quotes=Quotes(self._documents, ports.clock),
+            quote_us=needs.assistant.quote_us,
             clock=ports.clock,
             ids=ports.ids,
             instance=self.instance,

@@ -12,6 +12,8 @@ from app.chat.conversation import Conversation, Place
 from app.chat.live.instances import Instances
 from app.chat.paid_turn import Finish, abandoned, paid_call, record
 from app.chat.prompting import prompt, texts
+from app.chat.quotes.binding_quote import BindingQuote, QuoteAsk, prices_of, prompt_digest
+from app.chat.quotes.quotes import Quotes
 from app.chat.store import ChatStore
 from app.chat.turn import Turn
 from app.credits.public import Spender
@@ -26,7 +28,7 @@ from app.metering.holding import Holding
 from app.metering.orphans import Orphans
 from app.metering.paid_call import PaidCall, reservation_id
 from app.metering.quote import MOST_OUTPUT, Granted, Outputs, Quote, demand, quote
-from app.metering.reserving import Reserving, in_progress
+from app.metering.reserving import Reserving, Start, in_progress
 from app.metering.settling import OwnerRecord
 from app.models.catalogue import Capability, Model, UnsuitableModel
 from app.models.gateway import Message
@@ -42,7 +44,7 @@ class Ask:
     """A message as a user sends it. `max_cost` is micro-credits; `key` makes a repeat give the same answer.
 
     `parent` is the turn that it answers, or empty for a first message; None: the last turn of the active branch.
-    `spender` is the API key that asks, if one does.
+    `spender` is the API key that asks, if one does. `quote` names the binding quote by which it is priced.
     """
 
     uid: str
@@ -55,12 +57,20 @@ class Ask:
     request_id: str = ""
     parent: str | None = None
     spender: Spender | None = None
+    quote: str | None = None
 
     @property
     def hash(self) -> str:
         """Digest of what makes two messages the same."""
         parent = [] if self.parent is None else [self.parent]
-        return digest([self.content, [*self.images], self.model, self.max_cost, *parent])
+        quote = [] if self.quote is None else [{"quote": self.quote}]
+        return digest([self.content, [*self.images], self.model, self.max_cost, *parent, *quote])
+
+    @property
+    def asked(self) -> QuoteAsk:
+        """As a quote compares it."""
+        content, images = digest(self.content), digest([*self.images])
+        return QuoteAsk(self.conversation_id, content, images, self.model, self.max_cost, self.parent)
 
 
 Recording = Callable[[Turn, Finish, str, Place], OwnerRecord]
@@ -80,6 +90,7 @@ class Opened:
     model: Model
     messages: tuple[Message, ...]
     grant: Granted
+    book: PriceBook
     place: Place
     holding: Holding
     options: Mapping[str, object] = field(default_factory=dict)
@@ -103,7 +114,7 @@ class Opening:
 
     `instance` names this instance, so that a cancel finds the answer; `instances` tells of the others. `lease_us` is
     how long a function can live, with a margin, in microseconds. `usual_output` are the output tokens that are reserved
-    for first, where nobody knows how long the answer will be.
+    for first, where nobody knows how long the answer will be. A quote binds for `quote_us` microseconds.
     """
 
     def __init__(
@@ -116,6 +127,8 @@ class Opening:
         book: PriceBook,
         choosing: Choosing,
         usual_output: int,
+        quotes: Quotes,
+        quote_us: int,
         clock: Clock,
         ids: Ids,
         instance: str,
@@ -129,6 +142,8 @@ class Opening:
         self._book = book
         self._choosing = choosing
         self._usual_output = usual_output
+        self._quotes = quotes
+        self._quote_us = quote_us
         self._clock = clock
         self._ids = ids
         self._instance = instance
@@ -144,6 +159,7 @@ class Opening:
         Raises:
             NoSuchMessage, ParentNotEnded, ConversationFull: it cannot be put where it should be.
             NoSuchConversation, UnknownModel, UnsuitableModel, PromptTooLong, InsufficientCredits, MaxCostTooLow
+            NoSuchQuote, QuoteMismatch, QuoteExpired, QuoteUsed, QuoteOutdated: its quote does not hold for it.
             KeyReused: the key came with another message.
             CallInProgress: the first request with this key is still running, or nobody knows yet that it is not.
         """
@@ -188,6 +204,35 @@ class Opening:
         plan = self._plan_of(ask, max_output_tokens)
         return estimate(self._book, plan.quote, Prompt.of(texts(plan.messages)), expected), plan.chosen
 
+    def bind(self, ask: Ask, expected: Lengths) -> BindingQuote:
+        """Keeps the price of this message for a while, for the one that takes it. Reserves nothing.
+
+        Raises:
+            The same as `quote`.
+        """
+        plan, now_us = self._plan_of(ask, None), self._clock.now_us()
+        likely = estimate(self._book, plan.quote, Prompt.of(texts(plan.messages)), expected)
+        made = BindingQuote(
+            id=self._ids.new("quo"),
+            account=ask.uid,
+            asked=ask.asked,
+            prompt=prompt_digest(plan.messages),
+            model=plan.model.id,
+            route=plan.route,
+            choice=plan.chosen,
+            without=plan.quote.demand.without,
+            usual_output=plan.quote.usual_output,
+            p50=likely.expected,
+            p90=likely.p90,
+            ceiling=plan.quote.ceiling,
+            price_book=self._book.version,
+            prices=prices_of(self._book.chain(plan.model, plan.quote.demand)),
+            created_at=to_rfc3339(now_us),
+            expires_at=to_rfc3339(now_us + self._quote_us),
+        )
+        self._quotes.keep(made)
+        return made
+
     def _repeat(
         self, ask: Ask, conversation: Conversation, found: tuple[Turn, Document], error: Exception
     ) -> Opened | Turn:
@@ -216,9 +261,10 @@ class Opening:
         self, ask: Ask, conversation: Conversation, message_id: str, last: tuple[Turn, Document] | None
     ) -> Opened:
         """Reserves for the first attempt, or for the one that follows `last`."""
+        taken = None if ask.quote is None else self._quotes.take(ask.uid, ask.quote, ask.asked, message_id)
         if last is not None and last[0].parent is not None:
             ask = replace(ask, parent=last[0].parent)  # Its first attempt may be the end of the branch by now.
-        plan = self._plan(ask, conversation)
+        plan = self._plan(ask, conversation) if taken is None else self._quoted(ask, conversation, taken[0])
         draft = self._draft(ask, plan, message_id, attempt=1 if last is None else last[0].attempt + 1)
         if last is not None:
             draft = replace(draft, request_hash=last[0].request_hash)
@@ -229,15 +275,30 @@ class Opening:
         def begun(grant: Granted) -> Fields:
             return {**others, **turns.write(_granted(draft, grant))}
 
-        replaces = None if last is None else last[1].version
-        grant = self._reserving.reserve(call, plan.quote, begun, lease_us=self._lease_us, replaces=replaces)
-        holding = self._reserving.holding(call, plan.quote, grant)
-        return Opened(_granted(draft, grant), call, plan.model, plan.messages, grant, plan.place, holding)
+        start = Start(None if last is None else last[1].version, None if taken is None else taken[1])
+        grant = self._reserving.reserve(call, plan.quote, begun, lease_us=self._lease_us, start=start)
+        holding, book = self._reserving.holding(call, plan.quote, grant), plan.quote.book
+        return Opened(_granted(draft, grant), call, plan.model, plan.messages, grant, book, plan.place, holding)
 
     def _plan(self, ask: Ask, conversation: Conversation, most_output: int = MOST_OUTPUT) -> _Plan:
         place = self._branches.place(ask.uid, conversation, ask.parent)
         plan = self._plan_with(ask, replace(conversation, window=place.window), most_output)
         return replace(plan, place=place)
+
+    def _quoted(self, ask: Ask, conversation: Conversation, by: BindingQuote) -> _Plan:
+        """The plan of a message by its quote: that model, at those prices, for no more than that ceiling.
+
+        Raises:
+            QuoteOutdated: its model would be sent something else now.
+        """
+        place = self._branches.place(ask.uid, conversation, by.asked.parent if ask.parent is None else ask.parent)
+        book = by.book(self._book.catalogue)
+        model = book.catalogue.get(by.model)
+        messages = tuple(prompt(replace(conversation, window=place.window), ask.content, ask.images, model))
+        by.check_prompt(messages)
+        wanted = replace(demand(model, texts(messages), len(ask.images), most_output=MOST_OUTPUT), without=by.without)
+        priced = quote(book, model, wanted, outputs=Outputs(usual=by.usual_output), max_cost=by.ceiling)
+        return _Plan(model, by.route, messages, priced, by.choice, place)
 
     def _plan_with(self, ask: Ask, conversation: Conversation, most_output: int) -> _Plan:
         """The plan of a message to a model that sees the conversation's window."""

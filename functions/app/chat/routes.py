@@ -113,8 +113,8 @@ def _messages(blueprint: APIBlueprint, chat: Chat) -> None:
         "/conversations/<conversation_id>/messages",
         summary="Ask, and pay for the answer",
         description="JSON, or with `Accept: text/event-stream` the events `start`, `delta` (many), `usage`, and then "
-        "`done` or `error`.",
-        responses={200: MessageAnswer, 402: Problem, 403: Problem, 429: Problem},
+        "`done` or `error`. With `quote_id` at the price of a quote.",
+        responses={200: MessageAnswer, **dict.fromkeys((402, 403, 404, 409, 422, 429), Problem)},
     )
     @takes_key
     @streams
@@ -130,6 +130,7 @@ def _messages(blueprint: APIBlueprint, chat: Chat) -> None:
             key=idempotency_key(),
             request_id=request_id(),
             parent=body.parent,
+            quote=body.quote_id,
             spender=spender_of(caller()),
         )
         return _answered(chat, ask)

@@ -13,6 +13,7 @@ from app.api.schemas import (
     ModelId,
     PageParameters,
     Parameters,
+    QuoteId,
     RequestBody,
     ResponseBody,
     Timestamp,
@@ -102,8 +103,8 @@ class ConversationAnswer(ResponseBody):
     updated_at: Timestamp
 
 
-class NewMessage(RequestBody):
-    """A message to be answered. `max_cost` bounds what the answer may cost."""
+class PricedMessage(RequestBody):
+    """What a message is and where it goes. `max_cost` bounds what the answer may cost."""
 
     content: Annotated[str, Field(min_length=1, max_length=MOST_CONTENT)]
     images: list[ImageUrl] = Field(default_factory=list, max_length=8)
@@ -115,6 +116,16 @@ class NewMessage(RequestBody):
     def parent(self) -> str | None:
         """The parent as `Ask` names it."""
         return FIRST if self.parent_id == "root" else self.parent_id
+
+
+class NewMessage(PricedMessage):
+    """A message to be answered.
+
+    `quote_id` takes a quote of `POST /chat/quotes`: its model, prices and ceiling. The message is the quoted one;
+    `model`, `max_cost` and `parent_id` may be left out.
+    """
+
+    quote_id: QuoteId | None = None
 
 
 class Regeneration(RequestBody):

@@ -35,7 +35,7 @@ class MeteringFeature(Feature):
         from app.metering.settling import patient
 
         pause = patient(self._ports.concurrency, self._ports.draw)
-        return Reserving(credits=self._credits.service, book=self._models.book, pause=pause)
+        return Reserving(credits=self._credits.service, pause=pause)
 
     @once
     def settling(self) -> "Settling":

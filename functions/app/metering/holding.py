@@ -19,7 +19,6 @@ from app.metering.paid_call import PaidCall
 from app.metering.quote import LEAST_OUTPUT, Granted, Quote
 from app.models.catalogue import Model
 from app.models.gateway import Delta, ModelEvent
-from app.models.pricing import PriceBook
 from app.models.tokens import without_pictures
 
 PORTION: Final = 64
@@ -37,12 +36,10 @@ _log = telemetry.log("metering")
 class Holding:
     """The hold of one running call. `held` is what was acknowledged, in micro-credits, and at most `grant.most`."""
 
-    def __init__(
-        self, credits: Credits, book: PriceBook, pause: Pause, call: PaidCall, quote: Quote, grant: Granted
-    ) -> None:
+    def __init__(self, credits: Credits, pause: Pause, call: PaidCall, quote: Quote, grant: Granted) -> None:
         """`pause` waits after a step that the store did not answer."""
         self._credits = credits
-        self._book = book
+        self._book = quote.book
         self._pause = pause
         self._call = call
         self._quote = quote

@@ -86,8 +86,11 @@ class Meter:
         return self._visible
 
     def answered_by(self, model: Model) -> None:
-        """Notes which model answers. What an earlier model counted is dropped, unless its text was delivered."""
-        self.model = model
+        """Notes which model answers. What an earlier model counted is dropped, unless its text was delivered.
+
+        It costs what the price book says, which may be an older one than that by which the model was asked.
+        """
+        self.model = self._book.catalogue.models.get(model.id, model)
         if not self.delivered:
             self._reported, self.raw, self.finish = usage.NOTHING, {}, None
             self._thought_pieces = self._thought_length = 0

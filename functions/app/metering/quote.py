@@ -4,7 +4,7 @@ A message, an estimate of it and the question whether the credits suffice for it
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
 from app.kit.errors import Rejection, ensure
@@ -47,7 +47,7 @@ class MaxCostTooLow(Rejection):
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """What one call can cost, in micro-credits.
+    """What one call can cost, in micro-credits, by the prices of `book`.
 
     The call is refused when less than `needed` is available: the price of `least_output` output tokens of the model
     that is asked. It begins with `expected`, the price of `usual_output` tokens of that model, and may reserve up to
@@ -64,6 +64,7 @@ class Quote:
     expected: int
     ceiling: int
     share: int = ALIKE
+    book: PriceBook = field(repr=False, compare=False, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,15 +154,16 @@ def quote(
         ceiling = min(ceiling, max_cost)
     if outputs.unseen or any(one.can("reasoning") for one in book.chain(model, demand)):
         # Hidden reasoning is told when it is too late to hold it: all that may be written is held from the beginning.
-        return Quote(model, demand, least, demand.output_tokens, needed, ceiling, ceiling, share=1)
+        return Quote(model, demand, least, demand.output_tokens, needed, ceiling, ceiling, share=1, book=book)
     usual = max(least, min(outputs.usual, demand.output_tokens))
     expected = min(ceiling, book.worst(model, replace(demand, output_tokens=usual)))
-    return Quote(model, demand, least, usual, needed, expected, ceiling)
+    return Quote(model, demand, least, usual, needed, expected, ceiling, book=book)
 
 
-def granted(book: PriceBook, quoted: Quote, reserved: int, most: int) -> Granted:
+def granted(quoted: Quote, reserved: int, most: int) -> Granted:
     """The output of each model that `most` micro-credits pay for after the prompt (T-29), of which `reserved` are
     reserved already."""
+    book = quoted.book
     limits = {
         model.id: output
         for model in book.chain(quoted.model, quoted.demand)

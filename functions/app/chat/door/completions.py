@@ -82,6 +82,7 @@ class CompletionOpening:
             quoted.model,
             ask.messages,
             grant,
+            self.book,
             _PLACE,
             self.reserving.holding(call, quoted, grant),
             options=ask.options,

@@ -10,6 +10,7 @@ from app.assistant.classify.classifier import classify
 from app.assistant.preferences import Preferences
 from app.assistant.routing import Routed, RouteRule, routed
 from app.chat.opening import Ask, Opening
+from app.chat.quotes.binding_quote import BindingQuote
 from app.metering.estimate import Estimate
 
 
@@ -53,6 +54,10 @@ class Forecaster:
         way = routed(found, user=self._preferences(ask.uid).rules, admin=self._rules)
         estimate, chosen = self._opening.estimate(ask, lengths(found), max_output_tokens)
         return Forecast(found, way, estimate, chosen, _duration(estimate))
+
+    def bind(self, ask: Ask) -> BindingQuote:
+        """The price of a message, which binds for a while. Raises what `forecast` raises."""
+        return self._opening.bind(ask, lengths(classify(ask.content, bool(ask.images))))
 
 
 def _duration(estimate: Estimate) -> Duration | None:

@@ -4,11 +4,11 @@ from typing import Literal
 
 from pydantic import Field
 
-from app.api.schemas import ConversationId, ModelId, RequestBody, ResponseBody
+from app.api.schemas import ConversationId, CreditAmount, Id, ModelId, RequestBody, ResponseBody, Timestamp
 from app.assistant.classify.classification import Complexity, Route
 from app.assistant.routing import Because
 from app.assistant.schemas import ChoiceAnswer, EstimateAnswer
-from app.chat.schemas import MOST_CONTENT
+from app.chat.schemas import MOST_CONTENT, PricedMessage
 from app.models.measured.tasks import Task
 
 
@@ -42,3 +42,23 @@ class MessageEstimate(ResponseBody):
     estimate: EstimateAnswer
     duration: DurationAnswer | None = Field(description="Null where nobody measured the model's speed")
     choice: ChoiceAnswer | None = Field(description="Null where the model was named, or is the conversation's")
+
+
+class QuoteBody(PricedMessage):
+    """A message that is to be sent, and where."""
+
+    conversation_id: ConversationId | None = Field(default=None, description="Null: a new one, without a system prompt")
+
+
+class QuoteAnswer(ResponseBody):
+    """A price that binds until `expires_at` for one message, the one that was asked about."""
+
+    quote_id: Id
+    model: str = Field(description="Who answers; another one only if that fails, for no more than `ceiling`")
+    reason: str = Field(description="Why this model: `requested`, `conversation`, `default`, or as `choice` says")
+    p50: CreditAmount = Field(description="Half of such answers cost no more")
+    p90: CreditAmount = Field(description="Nine of ten cost no more")
+    ceiling: CreditAmount = Field(description="The most that it can cost")
+    price_book: str = Field(description="The version of the prices, which the entry of the ledger will name")
+    expires_at: Timestamp
+    choice: ChoiceAnswer | None = Field(description="Of `auto`: why this model, and what others would cost")
