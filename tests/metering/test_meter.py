@@ -282,3 +282,28 @@ def test_a_report_of_odd_names_is_cut_to_the_plain_ones() -> None:
     }
     assert storable(raw) == {"prompt_tokens": 1, "huge": str(2**60), "details": {"a": 1}}
     assert len(storable({f"n{number}": number for number in range(1000)})) == 40
+
+
+class TestHiddenReasoning:
+    """T-15."""
+
+    @pytest.mark.parametrize(
+        ("model", "counted", "seen", "undeclared"),
+        [
+            ("small", 400, 0, True),
+            ("small", 0, 0, False),
+            ("small", 400, 400, False),
+            ("reasoning", 400, 0, False),
+        ],
+    )
+    def test_that_the_catalogue_does_not_expect_is_found(
+        self, model: str, counted: int, seen: int, *, undeclared: bool
+    ) -> None:
+        """Whoever is asked for it holds too little from the beginning."""
+        asked = BOOK.catalogue.get(model)
+        one = Meter(BOOK, asked, prompt=PROMPT, granted=Granted(10**9, 10**9, 1000, asked.id, {asked.id: 1000}))
+        one.add(Delta("hello", 1))
+        if seen:
+            one.think(Thought(4 * seen, seen))
+        one.count(Counted(Reported((10, 0), (1, counted, 0)), {}))
+        assert one.measured().undeclared is undeclared

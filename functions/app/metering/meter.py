@@ -35,6 +35,7 @@ class Measured:
     The vendor's count is None when it reported none that can be charged for, or only one side of it. Ours is an
     estimate that is rarely above the truth. `raw` is the vendor's own report; `price_book` names the version of the
     prices. `doubted`: the report counts less than what was sent or seen can be, or more, so ours stands for it.
+    `undeclared`: it counts hidden reasoning, of which the catalogue says nothing for this model.
     """
 
     model: str
@@ -45,6 +46,7 @@ class Measured:
     price_book: str
     raw: Mapping[str, object] = field(default_factory=dict)
     doubted: bool = False
+    undeclared: bool = False
 
 
 class Meter:
@@ -166,6 +168,7 @@ class Meter:
             price_book=self._book.version,
             raw=self.raw,
             doubted=believed != self._reported,
+            undeclared=completed.reasoning > 0 and not self._thought_pieces and not self.model.can("reasoning"),
         )
 
     def _written(self) -> int:

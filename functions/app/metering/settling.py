@@ -126,6 +126,8 @@ class Settling:
         at, attempt = to_rfc3339(self._clock.now_us()), 1
         if end.measured.doubted:
             _log.warning("vendor_usage_doubted", reservation=call.reservation_id, model=end.measured.model)
+        if end.measured.undeclared:
+            _log.error("hidden_reasoning_undeclared", reservation=call.reservation_id, model=end.measured.model)
         while True:
             try:
                 return self._settle(call, end, record, at)
