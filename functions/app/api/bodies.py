@@ -71,6 +71,11 @@ def takes_images(view: View) -> View:
     return view
 
 
+def takes_files(view: View) -> View:
+    """Marks a handler whose body holds files of users, and may be as large as one with pictures."""
+    return takes_images(view)
+
+
 def limit_of(view: Callable[..., object]) -> int:
     """The most bytes that this handler takes."""
     limit = MAX_PUBLIC_BODY if auth.is_public(view) else getattr(view, _LIMIT, MAX_BODY)

@@ -88,7 +88,8 @@ class Conversation:
     `tree` has the turns that ended, and `leaf` the last one of the active branch, whose recent turns are in `window`,
     and which cost `branch` up to there; `spent` is the cost of all turns. `tree` is None until the first message to a
     conversation of the time before trees; while `trunk` is set, it lacks the turns of that time, which are a chain in
-    order of time. What these cost together is not known. `share` is the token under which a branch of it can be read.
+    order of time. What these cost together is not known. `share` is the token under which a branch of it can be read,
+    and `claim` what the file of an imported one said of it; see `importing.origin`.
 
     `unread` names the fields whose stored values cannot be read. Sums among them are None: they are never guessed.
     """
@@ -109,6 +110,7 @@ class Conversation:
     branch: Spent | None = None
     spent: Spent | None = None
     share: str | None = None
+    claim: str | None = None
     unread: frozenset[str] = frozenset()
 
     @property
@@ -237,6 +239,7 @@ def write(conversation: Conversation) -> dict[str, Value]:
         "archived": conversation.archived,
         "pinned": conversation.pinned,
         "share": conversation.share,
+        "claim": conversation.claim,
         "words": [*beginnings(conversation.title)],
         "window": [
             {
@@ -295,6 +298,7 @@ def read(id: str, fields: Fields) -> Conversation | None:
         window=_window(reader),
         spent=reader.take("spent", read_spent, None),
         share=reader.take("share", _share, None),
+        claim=reader.take("claim", optional_text, None),
     )
     return _with_tree(found, reader)
 

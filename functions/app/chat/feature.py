@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from app.chat.door.completion import CompletionAsk
     from app.chat.export.exporting import Exporting
     from app.chat.forecast.forecaster import Forecaster
+    from app.chat.importing.importing import Importing
     from app.chat.live.due_streams import StreamSweep
     from app.chat.live.instances import Instances
     from app.chat.live.running import Running
@@ -196,6 +197,21 @@ class ChatFeature(Feature):
         return Exporting(self._store, self._branches, self._ports.clock)
 
     @once
+    def _importing(self) -> "Importing":
+        from app.chat.importing.importing import Importing
+        from app.kit.optimistic import full_jitter
+
+        ports = self._ports
+        return Importing(
+            store=self._store,
+            catalogue=self.needs.models.catalogue,
+            clock=ports.clock,
+            ids=ports.ids,
+            orders=self.needs.orders,
+            pause=full_jitter(ports.concurrency, ports.draw),
+        )
+
+    @once
     def _sharing(self) -> "Sharing":
         from app.chat.sharing.sharing import Sharing
         from app.kit.optimistic import full_jitter
@@ -283,6 +299,7 @@ class ChatFeature(Feature):
         from app.chat.door import routes as door
         from app.chat.export import routes as exports
         from app.chat.forecast import routes as forecasts
+        from app.chat.importing import routes as imports
         from app.chat.search import routes as search
         from app.chat.sharing import routes as shares
 
@@ -290,6 +307,7 @@ class ChatFeature(Feature):
             routes.routes(late(lambda: self.service)),
             search.routes(late(lambda: self._finding)),
             exports.routes(late(lambda: self._exporting)),
+            imports.routes(late(lambda: self._importing)),
             shares.routes(late(lambda: self._sharing)),
             forecasts.routes(late(lambda: self.forecaster)),
             door.routes(late(lambda: self.completions), late(lambda: self.needs.models.catalogue), self._ports.clock),
@@ -302,9 +320,10 @@ class ChatFeature(Feature):
 
     def handlers(self) -> "Sequence[Handler]":
         from app.chat import deletion
+        from app.chat.importing import leftover
 
-        # It needs the stores alone: a trigger that runs the queue does not build all of chat for it.
-        return [deletion.handler(self._documents, self._ports.realtime)]
+        # They need the stores alone: a trigger that runs the queue does not build all of chat for them.
+        return [deletion.handler(self._documents, self._ports.realtime), leftover.handler(self._documents)]
 
     def chores(self) -> "Sequence[Chore]":
         from app.orchestration.sweeper import Chore

@@ -13,6 +13,8 @@ from app.chat.answering import Answer, Answering
 from app.chat.branching.branches import Branches, BranchPage
 from app.chat.branching.tree import Spent, Tree
 from app.chat.conversation import Conversation
+from app.chat.importing import origin
+from app.chat.importing.origin import import_path
 from app.chat.live.flusher import cancel_path
 from app.chat.live.running import Running
 from app.chat.opening import Ask, Opening
@@ -154,7 +156,9 @@ class Chat:
         def bury(found: Conversation, stored: Document) -> None:
             order = self._orders([deletion.order(uid, conversation_id)])
             shared = [Delete(share_path(found.share))] if found.share is not None else []
-            self._store.bury(stored, self._now(), [*order, *shared])
+            came = origin.read(found.claim)
+            imported = [Delete(import_path(uid, came.record))] if came is not None else []
+            self._store.bury(stored, self._now(), [*order, *shared, *imported])
 
         self._store.changed(uid, conversation_id, self._pause, bury)
 

@@ -88,6 +88,8 @@ class Turn:
     conversations were trees. `before` is what its branch cost up to the parent, None where that is not known. `loose`:
     the tree of its conversation does not have it yet, because it has not ended, or its function died.
 
+    `claim` is what the file of an imported turn says of it beside its texts; see `importing.own`.
+
     `unread` names the fields whose stored values cannot be read. It is empty in every turn that money moves for.
     """
 
@@ -112,6 +114,7 @@ class Turn:
     parent: str | None = None
     before: Spent | None = None
     loose: bool = False
+    claim: str | None = None
     unread: frozenset[str] = frozenset()
     ceiling: int = 0
 
@@ -166,6 +169,8 @@ def write(turn: Turn) -> dict[str, Value]:
     }
     if turn.parent is not None:
         fields["parent"] = turn.parent
+    if turn.claim is not None:
+        fields["claim"] = turn.claim
     return fields if turn.end is None else {**fields, **write_end(turn.end)}
 
 
@@ -257,6 +262,7 @@ def _read(reader: FieldReader) -> Turn:
         parent=take("parent", _parent, None),
         before=take("before", read_spent, None),
         loose=take("loose", flag_field, False),
+        claim=take("claim", optional_text, None),
         end=_read_end(reader),
     )
 

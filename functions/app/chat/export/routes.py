@@ -19,6 +19,7 @@ from app.chat.export.schemas import (
     ExportParameters,
 )
 from app.chat.export.transcript import transcript
+from app.chat.importing import origin
 from app.chat.schemas import ConversationPath
 from app.chat.turn import Turn
 from app.kit.errors import Invalid
@@ -74,10 +75,11 @@ def _json(outline: Outline, found: Iterable[Numbered]) -> Iterator[str]:
 
 def _settings(outline: Outline) -> str:
     one = outline.conversation
+    came = origin.read(one.claim)
     return ExportedConversation(
-        id=one.id,
+        id=one.id if came is None or came.id is None else came.id,
         title=one.title,
-        model=one.model,
+        model=came.model if one.model is None and came is not None else one.model,
         system_prompt=one.system_prompt,
         memory=one.memory,
         archived=one.archived,
@@ -89,8 +91,21 @@ def _settings(outline: Outline) -> str:
 
 
 def _numbered(one: Numbered) -> ExportedTurn:
+    if one.turn is not None and one.turn.claim is not None:
+        return _claimed(one, one.turn, one.turn.claim)
     turn = None if one.turn is None else _answer(one.turn)
     return ExportedTurn(number=one.number, parent=one.parent, id=one.id, unavailable=one.unavailable, turn=turn)
+
+
+def _claimed(one: Numbered, turn: Turn, claim: str) -> ExportedTurn:
+    """An imported turn as its file had it."""
+    found = ExportedTurn.model_validate_json(claim)
+    place = {"number": one.number, "parent": one.parent}
+    if found.turn is None:
+        return found.model_copy(update=place)
+    answer = None if found.turn.answer is None or turn.end is None else turn.end.answer
+    texts = {"content": turn.question, "images": [*turn.images], "answer": answer}
+    return found.model_copy(update={**place, "turn": found.turn.model_copy(update=texts)})
 
 
 def _answer(turn: Turn) -> ExportedAnswer:

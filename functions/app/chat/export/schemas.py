@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from app.api.schemas import MessageId, Parameters, ResponseBody, Timestamp
+from app.api.schemas import CreditAmount, MessageId, Parameters, ResponseBody, Timestamp
 from app.chat.schemas import TurnError, UsageAnswer
 
 
@@ -16,7 +16,9 @@ class ExportParameters(Parameters):
 
 
 class ExportedConversation(ResponseBody):
-    """The settings of a conversation. `active_leaf` is the number of a turn."""
+    """The settings of a conversation. `active_leaf` is the number of a turn. Of an imported one, `id` is what its file
+    said, and so is `model` where that is not offered here.
+    """
 
     id: str
     title: str
@@ -31,7 +33,9 @@ class ExportedConversation(ResponseBody):
 
 
 class ExportedAnswer(ResponseBody):
-    """What a turn holds. `cost` is in credits; `transaction_id` names the entry of the ledger."""
+    """What a turn holds. `cost` is in credits; `transaction_id` names the entry of the ledger. Of an imported turn
+    all of this is what its file said: nothing was paid for it here, and receipts prove what was.
+    """
 
     content: str
     images: list[str]
@@ -44,7 +48,7 @@ class ExportedAnswer(ResponseBody):
     reason: str | None
     usage: UsageAnswer | None
     estimated: bool
-    cost: str | None
+    cost: CreditAmount | None
     transaction_id: str | None
     created_at: Timestamp
     ended_at: Timestamp | None
