@@ -112,7 +112,9 @@ def talk(world: World, vendor: Vendor) -> None:
     alice.get("/v1/chat/search?q=another")
     shared = _json(alice.post(f"{path}/share"))["path"]
     assert world.client(None).get(shared).status_code == 200
+    exported = _json(alice.get(f"{path}/export"))
     alice.delete(path)
+    assert _json(alice.post("/v1/chat/conversations/import", json={"conversations": [exported]}))["items"]
     world.system.orchestration.run_lane("default")
 
 

@@ -15,7 +15,7 @@ from typing import Final, Literal
 from app.assistant.choice import AUTO
 from app.chat import conversation as conversations
 from app.chat import turn as turns
-from app.chat.branching.tree import MOST_TURNS
+from app.chat.branching.tree import MOST_TURNS, is_id
 from app.chat.importing import leftover, origin, own
 from app.chat.importing.draft import (
     ConversationUnreadable,
@@ -30,7 +30,7 @@ from app.kit import telemetry
 from app.kit.clock import Clock, minutes, to_rfc3339
 from app.kit.ids import Ids, derived
 from app.kit.optimistic import Pause, optimistic
-from app.kit.stores.documents import Create, Document, Replace, Unchanged, Value, Version, Write, text_field
+from app.kit.stores.documents import Create, Document, Replace, Unchanged, Value, Version, Write
 from app.models.catalogue import Catalogue
 from app.orchestration.queue.operation_queue import Order
 
@@ -107,10 +107,9 @@ class Importing:
 
         def attempt() -> Taken:
             stored = self._documents.get(import_path(uid, record))
-            if stored is not None and text_field(stored.fields, "state") == leftover.DONE:
-                id = text_field(stored.fields, "conversation")
-                if self._store.stands(uid, id):
-                    return Taken("existing", id, draft)
+            id = _in_state(stored, leftover.DONE)
+            if id is not None and self._store.stands(uid, id):
+                return Taken("existing", id, draft)
             return Taken("imported", self._write(uid, record, stored, draft), draft)
 
         return optimistic(attempt, pause=self._pause)
@@ -118,16 +117,16 @@ class Importing:
     def _write(self, uid: str, record: str, stored: Document | None, draft: ImportedConversation) -> str:
         """Writes it and returns its id; raises Conflict when somebody else wrote it."""
         path = import_path(uid, record)
-        unfinished = stored is not None and text_field(stored.fields, "state") == leftover.WRITING
-        id = text_field(stored.fields, "conversation") if stored is not None and unfinished else self._ids.new("cnv")
+        unfinished = _in_state(stored, leftover.WRITING)
+        id = unfinished or self._ids.new("cnv")
         made = self._conversation(id, record, draft)
         shown = Create(conversation_path(uid, id), conversations.write(made))
         batches = [*_batches(stored_turn(uid, id, number, one) for number, one in enumerate(draft.turns))]
-        if len(batches) <= 1 and not unfinished:
+        if len(batches) <= 1 and unfinished is None:
             turns_written = [_created(turn) for batch in batches for turn in batch]
             self._documents.commit([_record(path, stored, id, leftover.DONE), shown, *turns_written])
             return id
-        version = self._begun(uid, record, stored, id) if stored is None or not unfinished else stored.version
+        version = self._begun(uid, record, stored, id) if stored is None or unfinished is None else stored.version
         for batch in batches:
             over = [Replace(one.path, one.fields) for one in map(_created, batch)]
             # The record stands as long as nobody has begun to remove what was left unfinished.
@@ -155,6 +154,14 @@ class Importing:
 def _digest(value: Mapping[str, object]) -> str:
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _in_state(stored: Document | None, state: str) -> str | None:
+    """The conversation of a record in this state. A record that is spoilt is written over."""
+    if stored is None or stored.fields.get("state") != state:
+        return None
+    id = stored.fields.get("conversation")
+    return id if isinstance(id, str) and is_id(id) else None
 
 
 def _created(turn: Turn) -> Create:
