@@ -272,6 +272,8 @@ class TestACrash:
             patched.setattr(world.documents, "commit", commit)
             id = taken(talk.client, LONG)
         assert json.loads(exported(talk.client, id)) == json.loads(LONG)
+        left = [path for path in world.documents.all() if "/messages/" in path and id not in path]
+        assert len(left) == MOST_WRITES
 
     def test_two_requests_at_once_make_one_conversation(
         self, world: World, talk: Talk, monkeypatch: pytest.MonkeyPatch
