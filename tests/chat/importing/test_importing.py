@@ -205,6 +205,43 @@ class TestTheSameFileAgain:
         assert taken(talk.client, text) != taken(world.client("bob"), text)
 
 
+class TestWhatOtherProgramsExport:
+    def test_becomes_conversations_that_go_on(self, world: World, talk: Talk, prompts: list[list[str]]) -> None:
+        chatgpt = {
+            **{"title": "From there", "create_time": 1765670401.5, "current_node": "a"},
+            "mapping": {
+                "u": {
+                    "message": {"author": {"role": "user"}, "content": {"content_type": "text", "parts": ["Why?"]}},
+                    **{"parent": "gone", "children": ["a"]},
+                },
+                "a": {
+                    "message": {
+                        "author": {"role": "assistant"},
+                        "content": {"content_type": "multimodal_text", "parts": ["So.", {"content_type": "x"}]},
+                    },
+                    **{"parent": "u", "children": []},
+                },
+            },
+        }
+        webui = {"title": "Web", "chat": {"messages": [{"role": "user", "content": "A"}, {"role": "tool"}]}}
+        sent = [json.dumps(chatgpt), json.dumps({"mapping": 5, "title": "spoilt"}), json.dumps(webui)]
+        items = imported(talk.client, *sent)
+        assert [(one["outcome"], one["title"], one["turns"]) for one in items] == [
+            ("imported", "From there", 1),
+            ("refused", "spoilt", 0),
+            ("imported", "Web", 1),
+        ]
+        assert items[0]["left_out"] == [{"kind": "unknown_content", "count": 1}]
+        assert items[2]["left_out"] == [{"kind": "tool_message", "count": 1}]
+        assert [one["outcome"] for one in imported(talk.client, *sent)] == ["existing", "refused", "existing"]
+        path = f"/v1/chat/conversations/{items[0]['conversation_id']}"
+        Talk._json(talk.client.post(f"{path}/messages", json={"content": "And?"}), 200)
+        assert prompts[-1] == ["Why?", "So.", "And?"]
+        text = exported(talk.client, items[0]["conversation_id"])
+        bob = world.client("bob")
+        assert exported(bob, taken(bob, text)) == text
+
+
 LONG = json.dumps(file([None, *range(2 * MOST_WRITES)]))
 
 

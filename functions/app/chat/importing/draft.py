@@ -15,6 +15,8 @@ from app.chat.turn import End, FinishReason, Turn, TurnProblem
 from app.kit.errors import Rejection
 from app.kit.ids import derived
 
+MOST_ANSWER_BYTES: Final = 512 * 1024
+"""As of an answer that is given here."""
 IMPORTED: Final = "imported"
 """The route of an imported turn, and the reason of its cost of nothing."""
 

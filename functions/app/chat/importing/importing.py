@@ -16,7 +16,7 @@ from app.assistant.choice import AUTO
 from app.chat import conversation as conversations
 from app.chat import turn as turns
 from app.chat.branching.tree import MOST_TURNS, is_id
-from app.chat.importing import leftover, origin, own
+from app.chat.importing import chatgpt, leftover, open_webui, origin, own
 from app.chat.importing.draft import (
     ConversationUnreadable,
     ImportedConversation,
@@ -97,9 +97,13 @@ class Importing:
         return taken
 
     def _read(self, value: Mapping[str, object]) -> ImportedConversation:
-        latest = to_rfc3339(self._clock.now_us() + AHEAD_US)
+        now_us = self._clock.now_us()
         if value.get("format") == own.FORMAT:
-            return own.read(value, latest)
+            return own.read(value, to_rfc3339(now_us + AHEAD_US))
+        if "mapping" in value:
+            return chatgpt.read(value, now_us)
+        if value.keys() & {"chat", "history", "messages"}:
+            return open_webui.read(value, now_us)
         raise ConversationUnreadable("It is of no format that is known here.")
 
     def _imported(self, uid: str, record: str, draft: ImportedConversation) -> Taken:

@@ -9,14 +9,12 @@ from pydantic import ValidationError
 
 from app.chat.branching.tree import MOST_TURNS, is_id
 from app.chat.export.schemas import ConversationExport, ExportedAnswer, ExportedConversation, ExportedTurn
-from app.chat.importing.draft import ConversationUnreadable, ImportedConversation, ImportedTurn
+from app.chat.importing.draft import MOST_ANSWER_BYTES, ConversationUnreadable, ImportedConversation, ImportedTurn
 from app.chat.schemas import NewConversation, NewMessage
 from app.chat.turn import FinishReason, TurnProblem, TurnState
 from app.kit.clock import from_rfc3339, to_rfc3339
 
 FORMAT: Final = "credits.conversation"
-MOST_ANSWER_BYTES: Final = 512 * 1024
-"""As of an answer that is given here."""
 MOST_CLAIM_BYTES: Final = 16 * 1024
 
 

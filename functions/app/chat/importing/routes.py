@@ -19,8 +19,8 @@ def routes(importing: Importing) -> APIBlueprint:
     @blueprint.post(
         "/conversations/import",
         summary="Import conversations",
-        description="Exports of ours. Costs nothing. One that cannot be read stops no other, and the same one twice "
-        "makes one conversation. What cannot be kept is counted.",
+        description="Exports of ours, and what ChatGPT and Open WebUI export, element by element. Costs nothing. One "
+        "that cannot be read stops no other, and the same one twice makes one. What cannot be kept is counted.",
         responses={200: ImportAnswer},
     )
     @takes_files
