@@ -16,6 +16,7 @@ from hashlib import blake2b
 from math import inf
 
 from emulators.model_vendor.animals import ANIMALS
+from emulators.model_vendor.calls import CallShape
 from emulators.model_vendor.errors import bad_request
 
 FOREVER_S = 3600.0
@@ -65,14 +66,15 @@ class Behaviour:
     tokens_per_chunk: int = 1
     answers_as: str | None = None
     zoo: str | None = None
+    calls: CallShape = CallShape.SPLIT
     slow: bool = False
     first_token_ms: float | None = None
     tokens_per_second: float | None = None
 
 
-Value = str | int | float | bool | UsageFault
+Value = str | int | float | bool | UsageFault | CallShape
 _ALWAYS = frozenset(
-    ("keep_generating", "tokens_per_chunk", "answers_as", "zoo", "slow", "first_token_ms", "tokens_per_second")
+    ("keep_generating", "tokens_per_chunk", "answers_as", "zoo", "calls", "slow", "first_token_ms", "tokens_per_second")
 )
 """Manners, not failures: they hold in every attempt, whatever `flaky` and `first` say."""
 
@@ -148,6 +150,7 @@ _VALUES: Mapping[str, Callable[[str], Value]] = {
     "tokens-per-chunk": _positive,
     "answers-as": str,
     "zoo": _animal,
+    "calls": CallShape,
     "first-token-ms": _amount,
     "tokens-per-second": _speed,
 }

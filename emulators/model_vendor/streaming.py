@@ -12,6 +12,7 @@ from aiohttp import web
 
 from emulators.model_vendor import usage
 from emulators.model_vendor.animals import ANIMALS
+from emulators.model_vendor.calls import Spelled, deltas
 from emulators.model_vendor.completion import Completion
 from emulators.model_vendor.errors import MID_STREAM
 from emulators.model_vendor.faults import FOREVER_S, Behaviour, UsageFault
@@ -205,13 +206,9 @@ class Events:
         width = self._stream.behaviour.tokens_per_chunk
         for group in _grouped(completion.pieces, width):
             yield b'{"content":' + orjson.dumps("".join(group)) + b"}", len(group)
-        for index, call in enumerate(completion.calls):
-            opening = {"name": call.name, "arguments": ""}
-            first = {"index": index, "id": call.id, "type": "function", "function": opening}
-            yield orjson.dumps({"tool_calls": [first]}), call.head
-            for group in _grouped(call.pieces, width):
-                part = {"index": index, "function": {"arguments": "".join(group)}}
-                yield orjson.dumps({"tool_calls": [part]}), len(group)
+        spelled = [Spelled(one.id, one.name, one.head, [*_grouped(one.pieces, width)]) for one in completion.calls]
+        for part, carried in deltas(spelled, self._stream.behaviour.calls):
+            yield orjson.dumps({"tool_calls": [part]}), carried
 
     def finish(self) -> bytes:
         """Everything after the last content event but `[DONE]`."""

@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from app.chat.answering import AnswerEvent, Over, Start, Text
+from app.chat.attempt import AnswerEvent, Over, Start, Text
 from app.chat.feature import MARGIN_S
 from app.chat.opening import Ask
 from app.credits.core.rejections import InsufficientCredits

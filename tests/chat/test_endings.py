@@ -5,7 +5,7 @@ import json
 import pytest
 
 from app.chat import serializers
-from app.chat.answering import Over, Text
+from app.chat.attempt import Over, Text
 from app.models.faults import ContentRefused, EmptyAnswer, ModelFault, PromptTooLong
 from support.chat_world import ChatWorld
 from support.raw_vendor import END, Reply, event, replying, stream, text

@@ -10,7 +10,8 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from app.chat.answering import Answer, Over, Start
+from app.chat.answering import Answer
+from app.chat.attempt import Over, Start
 from app.credits.ledger.store import ATTEMPTS
 from app.kit.errors import Conflict, Unavailable
 from app.kit.stores.documents import Document, Query, Version, Write

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import pytest
 
 from app.chat import serializers
-from app.chat.answering import Answer, Over, Start
+from app.chat.answering import Answer
+from app.chat.attempt import Over, Start
 from app.chat.opening import Ask
 from app.credits.core.commands import Reserve
 from app.credits.core.entry import Reference

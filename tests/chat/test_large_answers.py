@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.chat.answering import MOST_ANSWER_BYTES
+from app.chat.attempt import MOST_ANSWER_BYTES
 from app.chat.schemas import MOST_CONTENT
 from app.models.faults import ModelFault
 from support.chat_world import ChatWorld

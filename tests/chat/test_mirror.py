@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.chat.answering import Over, Text
+from app.chat.attempt import Over, Text
 from app.chat.live.flusher import Flusher, cancel_path
 from app.chat.live.running import Running
 from app.chat.live.stream_mirror import (

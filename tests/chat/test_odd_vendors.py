@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.chat.answering import Over, Start, Text, Tick
+from app.chat.attempt import Over, Start, Text, Tick
 from app.models.faults import ModelTimeout
 from support.chat_world import ChatWorld
 from support.raw_vendor import END, Trickle, event, sending, text

@@ -4,7 +4,8 @@ import threading
 
 import pytest
 
-from app.chat.answering import Answer, Over, Start, Text
+from app.chat.answering import Answer
+from app.chat.attempt import Over, Start, Text
 from app.chat.opening import Ask
 from app.chat.store import NoSuchConversation
 from app.credits.core.rejections import InsufficientCredits

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from app.chat.answering import Start, Text
+from app.chat.attempt import Start, Text
 from app.chat.live.flusher import cancel_path
 from app.chat.opening import Ask
 from app.chat.service import Amendment

@@ -5,7 +5,8 @@ from contextlib import suppress
 
 import pytest
 
-from app.chat.answering import Answer, Over, Start
+from app.chat.answering import Answer
+from app.chat.attempt import Over, Start
 from app.chat.conversation import Conversation
 from app.chat.live.instances import BEAT_US, SILENT_US, Beats, Instances
 from app.chat.opening import Ask

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from app.chat.answering import Over
+from app.chat.attempt import Over
 from app.models.catalogue import BUNDLED
 from emulators.model_vendor.animals import ANIMALS
 from support.chat_world import ChatWorld, read_texts

@@ -191,7 +191,7 @@ def test_retry_after_is_read_as_a_date_as_well(header: str, seconds: int | None)
         ("error", FinishKind.FAILED),
         ("insufficient_system_resource", FinishKind.FAILED),
         ("abort", FinishKind.FAILED),
-        ("tool_calls", FinishKind.UNKNOWN),
+        ("tool_calls", FinishKind.CALLS),
         ("stopped", FinishKind.UNKNOWN),
         ("", FinishKind.UNKNOWN),
     ],

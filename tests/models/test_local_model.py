@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from app.chat.answering import Over, Text
+from app.chat.attempt import Over, Text
 from app.models.faults import PromptTooLong
 from emulators.local_model import installation
 from emulators.suite.install import ROOT

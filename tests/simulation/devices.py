@@ -13,7 +13,7 @@ import flask
 from firebase_functions.https_fn import AuthData, CallableRequest, HttpsError
 
 from app.api.auth import Principal
-from app.chat.answering import Over, Text
+from app.chat.attempt import Over, Text
 from app.chat.opening import Ask
 from app.chat.service import Chat, ConversationDraft
 from app.credits.core.commands import Reserve

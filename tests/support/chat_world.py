@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 from typing import cast
 
-from app.chat.answering import Answer, Over, Text
+from app.chat.answering import Answer
+from app.chat.attempt import Over, Text
 from app.chat.conversation import Conversation
 from app.chat.feature import ChatFeature
 from app.chat.live.stream_mirror import SteppedStreamMirror

@@ -7,12 +7,13 @@ vendor that broke, money that ran out. It knows no HTTP, no prices and no tokens
 from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import Final, Generic, Protocol, TypeVar, assert_never
+from typing import Final, Generic, Protocol, TypeVar
 
+from app.chat.attempt import AnswerAttempt, AnswerEvent, Called, Over, Start, Text, Tick
 from app.chat.live.running import Running
 from app.chat.live.stream_mirror import Closing, StreamMirror
 from app.chat.opening import Opened
-from app.chat.paid_turn import CUT_OFF, UNKNOWN_END, Finish, ended, live_end, problem_of
+from app.chat.paid_turn import Finish, ended, live_end
 from app.chat.prompting import texts
 from app.chat.turn import End, Turn
 from app.kit import telemetry
@@ -20,52 +21,16 @@ from app.kit.clock import Clock
 from app.kit.errors import Failure, InvariantViolation
 from app.kit.ids import derived
 from app.kit.stopwatch import Stopwatch
-from app.metering.billing import Ending, Mode
+from app.metering.billing import Mode
 from app.metering.meter import Meter
 from app.metering.settling import CallEnd, Settling
-from app.models import gateway
-from app.models.faults import ContentRefused, EmptyAnswer, ModelBroke, ModelTimeout
-from app.models.finishes import FinishKind, kind_of
-from app.models.gateway import Gateway, ModelEvent, Question, Stopped, VendorCall
+from app.models.gateway import Gateway, Question, Stopped
 from app.models.settings import Patience
 
 _log = telemetry.log("chat")
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
-    """The turn is reserved for and begins."""
-
-    turn: Turn
-
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    """More of the answer."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """Nothing new came for a while; a client may be told that the answer is still being given."""
-
-
-@dataclass(frozen=True, slots=True)
-class Over:
-    """The last event: the turn, and its end as it was settled and recorded."""
-
-    turn: Turn
-    end: End
-
-
-AnswerEvent = Start | Text | Tick | Over
-
 _BEGUN: Final = Tick()
-MOST_ANSWER_BYTES: Final = 512 * 1024
-"""UTF-8 bytes of one answer. Its turn, which also holds the question, must fit a document of 1 MiB to be settled."""
-COUNT_WAIT_S: Final = 1
-"""How long the vendor's count is waited for when a client leaves. It costs us what the model writes in that time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,164 +56,6 @@ class Answer:
         if not isinstance(last, Over):
             raise InvariantViolation("the last event of an answer is its end")
         return last
-
-
-@dataclass(slots=True)
-class _AnswerAttempt:
-    """One answer while it is given: what has come of it, whether that is `paid` for, and how it ends."""
-
-    opened: Opened
-    mode: Mode
-    meter: Meter
-    deadline_us: int
-    stopwatch: Stopwatch
-    call: VendorCall
-    paid: bool = True
-    route_reason: str = ""
-    bytes: int = 0
-
-    @property
-    def turn(self) -> Turn:
-        """With what is held for it now."""
-        return replace(self.opened.turn, reserved=self.opened.holding.held)
-
-    @property
-    def full(self) -> bool:
-        """Whether the vendor has sent more than a turn can hold."""
-        return self.bytes > MOST_ANSWER_BYTES
-
-    def hear(self, event: ModelEvent, now_us: int) -> Text | Tick | None:
-        """Counts what the gateway tells, and holds what pays for it; returns what the caller is told of it.
-
-        Raises ModelTimeout when the time is up and no text has come: who has waited for nothing pays nothing (T-3).
-        """
-        if now_us > self.deadline_us and not self.meter.visible:
-            raise ModelTimeout("the model wrote nothing in the time that an answer may take")
-        told = self._heard(event)
-        if not isinstance(event, gateway.Silence):
-            # A count that cannot be held for is our loss and ends nothing: its text was held for as it came.
-            self.paid = self.opened.holding.pays(self.meter) or isinstance(event, gateway.Counted | gateway.Finished)
-        return told
-
-    def _heard(self, event: ModelEvent) -> Text | Tick | None:
-        match event:
-            case gateway.Delta():
-                self.bytes += len(event.text) if event.text.isascii() else len(event.text.encode("utf-8", "replace"))
-                if self.full:
-                    return None
-                if not self.meter.delivered:
-                    self.stopwatch.end("first_text")
-                shown = self.meter.visible
-                self.meter.add(event)
-                if not self.meter.visible:
-                    # Characters that do not show can carry a whole text, and an answer of them is free: it is withheld.
-                    return None
-                return Text(event.text if shown else self.meter.text)
-            case gateway.Silence():
-                return Tick()
-            case gateway.Counted():
-                self.meter.count(event)
-            case gateway.Thought():
-                self.meter.think(event)
-            case gateway.AnsweredBy():
-                self.stopwatch.end("vendor")
-                self.meter.answered_by(event.model)
-                asked = event.model.id == self.opened.model.id
-                self.route_reason = "" if asked else event.because or self.route_reason or "vendor_choice"
-            case gateway.Finished():
-                self.meter.finish = event.reason
-        return None
-
-    def hear_out(self, heard: Generator[ModelEvent, None, None]) -> None:
-        """Reads on for a moment after the client left: the vendor's count follows the text (T-108).
-
-        What is written in that moment is not charged for.
-        """
-        if not self.meter.visible:
-            return
-        if self.opened.holding.halfway:
-            self.meter.miss()
-        self.call.hurry(COUNT_WAIT_S)
-        try:
-            for event in heard:
-                match event:
-                    case gateway.Delta():
-                        self.meter.miss()
-                    case gateway.Counted() | gateway.Finished():
-                        self._heard(event)
-        except (Failure, Stopped):
-            # The vendor had nothing more to tell, or not in time: the answer is charged by our estimate.
-            pass
-        self.opened.holding.pays(self.meter)
-
-    def cut_short(self, now_us: int) -> Finish | None:
-        """The finish of an answer that may not go on, though the vendor would.
-
-        Raises:
-            EmptyAnswer: the credits ended, and no text has come.
-            ModelBroke: the first piece alone is more than an answer can hold.
-        """
-        if self.full and not self.meter.visible:
-            raise ModelBroke("the model's answer is too large to be kept")
-        if self.full:
-            return Finish(Ending.LENGTH, "length")
-        if not self.paid and not self.meter.visible:
-            raise EmptyAnswer("the credits ended before the model wrote anything that can be seen")
-        if not self.paid:
-            return Finish(Ending.BUDGET, "budget")
-        return self._finish_by("length") if now_us > self.deadline_us else None
-
-    def finished(self) -> Finish:
-        """The finish of an answer that the vendor has ended."""
-        return self._finish_by(self.meter.finish or "stop")
-
-    def left(self) -> Finish:
-        """The finish of an answer whose client is gone."""
-        return self._finish_of_leaver(Ending.CLIENT_GONE_BEFORE, Ending.CLIENT_GONE_AFTER)
-
-    def broken(self, error: Exception) -> Finish:
-        """The finish of an answer that was cancelled or that failed."""
-        if isinstance(error, Stopped):
-            return self._finish_of_leaver(Ending.CANCELLED_BEFORE, Ending.CANCELLED_AFTER)
-        if isinstance(error, ContentRefused):
-            ending = Ending.MODERATION
-        elif isinstance(error, EmptyAnswer):
-            ending = Ending.EMPTY
-        elif self.meter.visible:
-            ending = Ending.VENDOR_FAILED_AFTER
-        else:
-            ending = Ending.VENDOR_FAILED_BEFORE
-        return Finish(ending, "error", state="error", problem=problem_of(error))
-
-    def _finish_of_leaver(self, before: Ending, after: Ending) -> Finish:
-        return Finish(after if self.meter.visible else before, "cancelled")
-
-    def _finish_by(self, reason: str) -> Finish:
-        """The finish that a vendor's word stands for.
-
-        Raises:
-            ContentRefused: the safety rules let no visible character pass.
-            EmptyAnswer: it holds no visible character for another reason.
-        """
-        kind = kind_of(reason)
-        if not self.meter.visible and kind is FinishKind.FILTERED:
-            raise ContentRefused("The model's safety rules refuse this prompt.")
-        if not self.meter.visible:
-            raise EmptyAnswer("the model wrote nothing that can be seen")
-        match kind:
-            case FinishKind.WHOLE:
-                missing = self.meter.measured().reported is None
-                return Finish(Ending.USAGE_MISSING if missing else Ending.COMPLETED, "stop")
-            case FinishKind.LENGTH:
-                return Finish(Ending.BUDGET, "budget") if self.meter.cut else Finish(Ending.LENGTH, "length")
-            case FinishKind.CONTEXT:
-                return Finish(Ending.MODEL_LENGTH, "length")
-            case FinishKind.FILTERED:
-                return Finish(Ending.FILTERED, "error", state="error", problem=CUT_OFF)
-            case FinishKind.UNKNOWN | FinishKind.FAILED:
-                return Finish(Ending.UNKNOWN_FINISH, "error", state="error", problem=UNKNOWN_END)
-            case _:
-                assert_never(kind)
 
 
 AskT = TypeVar("AskT", contravariant=True)
@@ -299,11 +106,11 @@ class Answering(Generic[AskT]):
         prompt = [*texts(opened.messages), *opened.beside]
         meter = Meter(opened.book, opened.model, prompt=prompt, granted=opened.grant, images=images)
         deadline_us = self._clock.now_us() + min(self._longest_us, opened.waits_us)
-        events = self._events(_AnswerAttempt(opened, mode, meter, deadline_us, stopwatch, self._gateway.call()))
+        events = self._events(AnswerAttempt(opened, mode, meter, deadline_us, stopwatch, self._gateway.call()))
         next(events)  # A generator that was never begun would be closed without a settlement.
         return Answer(events, replayed=False)
 
-    def _events(self, attempt: _AnswerAttempt) -> Generator[AnswerEvent, None, None]:
+    def _events(self, attempt: AnswerAttempt) -> Generator[AnswerEvent, None, None]:
         """`_BEGUN`, which only begins the generator, and then the events of the answer."""
         turn, failure, finish = attempt.turn, None, None
         self._show(turn)
@@ -349,7 +156,7 @@ class Answering(Generic[AskT]):
         if turn.choice is not None:
             self._mirror.explain(turn.id, turn.choice.because)
 
-    def _question(self, attempt: _AnswerAttempt) -> Question:
+    def _question(self, attempt: AnswerAttempt) -> Question:
         return Question(
             model=attempt.opened.model,
             messages=attempt.opened.messages,
@@ -360,11 +167,11 @@ class Answering(Generic[AskT]):
             options=attempt.opened.options,
         )
 
-    def _end(self, attempt: _AnswerAttempt, finish: Finish) -> End:
+    def _end(self, attempt: AnswerAttempt, finish: Finish) -> End:
         """Settles and records, and ends the live text."""
         turn, meter = attempt.turn, attempt.meter
-        answer = meter.text if meter.visible else ""
-        finish = replace(finish, route_reason=attempt.route_reason)
+        answer = meter.text if meter.legible else ""
+        finish = replace(finish, route_reason=attempt.route_reason, calls=attempt.calls.made)
         self._running.remove(turn.id, attempt.call)
         attempt.stopwatch.end("stream")
         try:
@@ -394,4 +201,6 @@ def _replay(turn: Turn) -> Generator[AnswerEvent, None, None]:
     yield Start(turn)
     if turn.end.answer:
         yield Text(turn.end.answer)
+    for index, call in enumerate(turn.end.calls):
+        yield Called(index, call.arguments, call.id, call.name)
     yield Over(turn, turn.end)

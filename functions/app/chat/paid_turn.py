@@ -24,6 +24,7 @@ from app.metering.orphans import Orphan
 from app.metering.paid_call import PaidCall, Settlement
 from app.metering.settling import OwnerEnd, OwnerRecord
 from app.models.faults import ModelFault
+from app.models.tools.calls import ToolCall
 
 _log = telemetry.log("chat")
 
@@ -57,6 +58,7 @@ class Finish:
     state: TurnState = "done"
     problem: TurnProblem | None = None
     route_reason: str = ""
+    calls: tuple[ToolCall, ...] = ()
 
 
 def paid_call(turn: Turn, request_id: str = "") -> PaidCall:
@@ -96,6 +98,7 @@ def ended(finish: Finish, answer: str, settlement: Settlement) -> End:
         estimated=settlement.estimated,
         problem=finish.problem,
         route_reason=finish.route_reason,
+        calls=finish.calls,
     )
 
 

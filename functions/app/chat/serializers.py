@@ -6,7 +6,7 @@ from typing import TypeVar, assert_never
 
 from app.api.streaming import ServerSentEvent as Frame
 from app.assistant import serializers as assistant
-from app.chat.answering import AnswerEvent, Over, Start, Text, Tick
+from app.chat.attempt import AnswerEvent, Called, Over, Start, Text, Tick
 from app.chat.branching.branches import Placed
 from app.chat.branching.tree import Spent
 from app.chat.conversation import Conversation
@@ -121,6 +121,8 @@ def frames(event: AnswerEvent, request_id: str) -> list[Frame | None]:
             return [Frame("start", _start(event.turn))]
         case Text():
             return [Frame("delta", {"text": event.text})]
+        case Called():
+            return []  # No message offers tools.
         case Tick():
             return [None]
         case Over():

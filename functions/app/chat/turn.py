@@ -17,7 +17,7 @@ from app.assistant.choice import Chosen
 from app.chat.branching.tree import Spent, is_id, read_spent
 from app.chat.search.words import words
 from app.kit.clock import to_rfc3339
-from app.kit.errors import ensure
+from app.kit.errors import InvariantViolation, ensure
 from app.kit.stores.documents import (
     Document,
     Fields,
@@ -30,6 +30,7 @@ from app.kit.stores.documents import (
     unknown,
 )
 from app.kit.stores.reading import FieldReader, flag_field, time_field, unread_reason
+from app.models.tools.calls import ToolCall
 
 TurnState = Literal["running", "done", "error"]
 FinishReason = Literal["stop", "length", "budget", "cancelled", "error"]
@@ -53,7 +54,8 @@ class TurnProblem:
 class End:
     """How a turn ended. `cost` and `available` are micro-credits; `usage` holds tokens per bucket.
 
-    `route_reason`: why another model answered than the one that was asked; empty when that one did.
+    `route_reason`: why another model answered than the one that was asked; empty when that one did. `calls` are the
+    tools that the model calls, which only a completion can offer it.
     """
 
     state: TurnState
@@ -69,6 +71,7 @@ class End:
     estimated: bool = False
     problem: TurnProblem | None = None
     route_reason: str = ""
+    calls: tuple[ToolCall, ...] = ()
 
     @property
     def spent(self) -> Spent:
@@ -177,7 +180,9 @@ def write(turn: Turn) -> dict[str, Value]:
 def write_end(end: End) -> dict[str, Value]:
     """The fields that change when a turn ends."""
     problem = end.problem
+    calls: list[Value] = [{"id": one.id, "name": one.name, "arguments": one.arguments} for one in end.calls]
     return {
+        **({"calls": calls} if calls else {}),
         "state": end.state,
         "finish_reason": end.finish_reason,
         "reason": end.reason,
@@ -288,6 +293,7 @@ def _read_end(reader: FieldReader) -> End | None:
         problem=take("problem", _problem, None),
         # Turns that ended before this field was written lack it.
         route_reason=take("route_reason", optional_text, None) or "",
+        calls=take("calls", _calls, ()),
     )
 
 
@@ -301,6 +307,16 @@ def _images(fields: Fields, name: str) -> tuple[str, ...]:
     images = list_field(fields, name)
     ensure(all(isinstance(one, str) for one in images), "images are addresses")
     return tuple(str(one) for one in images)
+
+
+def _calls(fields: Fields, name: str) -> tuple[ToolCall, ...]:
+    return tuple(_call(one) for one in list_field(fields, name)) if name in fields else ()
+
+
+def _call(stored: Value) -> ToolCall:
+    if not isinstance(stored, Mapping):
+        raise InvariantViolation("a tool call is an object")
+    return ToolCall(text_field(stored, "id"), text_field(stored, "name"), text_field(stored, "arguments"))
 
 
 def _choice(fields: Fields, name: str) -> Chosen | None:

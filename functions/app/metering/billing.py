@@ -15,7 +15,9 @@ from app.kit.errors import InvariantViolation, ensure
 
 
 class Ending(StrEnum):
-    """How a call ended. The first visible character that reaches the caller divides `_before` from `_after`."""
+    """How a call ended. The first visible character, or piece of a tool call, that reaches the caller divides
+    `_before` from `_after`.
+    """
 
     COMPLETED = "completed"
     LENGTH = "length"

@@ -18,7 +18,7 @@ from app.metering.meter import Meter
 from app.metering.paid_call import PaidCall
 from app.metering.quote import LEAST_OUTPUT, Granted, Quote
 from app.models.catalogue import Model
-from app.models.gateway import Delta, ModelEvent
+from app.models.gateway import CallPiece, Delta, ModelEvent
 from app.models.tokens import without_pictures
 
 PORTION: Final = 64
@@ -59,16 +59,16 @@ class Holding:
         `meter` has counted one before the next is asked for.
         """
         for event in events:
+            text = _text_of(event)
             # A picture that is written as text is whole or nothing, and its letters are no tokens.
-            if not isinstance(event, Delta) or without_pictures(event.text) != event.text:
+            if not text or without_pictures(text) != text:
                 yield event
                 continue
-            done, size = 0, len(event.text)
+            done, size = 0, len(text)
             while done < size:
                 end = done + self._portion(meter, size - done)
-                pieces = event.pieces * end // size - event.pieces * done // size
                 self.halfway = end < size
-                yield event if end - done == size else Delta(event.text[done:end], pieces)
+                yield event if end - done == size else _part(event, done, end)
                 done = end
 
     def _portion(self, meter: Meter, size: int) -> int:
@@ -166,3 +166,27 @@ class Holding:
     def _price(self, model: Model, output: int) -> int:
         demand = self._quote.demand
         return self._book.worst(model, replace(demand, output_tokens=min(output, demand.output_tokens)))
+
+
+def _text_of(event: ModelEvent) -> str:
+    """What of it may come in parts."""
+    match event:
+        case Delta():
+            return event.text
+        case CallPiece():
+            return event.arguments
+        case _:
+            return ""
+
+
+def _part(event: ModelEvent, begin: int, end: int) -> ModelEvent:
+    """The text from `begin` to `end` alone. A call has its name in its first part."""
+    match event:
+        case Delta():
+            size = len(event.text)
+            return Delta(event.text[begin:end], event.pieces * end // size - event.pieces * begin // size)
+        case CallPiece():
+            begun = ("", "") if begin else (event.name, event.id)
+            return CallPiece(event.index, event.arguments[begin:end], *begun)
+        case _:
+            return event

@@ -15,7 +15,7 @@ from app.kit.stores.documents import Value
 from app.metering.quote import Granted
 from app.models import usage
 from app.models.catalogue import Model
-from app.models.gateway import Counted, Delta, Thought
+from app.models.gateway import CallPiece, Counted, Delta, Thought
 from app.models.pricing import PriceBook
 from app.models.tokens import UNSEEN_PROMPT, at_least, estimate, least, too_few, too_many, upper_bound, without_pictures
 from app.models.usage import BadUsage, Reported, TokenUsage
@@ -64,7 +64,8 @@ class Meter:
         self._length = 0
         self._thought_pieces = 0
         self._thought_length = 0
-        self._visible = False
+        self._legible = False
+        self._calls: list[str] = []
         self._missed = False
         self._at_most = 0
         self._reported = usage.NOTHING
@@ -83,9 +84,19 @@ class Meter:
         return self._pieces > 0
 
     @property
-    def visible(self) -> bool:
+    def legible(self) -> bool:
         """Whether a character has come that shows: one that is no blank and no control or format character."""
-        return self._visible
+        return self._legible
+
+    @property
+    def called(self) -> bool:
+        """Whether a tool call has come."""
+        return bool(self._calls)
+
+    @property
+    def visible(self) -> bool:
+        """Whether something has come that is of use: a character that shows, or a tool call."""
+        return self._legible or self.called
 
     def answered_by(self, model: Model) -> None:
         """Notes which model answers. What an earlier model counted is dropped, unless its text was delivered.
@@ -100,10 +111,18 @@ class Meter:
     def add(self, delta: Delta) -> None:
         """Counts a piece of delivered text."""
         self._texts.append(delta.text)
-        self._visible = self._visible or any(unicodedata.category(one) not in _UNSEEN for one in delta.text)
+        self._legible = self._legible or any(unicodedata.category(one) not in _UNSEEN for one in delta.text)
         self._pieces += delta.pieces
         self._at_most += estimate(delta.text) + 1
         self._length += len(delta.text)
+
+    def call(self, piece: CallPiece) -> None:
+        """Counts a piece of a tool call, which is delivered as text is."""
+        written = piece.name + piece.arguments
+        self._calls.append(written)
+        self._pieces += 1
+        self._at_most += estimate(written) + 1
+        self._length += len(written)
 
     def think(self, thought: Thought) -> None:
         """Counts a piece of hidden reasoning."""
@@ -172,9 +191,9 @@ class Meter:
         )
 
     def _written(self) -> int:
-        """Our count of the text that has come."""
-        written = without_pictures(self.text)
-        return max(at_least(len(written), self._pieces), estimate(written))
+        """Our count of the text and the tool calls that have come."""
+        written, called = without_pictures(self.text), "".join(self._calls)
+        return max(at_least(len(written) + len(called), self._pieces), estimate(written) + estimate(called))
 
     def _thought_at_least(self) -> int:
         return at_least(self._thought_length, self._thought_pieces)

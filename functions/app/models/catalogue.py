@@ -17,7 +17,7 @@ from app.models.measured import figures
 from app.models.measured.figures import NONE, Figures
 from app.models.vendors.vendor import PLATFORM, Dialect
 
-Capability = Literal["text", "vision", "reasoning", "embedding", "image"]
+Capability = Literal["text", "vision", "tools", "reasoning", "embedding", "image"]
 Bucket = Literal["input", "cached_input", "cache_write", "output", "reasoning", "image"]
 """A kind of token with a price of its own. `cache_write` costs as much as `input` where a model gives it no price."""
 

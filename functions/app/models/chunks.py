@@ -14,6 +14,7 @@ from app.models import faults, usage
 from app.models.catalogue import Catalogue, Model
 from app.models.faults import ModelBroke
 from app.models.sse import Event
+from app.models.tools.calls import CallPiece, CallReader, whole
 
 _log = telemetry.log("models")
 _decode = json.JSONDecoder(strict=False).raw_decode
@@ -63,7 +64,7 @@ class Thought:
     pieces: int
 
 
-ChunkEvent = Delta | Thought | Counted | AnsweredBy | Finished
+ChunkEvent = Delta | CallPiece | Thought | Counted | AnsweredBy | Finished
 
 _OURS: Final = frozenset((b"", b"message"))
 """Names of the events that hold chunks. Others, such as `ping`, may; what they hold besides is not looked at."""
@@ -83,9 +84,12 @@ _THINKING_PARTS: Final = frozenset(("thinking", "reasoning", "redacted_thinking"
 
 
 class ChunkReader:
-    """Turns the vendor's chunks into events; text that arrived together becomes one `Delta`."""
+    """Turns the vendor's chunks into events; text that arrived together becomes one `Delta`.
 
-    def __init__(self, catalogue: Catalogue, model: Model) -> None:
+    Tool calls are read where `tools` were offered; no other caller could answer them.
+    """
+
+    def __init__(self, catalogue: Catalogue, model: Model, *, tools: bool = False) -> None:
         self._catalogue = catalogue
         self._model = model
         self._finished = False
@@ -102,6 +106,8 @@ class ChunkReader:
         self._odd: set[str] = set()
         self._texts: list[str] = []
         self._thoughts: list[str] = []
+        self._calls = CallReader() if tools else None
+        self._called: list[CallPiece] = []
         self._others: list[Counted | AnsweredBy | Finished] = []
 
     def events(self, sent: Sequence[Event]) -> Iterator[ChunkEvent]:
@@ -123,7 +129,7 @@ class ChunkReader:
                 broken.__cause__ = error
         except Exception as error:  # noqa: BLE001 - raised again below, behind what came before it
             broken = error
-        if self._others or self._thoughts:
+        if self._others or self._thoughts or self._called:
             yield from self._told()
         elif self._texts and (delta := self._delta()):
             yield delta
@@ -158,13 +164,15 @@ class ChunkReader:
             yield Thought(sum(map(len, thoughts)), len(thoughts))
         if self._texts and (delta := self._delta()):
             yield delta
+        called, self._called = self._called, []
+        yield from called
         yield from (event for event in others if not isinstance(event, AnsweredBy))
 
     def _delta(self) -> Delta | None:
         """The text in whole characters: half a surrogate pair at its end waits for the other half."""
         texts, self._texts = self._texts, []
         pieces = self._pieces + len(texts)
-        text, self._half = _whole(self._half + "".join(texts))
+        text, self._half = whole(self._half + "".join(texts))
         self._pieces = 0 if text else pieces
         return Delta(text, pieces) if text else None
 
@@ -222,7 +230,7 @@ class ChunkReader:
             self._renamed(name)
         # A chunk that carries nothing but usage has no choices (T-12).
         choices = chunk.get("choices")
-        before = len(self._texts)
+        before = self._written
         if isinstance(choices, list):
             for choice in choices:
                 # One alone is ours whatever its index: some number the blocks of one answer (LiteLLM).
@@ -232,24 +240,23 @@ class ChunkReader:
             self._count(raw)
         if "x_groq" in chunk and isinstance(groq := chunk["x_groq"], dict):
             self._count(groq.get("usage"))
-        if len(self._texts) > before:
+        if self._written > before:
             self._counted_last = False
+
+    @property
+    def _written(self) -> int:
+        """How many pieces of text and of tool calls wait to be told."""
+        return len(self._texts) + len(self._called)
 
     def _choice(self, choice: Mapping[str, object]) -> None:
         """One choice: a delta, or with older servers a whole message in its place."""
         delta = choice.get("delta")
         if not isinstance(delta, dict):
             delta = choice.get("message")
-        before = len(self._texts)
+        before = self._written
         if isinstance(delta, dict):
-            content = delta.get("content") or delta.get("refusal")
-            if isinstance(content, str) and content:
-                self._texts.append(content)
-            elif content:
-                self._parts(content)
-            if not (content and len(delta) == 1) and not _NOT_THOUGHTS(delta):
-                self._thinks(delta)
-        wrote = len(self._texts) > before
+            self._said(delta)
+        wrote = self._written > before
         if wrote and self._finished:
             self._finished, self._early = False, True
         if (error := choice.get("error")) and _tells_error(error):
@@ -258,6 +265,18 @@ class ChunkReader:
             self._ends(reason, wrote=wrote)
         if "usage" in choice:
             self._count(choice["usage"])
+
+    def _said(self, delta: Mapping[str, object]) -> None:
+        """The text, the reasoning and the tool calls of a delta."""
+        content = delta.get("content") or delta.get("refusal")
+        if isinstance(content, str) and content:
+            self._texts.append(content)
+        elif content:
+            self._parts(content)
+        if not (content and len(delta) == 1) and not _NOT_THOUGHTS(delta):
+            self._thinks(delta)
+        if self._calls is not None and (calls := delta.get("tool_calls")):
+            self._called += self._calls.read(calls)
 
     def _thinks(self, delta: Mapping[str, object]) -> None:
         for name in _THOUGHTS:
@@ -332,16 +351,3 @@ def _texts_in(value: object) -> Iterator[str]:
     elif isinstance(value, dict):
         for name in ("text", "thinking", "reasoning", "content", "summary"):
             yield from _texts_in(value.get(name))
-
-
-def _whole(text: str) -> tuple[str, str]:
-    """The text in whole characters, and the half of a surrogate pair at its end.
-
-    JSON can escape each half by itself, and vendors that cut text by UTF-16 units do. A half that stays alone cannot be
-    stored, hashed or sent on: it becomes U+FFFD, as in any decoder, and one at the end of the answer is dropped.
-    """
-    if text.isascii():
-        return text, ""
-    half = text[-1] if "\ud800" <= text[-1] <= "\udbff" else ""
-    kept = text[: len(text) - len(half)]
-    return str(kept.encode("utf-16-le", "surrogatepass"), "utf-16-le", "replace"), half

@@ -12,6 +12,8 @@ class FinishKind(StrEnum):
     """The limit that we sent was reached."""
     CONTEXT = "context"
     """The model's own context is full."""
+    CALLS = "calls"
+    """The model calls tools. Without such a call it is a word that means nothing."""
     FILTERED = "filtered"
     """The vendor's safety rules cut the answer off, or refused it."""
     FAILED = "failed"
@@ -21,6 +23,7 @@ class FinishKind(StrEnum):
 _KINDS: Final[dict[FinishKind, tuple[str, ...]]] = {
     FinishKind.WHOLE: ("stop", "eos", "eos_token", "end_turn", "stop_sequence", "complete", "completed", "end"),
     FinishKind.LENGTH: ("length", "max_tokens", "max_output_tokens", "max_completion_tokens"),
+    FinishKind.CALLS: ("tool_calls", "tool_call", "function_call", "tool_use"),
     FinishKind.CONTEXT: ("model_length", "model_context_window_exceeded", "context_length_exceeded"),
     FinishKind.FILTERED: (
         "content_filter",

@@ -26,11 +26,12 @@ from app.models.finishes import FinishKind, kind_of
 from app.models.health import ModelHealth
 from app.models.settings import Patience
 from app.models.sse import Parser, begins_stream
+from app.models.tools.calls import CallPiece
 from app.models.transport import Stopped, VendorCall, VendorResponse
 from app.models.vendors.lines import VendorLines
 from app.models.vendors.vendor import Vendor
 
-MessageRole = Literal["system", "user", "assistant"]
+MessageRole = Literal["system", "user", "assistant", "tool"]
 
 MOST_TRIES: Final = 4
 """Over the model and its fallbacks together."""
@@ -75,6 +76,11 @@ class Question:
     def asks(self, model: Model) -> bool:
         """Whether `model` may answer."""
         return not self.limits or model.id in self.limits
+
+    @property
+    def offers_tools(self) -> bool:
+        """Whether the model may call tools."""
+        return "tools" in self.options
 
     def limit(self, model: Model) -> int:
         """The most output tokens that `model` is asked for."""
@@ -123,7 +129,7 @@ class Gateway:
                     asking.pause(call)
                 began_us = clock.monotonic_us()
                 for event in self._once(question, asking, call):
-                    if first_text_us is None and isinstance(event, Delta):
+                    if first_text_us is None and isinstance(event, Delta | CallPiece):
                         first_text_us = clock.monotonic_us() - began_us
                         self._breakers.spoke(permit)
                     yield event
@@ -171,15 +177,15 @@ class Gateway:
                 yield Silence()
             pieces = yield from self._opened(answer)
             yield AnsweredBy(model, asking.because)
-            reader = ChunkReader(self._catalogue, model)
+            reader = ChunkReader(self._catalogue, model, tools=question.offers_tools)
             parser = Parser()
             clock, tick_us = self._lines.concurrency, patience.tick_s * 1_000_000
             spoken_us = clock.monotonic_us()
             for piece in _until_complete(answer, pieces, reader):
                 for event in () if piece is None else reader.events(parser.feed(piece)):
                     if isinstance(event, Finished):
-                        _check_finish(event, model)
-                    answer.speaking = answer.speaking or isinstance(event, Delta)
+                        _check_finish(event, model, tools=question.offers_tools)
+                    answer.speaking = answer.speaking or isinstance(event, Delta | CallPiece)
                     yield event
                     if not isinstance(event, Thought):
                         spoken_us = clock.monotonic_us()
@@ -189,7 +195,7 @@ class Gateway:
                     spoken_us = clock.monotonic_us()
             for event in reader.events(parser.end()):
                 if isinstance(event, Finished):
-                    _check_finish(event, model)
+                    _check_finish(event, model, tools=question.offers_tools)
                 yield event
             reader.end()
 
@@ -305,12 +311,14 @@ def _patience(usual: Patience, model: Model, vendor: Vendor) -> Patience:
     )
 
 
-def _check_finish(finished: Finished, model: Model) -> None:
-    """Raises when the vendor says that it failed; alarms when nobody knows what it says (T-107)."""
+def _check_finish(finished: Finished, model: Model, *, tools: bool) -> None:
+    """Raises when the vendor says that it failed; alarms when nobody knows what it says (T-107), as when it calls
+    `tools` that were not offered.
+    """
     kind = kind_of(finished.reason)
     if kind is FinishKind.FAILED:
         raise faults.of_event({"code": finished.reason})
-    if kind is FinishKind.UNKNOWN:
+    if kind is FinishKind.UNKNOWN or (kind is FinishKind.CALLS and not tools):
         _log.error("unknown_finish_reason", model=model.id, finish=finished.reason)
 
 
@@ -364,6 +372,7 @@ def _message(message: Message) -> Mapping[str, object]:
 
 __all__ = [
     "AnsweredBy",
+    "CallPiece",
     "Counted",
     "Delta",
     "Finished",

@@ -7,7 +7,8 @@ from typing import Any, Final
 import pytest
 
 from app.api.auth import scope_of
-from app.chat.answering import Answer, Answering, Text
+from app.chat.answering import Answer, Answering
+from app.chat.attempt import Text
 from app.chat.door.completion import CompletionAsk
 from app.chat.door.completions import bounded
 from app.kit.errors import KeyReused

@@ -147,7 +147,6 @@ class TestARefusal:
     @pytest.mark.parametrize(
         ("more", "param"),
         [
-            ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools"),
             ({"logit_bias": {"1": 1}}, "logit_bias"),
             ({"extra_body": {"nonsense": 1}}, "nonsense"),
         ],

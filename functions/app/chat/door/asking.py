@@ -1,11 +1,13 @@
 """From the body of a completion to what is asked: messages for the gateway, options for the vendor, limits. Pure."""
 
-import json
 from typing import Final, NamedTuple
 
+from app.api.problems import ValidationFailed
+from app.chat.door import tools
 from app.chat.door.completion import CompletionAsk
-from app.chat.door.messages import ChatMessage, PicturePart, RefusalPart, TextPart
+from app.chat.door.messages import AssistantMessage, ChatMessage, PicturePart, RefusalPart, TextPart, ToolMessage
 from app.chat.door.schemas import CompletionBody
+from app.chat.door.tools import NamedTool
 from app.chat.opening import FOR_EVER_US
 from app.credits.public import Spender
 from app.models.gateway import Message, MessageRole
@@ -15,6 +17,8 @@ _OPTIONS: Final = (
     *("stop", "seed", "reasoning_effort", "verbosity", "response_format"),
 )
 """Parameters that the vendor gets as they are."""
+_OF_TOOLS: Final = ("tools", "tool_choice", "parallel_tool_calls")
+"""Without tools, a choice among them and calls side by side ask for nothing, and servers refuse them."""
 _LONGEST_WAIT_S: Final = 3600
 
 
@@ -30,8 +34,11 @@ class Sender(NamedTuple):
 
 def asked(body: CompletionBody, sender: Sender) -> CompletionAsk:
     """What a client asks."""
-    options = body.model_dump(include={*_OPTIONS}, exclude_none=True, by_alias=True)
+    check_tools(body)
+    options = body.model_dump(include={*_OPTIONS, *(_OF_TOOLS if body.tools else ())}, exclude_none=True, by_alias=True)
     schema = options.get("response_format", {}).get("json_schema")
+    counted = [one for one in (schema, *options.get("tools", ())) if one is not None]
+    calls = [call for one in body.messages if isinstance(one, AssistantMessage) for call in _calls(one)]
     limits = [limit for limit in (body.max_tokens, body.max_completion_tokens) if limit is not None]
     return CompletionAsk(
         uid=sender.uid,
@@ -39,7 +46,8 @@ def asked(body: CompletionBody, sender: Sender) -> CompletionAsk:
         messages=tuple(message(one) for one in body.messages),
         most_output=min(limits, default=None),
         options=options,
-        beside=() if schema is None else (json.dumps(schema, ensure_ascii=False),),
+        beside=tuple(tools.counted(one) for one in counted),
+        framing=tools.framing(options.get("tools"), calls),
         max_cost=body.max_cost,
         key=sender.key,
         request_id=sender.request_id,
@@ -57,6 +65,8 @@ def message(given: ChatMessage) -> Message:
     texts = [text for part in parts if (text := _text(part)) is not None]
     if given.role == "assistant" and given.refusal and not parts:
         texts = [given.refusal]
+    if given.role == "tool" or (given.role == "assistant" and given.tool_calls):
+        return _of_tools(given, "\n".join(texts))
     pictures = tuple(part.image_url.url for part in parts if isinstance(part, PicturePart))
     text = "\n".join(texts)
     if not pictures and not given.name:
@@ -65,6 +75,40 @@ def message(given: ChatMessage) -> Message:
     name = {"name": given.name} if given.name else {}
     counted = f"{given.name}\n{text}" if given.name else text
     return Message(role, counted, pictures, {"role": role, **name, "content": content})
+
+
+def _of_tools(given: AssistantMessage | ToolMessage, text: str) -> Message:
+    """A message with calls, or with what a tool gave. Its ids count nowhere: not every template shows them."""
+    if isinstance(given, ToolMessage):
+        return Message("tool", text, (), {"role": "tool", "tool_call_id": given.tool_call_id, "content": text})
+    named = {"name": given.name} if given.name else {}
+    called = [f"{one.function.name} {one.function.arguments}" for one in given.tool_calls or ()]
+    sent = {"role": "assistant", **named, "content": text or None, "tool_calls": _calls(given)}
+    return Message("assistant", "\n".join(filter(None, [given.name, text, *called])), (), sent)
+
+
+def _calls(given: AssistantMessage) -> list[dict[str, object]]:
+    return [one.model_dump() for one in given.tool_calls or ()]
+
+
+def check_tools(body: CompletionBody) -> None:
+    """Raises ValidationFailed where a choice, or what a tool gave, has nothing that it belongs to."""
+    names = {one.function.name for one in body.tools or ()}
+    if body.tool_choice == "required" and not names:
+        raise _misplaced("tool_choice", "it needs tools")
+    if isinstance(body.tool_choice, NamedTool) and body.tool_choice.function.name not in names:
+        raise _misplaced("tool_choice", "function", "name", "no tool of this name is offered")
+    made: set[str] = set()
+    for place, one in enumerate(body.messages):
+        if isinstance(one, AssistantMessage):
+            made |= {call.id for call in one.tool_calls or ()}
+        if isinstance(one, ToolMessage) and one.tool_call_id not in made:
+            raise _misplaced("messages", place, "tool_call_id", "no message before it has a call with this id")
+
+
+def _misplaced(*where: str | int) -> ValidationFailed:
+    *loc, why = where
+    return ValidationFailed([{"loc": loc, "msg": why, "type": "value_error"}])
 
 
 def _text(part: TextPart | RefusalPart | PicturePart) -> str | None:

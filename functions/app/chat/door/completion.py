@@ -23,6 +23,7 @@ from app.metering.billing import Mode
 from app.metering.orphans import Orphan
 from app.metering.paid_call import PaidCall, Settlement
 from app.metering.settling import OwnerEnd, OwnerRecord
+from app.models.catalogue import Capability
 from app.models.gateway import Message
 
 KEPT: Final = timedelta(hours=24)
@@ -33,8 +34,9 @@ class CompletionAsk:
     """A completion as a client asks for it. `max_cost` is micro-credits; `most_output` output tokens, None for as many
     as the model and the credits allow.
 
-    `options` go to the vendor as they are; `beside` are texts of theirs that count as input. `spender` is the
-    API key that asks, if one does. `waits_us`: so long the client waits for the whole answer.
+    `options` go to the vendor as they are; `beside` are texts of theirs that count as input, and `framing` are the most
+    tokens that tools and calls may have beyond their texts. `spender` is the API key that asks, if one does.
+    `waits_us`: so long the client waits for the whole answer.
     """
 
     uid: str
@@ -43,6 +45,7 @@ class CompletionAsk:
     most_output: int | None = None
     options: Mapping[str, object] = field(default_factory=dict)
     beside: tuple[str, ...] = ()
+    framing: int = 0
     max_cost: int | None = None
     key: str | None = None
     request_id: str = ""
@@ -56,6 +59,13 @@ class CompletionAsk:
         sent = [json.dumps(one.sent, sort_keys=True) for one in self.messages if one.sent is not None]
         options = json.dumps(self.options, sort_keys=True)
         return digest([self.model, messages, self.most_output, self.max_cost, options, *sent])
+
+    @property
+    def needed(self) -> tuple[Capability, ...]:
+        """What its model must be able to do."""
+        called = any(one.sent is not None and "tool_calls" in one.sent for one in self.messages)
+        tools = called or "tools" in self.options
+        return ("text", *(("vision",) if self.images else ()), *(("tools",) if tools else ()))
 
     @property
     def images(self) -> int:

@@ -19,7 +19,7 @@ from app.kit.stores.documents import Delete, Documents, Fields
 from app.metering.paid_call import reservation_id
 from app.metering.quote import MOST_OUTPUT, Granted, Outputs, Quote, check_fits, demand, quote
 from app.metering.reserving import Reserving, in_progress
-from app.models.catalogue import Capability, UnsuitableModel
+from app.models.catalogue import UnsuitableModel
 from app.models.pricing import PriceBook
 from app.models.tokens import least
 
@@ -93,15 +93,16 @@ class CompletionOpening:
 
     def _quote(self, ask: CompletionAsk) -> Quote:
         model = self.book.catalogue.get(ask.model)
-        needed: tuple[Capability, ...] = ("text", "vision") if ask.images else ("text",)
-        if not model.can(*needed):
-            raise UnsuitableModel("This model cannot answer such messages.", model=model.id, needed=[*needed])
+        if missing := [one for one in ask.needed if not model.can(one)]:
+            told = f"The model {model.id} cannot do what is asked: {', '.join(missing)}."
+            raise UnsuitableModel(told, model=model.id, needed=[*ask.needed])
         written = [*texts(ask.messages), *ask.beside]
         check_fits(model, least(written), ask.images)
         most = MOST_OUTPUT if ask.most_output is None else ask.most_output
         # A model that is asked to think may do it unseen, whatever the catalogue says of it.
         outputs = Outputs(usual=self.usual_output, unseen=ask.options.get("reasoning_effort", "none") != "none")
         wanted = demand(model, written, ask.images, most_output=most)
+        wanted = replace(wanted, input_tokens=wanted.input_tokens + ask.framing)
         return quote(self.book, model, wanted, outputs=outputs, max_cost=ask.max_cost)
 
     def _draft(self, ask: CompletionAsk, quoted: Quote) -> Turn:

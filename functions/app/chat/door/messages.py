@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar, Final, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from app.api.schemas import RequestBody
+from app.models.tools.calls import MOST_CALLS
 
 MOST_TEXT: Final = 2_000_000
 """Characters of one text. How many there may be in all depends on the model's context."""
@@ -16,6 +17,8 @@ MOST_TEXT: Final = 2_000_000
 Text = Annotated[str, Field(max_length=MOST_TEXT)]
 Name = Annotated[str, Field(pattern=r"^[^\s<|\\/>]{0,64}$")]
 """Who of several speaks."""
+FunctionName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,128}$")]
+CallId = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class WithNulls(RequestBody):
@@ -79,6 +82,26 @@ Parts = Annotated[
 SaidParts = Annotated[list[Annotated[TextPart | RefusalPart, Field(discriminator="type")]], Field(max_length=100)]
 
 
+ResultParts = Annotated[list[TextPart], Field(max_length=100)]
+
+
+class CalledFunction(WithNulls):
+    """A function of the client's, and its arguments as JSON text, which the model may have written wrongly."""
+
+    name: FunctionName
+    arguments: Text = ""
+
+
+class MadeCall(WithNulls):
+    """A call that the model made. Its place among others, which some send as well, is the one where it stands."""
+
+    without = frozenset({"index", "provider_specific_fields", "extra_content"})
+
+    id: CallId
+    type: Literal["function"] = "function"
+    function: CalledFunction
+
+
 class SystemMessage(WithNulls):
     """What the model is told about its task."""
 
@@ -106,6 +129,7 @@ class AssistantMessage(WithNulls):
     content: Text | SaidParts | None = None
     refusal: Text | None = None
     name: Name | None = None
+    tool_calls: Annotated[list[MadeCall], Field(max_length=MOST_CALLS)] | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -115,4 +139,14 @@ class AssistantMessage(WithNulls):
         return given
 
 
-ChatMessage = Annotated[SystemMessage | UserMessage | AssistantMessage, Field(discriminator="role")]
+class ToolMessage(WithNulls):
+    """What a tool that the model called gave."""
+
+    without = frozenset({"name"})
+
+    role: Literal["tool"]
+    tool_call_id: CallId
+    content: Text | ResultParts = ""
+
+
+ChatMessage = Annotated[SystemMessage | UserMessage | AssistantMessage | ToolMessage, Field(discriminator="role")]

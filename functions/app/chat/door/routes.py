@@ -14,7 +14,8 @@ from app.api.idempotency import REPLAYED, idempotency_key, takes_key
 from app.api.openai import errors as openai_errors
 from app.api.openai.errors import OpenAIError
 from app.api.streaming import sse_bytes
-from app.chat.answering import Answer, AnswerEvent, Answering, Over, Text, Tick
+from app.chat.answering import Answer, Answering
+from app.chat.attempt import AnswerEvent, Called, Over, Text, Tick
 from app.chat.door import serializers
 from app.chat.door.asking import Sender, asked
 from app.chat.door.completion import CompletionAsk
@@ -91,7 +92,7 @@ def _whole(begun: Answer) -> flask.Response:
     over = begun.over()
     if serializers.failed(over.end):
         return _answered(over.end)
-    text = serializers.completion(over.turn, over.end).model_dump_json()
+    text = serializers.written(serializers.completion(over.turn, over.end))
     return flask.Response(text, mimetype="application/json")
 
 
@@ -108,7 +109,7 @@ def _begun(events: Generator[AnswerEvent, None, None], clock: Clock) -> Generato
     until_us = clock.now_us() + SILENT_US
     for event in events:
         first.append(event)
-        if isinstance(event, Text | Over) or clock.now_us() >= until_us:
+        if isinstance(event, Text | Called | Over) or clock.now_us() >= until_us:
             break
     after = _after(first, events)
     next(after)  # A generator that was never begun would be closed without closing the answer.

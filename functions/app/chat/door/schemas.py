@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, JsonValue, model_validator
 
 from app.api.schemas import AmountIn, CreditAmount, Id, ModelId, Parameters, RequestBody, ResponseBody
 from app.chat.door.messages import ChatMessage, WithNulls
+from app.chat.door.tools import OfferedTools, ToolChoice
 
 MOST_MESSAGES: Final = 2_000
 
@@ -83,6 +84,9 @@ class CompletionBody(WithNulls):
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
     verbosity: Literal["low", "medium", "high"] | None = None
     response_format: Annotated[PlainFormat | SchemaFormat, Field(discriminator="type")] | None = None
+    tools: OfferedTools | None = None
+    tool_choice: ToolChoice | None = None
+    parallel_tool_calls: bool | None = None
     max_cost: AmountIn | None = None
 
     n: Literal[1] | None = None
@@ -96,8 +100,6 @@ class CompletionBody(WithNulls):
     modalities: list[Literal["text"]] | None = None
     logprobs: Literal[False] | None = None
     top_logprobs: Literal[0] | None = None
-    tool_choice: Literal["none", "auto"] | None = None
-    parallel_tool_calls: bool | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -108,12 +110,31 @@ class CompletionBody(WithNulls):
         return {name: one for name, one in given.items() if name in needed or one not in ([], {}, "")}
 
 
+class FunctionOfAnswer(ResponseBody):
+    """A function that the model calls, with arguments as JSON text; the model may have written that wrongly."""
+
+    name: str
+    arguments: str
+
+
+class CallOfAnswer(ResponseBody):
+    """A tool call. Its result goes back in a `tool` message with its id."""
+
+    id: str
+    type: Literal["function"] = "function"
+    function: FunctionOfAnswer
+
+
 class AnswerMessage(ResponseBody):
     """The answer."""
 
     role: Literal["assistant"] = "assistant"
-    content: str
+    content: str | None = Field(description="Null where the model wrote nothing and called tools")
     refusal: None = None
+    tool_calls: list[CallOfAnswer] | None = Field(default=None, description="Left out where there is none")
+
+
+FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
 
 
 class Choice(ResponseBody):
@@ -121,7 +142,7 @@ class Choice(ResponseBody):
 
     index: Literal[0] = 0
     message: AnswerMessage
-    finish_reason: Literal["stop", "length", "content_filter"]
+    finish_reason: FinishReason
     logprobs: None = None
 
 

@@ -2,20 +2,24 @@
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Literal, assert_never
+from typing import assert_never
 
-from app.chat.answering import AnswerEvent, Over, Start, Text, Tick
+from app.chat.attempt import AnswerEvent, Called, Over, Start, Text, Tick
 from app.chat.door.schemas import (
     AnswerDetails,
     AnswerMessage,
+    CallOfAnswer,
     Choice,
     CompletionAnswer,
     CompletionUsage,
+    FinishReason,
+    FunctionOfAnswer,
     PromptDetails,
 )
 from app.chat.turn import End, Turn
 from app.kit.clock import from_rfc3339
 from app.kit.money import to_decimal
+from app.models.tools.calls import ToolCall
 
 KEEP_ALIVE = b": keep-alive\n\n"
 DONE = b"data: [DONE]\n\n"
@@ -23,17 +27,31 @@ DONE = b"data: [DONE]\n\n"
 
 def completion(turn: Turn, end: End) -> CompletionAnswer:
     """The whole answer."""
-    choice = Choice(message=AnswerMessage(content=end.answer), finish_reason=finish_of(end))
+    calls = [CallOfAnswer(id=one.id, function=_function(one)) for one in end.calls]
+    message = AnswerMessage(content=end.answer if end.answer or not calls else None, tool_calls=calls or None)
+    choice = Choice(message=message, finish_reason=finish_of(end))
     return CompletionAnswer(
         id=turn.id, created=_created(turn), model=end.answered_by, choices=[choice], usage=usage(end)
     )
 
 
-def finish_of(end: End) -> Literal["stop", "length", "content_filter"]:
+def written(answer: CompletionAnswer) -> str:
+    """The answer as JSON. Some clients take `tool_calls` for a list wherever it stands."""
+    none = answer.choices[0].message.tool_calls is None
+    return answer.model_dump_json(exclude={"choices": {"__all__": {"message": {"tool_calls"}}}} if none else None)
+
+
+def _function(call: ToolCall) -> FunctionOfAnswer:
+    return FunctionOfAnswer(name=call.name, arguments=call.arguments)
+
+
+def finish_of(end: End) -> FinishReason:
     """OpenAI's word for an end. An answer that was charged for and may not be whole ends by `length`."""
     if end.problem is not None and end.problem.code == "content_filter":
         return "content_filter"
-    return "stop" if end.finish_reason == "stop" else "length"
+    if end.finish_reason != "stop":
+        return "length"
+    return "tool_calls" if end.calls else "stop"
 
 
 def failed(end: End) -> bool:
@@ -72,6 +90,9 @@ class Chunks:
             case Text():
                 turn = self._turn
                 return [] if turn is None else [self._chunk(turn, turn.model, {"content": event.text})]
+            case Called():
+                turn = self._turn
+                return [] if turn is None else [self._chunk(turn, turn.model, {"tool_calls": [_piece(event)]})]
             case Tick():
                 return [KEEP_ALIVE]
             case Over():
@@ -94,6 +115,14 @@ class Chunks:
     def _head(self, turn: Turn, model: str) -> dict[str, object]:
         head = {"id": turn.id, "object": "chat.completion.chunk", "created": _created(turn), "model": model}
         return {**head, "usage": None} if self._include_usage else head
+
+
+def _piece(event: Called) -> dict[str, object]:
+    """A piece of a call as OpenAI's clients put them together: only the first one has an id, a type and a name."""
+    if not event.name:
+        return {"index": event.index, "function": {"arguments": event.arguments}}
+    function = {"name": event.name, "arguments": event.arguments}
+    return {"index": event.index, "id": event.id, "type": "function", "function": function}
 
 
 def line(data: Mapping[str, object]) -> bytes:

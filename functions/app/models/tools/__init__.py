@@ -1,0 +1,1 @@
+"""Tool calls: functions of the caller's that a model asks for."""
