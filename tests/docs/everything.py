@@ -129,6 +129,10 @@ def make_keys(world: World) -> None:
     asked = {"model": "small", "messages": [{"role": "user", "content": "Hi"}]}
     for _ in range(2):
         assert program.post("/v1/openai/chat/completions", json=asked, headers=KEY).status_code == 200
+    tool = {"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object"}}}
+    calling = {"model": "small", "messages": [{"role": "user", "content": "Weather in Paris?"}], "tools": [tool]}
+    answer = program.post("/v1/openai/chat/completions", json=calling, headers={"Idempotency-Key": "tools"})
+    assert _json(answer)["choices"][0]["finish_reason"] == "tool_calls"
     killed = world.system.chat.completions.answer(
         CompletionAsk("alice", "small", (Message("user", "Hi"),)), Mode.STREAM
     )

@@ -11,6 +11,7 @@ from app.chat.answering import Answer, Answering
 from app.chat.attempt import Text
 from app.chat.door.completion import CompletionAsk
 from app.chat.door.completions import bounded
+from app.chat.door.tools import counted, framing
 from app.kit.errors import KeyReused
 from app.metering.billing import Mode
 from app.metering.quote import Granted
@@ -190,3 +191,18 @@ def test_a_name_is_part_of_a_request() -> None:
     said = [None, {"role": "user", "name": "ann", "content": "Hi"}, {"role": "user", "name": "bob", "content": "Hi"}]
     asks = [replace(request(), messages=(Message("user", "Hi", (), sent),)) for sent in said]
     assert len({ask.hash for ask in asks}) == 3
+
+
+def test_tools_are_held_for_as_the_longest_template_writes_them(world: ChatWorld) -> None:
+    """Templates write them as indented JSON, behind instructions; what they are counted by at least is neither."""
+    parameters = {"type": "object", "properties": {f"\u00e9{number}": {"type": "string"} for number in range(20)}}
+    tool = {"type": "function", "function": {"name": "f", "parameters": parameters}}
+    framed = framing([tool], [])
+    assert framed > len(counted(tool).encode()) + 512
+    held = []
+    for more in ({}, {"framing": framed}):
+        answer = completions(world).answer(request(beside=(counted(tool),), most_output=16, **more), Mode.STREAM)
+        held.append(world.reserved())
+        answer.close()
+    assert held[1] - held[0] >= framed * 6
+    assert framing(None, []) == 0

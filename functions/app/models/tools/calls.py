@@ -42,12 +42,13 @@ class CallPiece:
 
 @dataclass(slots=True)
 class _Call:
-    index: int
+    """A call of which pieces have come. `index` is its number once it was told, and None before."""
+
     id: str
+    index: int | None = None
     name: str = ""
     arguments: str = ""
     half: str = ""
-    told: bool = False
 
     @property
     def whole(self) -> bool:
@@ -60,11 +61,12 @@ class _Call:
 
 
 class CallReader:
-    """The calls of one answer, numbered from 0 as they begin, whatever numbers the vendor gives them."""
+    """The calls of one answer, numbered from 0 as they are told, whatever numbers the vendor gives them."""
 
     def __init__(self) -> None:
         self._calls: list[_Call] = []
         self._by_index: dict[int, _Call] = {}
+        self._told = 0
 
     def read(self, raw: object) -> list[CallPiece]:
         """The pieces in the member `tool_calls` of a delta or of a message.
@@ -89,9 +91,9 @@ class CallReader:
             call.half = more + call.half  # Nobody can be told of a call that has no name yet.
             return None
         call.arguments += more
-        if call.told:
+        if call.index is not None:
             return CallPiece(call.index, more) if more else None
-        call.told = True
+        call.index, self._told = self._told, self._told + 1
         return CallPiece(call.index, more, call.name, call.id)
 
     def _meant(self, index: object, id: str, name: str) -> _Call | None:
@@ -121,7 +123,7 @@ class CallReader:
     def _begun(self, id: str) -> _Call:
         if len(self._calls) == MOST_CALLS:
             raise ModelBroke("the model calls more tools than it can be offered")
-        self._calls.append(_Call(len(self._calls), id))
+        self._calls.append(_Call(id))
         return self._calls[-1]
 
 
