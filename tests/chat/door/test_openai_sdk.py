@@ -166,7 +166,7 @@ class TestARefusal:
             ({"logprobs": True}, "logprobs"),
             ({"temperature": 3}, "temperature"),
             ({"messages": []}, "messages"),
-            ({"messages": [{"role": "tool", "content": "x", "tool_call_id": "t"}]}, "messages.0"),
+            ({"messages": [{"role": "tool", "content": "x", "tool_call_id": "t"}]}, "messages.0.tool_call_id"),
             ({"messages": [{"role": "user", "content": [{"type": "input_audio"}]}]}, None),
         ],
     )
