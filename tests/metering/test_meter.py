@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from app.kit.canonical import canonical
@@ -307,3 +307,18 @@ class TestHiddenReasoning:
             one.think(Thought(4 * seen, seen))
         one.count(Counted(Reported((10, 0), (1, counted, 0)), {}))
         assert one.measured().undeclared is undeclared
+
+
+PIECES = st.sampled_from(["word ", "a" * 40, "wo", "7" * 30, "  ", "\n", "漢字" * 9, "— ", "x"])
+DELTAS = st.lists(st.tuples(PIECES, st.integers(1, 30)), max_size=60)
+
+
+@given(DELTAS, st.integers(0, 400))
+@example([("a" * 40, 30)] * 40, 200)
+def test_asks_often_what_it_would_count_at_once(deltas: list[tuple[str, int]], tokens: int) -> None:
+    """Also where letters come one by one: text for which there is too little is never taken for less than it is."""
+    often, once = meter(), meter()
+    for text, pieces in deltas:
+        for one in (often, once):
+            one.add(Delta(text, min(pieces, len(text))))
+        assert often.wrote_more_than(tokens) == (once.written > tokens)

@@ -49,6 +49,8 @@ class Holding:
         self._unanswered = 0
         """How many steps in a row the store did not answer."""
         self._paid: tuple[str, int, int] = ("", 0, 0)
+        self._enough: tuple[Model | None, int] = (None, 0)
+        """Output tokens of a model up to which nothing is to be done."""
         self.held = grant.reserved
         self.halfway = False
         """Whether a part of the text that came last has not been passed on yet."""
@@ -84,6 +86,14 @@ class Holding:
         While the store does not answer, a step that the answer cannot do without is waited for, for seconds. It is
         tried again whenever more comes, so that a count behind the end of an answer is not lost.
         """
+        model, enough = self._enough
+        if meter.model is model and not meter.counts and not meter.wrote_more_than(enough):
+            return True
+        paid = self._held_for(meter)
+        self._enough = (meter.model, self._until_next(meter.model)) if paid else (None, 0)
+        return paid
+
+    def _held_for(self, meter: Meter) -> bool:
         while (step := self._step(meter)) is not None:
             try:
                 self._extend(step)
@@ -118,7 +128,7 @@ class Holding:
         model, paid, counted = meter.model, self._output(meter.model), meter.counted_price
         unheld = self._unheld(meter)
         # Text may follow a finish: some vendors say with each chunk that it is the last.
-        ahead = min(AHEAD, max(paid, 0) // 4) if self._early and meter.finish is None else 0
+        ahead = self._ahead(paid) if meter.finish is None else 0
         short = self._growing(model) and (unheld or meter.wrote_more_than(paid - ahead))
         if counted <= self.held and not short:
             return None
@@ -134,6 +144,15 @@ class Holding:
             at_least=least,
             share=1 if counted > self.held else HALF,
         )
+
+    def _ahead(self, paid: int) -> int:
+        """How many tokens before the end of so many a step is made."""
+        return min(AHEAD, max(paid, 0) // 4) if self._early else 0
+
+    def _until_next(self, model: Model) -> int:
+        """Output tokens of `model` up to which what is held suffices and no step is made."""
+        paid = self._output(model)
+        return paid - self._ahead(paid) if self._growing(model) else self._grant.limit(model)
 
     def _extend(self, step: Extend) -> None:
         """Makes a step. Only one that is acknowledged counts."""

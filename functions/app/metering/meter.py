@@ -113,7 +113,8 @@ class Meter:
         self._texts.append(delta.text)
         self._legible = self._legible or any(unicodedata.category(one) not in _UNSEEN for one in delta.text)
         self._pieces += delta.pieces
-        self._at_most += estimate(delta.text) + 1
+        # Letters that come one by one make up to one token in four, whatever the estimate says of the whole.
+        self._at_most += max(estimate(delta.text), len(delta.text) // 4) + 1
         self._length += len(delta.text)
 
     def call(self, piece: CallPiece) -> None:
@@ -148,6 +149,11 @@ class Meter:
         if at_least(self._length, self._pieces) > self._granted.limit(self.model):
             return True
         return self.counted_price > reserved
+
+    @property
+    def counts(self) -> bool:
+        """Whether the vendor has counted any output by now."""
+        return self._reported.written is not None
 
     @property
     def counted_price(self) -> int:
