@@ -129,6 +129,17 @@ class TestAnAccount:
         with pytest.raises(BudgetExceeded):
             bank.extend("zoe", Extend("a", 1, to_amount=10_000, at_least=321))
 
+    def test_keeps_the_count_of_a_running_call_however_many_keys_are_used_meanwhile(self) -> None:
+        """Without it the call would hold, and be charged, beyond its budget."""
+        bank = self.world().credits
+        bank.reserve("zoe", replace(reserve("a", 200), spender=spender(("24h", 300))))
+        for number in range(budgets.MOST_LINES + 1):
+            other = Spender(f"key_{number}", (Limit("24h", 300),))
+            bank.reserve("zoe", replace(reserve(f"other {number}", 1), spender=other))
+            bank.release("zoe", f"other {number}", "unused")
+        with pytest.raises(BudgetExceeded):
+            bank.extend("zoe", Extend("a", 1_000_000, to_amount=301))
+
     def test_that_loses_its_counts_loses_no_credit(self) -> None:
         """The budgets begin anew, and that is all."""
         world = self.world()

@@ -255,6 +255,21 @@ class TestAnExtensionThatIsRefused:
         assert gallery.pauses == []
 
 
+@pytest.mark.parametrize("piece", ["🜁🜂🜃🜄", "    ", "----", "qwxz"])
+def test_text_of_many_pieces_that_come_together_is_held_for_by_its_pieces(
+    money: CreditsWorld, gallery: Gallery, piece: str
+) -> None:
+    """Our estimate of such text is far below what its pieces prove."""
+    task = gallery.begin("one")
+    take(money, 0)
+    for part in task.holding.parts(task.meter, (Delta(piece * 16, 16) for _ in range(400))):
+        assert isinstance(part, Delta)
+        task.meter.add(part)
+        if not task.holding.pays(task.meter):
+            break
+    assert task.meter.written <= USUAL + 16, "what is held for, and one portion beyond it"
+
+
 class TestAnExtensionThatNobodyHeardOf:
     @pytest.mark.parametrize("after", [False, True], ids=["not written", "not heard of"])
     def test_is_made_once_and_counts_when_it_is_heard_of(

@@ -6,7 +6,7 @@ What running calls hold counts in every window. Counts are no money: without the
 is gained or lost.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final, Literal, NamedTuple, cast, get_args
 
 from app.credits.core.rejections import BudgetExceeded
@@ -125,10 +125,15 @@ def line_of(lines: Lines, api_key: str, limit: Limit, at_us: int) -> Line:
     return Line(api_key, limit)
 
 
-def used(lines: Lines, spender: Spender, at_us: int) -> Lines:
-    """The lines with those of a key that reserves, as its budgets are now, at the end."""
+def used(lines: Lines, spender: Spender, at_us: int, running: Collection[str] = ()) -> Lines:
+    """The lines with those of a key that reserves, as its budgets are now, at the end. Those of keys with `running`
+    calls stay, however many there are: they bound what these calls may still hold.
+    """
     own = [line_of(lines, spender.api_key, limit, at_us) for limit in spender.limits]
-    return (*(one for one in lines if one.api_key != spender.api_key), *own)[-MOST_LINES:]
+    others = [one for one in lines if one.api_key != spender.api_key]
+    idle = [one for one in others if one.api_key not in running]
+    dropped = idle[: max(0, len(others) + len(own) - MOST_LINES)]
+    return (*(one for one in others if one not in dropped), *own)
 
 
 def charged(lines: Lines, api_key: str, amount: int, at_us: int) -> Lines:

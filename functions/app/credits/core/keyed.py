@@ -16,7 +16,8 @@ def reserving(account: Account, spender: Spender, at_least: int, at_us: int) -> 
     """
     held = account.held_by(spender.api_key)
     within = budgets.left(account.budgets, spender, held=held, at_least=at_least, at_us=at_us)
-    counting = replace(account, budgets=budgets.used(account.budgets, spender, at_us))
+    running = {open.api_key for open in account.reservations}
+    counting = replace(account, budgets=budgets.used(account.budgets, spender, at_us, running))
     return counting, MAX_MICRO if within is None else within
 
 
