@@ -19,7 +19,7 @@ from app.chat.live.flusher import cancel_path
 from app.chat.live.running import Running
 from app.chat.opening import Ask, Opening
 from app.chat.sharing.share import share_path
-from app.chat.store import ChatStore
+from app.chat.store import ChatStore, UnreadableMessage
 from app.chat.turn import Turn
 from app.kit.clock import Clock, to_rfc3339
 from app.kit.ids import Ids
@@ -179,9 +179,11 @@ class Chat:
 
         Raises:
             NoSuchMessage, NoSuchConversation: there is none, or it is another user's.
-            UnreadableMessage: what was asked is spoilt.
+            UnreadableMessage: what was asked is spoilt, or was nothing that an import could keep.
         """
         turn = self._store.find_turn(ask.uid, message_id, ("question", "images"))
+        if not turn.question.strip() and not turn.images:
+            raise UnreadableMessage
         conversation = self.read(ask.uid, turn.conversation_id)
         parent = self._branches.grown_from(ask.uid, conversation, turn)
         return replace(

@@ -165,6 +165,15 @@ class TestAnImportedConversation:
         assert {hit["conversation_id"] for hit in hits} == {id}
         assert len(hits) == 2
 
+    def test_is_asked_again_where_there_was_a_question(self, talk: Talk, prompts: list[list[str]]) -> None:
+        sent = file([None, 0])
+        sent["turns"][1]["turn"]["content"] = ""
+        path = f"/v1/chat/conversations/{taken(talk.client, json.dumps(sent))}/messages"
+        blank, first = (one["message_id"] for one in Talk._json(talk.client.get(path), 200)["items"])
+        talk.again(blank, status=409)
+        assert prompts == []
+        assert talk.again(first)["content"] == "question 0"
+
     def test_takes_no_id_from_its_file(self, world: World, talk: Talk) -> None:
         """A message is found by its id alone, so copies of another user's would hide it."""
         mine = talk.say("one")

@@ -1,18 +1,20 @@
 """`/chat/conversations/import`: conversations from files."""
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from flask_openapi import APIBlueprint, Tag
 
 from app.api.auth import caller
 from app.api.bodies import takes_files
-from app.chat.importing.importing import Importing, Taken
 from app.chat.importing.schemas import ImportAnswer, ImportBody, ImportedAnswer, LeftOut
+
+if TYPE_CHECKING:
+    from app.chat.importing.importing import Importing, Taken
 
 _TAG: Final = Tag(name="chat", description="Conversations, and answers that are paid while they stream")
 
 
-def routes(importing: Importing) -> APIBlueprint:
+def routes(importing: "Importing") -> APIBlueprint:
     """The blueprint of the import."""
     blueprint = APIBlueprint("chat_import", __name__, abp_tags=[_TAG], url_prefix="/chat")
 
@@ -30,7 +32,7 @@ def routes(importing: Importing) -> APIBlueprint:
     return blueprint
 
 
-def _told(taken: Taken) -> ImportedAnswer:
+def _told(taken: "Taken") -> ImportedAnswer:
     draft = taken.draft
     left_out = {} if draft is None else draft.left_out
     return ImportedAnswer(
