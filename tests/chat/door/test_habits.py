@@ -61,7 +61,9 @@ SAID_BEFORE: Final[Mapping[str, dict[str, Any]]] = {
 
 def post(door: Served, body: Mapping[str, Any], path: str = "/chat/completions", **headers: str) -> httpx2.Response:
     signed = {"Authorization": f"Bearer {door.key()}", **headers}
-    return httpx2.post(f"{door.base_url}{path}", json={"model": "small", "messages": LEDGER, **body}, headers=signed)
+    return httpx2.post(
+        f"{door.base_url}{path}", json={"model": "small", "messages": LEDGER, **body}, headers=signed, timeout=60
+    )
 
 
 def refusal(answer: httpx2.Response) -> tuple[int, str | None, str | None]:
@@ -169,14 +171,14 @@ class TestARefusalNames:
     def test_what_is_no_object(self, door: Served) -> None:
         headers = {"Authorization": f"Bearer {door.key()}", "Content-Type": "application/json"}
         for body in (b"[]", b"null", b"5", b'"text"', b"{", b""):
-            answer = httpx2.post(f"{door.base_url}/chat/completions", content=body, headers=headers)
+            answer = httpx2.post(f"{door.base_url}/chat/completions", content=body, headers=headers, timeout=60)
             assert answer.status_code == 400, (body, answer.text)
             assert answer.json()["error"]["message"]
 
     @pytest.mark.parametrize("sent", [None, "", "Bearer", "Basic YTpi", "Bearer nonsense", "Bearer sk-nonsense"])
     def test_the_key_that_is_wanted(self, door: Served, sent: str | None) -> None:
         headers = {} if sent is None else {"Authorization": sent}
-        answer = httpx2.get(f"{door.base_url}/models", headers=headers)
+        answer = httpx2.get(f"{door.base_url}/models", headers=headers, timeout=60)
         assert refusal(answer) == (401, "invalid_api_key", None)
         assert "API key" in answer.json()["error"]["message"]
 
@@ -217,7 +219,7 @@ class TestAnAddress:
 
     @pytest.mark.parametrize("path", ["", "/", "/v1", "/embeddings"])
     def test_that_has_nothing_says_so_as_openai_does(self, door: Served, path: str) -> None:
-        answer = httpx2.get(f"{door.base_url}{path}", headers={"Authorization": f"Bearer {door.key()}"})
+        answer = httpx2.get(f"{door.base_url}{path}", headers={"Authorization": f"Bearer {door.key()}"}, timeout=60)
         assert refusal(answer)[0] == 404
 
     def test_can_be_asked_from_a_page(self, door: Served) -> None:
@@ -227,13 +229,15 @@ class TestAnAddress:
             "Access-Control-Request-Method": "POST",
             "Access-Control-Request-Headers": "authorization,content-type,x-stainless-lang,x-stainless-retry-count",
         }
-        answer = httpx2.request("OPTIONS", f"{door.base_url}/chat/completions", headers=headers)
+        answer = httpx2.request("OPTIONS", f"{door.base_url}/chat/completions", headers=headers, timeout=60)
         assert answer.status_code == 204
         assert "x-stainless-retry-count" in answer.headers["Access-Control-Allow-Headers"]
 
     @pytest.mark.parametrize("method", ["HEAD", "OPTIONS"])
     def test_can_be_probed(self, door: Served, method: str) -> None:
-        answer = httpx2.request(method, f"{door.base_url}/models", headers={"Authorization": f"Bearer {door.key()}"})
+        answer = httpx2.request(
+            method, f"{door.base_url}/models", headers={"Authorization": f"Bearer {door.key()}"}, timeout=60
+        )
         assert answer.status_code == 200
 
 

@@ -199,7 +199,7 @@ def test_a_member_for_calls_is_left_out_where_there_are_none(door: Served) -> No
     """Some clients take it for a list wherever it stands."""
     headers = {"Authorization": f"Bearer {door.key()}"}
     answer = httpx2.post(
-        f"{door.base_url}/chat/completions", json={"model": "small", "messages": CITIES}, headers=headers
+        f"{door.base_url}/chat/completions", json={"model": "small", "messages": CITIES}, headers=headers, timeout=60
     )
     message = answer.json()["choices"][0]["message"]
     assert "tool_calls" not in message
@@ -215,7 +215,7 @@ def reply_to(reply: Reply, more: dict[str, Any]) -> Any:
     with replying(reply) as vendor, served(Vendor(vendor.base_url)) as door:
         headers = {"Authorization": f"Bearer {door.key()}"}
         body = {"model": "small", "messages": CITIES, **more}
-        answer = httpx2.post(f"{door.base_url}/chat/completions", json=body, headers=headers)
+        answer = httpx2.post(f"{door.base_url}/chat/completions", json=body, headers=headers, timeout=60)
         assert answer.status_code == 200, answer.text
         return {**answer.json(), "sent": vendor.bodies[0]}
 
