@@ -51,6 +51,7 @@ class Stores:
             "LEDGER_SIGNING_KEY": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8",
             "WELCOME_BONUS_CHECKS": "off",
             "THREADS": str(THREADS),
+            "RATE_LIMITS": "messages=100000",
         }
 
     def sign_up(self, uid: str, project: str = PROJECT) -> str:

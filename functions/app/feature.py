@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from flask_openapi import APIBlueprint
 
     from app.api.callables import CallableHandler
+    from app.orchestration.assembly import Contributions
     from app.orchestration.event_bus import Subscription
     from app.orchestration.queue.handler import Handler, Lane
     from app.orchestration.sagas.saga_definition import SagaDefinition
@@ -87,6 +88,20 @@ class Feature(Locked):
     def invariants(self) -> Sequence[Invariant]:
         """What must hold of its documents."""
         return ()
+
+
+def contributions(features: Sequence[Feature]) -> "Contributions":
+    """What all features contribute to the orchestration."""
+    from app.orchestration.assembly import Contributions
+
+    return Contributions(
+        handlers=[handler for feature in features for handler in feature.handlers()],
+        subscriptions=[subscription for feature in features for subscription in feature.subscriptions()],
+        sagas=[saga for feature in features for saga in feature.sagas()],
+        # The upper features first: what they end frees credits below, and checkpoints may take long.
+        chores=[chore for feature in reversed(features) for chore in feature.chores()],
+        lanes=[lane for feature in features for lane in feature.lanes()],
+    )
 
 
 Service = TypeVar("Service")

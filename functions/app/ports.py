@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from app.api.auth import TokenVerifier
     from app.kit.stores.documents import Documents
     from app.kit.stores.realtime import Realtime
+    from app.orchestration.assembly import QueueDependencies
     from app.orchestration.queue.outbox import Alarms
     from app.orchestration.queue.retry import Draw
 
@@ -94,3 +95,21 @@ class Ports(Protocol):
     def start_logging(self) -> None:
         """Sets the process's logging up, before the first line is written."""
         ...
+
+
+def queue_over(ports: Ports) -> "QueueDependencies":
+    """What the queue of operations stands on."""
+    from app.kit.optimistic import full_jitter
+    from app.orchestration.assembly import QueueDependencies
+
+    return QueueDependencies(
+        documents=ports.documents,
+        realtime=ports.realtime,
+        clock=ports.clock,
+        ids=ports.ids,
+        draw=ports.draw,
+        alarms=ports.alarms,
+        pause=full_jitter(ports.concurrency, ports.draw),
+        heartbeat=ports.heartbeat,
+        concurrency=ports.concurrency,
+    )

@@ -9,6 +9,7 @@ from app.credits.settings import CreditsSettings
 from app.kit.deployment import Deployment
 from app.kit.environment import Environment
 from app.models.settings import ModelsSettings
+from app.rates.settings import RatesSettings
 
 
 class Settings(NamedTuple):
@@ -20,6 +21,7 @@ class Settings(NamedTuple):
     bonus: BonusSettings
     models: ModelsSettings
     assistant: AssistantSettings
+    rates: RatesSettings
 
     @classmethod
     def read(cls, env: Environment) -> "Settings":
@@ -35,4 +37,5 @@ class Settings(NamedTuple):
             bonus=BonusSettings.read(env),
             models=ModelsSettings.read(env),
             assistant=AssistantSettings.read(env),
+            rates=RatesSettings.read(env),
         )

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from app.metering.feature import MeteringFeature
     from app.models.feature import ModelsFeature
     from app.monitoring.feature import MonitoringFeature
-    from app.monitoring.routes import DeploymentIdentity
     from app.orchestration.assembly import Orchestration, QueueDependencies
     from app.orchestration.queue.outbox import Outbox
+    from app.rates.feature import RatesFeature
 
 VERSION: Final = "0.1.0"
 NAME: Final = "credits"
@@ -54,9 +54,15 @@ class System(Locked):
     @once
     def features(self) -> tuple[Feature, ...]:
         """All of them, the lower ones first."""
-        named = (self.credits, self.bonus, self.models, self.metering, self.keys, self.assistant, self.chat)
+        named = (self.rates, self.credits, self.bonus, self.models, self.metering, self.keys, self.assistant, self.chat)
         watching = (self.monitoring, self.orchestration_admin)
         return (*named, *watching, *(build(self) for build in self._plugins))
+
+    @once
+    def rates(self) -> "RatesFeature":
+        from app.rates.feature import RatesFeature
+
+        return RatesFeature(self.ports, self.settings.rates)
 
     @once
     def credits(self) -> "CreditsFeature":
@@ -122,7 +128,8 @@ class System(Locked):
     def monitoring(self) -> "MonitoringFeature":
         from app.monitoring.feature import MonitoringFeature
 
-        return MonitoringFeature(self.ports, self._identity, lambda: self.features)
+        identity = lambda: (NAME, VERSION, self.settings.deployment.project)  # noqa: E731
+        return MonitoringFeature(self.ports, identity, lambda: self.features)
 
     @once
     def orchestration_admin(self) -> "OrchestrationAdminFeature":
@@ -133,18 +140,10 @@ class System(Locked):
     @once
     def orchestration(self) -> "Orchestration":
         """The queue, the event bus, the sagas and the sweep, over what the features contribute."""
-        from app.orchestration.assembly import Contributions, assemble
+        from app.feature import contributions
+        from app.orchestration.assembly import assemble
 
-        features = self.features
-        contributions = Contributions(
-            handlers=[handler for feature in features for handler in feature.handlers()],
-            subscriptions=[subscription for feature in features for subscription in feature.subscriptions()],
-            sagas=[saga for feature in features for saga in feature.sagas()],
-            # The upper features first: what they end frees credits below, and checkpoints may take long.
-            chores=[chore for feature in reversed(features) for chore in feature.chores()],
-            lanes=[lane for feature in features for lane in feature.lanes()],
-        )
-        return assemble(self._queue, contributions, self.outbox)
+        return assemble(self._queue, contributions(self.features), self.outbox)
 
     @once
     def outbox(self) -> "Outbox":
@@ -173,9 +172,8 @@ class System(Locked):
         self.ports.start_logging()
         project = self.settings.deployment.project
         # Late: an instance that is sent no key builds nothing for them.
-        edges = Edges(
-            self.ports.verify_token, self.ports.clock, project, verify_key=lambda key: self.keys.verifier(key)
-        )
+        keys, limits = lambda key: self.keys.verifier(key), self.rates.limiter
+        edges = Edges(self.ports.verify_token, self.ports.clock, project, verify_key=keys, rates=limits)
         return create_app([blueprint for feature in self.features for blueprint in feature.routes()], edges)
 
     def call(self, name: str, request: "CallableRequest[object]") -> object:
@@ -184,7 +182,8 @@ class System(Locked):
 
         self.ports.start_logging()
         new_id = lambda: self.ports.ids.new("req")  # noqa: E731
-        return callables.handle(request, lambda: self.callables[name], new_id, self.ports.verify_token)
+        verify, rates = self.ports.verify_token, lambda: self.rates.limiter
+        return callables.handle(request, lambda: self.callables[name], new_id, verify, rates)
 
     @once
     def callables(self) -> "dict[str, CallableHandler]":
@@ -193,23 +192,6 @@ class System(Locked):
 
     @once
     def _queue(self) -> "QueueDependencies":
-        from app.kit.optimistic import full_jitter
-        from app.orchestration.assembly import QueueDependencies
+        from app.ports import queue_over
 
-        ports = self.ports
-        return QueueDependencies(
-            documents=ports.documents,
-            realtime=ports.realtime,
-            clock=ports.clock,
-            ids=ports.ids,
-            draw=ports.draw,
-            alarms=ports.alarms,
-            pause=full_jitter(ports.concurrency, ports.draw),
-            heartbeat=ports.heartbeat,
-            concurrency=ports.concurrency,
-        )
-
-    def _identity(self) -> "DeploymentIdentity":
-        from app.monitoring.routes import DeploymentIdentity
-
-        return DeploymentIdentity(NAME, VERSION, self.settings.deployment.project)
+        return queue_over(self.ports)

@@ -30,7 +30,7 @@ from docs.recording import Journal, RecordedDocuments, RecordedRealtime
 from support.clock import no_pause
 from support.credits_world import promo
 from support.vendor import Vendor
-from support.world import Caller, MemoryPorts, World
+from support.world import ENVIRONMENT, Caller, MemoryPorts, World
 
 KEY = {"Idempotency-Key": "once"}
 RETIRED = Signer(b"\x07" * 32).public
@@ -57,6 +57,7 @@ def run(vendor: Vendor) -> Everything:
         "WELCOME_BONUS_CHECKS": "on",
         "WELCOME_BONUS_ON_PURCHASE": "1",
         "LEDGER_RETIRED_KEYS": RETIRED,
+        "RATE_LIMITS": ENVIRONMENT["RATE_LIMITS"] + " anonymous=19",
     }
     verified = {"alice", "root", "ada"}
     ports = MemoryPorts(
@@ -111,7 +112,7 @@ def talk(world: World, vendor: Vendor) -> None:
     alice.get("/v1/chat/conversations")
     alice.get("/v1/chat/search?q=another")
     shared = _json(alice.post(f"{path}/share"))["path"]
-    assert world.client(None).get(shared).status_code == 200
+    assert world.client(None).get(shared, environ_base={"REMOTE_ADDR": "192.0.2.1"}).status_code == 200
     exported = _json(alice.get(f"{path}/export"))
     alice.delete(path)
     assert _json(alice.post("/v1/chat/conversations/import", json={"conversations": [exported]}))["items"]

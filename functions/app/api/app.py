@@ -1,7 +1,7 @@
 """The routed application: the features' blueprints under `/v1`, with the checks and the log that all of them share.
 
-Order of a request: route (404, 405), caller (401, 403), body (413, 415, 400), model (422), handler. Before that,
-`app.api.edge` handles request ids, CORS and the `/api` prefix.
+Order of a request: route (404, 405), caller (401, 403), rate limits (429), body (413, 415, 400), model (422), handler.
+Before that, `app.api.edge` handles request ids, CORS and the `/api` prefix.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,9 +17,11 @@ from werkzeug.exceptions import HTTPException
 from app.api import auth, bodies, context, problems
 from app.api.openai import errors as openai_errors
 from app.api.openai.paths import is_door
+from app.api.rates import limits
 from app.api.reference import docs, openapi
 from app.kit import telemetry
 from app.kit.clock import Clock, SystemClock
+from app.kit.errors import Unauthenticated
 
 PREFIX: Final = "/v1"
 _INFO: Final = Info(
@@ -43,6 +45,7 @@ class Edges:
     clock: Clock = field(default_factory=SystemClock)
     project: str = ""
     verify_key: auth.KeyVerifier = auth.no_keys
+    rates: limits.RateLimiter = field(default_factory=limits.Unlimited)
 
 
 class _Application(OpenAPI):
@@ -63,6 +66,8 @@ class _Application(OpenAPI):
         began_us = self.edges.clock.now_us()
         with telemetry.context(request_id=context.request_id(), **_trace(self.edges.project)):
             response = super().full_dispatch_request()
+            standing: limits.Standing | None = flask.g.get("standing")
+            response.headers.extend(standing.headers if standing else ())
             self._log(response, self.edges.clock.now_us() - began_us)
         return response
 
@@ -95,7 +100,7 @@ def create_app(mounts: Sequence[APIBlueprint], edges: Edges) -> OpenAPI:
     app.openapi_version = openapi.VERSION
     app.url_map.merge_slashes = False
     app.url_map.redirect_defaults = False
-    app.before_request(_guard(edges.verify_token, edges.verify_key))
+    app.before_request(_guard(edges))
     app.register_error_handler(Exception, _answer_error)
     root = APIBlueprint("v1", __name__, url_prefix=PREFIX)
     for blueprint in (*mounts, docs.routes()):
@@ -112,23 +117,52 @@ def _trace(project: str) -> dict[str, str]:
     return {"logging.googleapis.com/trace": f"projects/{project}/traces/{trace_id}"}
 
 
-def _guard(verify: auth.TokenVerifier, verify_key: auth.KeyVerifier) -> Callable[[], None]:
+def _guard(edges: Edges) -> Callable[[], None]:
     def guard() -> None:
         request = flask.request
         if request.url_rule is None or request.method == "OPTIONS":
             return
         view = flask.current_app.view_functions[request.url_rule.endpoint]
+        try:
+            flask.g.principal = principal = _admit(edges, view, request.url_rule.rule)
+            flask.g.standing = _counted(edges.rates, view, principal)
+        except limits.TooManyRequests as refusal:
+            flask.g.standing = refusal.standing
+            raise
         authorization = request.headers.get("Authorization")
-        key = auth.api_key(authorization)
-        if key is None:
-            flask.g.principal = auth.admit(view, authorization, verify)
-        else:
-            scope = auth.scope_of(request.method, request.url_rule.rule)
-            flask.g.principal = auth.admit_key(view, key, verify_key, scope)
-        flask.g.look_up = lambda: verify(auth.bearer_token(authorization), freshness=auth.Freshness.NOW)
+        flask.g.look_up = lambda: edges.verify_token(auth.bearer_token(authorization), freshness=auth.Freshness.NOW)
         bodies.check_body(request, view)
 
     return guard
+
+
+def _admit(edges: Edges, view: Callable[..., object], rule: str) -> auth.Principal | None:
+    """The caller. An address that sent too many wrong credentials has no more keys looked up: each costs a read."""
+    if auth.is_public(view):
+        return None
+    authorization = flask.request.headers.get("Authorization")
+    came_from = [*limits.subjects_of(context.client())]
+    try:
+        if (key := auth.api_key(authorization)) is None:
+            return auth.admit(view, authorization, edges.verify_token)
+        for subject, times in came_from:
+            edges.rates.check("refused", subject, times)
+        return auth.admit_key(view, key, edges.verify_key, auth.scope_of(flask.request.method, rule))
+    except Unauthenticated:
+        for subject, times in came_from:
+            edges.rates.hit("refused", subject, times)
+        raise
+
+
+def _counted(
+    rates: limits.RateLimiter, view: Callable[..., object], principal: auth.Principal | None
+) -> limits.Standing | None:
+    """How the caller stands with this request counted."""
+    if principal is not None:
+        name: limits.RateName = "reads" if flask.request.method in ("GET", "HEAD") else "writes"
+        return rates.hit("messages" if auth.looks_up(view) else name, principal.uid)
+    found = [rates.hit("anonymous", subject, times) for subject, times in limits.subjects_of(context.client())]
+    return found[0] if found else None
 
 
 def _refuse(error: ValidationError) -> flask.Response:

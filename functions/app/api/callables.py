@@ -18,7 +18,8 @@ from firebase_functions.https_fn import CallableRequest, FunctionsErrorCode, Htt
 from werkzeug.exceptions import HTTPException
 
 from app.api import bodies, context, problems
-from app.api.auth import Freshness, Principal, TokenVerifier, bearer_token
+from app.api.auth import Freshness, Principal, TokenVerifier, bearer_token, looks_up
+from app.api.rates.limits import RateLimiter, Unlimited
 from app.kit.errors import Rejection, Unauthenticated
 
 if TYPE_CHECKING:
@@ -136,6 +137,7 @@ def handle(
     handler: Callable[[], CallableHandler],
     new_id: Callable[[], str],
     verify: TokenVerifier | None = None,
+    rates: Callable[[], RateLimiter] = Unlimited,
 ) -> object:
     """Runs the handler for the signed-in caller. `handler` makes it, so that errors in making it are covered too.
 
@@ -154,7 +156,9 @@ def handle(
             refused = request.raw_request.environ.get(_REFUSED) if request.raw_request else None
             if isinstance(refused, Exception):
                 raise refused
-            return dict(handler()(Invocation(who, request.data, request_id)))
+            serve = handler()
+            rates().hit("messages" if looks_up(serve) else "reads", who.uid)
+            return dict(serve(Invocation(who, request.data, request_id)))
         except Exception as error:
             described = problems.describe(error)
             problems.report(described, error)

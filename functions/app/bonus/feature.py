@@ -74,9 +74,10 @@ class BonusFeature(Feature):
         return [routes.routes(self.claim, records)]
 
     def callables(self) -> "Mapping[str, CallableHandler]":
+        from app.api.auth import spends
         from app.bonus import routes
 
-        return {"claim_welcome_bonus": lambda call: routes.claimed(self.claim, call)}
+        return {"claim_welcome_bonus": spends(lambda call: routes.claimed(self.claim, call))}
 
     def claim(self, uid: str, device: str | None) -> "Fields":
         """Grants the next part that is due, and gives the entry's fields.

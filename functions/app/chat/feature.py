@@ -314,9 +314,10 @@ class ChatFeature(Feature):
         ]
 
     def callables(self) -> "Mapping[str, CallableHandler]":
+        from app.api.auth import spends
         from app.chat import callables
 
-        return {"send_message": lambda call: callables.send_message(self.service, call)}
+        return {"send_message": spends(lambda call: callables.send_message(self.service, call))}
 
     def handlers(self) -> "Sequence[Handler]":
         from app.chat import deletion

@@ -10,16 +10,17 @@ from app.ports import Ports
 if TYPE_CHECKING:
     from flask_openapi import APIBlueprint
 
-    from app.monitoring.routes import DeploymentIdentity
     from app.monitoring.service import Monitoring
 
 Features = Callable[[], Sequence[Feature]]
 
 
 class MonitoringFeature(Feature):
-    """`features` gives those whose figures and invariants are shown."""
+    """`identity` gives the name, the version and the project of this deployment; `features` those whose figures and
+    invariants are shown.
+    """
 
-    def __init__(self, ports: Ports, identity: "Callable[[], DeploymentIdentity]", features: Features) -> None:
+    def __init__(self, ports: Ports, identity: Callable[[], tuple[str, str, str]], features: Features) -> None:
         super().__init__()
         self._ports, self._identity, self._features = ports, identity, features
 
@@ -33,7 +34,8 @@ class MonitoringFeature(Feature):
     def routes(self) -> "Sequence[APIBlueprint]":
         from app.monitoring import routes
 
-        return [routes.routes(late(lambda: self.service), late(self._identity), self.all_figures)]
+        identity = late(lambda: routes.DeploymentIdentity(*self._identity()))
+        return [routes.routes(late(lambda: self.service), identity, self.all_figures)]
 
     def all_figures(self) -> Iterable[Figure]:
         """Of every feature, with one that counts what breaks each invariant."""

@@ -24,7 +24,7 @@ ViewFunction = Callable[..., object]
 SCHEME: Final = "firebase"
 VERSION: Final = "3.1.1"
 _PROBLEM: Final = {"schema": {"$ref": "#/components/schemas/Problem"}}
-_ALWAYS: Final = (500, 503)
+_ALWAYS: Final = (429, 500, 503)
 _NAMES: Final[Mapping[int, str]] = {
     400: "Malformed",
     401: "Unauthenticated",
@@ -34,6 +34,7 @@ _NAMES: Final[Mapping[int, str]] = {
     413: "BodyTooLarge",
     415: "UnsupportedMediaType",
     422: "Invalid",
+    429: "TooManyRequests",
     500: "InternalError",
     503: "Unavailable",
 }
@@ -46,6 +47,7 @@ _DESCRIPTIONS: Final[Mapping[int, str]] = {
     413: "The body is larger than this route accepts.",
     415: "The body must be application/json.",
     422: "The request does not fit the documented model, or the idempotency key came with another one.",
+    429: "As many requests were made as one minute allows; see Retry-After.",
     500: "Something went wrong on our side.",
     503: "A dependency did not answer; see Retry-After.",
 }
@@ -178,8 +180,8 @@ def _add_key(operation: JsonObject) -> None:
 
 def _problem_response(status: int) -> JsonObject:
     headers = {"X-Request-Id": {"$ref": "#/components/headers/RequestId"}}
-    if status in (409, 503):
-        name = "RetryAfter" if status == 503 else "RetryAfterRunning"
+    if status in (409, 429, 503):
+        name = "RetryAfterRunning" if status == 409 else "RetryAfter"
         headers["Retry-After"] = {"$ref": f"#/components/headers/{name}"}
     return {"description": _DESCRIPTIONS[status], "headers": headers, "content": {problems.MEDIA_TYPE: _PROBLEM}}
 
