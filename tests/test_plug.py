@@ -87,5 +87,5 @@ def test_mounting_all_routes_builds_no_service() -> None:
     built = {name for feature in world.system.features for name in vars(feature) if not name.startswith("_")} - {
         "needs"
     }
-    assert built == {"lock", "catalogue", "health", "breakers"}
+    assert built == {"lock", "limiter", "catalogue", "health", "breakers"}
     assert "orchestration" not in vars(world.system)
