@@ -219,6 +219,15 @@ class Reread(list[str]):
         return super().__iter__()
 
 
+class TestWhatWasWritten:
+    @given(st.lists(st.text("ab \n.,1中文ก\u0301", max_size=40), max_size=30), st.integers(0, 60))
+    def test_is_told_as_if_the_whole_were_counted_with_every_piece(self, pieces: list[str], tokens: int) -> None:
+        one = meter()
+        for piece in pieces:
+            one.add(Delta(piece, 1))
+            assert one.wrote_more_than(tokens) is (one.written > tokens)
+
+
 class TestSpent:
     @given(st.lists(st.text(max_size=7), max_size=60), st.integers(1, 80))
     def test_never_cuts_an_answer_that_keeps_to_its_limit(self, pieces: list[str], limit: int) -> None:

@@ -68,6 +68,8 @@ class Meter:
         self._calls: list[str] = []
         self._missed = False
         self._at_most = 0
+        """Not fewer output tokens than `_written`: of the text in `_uncounted` one for each character."""
+        self._uncounted: list[str] = []
         self._reported = usage.NOTHING
         self.model = model
         self.raw: Mapping[str, object] = {}
@@ -113,8 +115,8 @@ class Meter:
         self._texts.append(delta.text)
         self._legible = self._legible or any(unicodedata.category(one) not in _UNSEEN for one in delta.text)
         self._pieces += delta.pieces
-        # Letters that come one by one make up to one token in four, whatever the estimate says of the whole.
-        self._at_most += max(estimate(delta.text), len(delta.text) // 4) + 1
+        self._uncounted.append(delta.text)
+        self._at_most += len(delta.text)
         self._length += len(delta.text)
 
     def call(self, piece: CallPiece) -> None:
@@ -169,12 +171,21 @@ class Meter:
     def wrote_more_than(self, tokens: int) -> bool:
         """Whether more output than this has come by our count, which is rarely above the truth.
 
-        It is asked with every piece, so the text is counted as a whole only when its pieces are too many together.
+        It is asked with every piece, so text is counted only when its characters are too many, and the whole of it only
+        when the counts of its parts are.
         """
-        if self._at_most + self._thought_at_least() <= tokens:
+        most = tokens - self._thought_at_least()
+        if self._at_most <= most:
             return False
+        if len(self._texts) > len(self._uncounted) > 0:
+            new = "".join(self._uncounted)
+            self._at_most += estimate(new) + 1 - len(new)
+            self._uncounted.clear()
+            if self._at_most <= most:
+                return False
         self._at_most = self._written()
-        return self._at_most + self._thought_at_least() > tokens
+        self._uncounted.clear()
+        return self._at_most > most
 
     def measured(self) -> Measured:
         """What the call has used by now."""
