@@ -219,13 +219,32 @@ class Reread(list[str]):
         return super().__iter__()
 
 
+LETTERS = "ab \n.,_\U0001f600\u4e2d\u6587\u0e01\u0301"
+
+
 class TestWhatWasWritten:
-    @given(st.lists(st.text("ab \n.,1中文ก\u0301", max_size=40), max_size=30), st.integers(0, 60))
-    def test_is_told_as_if_the_whole_were_counted_with_every_piece(self, pieces: list[str], tokens: int) -> None:
+    @given(
+        st.lists(
+            st.tuples(st.text("ab \n.,_\U0001f600\u4e2d\u6587\u0e01\u0301", max_size=60), st.integers(1, 30)),
+            max_size=30,
+        ),
+        st.integers(0, 90),
+    )
+    def test_is_told_as_if_the_whole_were_counted_with_every_piece(
+        self, parts: list[tuple[str, int]], tokens: int
+    ) -> None:
         one = meter()
-        for piece in pieces:
-            one.add(Delta(piece, 1))
+        for text, pieces in parts:
+            one.add(Delta(text, pieces))
             assert one.wrote_more_than(tokens) is (one.written > tokens)
+
+    def test_counts_pieces_that_came_together(self) -> None:
+        """Emoji and long identifiers: many tokens, and one word by our estimate."""
+        one = meter()
+        for _ in range(4):
+            one.add(Delta("\U0001f600" * 40, 40))
+        assert one.wrote_more_than(30)
+        assert one.written == 40
 
 
 class TestSpent:

@@ -27,7 +27,7 @@ AHEAD: Final = 64
 """Output tokens before the end of what is held at which it is extended: a second of writing, or a quarter of it."""
 HALF: Final = 2
 """A step leaves so many parts of what is available but one to others."""
-MOST_TRIES: Final = 4
+MOST_TRIES: Final = 5
 """How often in a row a step is waited for that the store does not answer, though the answer cannot do without it."""
 
 _log = telemetry.log("metering")

@@ -69,7 +69,7 @@ class Meter:
         self._missed = False
         self._at_most = 0
         """Not fewer output tokens than `_written`: of the text in `_uncounted` one for each character."""
-        self._uncounted: list[str] = []
+        self._uncounted: list[Delta] = []
         self._reported = usage.NOTHING
         self.model = model
         self.raw: Mapping[str, object] = {}
@@ -115,7 +115,7 @@ class Meter:
         self._texts.append(delta.text)
         self._legible = self._legible or any(unicodedata.category(one) not in _UNSEEN for one in delta.text)
         self._pieces += delta.pieces
-        self._uncounted.append(delta.text)
+        self._uncounted.append(delta)
         self._at_most += len(delta.text)
         self._length += len(delta.text)
 
@@ -178,8 +178,8 @@ class Meter:
         if self._at_most <= most:
             return False
         if len(self._texts) > len(self._uncounted) > 0:
-            new = "".join(self._uncounted)
-            self._at_most += estimate(new) + 1 - len(new)
+            new = "".join(one.text for one in self._uncounted)
+            self._at_most += max(estimate(new), sum(one.pieces for one in self._uncounted)) + 1 - len(new)
             self._uncounted.clear()
             if self._at_most <= most:
                 return False

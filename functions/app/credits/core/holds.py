@@ -6,12 +6,16 @@ available, and more when it is needed.
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from app.credits.core import keyed, lots
-from app.credits.core.account import MAX_OPEN, Account, Hold, Reservation
+from app.credits.core.account import MAX_OPEN, SET_ASIDE, Account, Hold, Reservation
 from app.credits.core.commands import Extend, Reserve
 from app.credits.core.rejections import InsufficientCredits, ReservationTooLarge, TooManyReservations, lacking
+
+
+AT_ONCE: Final = 2
+"""An answer that begins beside others may grow to so many times its part of what is available."""
 
 
 class Held(NamedTuple):
@@ -38,6 +42,8 @@ def reserve(account: Account, command: Reserve, at_us: int, limit: int) -> Held:
         account, within = keyed.reserving(account, command.spender, command.at_least, at_us)
         api_key, available = command.spender.api_key, min(available, within)
     most = min(command.ceiling, available, limit)
+    if command.expected is not None:
+        most = max(command.at_least, min(most, AT_ONCE * available // (_answers(account) + 1)))
     wanted = most if command.expected is None else min(command.expected, available // command.share)
     amount = min(most, max(command.at_least, wanted))
     reservation = Reservation(
@@ -53,6 +59,13 @@ def reserve(account: Account, command: Reserve, at_us: int, limit: int) -> Held:
         api_key=api_key,
     )
     return Held(_holding(account, (*account.reservations, reservation), reservation.holds), reservation, most)
+
+
+def _answers(account: Account) -> int:
+    """How many answers run. They divide among them what each may grow to, because a vendor may have written, and billed,
+    as much as it was allowed before the first piece of it comes.
+    """
+    return sum(open.reference_type != SET_ASIDE for open in account.reservations)
 
 
 def extend(account: Account, open: Reservation, command: Extend, at_us: int, limit: int) -> Held:
