@@ -61,8 +61,8 @@ def reserve(account: Account, command: Reserve, at_us: int, limit: int) -> Held:
 
 
 def _answers(account: Account) -> int:
-    """How many answers run. They divide among them what each may grow to: a vendor may have written, and billed, as much as
-    it was allowed before the first piece of it comes.
+    """How many answers run. They divide among them what each may grow to, because a vendor may have written and billed
+    as much as it was allowed before the first piece of it comes.
     """
     return sum(open.reference_type != SET_ASIDE for open in account.reservations)
 
