@@ -1,6 +1,6 @@
 """One idempotency key: one answer, one charge, however the requests meet."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 import pytest
@@ -12,6 +12,7 @@ from app.chat.live.instances import BEAT_US, SILENT_US, Beats, Instances
 from app.chat.opening import Ask
 from app.kit.errors import KeyReused, Unavailable
 from app.kit.money import to_decimal
+from app.kit.stores.documents import Replace, Write
 from app.kit.stores.realtime import Json
 from app.metering.billing import Mode
 from app.metering.reserving import CallInProgress
@@ -235,6 +236,23 @@ class TestABrokenConnection:
         again = repeated(world, conversation)
         assert again.replayed
         assert [-entry.amount for entry in world.charges()] == [again.over().end.cost]
+        assert world.reserved() == 0
+
+    def test_whose_turn_the_sweep_ends_in_this_moment_is_answered_again(self, world: ChatWorld) -> None:
+        """The repeat loses against the sweep, and not against an answer: nobody is to be waited for."""
+        conversation = world.conversation()
+        kill_at(world, conversation, "before it is settled")
+        world.clock.advance(minutes=6)
+
+        def sweep(writes: Sequence[Write]) -> None:
+            if any(isinstance(one, Replace) and "/messages/" in one.path for one in writes):
+                world.documents.before_commit.clear()
+                world.system.metering.orphans.sweep(world.feature.turns)
+
+        world.documents.before_commit.append(sweep)
+        again = repeated(world, conversation)
+        assert not again.replayed
+        assert again.over().end.state == "done"
         assert world.reserved() == 0
 
     def test_before_the_first_text_is_answered_again(self, world: ChatWorld) -> None:

@@ -340,9 +340,9 @@ class TestWithoutTheKeyOfAVendor:
             assert world.dear.asked == []
 
     def test_nothing_is_reserved_for_them(self, tmp_path: Path) -> None:
-        """The reservation covers the dearest of the chain, and they are no part of it."""
+        """What may be reserved covers the dearest of the chain, and they are no part of it."""
         with shop(tmp_path, DEAR_KEY="") as poor, shop(tmp_path) as rich:
-            assert from_decimal(poor.ask()[1]["reserved"]) < from_decimal(rich.ask()[1]["reserved"])
+            assert from_decimal(poor.ask()[1]["ceiling"]) < from_decimal(rich.ask()[1]["ceiling"])
 
 
 def test_the_bundled_catalogue_needs_no_other_vendor() -> None:

@@ -221,7 +221,7 @@ class TestTheSweep:
         assert world.realtime.get("rates")
         world.system.orchestration.sweep()
         assert world.realtime.get("rates")
-        world.clock.advance(minutes=40)
+        world.clock.advance(minutes=12)
         world.system.orchestration.sweep()
         assert world.realtime.get("rates") is None
 

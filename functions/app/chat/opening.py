@@ -28,7 +28,7 @@ from app.metering.holding import Holding
 from app.metering.orphans import Orphans
 from app.metering.paid_call import PaidCall, reservation_id
 from app.metering.quote import MOST_OUTPUT, Granted, Outputs, Quote, demand, quote
-from app.metering.reserving import Reserving, Start, in_progress
+from app.metering.reserving import CallInProgress, Reserving, Start, in_progress
 from app.metering.settling import OwnerRecord
 from app.models.catalogue import Capability, Model, UnsuitableModel
 from app.models.gateway import Message
@@ -172,10 +172,18 @@ class Opening:
             return self._reserve(ask, conversation, message_id, None)
         except (AlreadyExists, Rejection) as error:
             # A refusal may come before the commit could meet the first answer, which goes first.
+            known = error
             found = self._store.turn(ask.uid, ask.conversation_id, message_id)
             if found is None:
                 raise
-            return self._repeat(ask, conversation, found, error)
+        try:
+            return self._repeat(ask, conversation, found, known)
+        except CallInProgress:
+            # Whoever was faster may have been the sweep, which ended it: then nobody answers.
+            ended = self._store.turn(ask.uid, ask.conversation_id, message_id)
+            if ended is None or ended[0].end is None:
+                raise
+            return self._repeat(ask, conversation, ended, known)
 
     def quote(self, ask: Ask, max_output_tokens: int | None = None) -> Quote:
         """What this message would need and reserve now. Writes nothing.

@@ -15,8 +15,8 @@ MOST_SUBJECTS: Final = 20_000
 """Whose counts an instance remembers. One that meets more forgets all, and lets each begin again."""
 _AWAY_US: Final = seconds(10)
 """For so long a store that did not answer is not asked again: each instance limits by what it counts itself."""
-_CLEARED: Final = 60
-"""Minutes whose counts each tick of the sweep removes, so that one that stood still for an hour leaves nothing."""
+_CLEARED: Final = 15
+"""Minutes whose counts each tick of the sweep removes, so that one that stood still for some minutes leaves nothing."""
 
 _log = telemetry.log("rates")
 

@@ -111,12 +111,13 @@ class Turns:
         moved = accounts.get(f"accounts/{turn['account']}")
         if moved is not None:
             left, now_us = int_field(turn, "reserved"), self._world.kernel.now_us
-            was, now = (None if one is None else account_document.read(one).available(now_us) for one in moved)
-            known = [one for one in (was, None if now is None else now + left) if one is not None]
-            self._spendable[text_field(turn, "reservation_id")] = min(known)
-            held = [
-                one.id for one in account_document.read(moved[1]).reservations if one.id.startswith(f"{turn['id']}.")
-            ]
+            read = [account_document.read(one) for one in moved if one is not None]
+            spendable = min([account.available(now_us) for account in read[:-1]] + [read[-1].available(now_us) + left])
+            running = [sum(one.reference_type != "reservation" for one in account.reservations) for account in read]
+            beside = max([*running[:-1], running[-1] - 1])
+            # Those that run at once divide what each may grow to.
+            self._spendable[text_field(turn, "reservation_id")] = min(spendable, 2 * spendable // (beside + 1))
+            held = [one.id for one in read[-1].reservations if one.id.startswith(f"{turn['id']}.")]
             if len(held) > 1:
                 self.found.append(f"{turn['id']} holds several reservations: {held}")
 
