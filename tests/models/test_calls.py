@@ -71,6 +71,15 @@ def test_a_call_without_arguments_is_one() -> None:
     assert [one.name for one in made] == ["now", "f"]
 
 
+def test_two_calls_with_one_id_are_two() -> None:
+    """Some adapters give a call the name of its function for an id."""
+    whole = [{"id": "f", "function": {"name": "f", "arguments": text}} for text in ('{"city":"P"}', '{"city":"L"}')]
+    made, _ = read(*whole)
+    assert made == (ToolCall("f", "f", '{"city":"P"}'), ToolCall("", "f", '{"city":"L"}'))
+    numbered, _ = read(*({"index": number, **one} for number, one in enumerate(whole)))
+    assert numbered == made
+
+
 @pytest.mark.parametrize("nothing", [None, {}, [], "x", {"function": None}, {"function": {"arguments": "{}"}}])
 def test_what_begins_no_call_is_none(nothing: Any) -> None:
     assert read(nothing) == ((), [])

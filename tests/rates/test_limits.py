@@ -144,6 +144,11 @@ class TestWhoDidNotSignIn:
         assert told[1] == made_up[1]
         assert told[0] != made_up[0]
 
+    def test_uses_up_nothing_of_whom_it_pretends_to_be(self) -> None:
+        """Who calls the function's own address can write any address into the header, but is seen as another relay."""
+        honest = {subject for subject, _ in subjects_of(Client("192.0.2.1", relay="198.51.100.7"))}
+        assert honest.isdisjoint(subject for subject, _ in subjects_of(Client("192.0.2.1", relay="203.0.113.9")))
+
     def test_from_nowhere_is_not_counted(self) -> None:
         assert [*subjects_of(Client())] == []
 
@@ -184,6 +189,31 @@ class TestAStoreThatFails:
         limits.hit("reads", "alice")
         window, _ = window_of("alice", clock.now_us())
         assert realtime.get(f"rates/m{window}/reads/alice") == 5
+
+    def test_that_hangs_holds_up_a_few(self) -> None:
+        realtime, clock = Deaf(), ManualClock()
+        limits = SharedLimiter(realtime, clock, {"reads": 40})
+        release, waiting = threading.Event(), threading.Semaphore(0)
+
+        def hang(path: str, decide: Any) -> Json:
+            waiting.release()
+            assert release.wait(10)
+            raise Unavailable("no answer")
+
+        realtime.transact = hang  # type: ignore[method-assign]  # a database that hangs
+        for number in range(limiter.MOST_ASKING + 1):
+            limits.hit("reads", f"u{number}")
+            limits.hit("reads", f"u{number}")
+        asking = [threading.Thread(target=limits.hit, args=("reads", f"u{n}")) for n in range(limiter.MOST_ASKING)]
+        for one in asking:
+            one.start()
+            assert waiting.acquire(timeout=10)
+        last = limits.hit("reads", f"u{limiter.MOST_ASKING}")
+        assert last is not None
+        assert last.left == 37
+        release.set()
+        for one in asking:
+            one.join(10)
 
     def test_does_not_hold_up_the_others_of_a_subject(self) -> None:
         realtime, clock = Deaf(), ManualClock()

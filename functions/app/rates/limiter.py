@@ -13,6 +13,8 @@ from app.rates.counting import WINDOW_US, Count, window_of
 
 MOST_SUBJECTS: Final = 20_000
 """Whose counts an instance remembers. One that meets more forgets all, and lets each begin again."""
+MOST_ASKING: Final = 8
+"""Requests that wait for the store at once; the others pass by what is known. One that hangs holds no more threads."""
 _AWAY_US: Final = seconds(10)
 """For so long a store that did not answer is not asked again: each instance limits by what it counts itself."""
 _CLEARED: Final = 15
@@ -48,6 +50,7 @@ class SharedLimiter:
             count = count._replace(used=count.used + 1)
             self._counts[key] = window, count
             asks = count.must_ask(limit) and key not in self._asking and now_us >= self._away_until_us
+            asks = asks and len(self._asking) < MOST_ASKING
             if asks:
                 self._asking.add(key)
         if asks:

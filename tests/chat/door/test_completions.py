@@ -11,7 +11,7 @@ from app.chat.answering import Answer, Answering
 from app.chat.attempt import Text
 from app.chat.door.completion import CompletionAsk
 from app.chat.door.completions import bounded
-from app.chat.door.tools import counted, framing
+from app.chat.door.tools import around, counted, framing
 from app.kit.errors import KeyReused
 from app.metering.billing import Mode
 from app.metering.quote import Granted
@@ -191,6 +191,15 @@ def test_a_name_is_part_of_a_request() -> None:
     said = [None, {"role": "user", "name": "ann", "content": "Hi"}, {"role": "user", "name": "bob", "content": "Hi"}]
     asks = [replace(request(), messages=(Message("user", "Hi", (), sent),)) for sent in said]
     assert len({ask.hash for ask in asks}) == 3
+
+
+@pytest.mark.parametrize(
+    ("call_id", "text", "least"),
+    [("é" * 100, "", 200), ("c", "\x01" * 100, 500), ("c", '"\n' * 50, 100), ("c", "plain", 0)],
+)
+def test_the_result_of_a_tool_is_held_for_as_templates_write_it(call_id: str, text: str, least: int) -> None:
+    """Some write the call's id before it, some the result itself as JSON."""
+    assert around(call_id, text) >= least + 16
 
 
 def test_tools_are_held_for_as_the_longest_template_writes_them(world: ChatWorld) -> None:

@@ -18,6 +18,7 @@ from support.world import Caller, World
 
 __all__ = ["prompts"]
 IMPORT = "/v1/chat/conversations/import"
+OUT_OF_RANGE = {"code": "x", "title": "x", "detail": "x", "status": 2**70}
 
 
 @pytest.fixture
@@ -369,6 +370,7 @@ class TestARefusal:
             lambda one: one["turns"][1]["turn"].update(images=["ftp://example.org"]),
             lambda one: one["turns"][1]["turn"].update(status="paid"),
             lambda one: one["turns"][1]["turn"].update(cost="a lot"),
+            lambda one: one["turns"][1]["turn"].update(error=OUT_OF_RANGE),
             lambda one: one["turns"][1]["turn"].update(reason="x" * 20_000),
             lambda one: one["turns"][1]["turn"].update(ended_at="9999-10-01T00:00:00.000000Z"),
             lambda one: one.update(version=2),

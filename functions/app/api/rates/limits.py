@@ -86,7 +86,9 @@ def subjects_of(client: Client) -> Iterator[tuple[str, int]]:
     told it. Addresses are stored as digests.
     """
     if client.address is not None:
-        yield _digest(_host(client.address)), 1
+        # Who calls without the relay can write any address, but not that relay's: nobody uses up what another has.
+        via = "" if client.relay is None else f" via {_host(client.relay)}"
+        yield _digest(_host(client.address) + via), 1
     if client.relay is not None:
         yield _digest(f"relay {_host(client.relay)}"), CROWD
 

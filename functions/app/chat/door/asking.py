@@ -47,7 +47,7 @@ def asked(body: CompletionBody, sender: Sender) -> CompletionAsk:
         most_output=min(limits, default=None),
         options=options,
         beside=tuple(tools.counted(one) for one in counted),
-        framing=tools.framing(options.get("tools"), calls),
+        framing=tools.framing(options.get("tools"), calls) + sum(map(_around, body.messages)),
         max_cost=body.max_cost,
         key=sender.key,
         request_id=sender.request_id,
@@ -75,6 +75,11 @@ def message(given: ChatMessage) -> Message:
     name = {"name": given.name} if given.name else {}
     counted = f"{given.name}\n{text}" if given.name else text
     return Message(role, counted, pictures, {"role": role, **name, "content": content})
+
+
+def _around(said: object) -> int:
+    """Tokens that a tool's result has beside its text; none for other messages."""
+    return tools.around(said.tool_call_id, message(said).text) if isinstance(said, ToolMessage) else 0
 
 
 def _of_tools(given: AssistantMessage | ToolMessage, text: str) -> Message:

@@ -13,6 +13,9 @@ MOST_TOOLS: Final = 128
 FRAME: Final = 512
 """Tokens of the longest instructions that a known chat template puts before the tools of a prompt."""
 
+FRAME_OF_RESULT: Final = 16
+"""Tokens of the signs that a known chat template puts around a tool's result."""
+
 
 class OfferedFunction(WithNulls):
     """A function of the client's that the model may call. All of it counts as input."""
@@ -52,6 +55,14 @@ ToolChoice = Literal["none", "auto", "required"] | NamedTool
 def counted(value: object) -> str:
     """The text by which a tool or a call is counted at least."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def around(result_of: str, text: str) -> int:
+    """The most tokens that a tool's result has beside its text: templates write its call's id, and some write the text
+    as JSON, which has two bytes for a quote or a line end and six for a control character.
+    """
+    as_json = json.dumps(text, ensure_ascii=False)
+    return FRAME_OF_RESULT + len(result_of.encode()) + len(as_json.encode()) - len(text.encode())
 
 
 def framing(tools: object, calls: Sequence[Mapping[str, object]]) -> int:

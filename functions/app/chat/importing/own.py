@@ -92,6 +92,8 @@ def _check(number: int, told: ExportedAnswer, latest: str) -> None:
         raise ConversationUnreadable(f"turns.{number}.{_first(error)}") from error
     if told.status not in get_args(TurnState):
         raise ConversationUnreadable(f"turns.{number}.status is none.")
+    if told.error is not None and not 100 <= told.error.status <= 599:
+        raise ConversationUnreadable(f"turns.{number}.error.status is none of HTTP.")
     if len((told.answer or "").encode()) > MOST_ANSWER_BYTES:
         raise ConversationUnreadable(f"turns.{number}.answer has more than {MOST_ANSWER_BYTES} bytes.")
     for time in (told.created_at, told.ended_at or told.created_at):

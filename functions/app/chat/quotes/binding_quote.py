@@ -265,5 +265,7 @@ def _priced(fields: Fields) -> tuple[str, tuple[Prices, tuple[Tier, ...]]]:
 
 
 def _prices(fields: Fields) -> Prices:
-    ensure(all(name in BUCKETS for name in fields), "a stored price has a known bucket")
+    ensure(
+        "input" in fields and all(name in BUCKETS for name in fields), "stored prices have known buckets, with input"
+    )
     return {cast(Bucket, name): int_field(fields, name) for name in fields}

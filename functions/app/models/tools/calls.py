@@ -82,11 +82,12 @@ class CallReader:
         function = part.get("function")
         function = function if isinstance(function, dict) else {}
         name, id = _short(function.get("name")), _short(part.get("id"))
-        call = self._meant(part.get("index"), id, name)
+        arguments = _arguments(function.get("arguments"))
+        call = self._meant(part.get("index"), id, name, arguments)
         if call is None:
             return None
-        call.name, call.id = call.name or name, call.id or id
-        more, call.half = whole(call.half + _arguments(function.get("arguments")))
+        call.name, call.id = call.name or name, call.id or self._unused(id)
+        more, call.half = whole(call.half + arguments)
         if not call.name:
             call.half = more + call.half  # Nobody can be told of a call that has no name yet.
             return None
@@ -96,14 +97,14 @@ class CallReader:
         call.index, self._told = self._told, self._told + 1
         return CallPiece(call.index, more, call.name, call.id)
 
-    def _meant(self, index: object, id: str, name: str) -> _Call | None:
+    def _meant(self, index: object, id: str, name: str, arguments: str) -> _Call | None:
         """The call that a piece belongs to; a new one if it begins one; None if it continues none."""
         numbered = isinstance(index, int) and not isinstance(index, bool)
         known = self._by_index.get(index) if isinstance(index, int) and numbered else self._last
         if known is None and not (id or name or numbered):
             return None
-        if known is None or self._begins(known, id, name):
-            known = self._begun(id)
+        if known is None or self._begins(known, id, name, arguments):
+            known = self._begun(self._unused(id))
         if isinstance(index, int) and numbered:
             self._by_index[index] = known
         return known
@@ -112,12 +113,16 @@ class CallReader:
     def _last(self) -> _Call | None:
         return self._calls[-1] if self._calls else None
 
-    def _begins(self, known: _Call, id: str, name: str) -> bool:
+    def _unused(self, id: str) -> str:
+        """The id, unless another call has it: some servers give the function's name (Gemini's adapters)."""
+        return "" if any(one.id == id for one in self._calls) else id
+
+    def _begins(self, known: _Call, id: str, name: str, arguments: str) -> bool:
         """Whether a piece with this id and name is of another call than the one that its index, or its place, names."""
         if not name or not known.name:
             return False
         if id and known.id:
-            return id != known.id
+            return id != known.id or (bool(arguments.strip()) and known.whole)
         return known.whole or (name != known.name and not known.arguments)
 
     def _begun(self, id: str) -> _Call:
