@@ -107,6 +107,7 @@ OTHERWISE: Final = {
     "jobs of proofs": "signed as a whole: what somebody added is not ours",
     "breaches": "signed by parts, and otherwise only merged into",
     "users/preferences": "its owner puts it whole: what is inside is what was put",
+    "users/quotes": "who used it is written over what is stored, and nothing else",
 }
 
 SEEN: Final = "2027-01-14T08:30:00.000000Z"
