@@ -1,5 +1,8 @@
 """The document describes everything that is served, and nothing else."""
 
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import openapi_spec_validator
@@ -99,3 +102,22 @@ class TestSwagger:
     @pytest.mark.parametrize("name", ["..%2f..%2fapp.py", "%2e%2e", "passwd.css", "swagger.css.map"])
     def test_gives_no_other_file_away(self, world: World, name: str) -> None:
         assert world.client(None).get(f"/v1/docs/assets/{name}").status_code in (404, 422)
+
+
+def test_many_first_readers_are_all_answered() -> None:
+    """Each of them would complete the application's own description, in place."""
+    world = World()
+    client, barrier = world.client(None), threading.Barrier(8)
+    assert client.get("/v1/monitoring/info").status_code == 200
+    usual = sys.getswitchinterval()
+
+    def read(_: int) -> int:
+        barrier.wait(10)
+        return world.client(None).get("/v1/docs/openapi.json").status_code
+
+    sys.setswitchinterval(1e-5)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            assert [*pool.map(read, range(8))] == [200] * 8
+    finally:
+        sys.setswitchinterval(usual)

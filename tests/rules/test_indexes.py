@@ -102,5 +102,5 @@ class TestIndexes:
 
     def test_the_time_to_live_is_set_where_documents_carry_it(self) -> None:
         living = {each["collectionGroup"] for each in FILE["fieldOverrides"] if each.get("ttl")}
-        assert living == {"completions", "idempotency", "inbox", "operations", "sagas"}
+        assert living == {"completions", "idempotency", "inbox", "operations", "quotes", "sagas"}
         assert all(not each["indexes"] for each in FILE["fieldOverrides"] if each.get("ttl"))

@@ -5,6 +5,7 @@ from the same marks on the handlers that the edge reads; no feature repeats them
 """
 
 import re
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
 from typing import Any, Final, cast
@@ -21,6 +22,8 @@ from app.api.schemas import Problem
 JsonObject = dict[str, Any]  # an OpenAPI document; the tests validate it against the schema of OpenAPI 3.1
 ViewFunction = Callable[..., object]
 
+_building: Final = threading.Lock()
+"""Building completes the application's own description in place: two that begin at once would break each other."""
 SCHEME: Final = "firebase"
 VERSION: Final = "3.1.1"
 _PROBLEM: Final = {"schema": {"$ref": "#/components/schemas/Problem"}}
@@ -55,9 +58,10 @@ _DESCRIPTIONS: Final[Mapping[int, str]] = {
 
 def document(app: OpenAPI) -> JsonObject:
     """The finished document of `app`. Made once, when first asked for."""
-    cached = app.extensions.get("credits.openapi")
-    if cached is None:
-        cached = app.extensions["credits.openapi"] = _build(app)
+    with _building:
+        cached = app.extensions.get("credits.openapi")
+        if cached is None:
+            cached = app.extensions["credits.openapi"] = _build(app)
     return cast(JsonObject, cached)
 
 
