@@ -131,6 +131,9 @@ class TestWhoDidNotSignIn:
             ("192.0.2.1", "192.0.2.2", False),
             ("2001:db8:1:2::1", "2001:db8:1:2:ffff::9", True),
             ("2001:db8:1:2::1", "2001:db8:1:3::1", False),
+            ("::ffff:192.0.2.1", "::ffff:198.51.100.7", False),
+            ("::ffff:192.0.2.1", "192.0.2.1", True),
+            ("fe80::1%eth0", "fe80::2%eth1", True),
             ("what", "ever", True),
         ],
     )

@@ -141,15 +141,14 @@ def _admit(edges: Edges, view: Callable[..., object], rule: str) -> auth.Princip
     if auth.is_public(view):
         return None
     authorization = flask.request.headers.get("Authorization")
-    came_from = [*limits.subjects_of(context.client())]
     try:
         if (key := auth.api_key(authorization)) is None:
             return auth.admit(view, authorization, edges.verify_token)
-        for subject, times in came_from:
+        for subject, times in limits.subjects_of(context.client()):
             edges.rates.check("refused", subject, times)
         return auth.admit_key(view, key, edges.verify_key, auth.scope_of(flask.request.method, rule))
     except Unauthenticated:
-        for subject, times in came_from:
+        for subject, times in limits.subjects_of(context.client()):
             edges.rates.hit("refused", subject, times)
         raise
 

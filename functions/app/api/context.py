@@ -3,6 +3,7 @@
 The id is on every answer, log line and ledger entry of a request. Refuses to know what the request asks.
 """
 
+import ipaddress
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -72,6 +73,23 @@ def client_of(header: Callable[[str], str | None], peer: str | None, relay_heade
     seen = (header("X-Forwarded-For") or "").rpartition(",")[2].strip() or peer
     told = (header(relay_header) or "").strip() if relay_header else ""
     return Client(told, relay=seen) if told else Client(seen)
+
+
+def network_of(address: str | None, *, ipv4_bits: int) -> str | None:
+    """The network that an address is taken for: of IPv6 a /64, which is one customer's; None when it is no address."""
+    try:
+        parsed = ipaddress.ip_address(address or "")
+    except ValueError:
+        return None
+    if isinstance(parsed, ipaddress.IPv6Address):
+        mapped = parsed.ipv4_mapped
+        return prefix_of(str(parsed).partition("%")[0], 64) if mapped is None else prefix_of(str(mapped), ipv4_bits)
+    return prefix_of(str(parsed), ipv4_bits)
+
+
+def prefix_of(address: str, bits: int) -> str:
+    """The network of so many bits that an address lies in."""
+    return str(ipaddress.ip_network(f"{address}/{bits}", strict=False))
 
 
 def request_id() -> str:

@@ -4,13 +4,12 @@ The first touch of an account grants the opening step when the evidence suffices
 its owner may claim later. `identities` is Auth's record of a user, never what a request says.
 """
 
-import ipaddress
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Final
 
-from app.api.context import NOBODY, Client
+from app.api.context import NOBODY, Client, network_of, prefix_of
 from app.bonus.rules import BonusClaims, BonusPolicy, BonusStep, Ineligibility, Mark, assess
 from app.credits.public import (
     AccountOpening,
@@ -182,23 +181,8 @@ def evidence(client: Client, *, device: str | None = None) -> BonusClaims:
     if own is None:
         crowds.append("unknown")
     elif ":" in own:
-        crowds.append(_cut(own.partition("/")[0], 48))
+        crowds.append(prefix_of(own.partition("/")[0], 48))
     return BonusClaims(device=device, network=own, crowds=tuple(crowds))
-
-
-def network(address: str | None) -> str | None:
-    """The neighbourhood of an address: /24, for IPv6 /64, which is one customer's; None when it is none."""
-    try:
-        parsed = ipaddress.ip_address(address or "")
-    except ValueError:
-        return None
-    if isinstance(parsed, ipaddress.IPv6Address):
-        return _cut(str(parsed.ipv4_mapped), 24) if parsed.ipv4_mapped else _cut(str(parsed).partition("%")[0], 64)
-    return _cut(str(parsed), 24)
-
-
-def _cut(address: str, bits: int) -> str:
-    return str(ipaddress.ip_network(f"{address}/{bits}", strict=False))
 
 
 def _grant(uid: str, step: BonusStep, amount: int) -> Grant:
@@ -211,3 +195,8 @@ def _count(stored: Document | None) -> int:
 
 def _path(mark: Mark) -> str:
     return f"bonus_marks/{mark.id}"
+
+
+def network(address: str | None) -> str | None:
+    """The neighbourhood of an address that shares one bound; None when it is none."""
+    return network_of(address, ipv4_bits=24)

@@ -5,11 +5,10 @@ Answers tell them in the fields of draft-ietf-httpapi-ratelimit-headers-10: `Rat
 """
 
 import hashlib
-import ipaddress
 from collections.abc import Iterator
 from typing import Final, Literal, NamedTuple, Protocol, get_args
 
-from app.api.context import Client
+from app.api.context import Client, network_of
 from app.kit.errors import Rejection
 
 RateName = Literal["anonymous", "refused", "reads", "writes", "messages"]
@@ -94,14 +93,7 @@ def subjects_of(client: Client) -> Iterator[tuple[str, int]]:
 
 
 def _host(address: str) -> str:
-    """The address, for IPv6 its /64: one customer has all of that."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return "no address"
-    if parsed.version == 4:
-        return str(parsed)
-    return str(ipaddress.ip_network((parsed, 64), strict=False))
+    return network_of(address, ipv4_bits=32) or "no address"
 
 
 def _digest(text: str) -> str:
