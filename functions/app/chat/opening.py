@@ -10,7 +10,7 @@ from app.chat import turn as turns
 from app.chat.branching.branches import Branches
 from app.chat.conversation import Conversation, Place
 from app.chat.live.instances import Instances
-from app.chat.paid_turn import Finish, abandoned, paid_call, record
+from app.chat.paid_turn import Finish, abandoned, granted, paid_call, record
 from app.chat.prompting import prompt, texts
 from app.chat.quotes.binding_quote import BindingQuote, QuoteAsk, prices_of, prompt_digest
 from app.chat.quotes.quotes import Quotes
@@ -281,12 +281,12 @@ class Opening:
         others = {} if last is None else turns.others(last[1].fields)
 
         def begun(grant: Granted) -> Fields:
-            return {**others, **turns.write(_granted(draft, grant))}
+            return {**others, **turns.write(granted(draft, grant))}
 
         start = Start(None if last is None else last[1].version, None if taken is None else taken[1])
         grant = self._reserving.reserve(call, plan.quote, begun, lease_us=self._lease_us, start=start)
         holding, book = self._reserving.holding(call, plan.quote, grant), plan.quote.book
-        return Opened(_granted(draft, grant), call, plan.model, plan.messages, grant, book, plan.place, holding)
+        return Opened(granted(draft, grant), call, plan.model, plan.messages, grant, book, plan.place, holding)
 
     def _plan(self, ask: Ask, conversation: Conversation, most_output: int = MOST_OUTPUT) -> _Plan:
         place = self._branches.place(ask.uid, conversation, ask.parent)
@@ -384,13 +384,3 @@ class Opening:
             before=plan.place.spent,
             loose=True,
         )
-
-
-def _granted(draft: Turn, grant: Granted) -> Turn:
-    return replace(
-        draft,
-        reserved=grant.reserved,
-        ceiling=grant.most,
-        max_output_tokens=grant.max_output_tokens,
-        clamped=grant.clamped,
-    )

@@ -1,7 +1,7 @@
 """A turn as the owner of a paid call: what its document becomes when the call ends, is lost or is found abandoned."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from app.chat import conversation as conversations
@@ -22,6 +22,7 @@ from app.kit.stores.realtime import Json, Realtime
 from app.metering.billing import Ending, Mode
 from app.metering.orphans import Orphan
 from app.metering.paid_call import PaidCall, Settlement
+from app.metering.quote import Granted
 from app.metering.settling import OwnerEnd, OwnerRecord
 from app.models.faults import ModelFault
 from app.models.tools.calls import ToolCall
@@ -70,6 +71,17 @@ def paid_call(turn: Turn, request_id: str = "") -> PaidCall:
         path=turn_path(turn.account, turn.conversation_id, turn.id),
         attempt=turn.attempt,
         labels={"conversation": turn.conversation_id},
+    )
+
+
+def granted(draft: Turn, grant: Granted) -> Turn:
+    """The turn, with what was reserved for it and what that allows."""
+    return replace(
+        draft,
+        reserved=grant.reserved,
+        ceiling=grant.most,
+        max_output_tokens=grant.max_output_tokens,
+        clamped=grant.clamped,
     )
 
 

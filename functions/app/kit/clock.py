@@ -46,8 +46,12 @@ def optional_rfc3339(at_us: int | None) -> str | None:
     return None if at_us is None else to_rfc3339(at_us)
 
 
-def is_fixed_width(text: str) -> bool:
-    """Whether a time is spelt as `to_rfc3339` spells it. Whether there is such a day is for `from_rfc3339` to say."""
+def is_stored_time(text: str) -> bool:
+    """Whether it is a time as `to_rfc3339` spells it."""
+    try:
+        from_rfc3339(text)
+    except ValueError:
+        return False
     return _OURS.fullmatch(text) is not None
 
 

@@ -177,7 +177,7 @@ class Meter:
         most = tokens - self._thought_at_least()
         if self._at_most <= most:
             return False
-        if len(self._texts) > len(self._uncounted) > 0:
+        if self._uncounted:
             new = "".join(one.text for one in self._uncounted)
             self._at_most += max(estimate(new), sum(one.pieces for one in self._uncounted)) + 1 - len(new)
             self._uncounted.clear()

@@ -39,15 +39,17 @@ def asked(body: CompletionBody, sender: Sender) -> CompletionAsk:
     schema = options.get("response_format", {}).get("json_schema")
     counted = [one for one in (schema, *options.get("tools", ())) if one is not None]
     calls = [call for one in body.messages if isinstance(one, AssistantMessage) for call in _calls(one)]
+    messages = [message(one) for one in body.messages]
+    results = sum(map(_around, body.messages, messages))
     limits = [limit for limit in (body.max_tokens, body.max_completion_tokens) if limit is not None]
     return CompletionAsk(
         uid=sender.uid,
         model=body.model,
-        messages=tuple(message(one) for one in body.messages),
+        messages=tuple(messages),
         most_output=min(limits, default=None),
         options=options,
         beside=tuple(tools.counted(one) for one in counted),
-        framing=tools.framing(options.get("tools"), calls) + sum(map(_around, body.messages)),
+        framing=tools.framing(options.get("tools"), calls) + results,
         max_cost=body.max_cost,
         key=sender.key,
         request_id=sender.request_id,
@@ -77,13 +79,13 @@ def message(given: ChatMessage) -> Message:
     return Message(role, counted, pictures, {"role": role, **name, "content": content})
 
 
-def _around(said: object) -> int:
+def _around(given: ChatMessage, sent: Message) -> int:
     """Tokens that a tool's result has beside its text; none for other messages."""
-    return tools.around(said.tool_call_id, message(said).text) if isinstance(said, ToolMessage) else 0
+    return tools.around(given.tool_call_id, sent.text) if isinstance(given, ToolMessage) else 0
 
 
 def _of_tools(given: AssistantMessage | ToolMessage, text: str) -> Message:
-    """A message with calls, or with what a tool gave. Its ids count nowhere: not every template shows them."""
+    """A message with calls, or with what a tool gave. Its ids are no part of its text; see `tools.framing`."""
     if isinstance(given, ToolMessage):
         return Message("tool", text, (), {"role": "tool", "tool_call_id": given.tool_call_id, "content": text})
     named = {"name": given.name} if given.name else {}

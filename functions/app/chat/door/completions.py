@@ -9,6 +9,7 @@ from app.chat.conversation import Place
 from app.chat.door.completion import CompletionAsk, expired, paid_call, path_of, recording, write
 from app.chat.live.stream_mirror import Closing
 from app.chat.opening import Opened
+from app.chat.paid_turn import granted
 from app.chat.prompting import texts
 from app.chat.turn import Turn
 from app.kit.clock import Clock, to_rfc3339
@@ -72,12 +73,12 @@ class CompletionOpening:
         call = paid_call(draft, path_of(ask, draft.id), request_id=ask.request_id, spender=ask.spender)
 
         def begun(grant: Granted) -> Fields:
-            return write(_granted(draft, bounded(grant, ask.most_output)), self.clock.now_us())
+            return write(granted(draft, bounded(grant, ask.most_output)), self.clock.now_us())
 
         reserved = self.reserving.reserve(call, quoted, begun, lease_us=self.lease_us)
         grant = bounded(reserved, ask.most_output)
         return Opened(
-            _granted(draft, grant),
+            granted(draft, grant),
             call,
             quoted.model,
             ask.messages,
@@ -134,16 +135,6 @@ def bounded(grant: Granted, most_output: int | None) -> Granted:
         return grant
     limits = {id: min(limit, most_output) for id, limit in grant.limits.items()}
     return replace(grant, wanted=min(grant.wanted, most_output), limits=limits)
-
-
-def _granted(draft: Turn, grant: Granted) -> Turn:
-    return replace(
-        draft,
-        reserved=grant.reserved,
-        ceiling=grant.most,
-        max_output_tokens=grant.max_output_tokens,
-        clamped=grant.clamped,
-    )
 
 
 class NoMirror:

@@ -12,7 +12,6 @@ from app.chat.door.messages import FunctionName, WithNulls
 MOST_TOOLS: Final = 128
 FRAME: Final = 512
 """Tokens of the longest instructions that a known chat template puts before the tools of a prompt."""
-
 FRAME_OF_RESULT: Final = 16
 """Tokens of the signs that a known chat template puts around a tool's result."""
 

@@ -12,7 +12,7 @@ from app.chat.export.schemas import ConversationExport, ExportedAnswer, Exported
 from app.chat.importing.draft import MOST_ANSWER_BYTES, ConversationUnreadable, ImportedConversation, ImportedTurn
 from app.chat.schemas import NewConversation, NewMessage
 from app.chat.turn import FinishReason, TurnProblem, TurnState
-from app.kit.clock import from_rfc3339, to_rfc3339
+from app.kit.clock import is_stored_time
 
 FORMAT: Final = "credits.conversation"
 MOST_CLAIM_BYTES: Final = 16 * 1024
@@ -101,11 +101,7 @@ def _check(number: int, told: ExportedAnswer, latest: str) -> None:
 
 
 def _check_time(time: str, latest: str, where: str) -> None:
-    try:
-        same = to_rfc3339(from_rfc3339(time)) == time
-    except ValueError:
-        same = False
-    if not same or time > latest:
+    if not is_stored_time(time) or time > latest:
         raise ConversationUnreadable(f"{where} has a time that is not spelt as exports spell it, or has not come yet.")
 
 

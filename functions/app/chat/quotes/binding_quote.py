@@ -139,8 +139,7 @@ class BindingQuote:
         """
         if self.used_by == message_id:
             return
-        if self.used_by:
-            raise QuoteUsed("A quote is for one message. Ask for another one.", quote_id=self.id)
+        check_unused(self.id, self.used_by, message_id)
         if self.expires_at <= now:
             raise QuoteExpired("Ask for another one.", quote_id=self.id, expired_at=self.expires_at)
 
@@ -162,6 +161,12 @@ class BindingQuote:
                 models[id] = replace(models[id], prices=prices, tiers=tiers)
         closed = catalogue.closed | (models.keys() - self.prices.keys())
         return PriceBook(replace(catalogue.over(models, frozenset(closed)), version=self.price_book))
+
+
+def check_unused(quote_id: str, used_by: Value, message_id: str) -> None:
+    """Raises QuoteUsed where another message took it."""
+    if used_by not in ("", message_id):
+        raise QuoteUsed("A quote is for one message. Ask for another one.", quote_id=quote_id)
 
 
 def prompt_digest(messages: Sequence[Message]) -> str:
@@ -265,7 +270,5 @@ def _priced(fields: Fields) -> tuple[str, tuple[Prices, tuple[Tier, ...]]]:
 
 
 def _prices(fields: Fields) -> Prices:
-    ensure(
-        "input" in fields and all(name in BUCKETS for name in fields), "stored prices have known buckets, with input"
-    )
+    ensure("input" in fields and fields.keys() <= {*BUCKETS}, "stored prices have known buckets, and input")
     return {cast(Bucket, name): int_field(fields, name) for name in fields}

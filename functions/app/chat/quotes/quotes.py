@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from app.chat.quotes import binding_quote
-from app.chat.quotes.binding_quote import KEPT_US, BindingQuote, NoSuchQuote, QuoteAsk, QuoteUsed, quote_path
+from app.chat.quotes.binding_quote import KEPT_US, BindingQuote, NoSuchQuote, QuoteAsk, check_unused, quote_path
 from app.kit import telemetry
 from app.kit.clock import Clock, from_rfc3339, to_rfc3339
 from app.kit.errors import InvariantViolation
@@ -33,7 +33,8 @@ class Quotes:
 
         Raises:
             NoSuchQuote, QuoteMismatch
-            QuoteUsed, QuoteExpired: also from the claim, when another message was faster.
+            QuoteExpired
+            QuoteUsed: also from the claim, when another message was faster.
         """
         path = quote_path(uid, quote_id)
         stored = self._documents.get(path)
@@ -46,8 +47,7 @@ class Quotes:
         def used(seen: Document | None) -> Replace:
             if seen is None:
                 raise NoSuchQuote
-            if seen.fields.get("used_by") not in ("", message_id):
-                raise QuoteUsed("A quote is for one message. Ask for another one.", quote_id=quote_id)
+            check_unused(quote_id, seen.fields.get("used_by"), message_id)
             return Replace(path, {**seen.fields, "used_by": message_id}, seen.version)
 
         return quote, Claim(path, used)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from app.kit.clock import from_rfc3339, is_fixed_width
+from app.kit.clock import is_stored_time
 from app.kit.errors import InvariantViolation
 from app.kit.stores.documents import Fields, text_field
 
@@ -38,8 +38,7 @@ def flag_field(fields: Fields, name: str) -> bool:
 def time_field(fields: Fields, name: str) -> str:
     """The time in `name`, in the one spelling in which documents hold it."""
     text = text_field(fields, name)
-    from_rfc3339(text)
-    if not is_fixed_width(text):
+    if not is_stored_time(text):
         raise InvariantViolation(f"field {name} should hold a time as documents spell it")
     return text
 
